@@ -1,0 +1,61 @@
+"""The forward process ``x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) noise`` (paper Eq. 1) and its inverses.
+
+Tables are float64 on the CPU; a level ``abar`` handed to these functions is a tensor that broadcasts against the
+images, so every image of a batch may sit at its own timestep.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def named_betas(name: str, num_timesteps: int = 1000) -> Tensor:
+    """Noise schedule of ``num_timesteps`` betas, float64.
+
+    ``linear``: Ho et al. 2020, 1e-4 .. 0.02 at 1000 steps and scaled so that other lengths end at the same noise.
+    ``cosine``: Nichol & Dhariwal 2021, Eq. 17, betas capped at 0.999.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name == "linear":
+        scale = 1000 / num_timesteps
+        return torch.linspace(scale * 1e-4, scale * 0.02, num_timesteps, dtype=torch.float64)
+    if name == "cosine":
+        edge = torch.arange(num_timesteps + 1, dtype=torch.float64) / num_timesteps
+        abar = torch.cos((edge + 0.008) / 1.008 * math.pi / 2) ** 2
+        return (1 - abar[1:] / abar[:-1]).clamp(max=0.999)
+    raise ValueError(f"unknown noise schedule {name!r}: use 'linear' or 'cosine'")
+
+
+def add_noise(x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
+    """Sample of q(x_t | x0), Eq. 1 (and Eq. 7 for a composed seed)."""
+    return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
+
+
+def predict_x0(x_t: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
+    """The clean image that ``x_t`` and a noise estimate imply."""
+    return (x_t - (1 - abar).sqrt() * noise) / abar.sqrt()
+
+
+def predict_noise(x_t: Tensor, x0: Tensor, abar: Tensor) -> Tensor:
+    """The noise that ``x_t`` and an estimate of the clean image imply."""
+    return (x_t - abar.sqrt() * x0) / (1 - abar).sqrt()
+
+
+class Posterior:
+    """Terms of q(x_{t-1} | x_t, x0) for a chain of betas (Ho et al. 2020, Eqs. 6-7), each float64 of shape (T,)."""
+
+    def __init__(self, betas: Tensor) -> None:
+        abar = torch.cumprod(1 - betas, 0)
+        before = torch.cat([torch.ones(1, dtype=abar.dtype), abar[:-1]])
+        self.betas = betas
+        self.alphas_cumprod = abar
+        self.variance = betas * (1 - before) / (1 - abar)
+        # The first variance is 0; its logarithm is taken from the second entry, as the published models expect.
+        self.log_variance = torch.cat([self.variance[1:2], self.variance[1:]]).log()
+        self.coef_x0 = betas * before.sqrt() / (1 - abar)
+        self.coef_xt = (1 - before) * (1 - betas).sqrt() / (1 - abar)

@@ -1,0 +1,266 @@
+"""The U-Net of "Diffusion Models Beat GANs" (Dhariwal & Nichol 2021, Sec. 3), written for inference on new hardware.
+
+Parameter names and shapes are those of the public guided-diffusion checkpoints, so these load with ``strict=True``;
+the arithmetic runs in the dtype of the weights (or under autocast), attention is
+:func:`torch.nn.functional.scaled_dot_product_attention`, and channels-last memory is kept throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def timestep_embedding(timesteps: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
+    """Sinusoidal features ``[cos, sin]`` with frequencies ``max_period ** (-k / (dim // 2))``.
+
+    Args:
+        timesteps: shape (B,), integer or fractional, in units of the training process (0..999).
+        dim: number of features; an odd one gets a zero column.
+    Returns:
+        float32 tensor of shape (B, dim).
+    """
+    half = dim // 2
+    exponent = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
+    angle = timesteps.float()[:, None] * torch.exp(-math.log(max_period) * exponent)
+    features = torch.cat([angle.cos(), angle.sin()], dim=1)
+    return F.pad(features, (0, 1)) if dim % 2 else features
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(32, channels)
+
+
+def zero_init(module: nn.Module) -> nn.Module:
+    """Start a residual branch as the identity, the way the published networks were trained."""
+    for p in module.parameters():
+        nn.init.zeros_(p)
+    return module
+
+
+class Upsample(nn.Module):
+    """Nearest-neighbour doubling, then a 3x3 convolution when ``use_conv``."""
+
+    def __init__(self, channels: int, use_conv: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if use_conv else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class Downsample(nn.Module):
+    """Halving by a strided 3x3 convolution when ``use_conv``, by 2x2 means otherwise."""
+
+    def __init__(self, channels: int, use_conv: bool) -> None:
+        super().__init__()
+        self.op = nn.Conv2d(channels, channels, 3, stride=2, padding=1) if use_conv else nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.op(x)
+
+
+class ResBlock(nn.Module):
+    """Two norm-SiLU-convolution layers around a time embedding, with optional resampling before the first convolution.
+
+    With ``scale_shift`` the embedding modulates the second norm (``norm(h) * (1 + scale) + shift``), else it is added.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        emb_channels: int,
+        out_channels: int,
+        *,
+        dropout: float = 0.0,
+        scale_shift: bool = True,
+        resample: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.scale_shift = scale_shift
+        self.in_layers = nn.Sequential(
+            group_norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
+        )
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, (1 + scale_shift) * out_channels))
+        self.out_layers = nn.Sequential(
+            group_norm(out_channels),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
+        )
+        same = channels == out_channels
+        self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
+        self.resample = {
+            None: nn.Identity(),
+            "up": Upsample(channels, use_conv=False),
+            "down": Downsample(channels, use_conv=False),
+        }[resample]
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        norm, act, conv = self.in_layers
+        h = conv(self.resample(act(norm(x))))
+        x = self.skip_connection(self.resample(x))
+        emb = self.emb_layers(emb)[:, :, None, None]
+        norm, act, dropout, conv = self.out_layers
+        if self.scale_shift:
+            scale, shift = emb.chunk(2, dim=1)
+            h = norm(h) * (1 + scale) + shift
+        else:
+            h = norm(h + emb)
+        return x + conv(dropout(act(h)))
+
+
+class AttentionBlock(nn.Module):
+    """Residual multi-head self-attention over all positions.
+
+    ``new_order`` says how ``qkv`` orders its rows: q, k, v outermost (new), or heads outermost (the public checkpoints).
+    """
+
+    def __init__(self, channels: int, num_heads: int, new_order: bool = False) -> None:
+        super().__init__()
+        self.num_heads, self.new_order = num_heads, new_order
+        self.norm = group_norm(channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = zero_init(nn.Conv1d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        rows = F.linear(self.norm(x).flatten(2).mT, self.qkv.weight[:, :, 0], self.qkv.bias)  # (B, HW, 3C)
+        size = channels // self.num_heads
+        if self.new_order:
+            q, k, v = rows.unflatten(2, (3, self.num_heads, size)).permute(2, 0, 3, 1, 4)
+        else:
+            q, k, v = rows.unflatten(2, (self.num_heads, 3, size)).permute(3, 0, 2, 1, 4)
+        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, height * width, channels)
+        h = F.linear(h, self.proj_out.weight[:, :, 0], self.proj_out.bias)
+        return x + h.mT.unflatten(2, (height, width))
+
+
+class UNet(nn.Module):
+    """Noise-prediction network of guided-diffusion; every argument has that project's name and meaning.
+
+    Args:
+        in_channels, out_channels: 3 in; 6 out when the variance is learned, else 3.
+        model_channels: width of the first level; ``channel_mult`` gives the other levels' multiples of it.
+        attention_resolutions: downsampling *factors* at which attention is used (1 = full size).
+        num_heads: heads of every attention layer, unless ``num_head_channels`` > 0 fixes the width of a head.
+        num_classes: adds a class embedding; ``forward`` then needs ``y``.
+        patch_size: fold ``patch_size`` x ``patch_size`` pixels into channels around the network (1 = off, the public
+            nets). Not in guided-diffusion: it makes the small nets that ship with this repository fast on a CPU.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        model_channels: int = 256,
+        out_channels: int = 6,
+        num_res_blocks: int = 2,
+        attention_resolutions: Sequence[int] = (8, 16, 32),
+        dropout: float = 0.0,
+        channel_mult: Sequence[float] = (1, 1, 2, 2, 4, 4),
+        conv_resample: bool = True,
+        num_classes: int | None = None,
+        num_heads: int = 4,
+        num_head_channels: int = -1,
+        num_heads_upsample: int = -1,
+        use_scale_shift_norm: bool = True,
+        resblock_updown: bool = True,
+        use_new_attention_order: bool = False,
+        patch_size: int = 1,
+        image_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.model_channels, self.num_classes, self.patch_size = model_channels, num_classes, patch_size
+        self.image_size, self.in_channels, self.out_channels = image_size, in_channels, out_channels
+        emb = 4 * model_channels
+        self.time_embed = nn.Sequential(nn.Linear(model_channels, emb), nn.SiLU(), nn.Linear(emb, emb))
+        if num_classes is not None:
+            self.label_emb = nn.Embedding(num_classes, emb)
+        folded = patch_size**2
+
+        def res(c_in: int, c_out: int, resample: str | None = None) -> ResBlock:
+            return ResBlock(
+                c_in, emb, c_out, dropout=dropout, scale_shift=use_scale_shift_norm, resample=resample
+            )
+
+        def attention(c: int, heads: int) -> AttentionBlock:
+            heads = c // num_head_channels if num_head_channels > 0 else heads
+            return AttentionBlock(c, heads, use_new_attention_order)
+
+        def resampler(c: int, direction: str) -> nn.Module:
+            if resblock_updown:
+                return res(c, c, direction)
+            return {"up": Upsample, "down": Downsample}[direction](c, conv_resample)
+
+        widths = [int(m * model_channels) for m in channel_mult]
+        heads_up = num_heads if num_heads_upsample == -1 else num_heads_upsample
+        ch = widths[0]
+        self.input_blocks = nn.ModuleList([nn.ModuleList([nn.Conv2d(folded * in_channels, ch, 3, padding=1)])])
+        skips = [ch]
+        for level, width in enumerate(widths):
+            for _ in range(num_res_blocks):
+                stage = nn.ModuleList([res(ch, width)])
+                ch = width
+                if 2**level in attention_resolutions:
+                    stage.append(attention(ch, num_heads))
+                self.input_blocks.append(stage)
+                skips.append(ch)
+            if level < len(widths) - 1:
+                self.input_blocks.append(nn.ModuleList([resampler(ch, "down")]))
+                skips.append(ch)
+        self.middle_block = nn.ModuleList([res(ch, ch), attention(ch, num_heads), res(ch, ch)])
+        self.output_blocks = nn.ModuleList()
+        for level, width in reversed(list(enumerate(widths))):
+            for i in range(num_res_blocks + 1):
+                stage = nn.ModuleList([res(ch + skips.pop(), width)])
+                ch = width
+                if 2**level in attention_resolutions:
+                    stage.append(attention(ch, heads_up))
+                if level > 0 and i == num_res_blocks:
+                    stage.append(resampler(ch, "up"))
+                self.output_blocks.append(stage)
+        self.out = nn.Sequential(
+            group_norm(ch), nn.SiLU(), zero_init(nn.Conv2d(ch, folded * out_channels, 3, padding=1))
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.time_embed[0].weight.dtype
+
+    def forward(self, x: Tensor, timesteps: Tensor, y: Tensor | None = None) -> Tensor:
+        """Predict the noise (and the variance channels) of a batch in which every image has its own timestep.
+
+        Args:
+            x: (B, in_channels, H, W); H and W divisible by ``patch_size * 2 ** (levels - 1)``.
+            timesteps: (B,), integer or fractional.
+            y: (B,) class labels, if and only if the network is class-conditional.
+        Returns:
+            (B, out_channels, H, W) in the dtype of ``x``.
+        Raises:
+            ValueError: a label without a class-conditional network, or the other way round.
+        """
+        if (y is not None) != (self.num_classes is not None):
+            raise ValueError("pass y= exactly when the network is class-conditional (num_classes is set)")
+        emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(self.dtype))
+        if y is not None:
+            emb = emb + self.label_emb(y)
+        h = F.pixel_unshuffle(x, self.patch_size).to(self.dtype)
+        skips = []
+        for stage in self.input_blocks:
+            h = run_stage(stage, h, emb)
+            skips.append(h)
+        h = run_stage(self.middle_block, h, emb)
+        for stage in self.output_blocks:
+            h = run_stage(stage, torch.cat([h, skips.pop()], dim=1), emb)
+        return F.pixel_shuffle(self.out(h), self.patch_size).to(x.dtype)
+
+
+def run_stage(stage: nn.ModuleList, h: Tensor, emb: Tensor) -> Tensor:
+    for layer in stage:
+        h = layer(h, emb) if isinstance(layer, ResBlock) else layer(h)
+    return h
