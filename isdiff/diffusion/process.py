@@ -1,7 +1,7 @@
 """The forward process ``x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) noise`` (paper Eq. 1) and its inverses.
 
 Tables are float64 on the CPU; a level ``abar`` handed to these functions is a tensor that broadcasts against the
-images, so every image of a batch may sit at its own timestep.
+images, so every image of a batch may sit at its own timestep, or a plain number for a single image.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ def named_betas(name: str, num_timesteps: int = 1000) -> Tensor:
     raise ValueError(f"unknown noise schedule {name!r}: use 'linear' or 'cosine'")
 
 
-def add_noise(x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
+def add_noise(x0: Tensor, noise: Tensor, abar: Tensor | float) -> Tensor:
     """Sample of q(x_t | x0), Eq. 1 (and Eq. 7 for a composed seed)."""
-    return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
+    return abar**0.5 * x0 + (1 - abar) ** 0.5 * noise
 
 
-def predict_x0(x_t: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
+def predict_x0(x_t: Tensor, noise: Tensor, abar: Tensor | float) -> Tensor:
     """The clean image that ``x_t`` and a noise estimate imply."""
-    return (x_t - (1 - abar).sqrt() * noise) / abar.sqrt()
+    return (x_t - (1 - abar) ** 0.5 * noise) / abar**0.5
 
 
-def predict_noise(x_t: Tensor, x0: Tensor, abar: Tensor) -> Tensor:
+def predict_noise(x_t: Tensor, x0: Tensor, abar: Tensor | float) -> Tensor:
     """The noise that ``x_t`` and an estimate of the clean image imply."""
-    return (x_t - abar.sqrt() * x0) / (1 - abar).sqrt()
+    return (x_t - abar**0.5 * x0) / (1 - abar) ** 0.5
 
 
 class Posterior:

@@ -1,0 +1,132 @@
+"""Which timesteps a sampler visits, and in which order: pure lists, no tensors.
+
+A *grid* is an ascending tuple of training timesteps; samplers count in its indices, with index -1 for the clean
+image. A *plan* is the list of indices that one image walks through; a rise in it is a re-noising jump.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def spaced_timesteps(num_timesteps: int, spec: str | Sequence[int]) -> tuple[int, ...]:
+    """Subset of ``range(num_timesteps)`` in the notation of guided-diffusion.
+
+    ``"ddim100"``: 100 steps with the one integer stride that gives exactly that many, from 0.
+    ``"250"`` or ``"10,15,20"``: equal sections of the process, each with so many steps spread from its first to its
+    last timestep (fractional stride, rounded half to even).
+
+    Raises:
+        ValueError: no stride gives that many steps, or a section is shorter than its number of steps.
+    """
+    if isinstance(spec, str) and spec.startswith("ddim"):
+        count = int(spec.removeprefix("ddim"))
+        for stride in range(1, num_timesteps + 1):
+            steps = tuple(range(0, num_timesteps, stride))
+            if len(steps) == count:
+                return steps
+        raise ValueError(f"no integer stride picks {count} of {num_timesteps} timesteps")
+    counts = [int(part) for part in spec.split(",") if part] if isinstance(spec, str) else list(spec)
+    counts = counts or [num_timesteps]
+    size, longer = divmod(num_timesteps, len(counts))
+    steps, start = [], 0
+    for number, count in enumerate(counts):
+        length = size + (number < longer)
+        if length < count:
+            raise ValueError(f"cannot pick {count} steps from a section of {length} timesteps")
+        stride = (length - 1) / (count - 1) if count > 1 else 1.0
+        place = 0.0
+        for _ in range(count):
+            steps.append(start + round(place))
+            place += stride
+        start += length
+    return tuple(sorted(set(steps)))
+
+
+def leading_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
+    """Multiples of ``num_timesteps // count``, the grid of DDIM and DDNM: 0, 10, .., 990 for 100 of 1000.
+
+    Raises:
+        ValueError: ``count`` is not in 1..num_timesteps.
+    """
+    if not 1 <= count <= num_timesteps:
+        raise ValueError(f"cannot take {count} steps from a process of {num_timesteps}")
+    return tuple(i * (num_timesteps // count) for i in range(count))
+
+
+def resampling_plan(
+    steps: int, *loops: tuple[int, int], echo: int = 1, start: int | None = None
+) -> tuple[int, ...]:
+    """Indices from ``steps - 1`` down to -1 with jumps back up (RePaint, Sec. 4.2; DDNM's time travel).
+
+    Args:
+        loops: ``(jump, repeat)`` pairs, the longest jumps first. From every multiple of ``jump`` below
+            ``steps - jump`` the plan climbs ``jump`` indices and comes down again, ``repeat - 1`` times. A climb of an
+            outer loop gives the inner ones their repeats back.
+        echo: visit each index this many times by single steps up and down.
+        start: no resampling above this index (None = everywhere).
+
+    Network calls are the falls of the plan: ``resampling_plan(100, (10, 10))`` has 910.
+    """
+    ceiling = steps if start is None else start
+
+    def full(jump: int, repeat: int) -> dict[int, int]:
+        return dict.fromkeys(range(0, steps - jump, jump), repeat - 1)
+
+    left = [full(*loop) for loop in loops]
+    plan: list[int] = []
+    t = steps
+    while t > 0:
+        t -= 1
+        plan.append(t)
+        if t < steps - 2 and t <= ceiling:
+            plan += [t + 1, t] * (echo - 1)
+        for depth in reversed(range(len(loops))):
+            jump = loops[depth][0]
+            if left[depth].get(t, 0) > 0 and t <= ceiling - jump:
+                left[depth][t] -= 1
+                plan += range(t + 1, t + jump + 1)
+                t += jump
+                left[depth + 1 :] = [full(*loop) for loop in loops[depth + 1 :]]
+    return (*plan, -1)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid of timesteps with its noise levels.
+
+    Attributes:
+        timesteps: ascending, in units of the training process: what the network is told.
+        alphas_cumprod: ``abar`` at each of them.
+        num_timesteps: length of the training process.
+    """
+
+    timesteps: tuple[int, ...]
+    alphas_cumprod: tuple[float, ...]
+    num_timesteps: int
+
+    @classmethod
+    def of(cls, betas: Tensor, timesteps: Sequence[int]) -> Grid:
+        """The grid ``timesteps`` of the process with these ``betas``, (T,) float64."""
+        abar = torch.cumprod(1 - betas, 0)[list(timesteps)]
+        return cls(tuple(timesteps), tuple(abar.tolist()), len(betas))
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+    def abar(self, index: int) -> float:
+        """``abar`` at ``index``; 1 (no noise) at -1."""
+        return self.alphas_cumprod[index] if index >= 0 else 1.0
+
+    def beta(self, index: int) -> float:
+        """``beta`` of the respaced chain: the noise added from ``index - 1`` to ``index``."""
+        return 1 - self.abar(index) / self.abar(index - 1)
+
+    def index_at(self, fraction: float) -> int:
+        """The index nearest to ``fraction`` of the process (1 = the noisiest step), e.g. for a start step."""
+        target = fraction * self.num_timesteps
+        return min(range(len(self)), key=lambda i: (abs(self.timesteps[i] - target), -i))

@@ -1,0 +1,80 @@
+"""A pixel-space noise-prediction network as the engine's prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from isdiff.methods.base import Prediction
+from isdiff.trajectory import Task
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """``auto``: bf16 where the device computes in it, else fp32 (CPU) or fp16 (GPU)."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    try:
+        return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    except AttributeError:
+        return "fp32"
+
+
+def resolve_device(device: str) -> torch.device:
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class PixelPrior:
+    """Runs ``net(x, timesteps, y)`` on whatever batch the engine has.
+
+    Batches are filled up to a multiple of ``round_to`` images. Convolution kernels are chosen by shape, and with
+    ragged batches the last bits of an image would depend on how many others happened to be alive.
+
+    Args:
+        net: answers (B, C, H, W) noise, or (B, 2C, H, W) noise and variance.
+        precision: ``fp32``, ``bf16`` or ``fp16``: dtype of weights and activations. Images stay float32.
+    """
+
+    def __init__(
+        self, net: nn.Module, device: torch.device, precision: str = "fp32", round_to: int = 4
+    ) -> None:
+        self.net = net.eval().to(device, DTYPES[precision], memory_format=torch.channels_last)
+        self.device, self.precision, self.round_to = device, precision, round_to
+        self.most: int | None = None  # images per call, once memory has run out
+
+    def __call__(
+        self, images: Sequence[Tensor], timesteps: Sequence[int], tasks: Sequence[Task]
+    ) -> list[Prediction]:
+        conditions = [task.condition for task in tasks]
+        size = self.most or len(images)
+        answers: list[Prediction] = []
+        while len(answers) < len(images):
+            part = slice(len(answers), len(answers) + size)
+            try:
+                answers += self.batch(images[part], timesteps[part], conditions[part])
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                torch.cuda.empty_cache()
+                self.most = size = max(1, size // 2)
+        return answers
+
+    def batch(self, images: Sequence[Tensor], timesteps: Sequence[int], conditions: Sequence) -> list[Prediction]:
+        count = len(images)
+        missing = -count % self.round_to
+        x = torch.stack([*images, *[images[-1]] * missing]).to(memory_format=torch.channels_last)
+        t = torch.tensor([*timesteps, *[timesteps[-1]] * missing], device=self.device)
+        y = None
+        if conditions[0] is not None:
+            y = torch.tensor([*conditions, *[conditions[-1]] * missing], device=self.device)
+        out = self.net(x, t, y).float().contiguous()[:count]
+        if out.shape[1] == x.shape[1]:
+            return [Prediction(noise) for noise in out]
+        return [Prediction(*both.chunk(2)) for both in out]

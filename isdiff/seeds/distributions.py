@@ -1,0 +1,111 @@
+"""Seeds for the hole (paper Sec. III-A and III-B): samples of a distribution of pixels, one draw per hole pixel."""
+
+from __future__ import annotations
+
+import warnings
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from isdiff.seeds.base import Seed
+from isdiff.trajectory import Stream, Task
+
+
+class DistributionSeed(Seed):
+    """Independent samples in every cell of a grid ``scale`` pixels wide (1 = every pixel its own, as in the paper)."""
+
+    def __init__(self, scale: int = 1) -> None:
+        self.scale = scale
+
+    def sample(self, task: Task, count: int, rng: np.random.Generator) -> np.ndarray:
+        """``count`` vectors of C channels, float64 of shape (count, C)."""
+        raise NotImplementedError
+
+    def fill(self, task: Task, stream: Stream) -> Tensor:
+        channels, height, width = task.image.shape
+        rows, columns = -(-height // self.scale), -(-width // self.scale)
+        values = self.sample(task, rows * columns, stream.numpy())
+        cells = torch.from_numpy(values.T.reshape(channels, rows, columns)).to(task.image)
+        pixels = cells.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2)
+        return pixels[:, :height, :width]
+
+
+def known_vectors(task: Task) -> np.ndarray:
+    """The known pixels, each a vector of C channels: float64 of shape (N, C).
+
+    Raises:
+        ValueError: the hole covers the whole image.
+    """
+    known = task.image[:, ~task.hole[0]].T.double().cpu().numpy()
+    if not len(known):
+        raise ValueError(f"image {task.id} has no known pixel to fit a seed to: its mask covers everything")
+    return known
+
+
+class MixtureSeed(DistributionSeed):
+    """Gaussian mixture fitted to the known pixels by expectation maximisation (Eqs. 4-5).
+
+    Args:
+        components: K, lowered to the number of distinct known colours where there are fewer; 1 gives one Gaussian.
+        max_pixels: fit to so many known pixels, drawn evenly; all of them if there are fewer.
+    """
+
+    def __init__(self, components: int = 5, scale: int = 1, max_pixels: int = 4096) -> None:
+        super().__init__(scale)
+        self.components, self.max_pixels = components, max_pixels
+        # One fit serves all attempts at an image and goes when the task does.
+        self.fits: WeakKeyDictionary[Task, GaussianMixture] = WeakKeyDictionary()
+
+    def fit(self, task: Task) -> GaussianMixture:
+        known = known_vectors(task)
+        known = known[:: -(-len(known) // self.max_pixels)]
+        # Float noise is no new colour: without rounding, flat regions would ask for more components than they have.
+        distinct = len(np.unique(known.round(3), axis=0))
+        mixture = GaussianMixture(
+            min(self.components, distinct), reg_covar=1e-4, max_iter=50, tol=1e-2, random_state=0
+        )
+        # The fit has a fixed random state: it is a function of the image, while draws follow the image's stream.
+        with warnings.catch_warnings(), threadpool_limits(1):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return mixture.fit(known)
+
+    def sample(self, task: Task, count: int, rng: np.random.Generator) -> np.ndarray:
+        if task not in self.fits:
+            self.fits[task] = self.fit(task)
+        mixture = self.fits[task]
+        which = rng.choice(len(mixture.weights_), count, p=mixture.weights_ / mixture.weights_.sum())
+        factors = np.linalg.cholesky(mixture.covariances_)[which]
+        noise = rng.standard_normal((count, factors.shape[1]))
+        return mixture.means_[which] + np.einsum("nij,nj->ni", factors, noise)
+
+
+class MeanSeed(DistributionSeed):
+    """The mean colour of the known pixels everywhere: what a mixture becomes once enough noise is added."""
+
+    def sample(self, task: Task, count: int, rng: np.random.Generator) -> np.ndarray:
+        return np.repeat(known_vectors(task).mean(0, keepdims=True), count, axis=0)
+
+
+class OracleSeed(DistributionSeed):
+    """Samples of the hole's true pixels (needs ``task.truth``): the ideal of Fig. 4, not a method."""
+
+    def sample(self, task: Task, count: int, rng: np.random.Generator) -> np.ndarray:
+        if task.truth is None:
+            raise ValueError("the oracle seed needs the true image, which this run does not have")
+        hidden = task.truth[:, task.hole[0]].T.double().cpu().numpy()
+        return hidden[rng.integers(len(hidden), size=count)]
+
+
+def build_seed(kind: str, components: int, scale: int, max_pixels: int) -> Seed:
+    """The seed that ``isdiff.seed.kind`` names."""
+    return {
+        "gmm": lambda: MixtureSeed(components, scale, max_pixels),
+        "gaussian": lambda: MixtureSeed(1, scale, max_pixels),
+        "mean": lambda: MeanSeed(scale),
+        "oracle": lambda: OracleSeed(scale),
+    }[kind]()

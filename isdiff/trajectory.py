@@ -1,0 +1,108 @@
+"""One image on its way: what is asked, where it stands, and its own source of noise."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One image to inpaint.
+
+    Attributes:
+        id: names the image; with the run's seed it fixes every random number of its trajectory.
+        image: (C, H, W), float32 in [-1, 1]; what it holds inside the hole is never used.
+        hole: (1, H, W), bool, True = generate.
+        condition: whatever the prior needs besides the image (a class label, a prompt, ...).
+        truth: the whole image, where a run may know it (the oracle seed).
+    """
+
+    id: str
+    image: Tensor
+    hole: Tensor
+    condition: Any = None
+    truth: Tensor | None = None
+
+    def compose(self, inside: Tensor, known: Tensor | None = None) -> Tensor:
+        """``inside`` in the hole, ``known`` (default: the image) elsewhere."""
+        return torch.where(self.hole, inside, self.image if known is None else known)
+
+
+class Stream:
+    """Normal noise that depends on (run seed, image id, attempt) alone; drawn on the CPU, so on no device's whims."""
+
+    def __init__(self, run_seed: int, image_id: str, attempt: int = 0) -> None:
+        key = hashlib.sha256(f"{run_seed}/{image_id}/{attempt}".encode()).digest()
+        self.entropy = int.from_bytes(key[:8], "little") >> 1
+        self.generator = torch.Generator().manual_seed(self.entropy)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal noise of the shape of ``like``, float32, on its device."""
+        return torch.randn(like.shape, generator=self.generator).to(like.device)
+
+    def numpy(self) -> np.random.Generator:
+        """An independent numpy generator of the same key, for seeds and fits."""
+        return np.random.default_rng(self.entropy)
+
+
+@dataclass
+class Attempt:
+    """What an attempt began with and what its checkpoint said (``dce`` is None if it was never judged)."""
+
+    start_timestep: int
+    dce: float | None = None
+
+
+@dataclass
+class Trajectory:
+    """The state of one image.
+
+    Attributes:
+        plan: indices into the grid, from the start to -1; ``position`` points at the current one.
+        x: (C, H, W) float32, the noisy image at ``plan[position]``.
+        x0: (C, H, W), the method's latest prediction of the clean image, before any correction; None at the start.
+        calls: network calls spent on this image, all attempts together.
+        attempts: one entry for each attempt begun.
+        best: where the attempt with the smallest DCE so far can be taken up again.
+        fresh: noise that a method drew before the network call and uses after it.
+    """
+
+    task: Task
+    stream: Stream
+    plan: tuple[int, ...]
+    x: Tensor
+    position: int = 0
+    x0: Tensor | None = None
+    judged: bool = False
+    calls: int = 0
+    seconds: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list)
+    best: Trajectory | None = None
+    fresh: Tensor | None = None
+
+    @property
+    def index(self) -> int:
+        return self.plan[self.position]
+
+    @property
+    def next_index(self) -> int:
+        return self.plan[self.position + 1]
+
+    @property
+    def finished(self) -> bool:
+        return self.position == len(self.plan) - 1
+
+    @property
+    def needs_network(self) -> bool:
+        return not self.finished and self.next_index < self.index
+
+    def snapshot(self) -> Trajectory:
+        """A copy to which the trajectory can return: tensors are never written in place, so they may be shared."""
+        return copy.copy(self)
