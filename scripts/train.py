@@ -10,9 +10,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 def main(cfg) -> None:
+    from isdiff.training.attributes import train_attribute_model
     from isdiff.training.pixel import train_pixel_model
 
-    train_pixel_model(cfg.train)
+    {"pixel": train_pixel_model, "attributes": train_attribute_model}[cfg.train.kind](cfg.train)
 
 
 if __name__ == "__main__":

@@ -62,12 +62,8 @@ def color_name(color: str) -> str:
     return min(COLOR_NAMES, key=lambda name: distance(COLOR_NAMES[name]))
 
 
-def draw(image_id: str, size: int = 64, styles: tuple[str, ...] = STYLES) -> Drawing:
-    """Render the drawing that belongs to ``image_id`` at ``size`` x ``size`` pixels.
-
-    Needs ``dicebear-core``, ``dicebear-styles`` and ``resvg-py`` (the shipped test split does not).
-    """
-    import resvg_py
+def design(image_id: str, styles: tuple[str, ...] = STYLES) -> tuple[str, dict[str, str]]:
+    """The SVG text and the attributes of the drawing that belongs to ``image_id``."""
     from dicebear import Avatar
 
     rng = rng_for(image_id)
@@ -83,9 +79,19 @@ def draw(image_id: str, size: int = 64, styles: tuple[str, ...] = STYLES) -> Dra
         f'{background}<g transform="translate({32 + shift:.2f} 64) scale({flip * scale:.3f} {scale:.3f}) '
         f'translate(-32 -64)">{avatar.to_string()}</g></svg>'
     )
+    return svg, describe(style, options) | described
+
+
+def draw(image_id: str, size: int = 64, styles: tuple[str, ...] = STYLES) -> Drawing:
+    """Render the drawing that belongs to ``image_id`` at ``size`` x ``size`` pixels.
+
+    Needs ``dicebear-core``, ``dicebear-styles`` and ``resvg-py`` (the shipped test split does not).
+    """
+    import resvg_py
+
+    svg, attributes = design(image_id, styles)
     png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-    attributes = describe(style, options) | described
     return Drawing(image_id, pixels, attributes, caption(attributes))
 
 

@@ -1,0 +1,177 @@
+"""From a composed configuration to objects, with every value checked before any work begins."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan, spaced_timesteps
+from isdiff.engine import Engine, Prior
+from isdiff.errors import UserError
+from isdiff.refine import CrossEntropy, Refinement
+from isdiff.seeds.base import NoiseStart, SeededStart, Start
+from isdiff.seeds.distributions import build_seed
+
+
+def build(node: DictConfig) -> Any:
+    """The object that a node with a ``_target_`` inside this package describes; other keys are its arguments.
+
+    Keys that the class does not take (such as ``name``) label the node and are not passed on.
+    """
+    try:
+        values = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} has no value; give {error.full_key}=...") from None
+    target = values.pop("_target_")
+    if not target.startswith("isdiff."):
+        raise UserError(f"_target_ is {target!r}; only classes of isdiff can be named in a configuration")
+    cls = get_class(target)
+    known = inspect.signature(cls).parameters
+    try:
+        return cls(**{key: value for key, value in values.items() if key in known})
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse values that cannot work.
+
+    Raises:
+        UserError: one sentence with the key, its value and what it must be.
+    """
+    choices: list[tuple[str, Sequence[Any]]] = [
+        ("output.composite", ("paste", "raw")),
+        ("sampler.spacing", ("leading", "linspace")),
+        ("isdiff.seed.kind", ("gmm", "gaussian", "mean", "oracle")),
+        ("isdiff.refine.direction", ("hole", "known")),
+        ("runtime.precision", ("fp32", "bf16", "fp16", "auto")),
+        ("logger.kind", ("none", "wandb")),
+    ]
+    counts = [
+        "sampler.steps", "sampler.jump", "sampler.repeat", "isdiff.seed.components", "isdiff.seed.scale",
+        "isdiff.seed.max_pixels", "isdiff.refine.attempts", "isdiff.refine.bins", "runtime.batch_size",
+        "runtime.workers",
+    ]  # fmt: skip
+    for key, allowed in choices:
+        value = OmegaConf.select(cfg, key)
+        require(value in allowed, f"{key} is {value!r}; it must be one of {', '.join(map(str, allowed))}")
+    for key in counts:
+        value = OmegaConf.select(cfg, key)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        require(whole and value >= 1, f"{key} is {value!r}; it must be a whole number of at least 1")
+    for key in ("isdiff.seed.start", "isdiff.refine.checkpoint", "sampler.eta"):
+        value = OmegaConf.select(cfg, key)
+        require(is_number(value) and 0 <= value <= 1, f"{key} is {value!r}; it must be between 0 and 1")
+    for key in ("isdiff.refine.lambda", "isdiff.refine.tau", "isdiff.refine.texture", "isdiff.refine.smoothing"):
+        value = OmegaConf.select(cfg, key)
+        require(is_number(value) and value >= 0, f"{key} is {value!r}; it must be a number of at least 0")
+    require(
+        cfg.isdiff.refine.smoothing > 0, "isdiff.refine.smoothing is 0; it must be above 0, or DCE can be infinite"
+    )
+    require(isinstance(cfg.seed, int), f"seed is {cfg.seed!r}; it must be a whole number")
+    limited = cfg.limit is None or (isinstance(cfg.limit, int) and cfg.limit >= 1)
+    require(limited, f"limit is {cfg.limit!r}; it must be a whole number of at least 1, or null for all images")
+    if cfg.isdiff.refine.enabled:
+        last = last_start(cfg)
+        require(
+            last > cfg.isdiff.refine.checkpoint,
+            f"the last of {cfg.isdiff.refine.attempts} attempts would start at {last:.3g} of T, not above the "
+            f"checkpoint at {cfg.isdiff.refine.checkpoint}: lower isdiff.refine.lambda, attempts or checkpoint",
+        )
+
+
+def last_start(cfg: DictConfig) -> float:
+    first = cfg.isdiff.seed.start if cfg.isdiff.seed.enabled else 1.0
+    return first - (cfg.isdiff.refine.attempts - 1) * cfg.isdiff.refine["lambda"] * cfg.isdiff.seed.enabled
+
+
+def build_grid(cfg: DictConfig) -> Grid:
+    """The grid of timesteps of ``sampler`` on the process of ``model``."""
+    total, steps = cfg.model.num_timesteps, cfg.sampler.steps
+    require(steps <= total, f"sampler.steps is {steps}; the model has only {total} timesteps")
+    spaced = leading_timesteps(total, steps) if cfg.sampler.spacing == "leading" else spaced_timesteps(total, str(steps))
+    return Grid.of(named_betas(cfg.model.noise_schedule, total), spaced)
+
+
+def build_start(cfg: DictConfig) -> Start:
+    s = cfg.isdiff.seed
+    if not s.enabled:
+        return NoiseStart()
+    return SeededStart(build_seed(s.kind, s.components, s.scale, s.max_pixels), s.start, cfg.isdiff.refine["lambda"])
+
+
+def build_refinement(cfg: DictConfig) -> Refinement | None:
+    r = cfg.isdiff.refine
+    if not r.enabled:
+        return None
+    measure = CrossEntropy(r.bins, r.smoothing, r.texture, r.direction)
+    return Refinement(measure, r.attempts, r.tau, r.checkpoint)
+
+
+def build_engine(cfg: DictConfig, prior: Prior) -> Engine:
+    """The engine that ``cfg`` describes, around ``prior``."""
+    loop = (cfg.sampler.jump, cfg.sampler.repeat)
+    return Engine(
+        prior,
+        build_grid(cfg),
+        build(cfg.method),
+        lambda steps: resampling_plan(steps, loop),
+        start=build_start(cfg),
+        refinement=build_refinement(cfg),
+        batch_size=cfg.runtime.batch_size,
+        run_seed=cfg.seed,
+    )
+
+
+def method_label(cfg: DictConfig) -> str:
+    """The method's name for folders and tables: ``ddnm``, ``ddnm+isdiff``, ``ddnm+seed_only``, ..."""
+    toggles = (bool(cfg.isdiff.seed.enabled), bool(cfg.isdiff.refine.enabled))
+    suffix = {(False, False): "", (True, True): "+isdiff", (True, False): "+seed_only", (False, True): "+refine_only"}
+    return cfg.method.name + suffix[toggles]
+
+
+def result_config(cfg: DictConfig, precision: str) -> dict[str, Any]:
+    """The part of the configuration that results depend on; keys that are switched off count as absent."""
+    names = ("dataset", "mask", "model", "method", "sampler", "isdiff", "output")
+    try:
+        full = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} has no value; give {error.full_key}=...") from None
+    except OmegaConfBaseException as error:
+        raise UserError(f"the configuration does not resolve: {error}") from None
+    kept: dict[str, Any] = {name: full[name] for name in names}
+    kept |= {"seed": full["seed"], "precision": precision}
+    seed, refine = kept["isdiff"]["seed"], kept["isdiff"]["refine"]
+    step = refine["lambda"]
+    kept["isdiff"] = {
+        "seed": seed if seed["enabled"] else None,
+        "refine": {**refine, "lambda": step if seed["enabled"] else None} if refine["enabled"] else None,
+    }
+    if kept["sampler"]["repeat"] == 1:
+        del kept["sampler"]["jump"]
+    # Where files lie does not change what is in them.
+    for group, key in (("dataset", "root"), ("model", "weights")):
+        kept[group].pop(key, None)
+    return kept
+
+
+def config_hash(kept: dict[str, Any]) -> str:
+    """Eight hex digits that name a result configuration."""
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]

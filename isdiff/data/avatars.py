@@ -1,0 +1,62 @@
+"""``dataset=avatars``: drawn faces; the test split comes with the repository, other splits are drawn on demand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from isdiff.data.base import Dataset
+from isdiff.data.drawn import Drawing, draw, split_ids
+from isdiff.errors import UserError
+from isdiff.files import atomic_open
+
+
+class Avatars(Dataset):
+    """
+    Args:
+        split: ``test`` (1,000 images, shipped), or ``dev`` or ``train`` (any number, drawn from the id).
+        root: the folder with ``avatars/test.zip`` and ``avatars/test.csv``.
+        size: side in pixels; the shipped split has 64.
+        count: how many ids the split has.
+    """
+
+    name = "avatars"
+
+    def __init__(self, split: str = "test", root: str = "data", size: int = 64, count: int = 1000) -> None:
+        if split not in ("test", "dev", "train"):
+            raise UserError(f"dataset.split is {split!r}; avatars has test, dev and train")
+        self.split, self.folder, self.size, self.count = split, Path(root) / self.name, size, count
+        self.archive: zipfile.ZipFile | None = None
+        if split == "test" and size == 64:
+            path = self.folder / "test.zip"
+            if not path.exists():
+                raise UserError(f"{path} is missing; it ships with the repository, or run scripts/make_avatars.py")
+            self.archive = zipfile.ZipFile(path)
+
+    def ids(self) -> list[str]:
+        return split_ids(self.name, self.split, self.count)
+
+    def image(self, image_id: str) -> np.ndarray:
+        if self.archive is None:
+            return draw(image_id, self.size).pixels
+        with self.archive.open(f"{image_id}.webp") as stream:
+            return np.asarray(Image.open(stream).convert("RGB"))
+
+
+def write_split(folder: Path, split: str, drawings: list[Drawing]) -> None:
+    """``<split>.zip`` of lossless WebP images and ``<split>.csv`` of their attributes and captions."""
+    with atomic_open(folder / f"{split}.zip", "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
+        for drawing in drawings:
+            buffer = io.BytesIO()
+            Image.fromarray(drawing.pixels).save(buffer, "webp", lossless=True, quality=100, method=6)
+            # A fixed date keeps the archive identical from one run to the next.
+            archive.writestr(zipfile.ZipInfo(f"{drawing.id}.webp", (1980, 1, 1, 0, 0, 0)), buffer.getvalue())
+    with atomic_open(folder / f"{split}.csv") as stream:
+        writer = csv.DictWriter(stream, ["id", *drawings[0].attributes, "caption"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"id": d.id, **d.attributes, "caption": d.caption} for d in drawings)

@@ -1,0 +1,21 @@
+"""What a dataset is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+
+class Dataset(ABC):
+    """Images by id."""
+
+    name: str
+
+    @abstractmethod
+    def ids(self) -> list[str]:
+        """Every id, in the dataset's order; a run with ``limit=n`` takes the first n."""
+
+    @abstractmethod
+    def image(self, image_id: str) -> np.ndarray:
+        """(H, W, 3), uint8 RGB."""

@@ -1,0 +1,53 @@
+"""Picture grids: what a person looks at first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from isdiff.files import atomic_save
+
+Tile = tuple[np.ndarray, str]
+TILE = 144
+CAPTION = 30
+HEADER = 26
+GAP = 6
+
+
+def with_hole(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """The image as a method sees it: (H, W, 3) uint8 with a hatched gray hole."""
+    height, width = hole.shape
+    stripes = (np.add.outer(np.arange(height), np.arange(width)) // max(1, height // 32)) % 2
+    hatch = np.where(stripes, 172, 196).astype(np.uint8)[..., None].repeat(3, 2)
+    return np.where(hole[..., None], hatch, image)
+
+
+def picture_grid(path: Path, header: Sequence[str], rows: Sequence[Sequence[Tile]]) -> Path:
+    """Write a PNG with a titled column for each kind of picture and a row for each image.
+
+    Args:
+        rows: tiles (picture (H, W, 3) uint8, caption of at most two lines).
+    """
+    columns = len(header)
+    size = (columns * (TILE + GAP) + GAP, HEADER + len(rows) * (TILE + CAPTION + GAP) + GAP)
+    canvas = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(canvas)
+    bold, small = ImageFont.load_default(13), ImageFont.load_default(10)
+    for column, title in enumerate(header):
+        draw.text((GAP + column * (TILE + GAP) + TILE // 2, 6), title, "black", bold, anchor="ma")
+    for row, tiles in enumerate(rows):
+        top = HEADER + row * (TILE + CAPTION + GAP)
+        for column, (picture, caption) in enumerate(tiles):
+            left = GAP + column * (TILE + GAP)
+            scaled = Image.fromarray(picture).resize((TILE, TILE), resample_for(picture))
+            canvas.paste(scaled, (left, top))
+            draw.multiline_text((left, top + TILE + 3), caption, (70, 70, 70), small, spacing=2)
+    return atomic_save(path, lambda stream: canvas.save(stream, "png"))
+
+
+def resample_for(picture: np.ndarray) -> Image.Resampling:
+    """Enlarge without blur, reduce without aliasing."""
+    return Image.Resampling.NEAREST if picture.shape[0] <= TILE else Image.Resampling.LANCZOS

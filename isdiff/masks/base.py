@@ -1,0 +1,22 @@
+"""What a mask generator is."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+
+class MaskSource(ABC):
+    """Gives every image its hole, a function of the image's id, its size and the configuration alone."""
+
+    @abstractmethod
+    def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
+        """(height, width), bool, True = generate."""
+
+
+def random_state(seed: int, image_id: str) -> np.random.RandomState:
+    """The legacy generator, whose draws are frozen for good, keyed by (seed, image id)."""
+    digest = hashlib.sha256(f"mask/{seed}/{image_id}".encode()).digest()
+    return np.random.RandomState(int.from_bytes(digest[:4], "little"))

@@ -1,0 +1,27 @@
+"""The two large masks of the RePaint protocol: half of the image, and all but its centre."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isdiff.masks.base import MaskSource
+
+
+class HalfMask(MaskSource):
+    """The left half (columns 0 .. W//2 - 1) is given, the right half is the hole."""
+
+    def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
+        hole = np.ones((height, width), bool)
+        hole[:, : width // 2] = False
+        return hole
+
+
+class ExpandMask(MaskSource):
+    """A centred square of a quarter of the shorter side is given: 64x64 of 256x256, 16x16 of 64x64."""
+
+    def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
+        side = max(1, min(height, width) // 4)
+        top, left = (height - side) // 2, (width - side) // 2
+        hole = np.ones((height, width), bool)
+        hole[top : top + side, left : left + side] = False
+        return hole

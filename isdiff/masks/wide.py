@@ -1,0 +1,112 @@
+"""LaMa's random large masks (Suvorov et al. 2022, "thick" or "wide" setting): fat strokes or boxes.
+
+Written from the description of the published generator's behaviour and draw order; recorded masks of that generator
+are reproduced bit for bit (``tests/golden/masks``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.random import RandomState
+
+from isdiff.masks.base import MaskSource, random_state
+
+
+@dataclass(frozen=True)
+class WideSettings:
+    """Limits, both ends included.
+
+    Attributes:
+        size: side of the square that the other numbers are meant for.
+        strokes: number of strokes; each has 1-5 segments.
+        length, width: a segment is 10 + {0..length-1} long and 5 + {0..width-1} wide.
+        boxes: number of boxes; ``box_side`` their sides; ``margin`` their distance from the border.
+        box_share: weight of the box kind against 1 for the stroke kind.
+    """
+
+    size: int = 256
+    strokes: tuple[int, int] = (1, 6)
+    length: int = 200
+    width: int = 100
+    boxes: tuple[int, int] = (1, 3)
+    box_side: tuple[int, int] = (30, 150)
+    margin: int = 10
+    box_share: float = 0.3
+
+
+THICK = {
+    256: WideSettings(),
+    512: WideSettings(size=512, length=450, width=250, boxes=(1, 4), box_side=(30, 300)),
+}
+MAX_HOLE = 0.5
+CANDIDATES = 5
+
+
+def between(rng: RandomState, low: int, high: int) -> int:
+    return int(rng.randint(low, high + 1))
+
+
+def draw_strokes(rng: RandomState, height: int, width: int, s: WideSettings) -> np.ndarray:
+    canvas = np.zeros((height, width), np.float32)
+    for stroke in range(between(rng, *s.strokes)):
+        x, y = between(rng, 0, width - 1), between(rng, 0, height - 1)
+        for _ in range(between(rng, 1, 5)):
+            angle = 0.01 + between(rng, 0, 3)
+            if stroke % 2 == 0:
+                angle = 2 * 3.1415926 - angle
+            length = 10 + between(rng, 0, s.length - 1)
+            thickness = 5 + between(rng, 0, s.width - 1)
+            to_x = min(max(int(x + length * math.sin(angle)), 0), width)
+            to_y = min(max(int(y + length * math.cos(angle)), 0), height)
+            cv2.line(canvas, (x, y), (to_x, to_y), 1.0, thickness)
+            x, y = to_x, to_y
+    return canvas > 0
+
+
+def draw_boxes(rng: RandomState, height: int, width: int, s: WideSettings) -> np.ndarray:
+    hole = np.zeros((height, width), bool)
+    low, high = s.box_side[0], min(s.box_side[1], height - 2 * s.margin - 1, width - 2 * s.margin - 1)
+    for _ in range(between(rng, *s.boxes)):
+        box_width, box_height = between(rng, low, high), between(rng, low, high)
+        x = between(rng, s.margin, width - s.margin - box_width)
+        y = between(rng, s.margin, height - s.margin - box_height)
+        hole[y : y + box_height, x : x + box_width] = True
+    return hole
+
+
+def candidate(rng: RandomState, height: int, width: int, settings: WideSettings) -> np.ndarray:
+    """One mask, strokes or boxes, (height, width) bool."""
+    share = np.array([1.0, settings.box_share])
+    kind = rng.choice(2, p=share / share.sum())
+    return (draw_boxes if kind else draw_strokes)(rng, height, width, settings)
+
+
+class WideMask(MaskSource):
+    """Five candidates on a 256 or 512 canvas, one of those that hide at most half, scaled to the image.
+
+    LaMa leaves an image out when all five hide more than half; here five more are drawn, so every image has a mask.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
+        settings = THICK[256 if min(height, width) < 512 else 512]
+        scale = settings.size / min(height, width)
+        canvas = round(height * scale), round(width * scale)
+        rng = random_state(self.seed, image_id)
+        while True:
+            drawn = [candidate(rng, *canvas, settings) for _ in range(CANDIDATES)]
+            fitting = [hole for hole in drawn if 0 < hole.mean() <= MAX_HOLE]
+            if fitting:
+                break
+        hole = fitting[rng.randint(len(fitting))]
+        if hole.shape == (height, width):
+            return hole
+        # Area-averaged, then cut at one half; a sliver that this would lose entirely keeps its strongest pixel.
+        small = cv2.resize(hole.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        return small >= min(0.5, small.max())

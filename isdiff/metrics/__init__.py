@@ -1,0 +1,25 @@
+"""Metrics by name."""
+
+from __future__ import annotations
+
+from isdiff.errors import UserError
+from isdiff.metrics.base import Metric
+
+
+def build_metrics(names: list[str], model_root: str, download: bool) -> list[Metric]:
+    """
+    Raises:
+        UserError: an unknown name.
+    """
+    from isdiff.metrics.attributes import Frechet, Perceptual
+    from isdiff.metrics.learned import FID, LPIPS
+
+    makers = {
+        "perceptual": lambda: Perceptual(model_root),
+        "frechet": lambda: Frechet(model_root),
+        "lpips": lambda: LPIPS(model_root, download),
+        "fid": lambda: FID(model_root, download),
+    }
+    if unknown := [name for name in names if name not in makers]:
+        raise UserError(f"metrics.names has {unknown[0]!r}; there are {', '.join(makers)}")
+    return [makers[name]() for name in names]

@@ -1,0 +1,124 @@
+"""What a metric is, and the intervals around it.
+
+A metric turns two aligned lists of 8-bit images into a *sample*, which can give its value on any selection of images.
+Means of per-image distances and distances between sets are then alike to the bootstrap, and two methods can be
+compared on the same selections.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+
+class Unavailable(Exception):
+    """A metric cannot run here; the message says what is missing."""
+
+
+class Sample(ABC):
+    """The measured images of one run."""
+
+    n: int
+
+    @abstractmethod
+    def value(self, chosen: np.ndarray) -> float:
+        """The metric on the images with these positions (repeats allowed)."""
+
+
+class MeanSample(Sample):
+    """Mean of one number per image."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values, self.n = values, len(values)
+
+    def value(self, chosen: np.ndarray) -> float:
+        return float(self.values[chosen].mean())
+
+
+class FrechetSample(Sample):
+    """Frechet distance between Gaussians fitted to two sets of features, each (N, D) (Heusel et al. 2017)."""
+
+    def __init__(self, results: np.ndarray, truths: np.ndarray) -> None:
+        self.results, self.truths, self.n = results, truths, len(results)
+
+    def value(self, chosen: np.ndarray) -> float:
+        return frechet_distance(self.results[chosen], self.truths[chosen])
+
+
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """``|mean_a - mean_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2))`` for features (N, D), (M, D).
+
+    The trace of the root is the sum of the singular values of ``A B^T`` for centred and scaled features, which needs
+    no root of a matrix; whichever of N and D is smaller sets the cost.
+    """
+    mean_a, mean_b = a.mean(0), b.mean(0)
+    a, b = (a - mean_a) / np.sqrt(max(1, len(a) - 1)), (b - mean_b) / np.sqrt(max(1, len(b) - 1))
+    if a.shape[1] < len(a):  # the R of a QR has the same singular values in D x D
+        root = np.linalg.qr(a, mode="r") @ np.linalg.qr(b, mode="r").T
+    else:
+        root = a @ b.T
+    trace = np.linalg.svd(root, compute_uv=False).sum()
+    return float(((mean_a - mean_b) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * trace)
+
+
+class Metric(ABC):
+    """Compares results with truths, both lists of (H, W, 3) uint8 images in the same order.
+
+    Attributes:
+        name: key in summaries; names its features and their version if there is more than one.
+        title: heading in tables, with an arrow for the better direction.
+    """
+
+    name: str
+    title: str
+
+    @abstractmethod
+    def measure(self, results: list[np.ndarray], truths: list[np.ndarray]) -> Sample:
+        """
+        Raises:
+            Unavailable: weights are neither here nor to be had.
+        """
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % percentile bootstrap interval over ``n`` images."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def selections(n: int, count: int, seed: int = 0) -> np.ndarray:
+    """``count`` bootstrap selections of n images, (count, n); the same for every method, so differences are paired."""
+    return np.random.default_rng(seed).integers(n, size=(count, n))
+
+
+def estimate(sample: Sample, count: int = 1000) -> Estimate:
+    """Value and interval of one run."""
+    values = [sample.value(chosen) for chosen in selections(sample.n, count)] if sample.n > 1 else [np.nan]
+    low, high = np.percentile(values, [2.5, 97.5])
+    return Estimate(sample.value(np.arange(sample.n)), float(low), float(high), sample.n)
+
+
+def difference(first: Sample, second: Sample, count: int = 1000) -> Estimate:
+    """``second - first`` for two runs over the same images, with the interval of the paired difference.
+
+    Raises:
+        ValueError: the runs have different numbers of images.
+    """
+    if first.n != second.n:
+        raise ValueError(f"cannot pair {first.n} images with {second.n}")
+    values = [second.value(c) - first.value(c) for c in selections(first.n, count)]
+    low, high = np.percentile(values, [2.5, 97.5])
+    every = np.arange(first.n)
+    return Estimate(second.value(every) - first.value(every), float(low), float(high), first.n)

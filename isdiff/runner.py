@@ -1,0 +1,279 @@
+"""One experiment from configuration to folder: sample what is missing, then measure and report."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from isdiff import environment
+from isdiff.config import build, build_engine, build_start, check, config_hash, method_label, result_config
+from isdiff.data.base import Dataset
+from isdiff.engine import Engine, Result
+from isdiff.errors import UserError
+from isdiff.files import atomic_open
+from isdiff.grid import Tile, picture_grid, with_hole
+from isdiff.loggers import report
+from isdiff.masks.base import MaskSource
+from isdiff.metrics import build_metrics
+from isdiff.metrics.base import Unavailable, estimate
+from isdiff.models import load_unet
+from isdiff.priors.pixel import PixelPrior, resolve_device, resolve_precision
+from isdiff.progress import Reporter
+from isdiff.seeds.base import SeededStart
+from isdiff.store import RunFolder
+from isdiff.trajectory import Stream, Task
+
+GRID_ROWS = 8
+
+
+def to_tensor(image: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) uint8 to (3, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def to_uint8(x: torch.Tensor) -> np.ndarray:
+    """(3, H, W) in [-1, 1] to (H, W, 3) uint8, clamped and rounded."""
+    return ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+@dataclass
+class Experiment:
+    """A checked configuration with its folder, data and masks."""
+
+    cfg: DictConfig
+    device: torch.device
+    precision: str
+    label: str
+    store: RunFolder
+    dataset: Dataset
+    masks: MaskSource
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> Experiment:
+        """
+        Raises:
+            UserError: a value that cannot work, or something missing.
+        """
+        check(cfg)
+        device = resolve_device(cfg.runtime.device)
+        precision = resolve_precision(cfg.runtime.precision, device)
+        label = method_label(cfg)
+        name = config_hash(result_config(cfg, precision))
+        folder = Path(cfg.output_root) / cfg.dataset.name / cfg.mask.name / label / name
+        return cls(cfg, device, precision, label, RunFolder(folder), build(cfg.dataset), build(cfg.mask))
+
+    def ids(self) -> list[str]:
+        return self.dataset.ids()[: self.cfg.limit]
+
+    def engine(self) -> Engine:
+        prior = PixelPrior(load_unet(self.cfg.model), self.device, self.precision)
+        if self.cfg.runtime.compile:
+            prior.net = torch.compile(prior.net)
+        return build_engine(self.cfg, prior)
+
+    def task(self, image_id: str) -> Task:
+        """The image with its hole blanked: what lies beneath is handed over only to the oracle seed.
+
+        Raises:
+            UserError: the image or its mask cannot be used.
+        """
+        pixels = self.dataset.image(image_id)
+        hole = self.masks.hole(image_id, *pixels.shape[:2])
+        if hole.all() or not hole.any():
+            what = "everything" if hole.all() else "nothing"
+            raise UserError(f"the mask of image {image_id} hides {what}; check its polarity (mask.invert)")
+        side = self.cfg.model.image_size
+        if pixels.shape[:2] != (side, side):
+            raise UserError(f"image {image_id} is {pixels.shape[1]}x{pixels.shape[0]}; the model needs {side}x{side}")
+        image = to_tensor(pixels).to(self.device)
+        holes = torch.from_numpy(hole)[None].to(self.device)
+        oracle = self.cfg.isdiff.seed.enabled and self.cfg.isdiff.seed.kind == "oracle"
+        return Task(image_id, image.masked_fill(holes, 0.0), holes, truth=image if oracle else None)
+
+    def finish(self, result: Result) -> np.ndarray:
+        """The picture that is saved, (H, W, 3) uint8."""
+        picture = to_uint8(result.x)
+        if self.cfg.output.composite == "paste":
+            hole = result.task.hole[0].cpu().numpy()[..., None]
+            picture = np.where(hole, picture, self.dataset.image(result.task.id))
+        return picture
+
+    def record(self, result: Result) -> dict[str, Any]:
+        judged = [round(a.dce, 6) for a in result.attempts if a.dce is not None]
+        return {
+            "id": result.task.id,
+            "seed": self.cfg.seed,
+            "network_calls": result.calls,
+            "attempts": len(result.attempts),
+            "chosen_attempt": result.chosen,
+            "dce": judged,
+            "start_timesteps": [a.start_timestep for a in result.attempts],
+            "seconds": round(result.seconds, 4),
+        }
+
+
+def tasks(experiment: Experiment, ids: list[str], failed: dict[str, str]) -> Iterator[Task]:
+    """Tasks one by one; an image that cannot be used is noted and the others go on."""
+    for image_id in ids:
+        try:
+            yield experiment.task(image_id)
+        except UserError as error:
+            failed[image_id] = str(error)
+
+
+def sample(experiment: Experiment, ids: list[str], reporter: Reporter | None = None) -> dict[str, str]:
+    """Sample ``ids`` in this process; returns what failed, with reasons."""
+    failed: dict[str, str] = {}
+    for result in experiment.engine().run(tasks(experiment, ids, failed)):
+        experiment.store.add(experiment.finish(result), experiment.record(result))
+        if reporter:
+            reporter.advance()
+    return failed
+
+
+def sample_share(container: dict[str, Any], ids: list[str], rank: int, workers: int, queue: Any) -> None:
+    """Body of a sampling process: its share of the images, on its own GPU where there are several."""
+    cfg = OmegaConf.create(container)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    if resolve_device(cfg.runtime.device).type == "cuda" and cfg.runtime.device in ("auto", "cuda"):
+        cfg.runtime.device = f"cuda:{rank % torch.cuda.device_count()}"
+    try:
+        queue.put((sample(Experiment.of(cfg), ids[rank::workers]), None))
+    except UserError as error:
+        queue.put(({}, str(error)))
+
+
+def sample_in_processes(experiment: Experiment, ids: list[str], reporter: Reporter) -> dict[str, str]:
+    """Sample ``ids`` in ``runtime.workers`` processes; images depend on nothing but their ids, so shares may vary."""
+    workers = min(experiment.cfg.runtime.workers, len(ids))
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    container = OmegaConf.to_container(experiment.cfg, resolve=True)
+    pool = [context.Process(target=sample_share, args=(container, ids, r, workers, queue)) for r in range(workers)]
+    for process in pool:
+        process.start()
+    before = len(experiment.store.records())
+    while any(process.is_alive() for process in pool):
+        time.sleep(0.5)
+        reporter.advance(len(experiment.store.records()) - before - (reporter.done - reporter.first))
+    if broken := [process.exitcode for process in pool if process.exitcode]:
+        raise RuntimeError(f"{len(broken)} of {workers} sampling processes died (exit code {broken[0]})")
+    failed: dict[str, str] = {}
+    for _ in pool:
+        part, error = queue.get()
+        if error:
+            raise UserError(error)
+        failed |= part
+    return failed
+
+
+def execute(cfg: DictConfig) -> RunFolder:
+    """Run the experiment of ``cfg``: images that its folder already has are kept, missing ones are sampled.
+
+    Raises:
+        UserError: the configuration, the data or the weights do not allow the run.
+    """
+    experiment = Experiment.of(cfg)
+    store, ids = experiment.store, experiment.ids()
+    have = store.records()
+    todo = [image_id for image_id in ids if image_id not in have]
+    failed: dict[str, str] = {}
+    kept = result_config(cfg, experiment.precision)
+    with atomic_open(store.path / "config.yaml") as stream:
+        stream.write(f"# {store.path.name}: hash of what the results depend on\n{OmegaConf.to_yaml(kept)}")
+    if todo:
+        with Reporter(f"{experiment.label} on {cfg.dataset.name}, {cfg.mask.name}", len(ids), done=len(ids) - len(todo)) as bar:
+            many = cfg.runtime.workers > 1 and len(todo) > 1
+            failed = (sample_in_processes if many else sample)(experiment, todo, bar)
+    records = store.tidy(ids)
+    chosen = [records[image_id] for image_id in ids if image_id in records]
+    if not chosen:
+        reasons = "; ".join(failed.values())
+        raise UserError(f"no image could be sampled: {reasons}")
+    summary = summarise(experiment, chosen, failed)
+    store.write_json("summary.json", summary)
+    store.write_text("summary.md", readable(summary, experiment))
+    draw_grid(experiment, chosen)
+    report(cfg, f"{experiment.label}-{cfg.mask.name}-{store.path.name}", store.path, summary, chosen)
+    return store
+
+
+def summarise(experiment: Experiment, records: list[dict[str, Any]], failed: dict[str, str]) -> dict[str, Any]:
+    """Metrics with intervals, costs and the circumstances of a run."""
+    cfg = experiment.cfg
+    results = [experiment.store.image(r["id"]) for r in records]
+    truths = [experiment.dataset.image(r["id"]) for r in records]
+    metrics: dict[str, Any] = {}
+    for metric in build_metrics(list(cfg.metrics.names), cfg.model_root, cfg.metrics.download):
+        try:
+            measured = estimate(metric.measure(results, truths), cfg.metrics.bootstrap)
+            metrics[metric.name] = measured.as_dict()
+        except Unavailable as error:
+            metrics[metric.name] = {"skipped": str(error)}
+    seconds = sum(r["seconds"] for r in records)
+    return {
+        "method": experiment.label, "dataset": cfg.dataset.name, "mask": cfg.mask.name, "n": len(records),
+        "seed": cfg.seed, "config_hash": experiment.store.path.name, "metrics": metrics,
+        "network_calls_per_image": sum(r["network_calls"] for r in records) / len(records),
+        "attempts_per_image": sum(r["attempts"] for r in records) / len(records),
+        "seconds_per_image": seconds / len(records), "images_per_second": len(records) / max(seconds, 1e-9),
+        "peak_memory_mib": round(environment.peak_memory_mib(experiment.device)),
+        "precision": experiment.precision, "batch_size": cfg.runtime.batch_size,
+        "device": environment.device_name(experiment.device), "git_commit": environment.git_commit(),
+        "versions": environment.package_versions(), "failed": failed,
+    }  # fmt: skip
+
+
+def readable(summary: dict[str, Any], experiment: Experiment) -> str:
+    """The summary as a page of Markdown."""
+    s = summary
+    lines = [f"# {s['method']} on {s['dataset']}, {s['mask']} mask", "", f"{s['n']} images, seed {s['seed']}.", ""]
+    for name, m in s["metrics"].items():
+        if "skipped" in m:
+            lines.append(f"- {name}: skipped, {m['skipped']}")
+        else:
+            lines.append(f"- {name}: {m['value']:.4f} (95 % interval {m['low']:.4f} to {m['high']:.4f}, n = {m['n']})")
+    lines += [
+        f"- {s['network_calls_per_image']:.1f} network calls and {s['attempts_per_image']:.2f} attempts per image",
+        f"- {s['seconds_per_image']:.3f} s per image ({s['images_per_second']:.2f} images/s), "
+        f"{s['peak_memory_mib']} MiB at most, {s['precision']}, batch {s['batch_size']}, {s['device']}",
+    ]
+    lines += [f"- failed: {image_id}: {reason}" for image_id, reason in s["failed"].items()]
+    return "\n".join([*lines, "", "![grid](grid.png)", ""])
+
+
+def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
+    """``grid.png``: input, seed (with IS-Diff), result and truth of the first images."""
+    start = build_start(experiment.cfg)
+    seeded = isinstance(start, SeededStart)
+    header = ["input", *(["seed"] if seeded else []), experiment.label, "truth"]
+    rows: list[list[Tile]] = []
+    for record in records[:GRID_ROWS]:
+        image_id = record["id"]
+        task, truth = experiment.task(image_id), experiment.dataset.image(image_id)
+        tiles: list[Tile] = [(with_hole(truth, task.hole[0].cpu().numpy()), image_id)]
+        if seeded:
+            stream = Stream(experiment.cfg.seed, image_id, record["chosen_attempt"])
+            begun = record["start_timesteps"][record["chosen_attempt"]]
+            tiles.append((to_uint8(task.compose(start.seed.fill(task, stream))), f"start t = {begun}"))
+        tiles += [(experiment.store.image(image_id), caption(record)), (truth, "")]
+        rows.append(tiles)
+    picture_grid(experiment.store.path / "grid.png", header, rows)
+
+
+def caption(record: dict[str, Any]) -> str:
+    """Costs of one image, and what DSR saw."""
+    text = f"{record['network_calls']} calls"
+    if record["dce"]:
+        values = " ".join(f"{value:.2f}" for value in record["dce"])
+        text += f", attempt {record['chosen_attempt'] + 1} of {record['attempts']}\nDCE {values}"
+    return text

@@ -1,0 +1,69 @@
+"""Train the attribute classifier on a drawn dataset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from isdiff.models import save_weights
+from torch import Tensor, nn
+
+from isdiff.data.splits import rendered_split, split_attributes
+from isdiff.files import atomic_open
+from isdiff.nets.attributes import AttributeNet
+from isdiff.training.loop import Trainer
+from isdiff.training.pixel import to_batch
+
+ATTRIBUTES = (
+    "style", "hair", "hair_color", "skin", "clothes", "clothes_color", "glasses", "facial_hair", "mouth",
+    "background", "background_color", "background_color2",
+)  # fmt: skip
+
+
+def label_arrays(rows: list[dict[str, str]], classes: dict[str, list[str]]) -> dict[str, np.ndarray]:
+    return {name: np.array([values.index(row[name]) for row in rows]) for name, values in classes.items()}
+
+
+def train_attribute_model(cfg) -> None:
+    """Train, measure on held-out drawings and write ``classifier.safetensors`` with its accuracies."""
+    torch.manual_seed(cfg.seed)
+    root = Path(cfg.data_root)
+    pixels = rendered_split(cfg.dataset, "train", cfg.train_images, cfg.image_size, root, cfg.workers)
+    rows = split_attributes(cfg.dataset, "train", cfg.labelled_images, cfg.workers)
+    classes = {name: sorted({row[name] for row in rows}) for name in ATTRIBUTES}
+    labels = label_arrays(rows, classes)
+    net = AttributeNet(classes).to(memory_format=torch.channels_last)
+
+    def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([cfg.seed, step])
+        picked = np.sort(rng.choice(len(rows), cfg.optim.batch_size, replace=False))
+        x = to_batch(np.ascontiguousarray(pixels[picked]))
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = net(x)
+        losses = {
+            name: nn.functional.cross_entropy(out.float(), torch.from_numpy(labels[name][picked]), reduction="none")
+            for name, out in logits.items()
+        }
+        return {"loss": torch.stack(list(losses.values())).mean(0)}
+
+    trainer = Trainer(net, at_step, Path(cfg.folder), cfg.optim)
+    trainer.run()
+    trainer.with_average(lambda: write_model(net, cfg, classes))
+
+
+def write_model(net: AttributeNet, cfg, classes: dict[str, list[str]]) -> None:
+    """Weights in fp16 and held-out accuracies next to them."""
+    folder = Path(cfg.export)
+    pixels = rendered_split(cfg.dataset, "dev", cfg.dev_images, cfg.image_size, Path(cfg.data_root), cfg.workers)
+    rows = split_attributes(cfg.dataset, "dev", cfg.dev_images, cfg.workers)
+    with torch.inference_mode():
+        logits = net(to_batch(np.array(pixels)))
+    accuracy = {
+        name: float(np.mean([values[k] == row[name] for k, row in zip(logits[name].argmax(1), rows, strict=True)]))
+        for name, values in classes.items()
+    }
+    save_weights(folder / "classifier.safetensors", net, {"classes": json.dumps(classes)})
+    with atomic_open(folder / "classifier.json") as stream:
+        json.dump({"held_out_images": len(rows), "accuracy": accuracy}, stream, indent=1)
