@@ -77,7 +77,7 @@ class Experiment:
     def engine(self) -> Engine:
         prior = PixelPrior(load_unet(self.cfg.model), self.device, self.precision)
         if self.cfg.runtime.compile:
-            prior.net = torch.compile(prior.net)
+            prior.net = torch.compile(prior.net, dynamic=False)
         return build_engine(self.cfg, prior)
 
     def task(self, image_id: str) -> Task:
@@ -183,8 +183,9 @@ def execute(cfg: DictConfig) -> RunFolder:
         UserError: the configuration, the data or the weights do not allow the run.
     """
     experiment = Experiment.of(cfg)
+    build_metrics(list(cfg.metrics.names), cfg.model_root, cfg.metrics.download)  # a wrong name is refused at once
     store, ids = experiment.store, experiment.ids()
-    have = store.records()
+    have = store.tidy(ids)
     todo = [image_id for image_id in ids if image_id not in have]
     failed: dict[str, str] = {}
     kept = result_config(cfg, experiment.precision)

@@ -8,6 +8,7 @@ compared on the same selections.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -45,6 +46,21 @@ class FrechetSample(Sample):
 
     def value(self, chosen: np.ndarray) -> float:
         return frechet_distance(self.results[chosen], self.truths[chosen])
+
+
+class SeedsSample(Sample):
+    """The same images sampled with several seeds: the mean of the seeds' values, resampled by image."""
+
+    def __init__(self, seeds: Sequence[Sample]) -> None:
+        self.seeds, self.n = seeds, seeds[0].n
+
+    def value(self, chosen: np.ndarray) -> float:
+        return float(np.mean([sample.value(chosen) for sample in self.seeds]))
+
+    def spread(self) -> float:
+        """Standard deviation between seeds; 0 for one seed."""
+        values = [sample.value(np.arange(self.n)) for sample in self.seeds]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def short_timeout(seconds: float = 5.0):
 def obtain(name: str, model_root: str, download: bool, fetch: Callable[[], object]) -> Path:
     """Path of a weights file, fetched by ``fetch`` into the hub cache if it is missing and ``download`` is on."""
     if download and find(name, model_root) is None and os.environ.get("HF_HUB_OFFLINE") != "1":
-        with short_timeout():
+        with short_timeout(), redirect_stderr(io.StringIO()):  # torch.hub announces downloads there
             try:
                 fetch()
             except Exception as error:  # whatever a network can raise
@@ -59,13 +60,14 @@ class LPIPS(Metric):
 
     @torch.inference_mode()
     def measure(self, results: list[np.ndarray], truths: list[np.ndarray]) -> Sample:
-        import lpips
-        from torchvision.models import AlexNet_Weights
+        def fetch() -> None:
+            from torchvision.models import AlexNet_Weights
 
-        weights = AlexNet_Weights.IMAGENET1K_V1
-        path = obtain(
-            ALEXNET, self.model_root, self.download, lambda: weights.get_state_dict(progress=False, check_hash=True)
-        )
+            AlexNet_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+
+        path = obtain(ALEXNET, self.model_root, self.download, fetch)
+        import lpips
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
@@ -90,15 +92,15 @@ class FID(Metric):
 
     @torch.inference_mode()
     def measure(self, results: list[np.ndarray], truths: list[np.ndarray]) -> Sample:
-        from torch_fidelity import feature_extractor_inceptionv3 as inception
-
         def fetch() -> None:
-            torch.hub.load_state_dict_from_url(
-                inception.URL_INCEPTION_V3, progress=False, check_hash=False, weights_only=True
-            )
+            from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+            torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, progress=False, weights_only=True)
 
         path = obtain(INCEPTION, self.model_root, self.download, fetch)
-        extractor = inception.FeatureExtractorInceptionV3(
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        extractor = FeatureExtractorInceptionV3(
             "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path)
         )
         features = []

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isdiff.diffusion.process import named_betas
+
 
 def timestep_embedding(timesteps: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
     """Sinusoidal features ``[cos, sin]`` with frequencies ``max_period ** (-k / (dim // 2))``.
@@ -151,6 +153,9 @@ class UNet(nn.Module):
         num_classes: adds a class embedding; ``forward`` then needs ``y``.
         patch_size: fold ``patch_size`` x ``patch_size`` pixels into channels around the network (1 = off, the public
             nets). Not in guided-diffusion: it makes the small nets that ship with this repository fast on a CPU.
+        velocity: name of the noise schedule the net is used with, or None. The inner network then predicts
+            ``v = sqrt(abar) noise - sqrt(1 - abar) x0`` (Salimans & Ho 2022) and ``forward`` turns it into noise in
+            float32: the large share of ``x`` in the noise needs no learning and loses nothing to low precision.
     """
 
     def __init__(
@@ -172,11 +177,14 @@ class UNet(nn.Module):
         resblock_updown: bool = True,
         use_new_attention_order: bool = False,
         patch_size: int = 1,
+        velocity: str | None = None,
         image_size: int | None = None,
     ) -> None:
         super().__init__()
         self.model_channels, self.num_classes, self.patch_size = model_channels, num_classes, patch_size
         self.image_size, self.in_channels, self.out_channels = image_size, in_channels, out_channels
+        # A plain attribute: as a buffer it would follow the weights into half precision.
+        self.levels = None if velocity is None else torch.cumprod(1 - named_betas(velocity), 0).float()
         emb = 4 * model_channels
         self.time_embed = nn.Sequential(nn.Linear(model_channels, emb), nn.SiLU(), nn.Linear(emb, emb))
         if num_classes is not None:
@@ -257,7 +265,12 @@ class UNet(nn.Module):
         h = run_stage(self.middle_block, h, emb)
         for stage in self.output_blocks:
             h = run_stage(stage, torch.cat([h, skips.pop()], dim=1), emb)
-        return F.pixel_shuffle(self.out(h), self.patch_size).to(x.dtype)
+        out = F.pixel_shuffle(self.out(h), self.patch_size).to(x.dtype)
+        if self.levels is None:
+            return out
+        abar = self.levels.to(x.device)[timesteps.long()].to(x.dtype).view(-1, 1, 1, 1)
+        velocity, rest = out.split([self.in_channels, self.out_channels - self.in_channels], dim=1)
+        return torch.cat([(1 - abar).sqrt() * x + abar.sqrt() * velocity, rest], dim=1)
 
 
 def run_stage(stage: nn.ModuleList, h: Tensor, emb: Tensor) -> Tensor:

@@ -66,6 +66,7 @@ class MixtureSeed(DistributionSeed):
         known = known[:: -(-len(known) // self.max_pixels)]
         # Float noise is no new colour: without rounding, flat regions would ask for more components than they have.
         distinct = len(np.unique(known.round(3), axis=0))
+        known = np.repeat(known, 2, axis=0) if len(known) == 1 else known  # the fit wants two samples
         mixture = GaussianMixture(
             min(self.components, distinct), reg_covar=1e-4, max_iter=50, tol=1e-2, random_state=0
         )

@@ -15,27 +15,26 @@ class HybridLoss:
 
     Args:
         betas: training schedule, float64 (T,).
-        min_snr_gamma: weight of the MSE is ``min(SNR, gamma) / SNR`` (Hang et al. 2023); 0 means equal weights.
+        weighting: ``noise`` weighs the MSE of the noise equally at all timesteps (Ho et al. 2020); ``velocity`` that of
+            the velocity, which is the noise's divided by abar.
     """
 
-    def __init__(self, betas: Tensor, min_snr_gamma: float = 5.0) -> None:
+    def __init__(self, betas: Tensor, weighting: str = "velocity") -> None:
         self.posterior = Posterior(betas)
         self.tables = {
             name: getattr(self.posterior, name).float()
             for name in ("alphas_cumprod", "log_variance", "coef_x0", "coef_xt")
         } | {"log_betas": betas.log().float()}
         abar = self.posterior.alphas_cumprod
-        snr = abar / (1 - abar)
-        self.weight = (snr.clamp(max=min_snr_gamma) / snr if min_snr_gamma else torch.ones_like(snr)).float()
+        self.weight = (1 / abar if weighting == "velocity" else torch.ones_like(abar)).float()
 
     def __call__(self, net, x0: Tensor, t: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """Per-image terms ``mse`` (unweighted), ``vb`` and ``loss``, each (B,)."""
+        """Per-image terms ``mse`` (weighted), ``vb`` and ``loss``, each (B,)."""
         at = {name: table.to(x0.device)[t].view(-1, 1, 1, 1) for name, table in self.tables.items()}
         x_t = add_noise(x0, noise, at["alphas_cumprod"])
         out = net(x_t, t).float()
         eps, fraction = out.chunk(2, dim=1) if out.shape[1] == 2 * x0.shape[1] else (out, None)
-        mse = (eps - noise).square().flatten(1).mean(1)
-        loss = self.weight.to(x0.device)[t] * mse
+        loss = mse = self.weight.to(x0.device)[t] * (eps - noise).square().flatten(1).mean(1)
         vb = torch.zeros_like(mse)
         if fraction is not None:
             vb = self.variance_bound(x0, x_t, t, eps.detach(), fraction, at)

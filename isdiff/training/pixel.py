@@ -16,10 +16,24 @@ from isdiff.training.loop import Trainer
 from isdiff.training.loss import HybridLoss
 
 
-def stratified_timesteps(batch: int, num_timesteps: int, rng: np.random.Generator) -> Tensor:
-    """One uniform timestep from each of ``batch`` equal slices of the schedule: less noise in the loss, (B,) int64."""
-    place = (np.arange(batch) + rng.random(batch)) / batch
-    return torch.from_numpy((place * num_timesteps).astype(np.int64))
+class TimestepSampler:
+    """Timesteps whose noise-to-signal ratio ``sigma = sqrt((1 - abar) / abar)`` is log-normal (Karras et al. 2022).
+
+    The linear schedule spends most of its steps where nothing but noise is visible; this spends the training where
+    images take shape. Draws are stratified: one from each of B equal slices of probability, in random order.
+    """
+
+    def __init__(self, alphas_cumprod: Tensor, mean: float, std: float) -> None:
+        log_sigma = 0.5 * ((1 - alphas_cumprod) / alphas_cumprod).log()
+        edges = torch.cat([log_sigma[:1], (log_sigma[1:] + log_sigma[:-1]) / 2, log_sigma[-1:]])
+        share = torch.special.ndtr((edges - mean) / std)
+        self.cumulative = ((share - share[0]) / (share[-1] - share[0])).numpy()
+
+    def __call__(self, batch: int, rng: np.random.Generator) -> Tensor:
+        """(batch,) int64."""
+        place = (rng.permutation(batch) + rng.random(batch)) / batch
+        found = np.searchsorted(self.cumulative, place, side="right") - 1
+        return torch.from_numpy(found.clip(0, len(self.cumulative) - 2))
 
 
 def to_batch(pixels: np.ndarray) -> Tensor:
@@ -28,18 +42,22 @@ def to_batch(pixels: np.ndarray) -> Tensor:
 
 
 def batch_loss(
-    loss: HybridLoss, pixels: np.ndarray, batch: int, seed: int, device: torch.device, forward: nn.Module
+    loss: HybridLoss,
+    timesteps: TimestepSampler,
+    pixels: np.ndarray,
+    batch: int,
+    seed: int,
+    device: torch.device,
+    forward: nn.Module,
 ) -> Callable[[nn.Module, int], dict[str, Tensor]]:
     """The loss of step n: images, timesteps and noise all follow from (seed, n)."""
-    num_timesteps = len(loss.posterior.betas)
 
     def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([seed, step])
         picked = np.sort(rng.choice(len(pixels), batch, replace=False))
         x0 = to_batch(np.ascontiguousarray(pixels[picked]))
         x0 = torch.where(torch.from_numpy(rng.random(batch) < 0.5).view(-1, 1, 1, 1), x0.flip(3), x0)
-        t = stratified_timesteps(batch, num_timesteps, rng)
-        t = t[torch.from_numpy(rng.permutation(batch))]
+        t = timesteps(batch, rng)
         noise = torch.from_numpy(rng.standard_normal(x0.shape, np.float32))
         x0, t, noise = (v.to(device, non_blocking=True) for v in (x0, t, noise))
         with torch.autocast(device.type, torch.bfloat16):
@@ -54,9 +72,10 @@ def train_pixel_model(cfg) -> Trainer:
     device = torch.device(cfg.device if cfg.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     pixels = rendered_split(cfg.dataset, "train", cfg.train_images, cfg.image_size, Path(cfg.data_root), cfg.workers)
     net = UNet(**cfg.net).to(device, memory_format=torch.channels_last)
-    loss = HybridLoss(named_betas(cfg.noise_schedule), cfg.min_snr_gamma)
+    loss = HybridLoss(named_betas(cfg.noise_schedule), cfg.loss.weighting)
+    timesteps = TimestepSampler(loss.posterior.alphas_cumprod, cfg.loss.log_sigma_mean, cfg.loss.log_sigma_std)
     forward = torch.compile(net) if cfg.compile else net
-    at_step = batch_loss(loss, pixels, cfg.optim.batch_size, cfg.seed, device, forward)
+    at_step = batch_loss(loss, timesteps, pixels, cfg.optim.batch_size, cfg.seed, device, forward)
     folder = Path(cfg.folder)
 
     def preview(net: nn.Module, samples: int) -> None:

@@ -1,0 +1,176 @@
+"""Several runs over the same images, side by side: a table with paired differences, and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from isdiff.errors import UserError
+from isdiff.files import atomic_open
+from isdiff.grid import picture_grid, with_hole
+from isdiff.metrics import build_metrics
+from isdiff.metrics.base import Estimate, Metric, SeedsSample, Unavailable, difference, estimate
+from isdiff.runner import GRID_ROWS, Experiment, execute
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@dataclass
+class Row:
+    """One method on one mask: what was measured on its images, with one or several seeds.
+
+    ``experiment`` and ``records`` are the first seed's; ``means`` are over all seeds.
+    """
+
+    label: str
+    mask: str
+    experiment: Experiment
+    records: list[dict[str, Any]]
+    means: dict[str, float]
+    samples: dict[str, SeedsSample]
+
+
+def compose_run(overrides: Sequence[str]) -> DictConfig:
+    """The configuration that ``scripts/run.py`` would get from these overrides."""
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            return compose("config", list(overrides))
+    except HydraException as error:
+        raise UserError(f"these overrides do not compose: {' '.join(overrides)} ({error})") from None
+
+
+def run_row(
+    label: str, mask: str, overrides: Sequence[str], metrics: list[Metric], seeds: Sequence[int]
+) -> tuple[Row, dict[str, str]]:
+    """Run (or take up) one experiment and measure it; also says which metrics could not run, and why."""
+    rows, measured, skipped = [], [], {}
+    for seed in seeds:
+        cfg = compose_run([*overrides, f"mask={mask}", f"seed={seed}", "metrics.names=[]"])
+        store, experiment = execute(cfg), Experiment.of(cfg)
+        found = store.records()
+        records = [found[i] for i in experiment.ids() if i in found]
+        results = [store.image(r["id"]) for r in records]
+        truths = [experiment.dataset.image(r["id"]) for r in records]
+        samples = {}
+        for metric in metrics:
+            try:
+                samples[metric.name] = metric.measure(results, truths)
+            except Unavailable as error:
+                skipped[metric.name] = str(error)
+        rows.append((experiment, records))
+        measured.append(samples)
+    every = [record for _, records in rows for record in records]
+    means = {key: float(np.mean([r[key] for r in every])) for key in ("network_calls", "seconds", "attempts")}
+    pooled = {name: SeedsSample([samples[name] for samples in measured]) for name in measured[0]}
+    return Row(label, mask, *rows[0], means, pooled), skipped
+
+
+def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
+    """Run every row of ``plan`` on every mask; write ``table.md``, ``table.json`` and a picture per mask.
+
+    A plan has ``folder``, ``common`` (overrides of all runs), ``masks``, ``seeds``, ``metrics``, ``bootstrap``, and
+    ``groups``: lists of rows (``label`` and ``overrides``) that share ``limit`` images; each group's first row is what
+    the others are compared with.
+    """
+    folder = Path(plan.folder)
+    metrics = build_metrics(list(plan.metrics), "models", plan.get("download", False))
+    tables: list[dict[str, Any]] = []
+    notes: dict[str, str] = {}
+    for group in plan.groups:
+        for mask in group.get("masks", plan.masks):
+            rows = []
+            for row in group.rows:
+                overrides = [*plan.common, f"limit={group.limit}", *row.overrides, *extra]
+                measured, skipped = run_row(row.label, mask, overrides, metrics, plan.seeds)
+                rows.append(measured)
+                notes |= skipped
+            tables += entries(rows, metrics, plan.bootstrap, group.get("title", ""))
+            draw(folder / f"{mask}_{group.limit}.png", rows)
+            write(folder, plan, tables, metrics, notes)
+    return folder
+
+
+def entries(rows: list[Row], metrics: list[Metric], bootstrap: int, title: str) -> list[dict[str, Any]]:
+    """Table entries of rows over the same images."""
+    found = []
+    for row in rows:
+        entry: dict[str, Any] = {
+            "group": title, "mask": row.mask, "label": row.label, "n": len(row.records),
+            "run": str(row.experiment.store.path), **row.means,
+        }  # fmt: skip
+        for metric in metrics:
+            if metric.name in row.samples:
+                entry[metric.name] = estimate(row.samples[metric.name], bootstrap).as_dict()
+                entry[f"{metric.name}_seed_sd"] = row.samples[metric.name].spread()
+                if row is not rows[0] and row.samples[metric.name].n == rows[0].samples[metric.name].n:
+                    paired = difference(rows[0].samples[metric.name], row.samples[metric.name], bootstrap)
+                    entry[f"{metric.name}_difference"] = paired.as_dict()
+        found.append(entry)
+    return found
+
+
+def markdown(entries: list[dict[str, Any]], metrics: list[Metric]) -> str:
+    """The table of one group and mask. Differences are to the first row; bold ones exclude zero."""
+    used = [m for m in metrics if any(m.name in e for e in entries)]
+    several = any(e[f"{m.name}_seed_sd"] for e in entries for m in used)
+    heads = ["method", "calls", "s/image"]
+    heads += [h for m in used for h in (m.title, *(["SD of seeds"] if several else []), "difference")]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for e in entries:
+        cells = [e["label"], f"{e['network_calls']:.0f}", f"{e['seconds']:.2f}"]
+        for m in used:
+            cells.append(str(Estimate(**e[m.name])) if m.name in e else "")
+            if several:
+                cells.append(f"{e[f'{m.name}_seed_sd']:.3f}")
+            paired = e.get(f"{m.name}_difference")
+            if paired is None:
+                cells.append("")
+                continue
+            text = f"{paired['value']:+.3f} [{paired['low']:+.3f}, {paired['high']:+.3f}]"
+            cells.append(f"**{text}**" if paired["low"] > 0 or paired["high"] < 0 else text)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write(folder: Path, plan: DictConfig, tables: list[dict[str, Any]], metrics: list[Metric], notes: dict) -> None:
+    """``table.json`` with everything, and ``summary.md`` for people."""
+    with atomic_open(folder / "table.json") as stream:
+        json.dump({"rows": tables, "skipped": notes}, stream, indent=1)
+    parts = [f"# {plan.title}", ""]
+    seen: list[tuple[str, str, int]] = []
+    for e in tables:
+        key = (e["group"], e["mask"], e["n"])
+        if key not in seen:
+            seen.append(key)
+    for group, mask, n in seen:
+        chosen = [e for e in tables if (e["group"], e["mask"], e["n"]) == (group, mask, n)]
+        parts += [f"## {mask} mask, {n} images{', ' + group if group else ''}", "", markdown(chosen, metrics), ""]
+    parts.append(
+        "95 % bootstrap intervals over images; differences are paired, to the first row, bold where zero is outside."
+    )
+    parts += [f"\n{name} skipped: {reason}" for name, reason in notes.items()]
+    with atomic_open(folder / "summary.md") as stream:
+        stream.write("\n".join(parts) + "\n")
+
+
+def draw(path: Path, rows: list[Row]) -> None:
+    """Input, every method's result and truth, for the first images of a group."""
+    tiles = []
+    first = rows[0].experiment
+    for position, record in enumerate(rows[0].records[:GRID_ROWS]):
+        truth = first.dataset.image(record["id"])
+        hole = first.task(record["id"]).hole[0].cpu().numpy()
+        line = [(with_hole(truth, hole), record["id"])]
+        for row in rows:
+            own = row.records[position]
+            line.append((row.experiment.store.image(own["id"]), f"{own['network_calls']} calls"))
+        tiles.append([*line, (truth, "")])
+    picture_grid(path, ["input", *(row.label for row in rows), "truth"], tiles)

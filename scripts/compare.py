@@ -1,0 +1,27 @@
+"""Run a comparison and print its table: ``python scripts/compare.py demo``, or the name of any configs/compare file.
+
+Further arguments are Hydra overrides of every run, e.g. ``runtime.device=cuda seed=1``.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from isdiff.compare import CONFIGS, compare
+from isdiff.errors import UserError
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=sorted(p.stem for p in (CONFIGS / "compare").glob("*.yaml")))
+    parser.add_argument("overrides", nargs="*")
+    args = parser.parse_args()
+    try:
+        folder = compare(OmegaConf.load(CONFIGS / "compare" / f"{args.name}.yaml"), args.overrides)
+    except UserError as error:
+        sys.exit(f"isdiff: {error}")
+    print((folder / "summary.md").read_text("utf-8"))
+    print(f"pictures and numbers: {folder}")

@@ -1,0 +1,47 @@
+"""Shared fixtures. Tests run on the CPU, offline, on what ships with the repository."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+os.environ.setdefault("WANDB_MODE", "offline")
+ROOT = Path(__file__).parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden_json(name: str) -> dict:
+    return json.loads((GOLDEN / name).read_text())
+
+
+@pytest.fixture(scope="session")
+def golden_net():
+    """The small recorded network of the sampler recordings."""
+    from isdiff.nets.unet import UNet
+
+    net = UNet(**golden_json("unet_numeric/gd_p1.json")["constructor"])
+    tensors = load_file(GOLDEN / "unet_numeric" / "gd_p1.safetensors")
+    net.load_state_dict({k.removeprefix("sd."): v.float() for k, v in tensors.items() if k.startswith("sd.")})
+    return net.eval()
+
+
+@pytest.fixture
+def golden_prior(golden_net):
+    from isdiff.priors.pixel import PixelPrior
+
+    return PixelPrior(golden_net, torch.device("cpu"))
+
+
+def run_script(*args: str, script: str = "run.py", check: bool = True, **options) -> subprocess.CompletedProcess:
+    """A script of the repository in its own process, as a user calls it."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / script), *args], cwd=ROOT, capture_output=True, text=True, **options
+    )
+    if check and done.returncode:
+        raise AssertionError(f"{script} {' '.join(args)} failed:\n{done.stdout}\n{done.stderr}")
+    return done

@@ -1,0 +1,75 @@
+"""The drawn data: the shipped split is what the ids say."""
+
+import csv
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from isdiff.data.avatars import Avatars, write_split
+from isdiff.data.drawn import BACKGROUNDS, STYLES, color_name, draw, split_ids
+from isdiff.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def test_split():
+    return Avatars(root=str(ROOT / "data"))
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return list(csv.DictReader((ROOT / "data" / "avatars" / "test.csv").open()))
+
+
+def test_shipped_images_are_what_their_ids_draw(test_split, rows):
+    """Another version of the drawing packages may move a pixel's last bits, not more."""
+    for position in (0, 17, 500, 999):
+        image_id = test_split.ids()[position]
+        drawing = draw(image_id)
+        shipped = test_split.image(image_id).astype(int)
+        assert shipped.shape == (64, 64, 3)
+        assert np.abs(shipped - drawing.pixels).mean() < 0.5
+        assert rows[position] == {"id": image_id, **drawing.attributes, "caption": drawing.caption}
+
+
+def test_a_thousand_images_under_four_megabytes(test_split, rows):
+    assert len(test_split.ids()) == len(rows) == 1000
+    assert sum(p.stat().st_size for p in (ROOT / "data" / "avatars").glob("test.*")) < 4e6
+
+
+def test_attributes_cover_every_style_and_background(rows):
+    assert {row["style"] for row in rows} == set(STYLES)
+    assert {row["background"] for row in rows} == set(BACKGROUNDS)
+    assert 100 < sum(row["glasses"] == "yes" for row in rows) < 900
+    assert all(row["caption"].startswith(("a ", "an ")) for row in rows)
+    assert not any(", ," in row["caption"] or "none" in row["caption"] for row in rows)
+
+
+def test_splits_never_meet():
+    splits = [set(split_ids("avatars", name, 2000)) for name in ("train", "dev", "test")]
+    assert len(set.union(*splits)) == 6000
+
+
+def test_other_splits_and_sizes_are_drawn_on_demand():
+    dev = Avatars("dev", size=96)
+    image = dev.image(dev.ids()[3])
+    assert image.shape == (96, 96, 3) and np.array_equal(image, draw("avatars-dev-00003", 96).pixels)
+
+
+def test_archives_are_reproducible(tmp_path):
+    drawings = [draw(image_id) for image_id in split_ids("avatars", "dev", 3)]
+    for name in ("a", "b"):
+        write_split(tmp_path / name, "dev", drawings)
+    assert (tmp_path / "a" / "dev.zip").read_bytes() == (tmp_path / "b" / "dev.zip").read_bytes()
+
+
+def test_errors(tmp_path):
+    with pytest.raises(UserError, match=r"dataset\.split is 'valid'"):
+        Avatars("valid")
+    with pytest.raises(UserError, match="test.zip is missing"):
+        Avatars(root=str(tmp_path))
+
+
+@pytest.mark.parametrize("color, name", [("#151613", "black"), ("#ffffff", "white"), ("#4b7deb", "blue"), ("#c93305", "red")])
+def test_color_names(color, name):
+    assert color_name(color) == name

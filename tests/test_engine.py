@@ -1,0 +1,162 @@
+"""The engine: independence of images, attempts, and exact answers where they are known."""
+
+import math
+
+import pytest
+import torch
+
+from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan
+from isdiff.engine import Engine
+from isdiff.methods.base import Prediction
+from isdiff.methods.ddnm import DDNM
+from isdiff.methods.repaint import RePaint
+from isdiff.refine import Refinement
+from isdiff.seeds.base import SeededStart
+from isdiff.seeds.distributions import MeanSeed, MixtureSeed
+from isdiff.trajectory import Stream, Task
+
+GRID = Grid.of(named_betas("linear"), leading_timesteps(1000, 10))
+METHODS = [DDNM(), RePaint(), RePaint("ancestral"), RePaint(eta=0.5)]
+
+
+def make_tasks(count: int = 16) -> list[Task]:
+    hole = torch.zeros(1, 16, 16, dtype=torch.bool)
+    hole[:, :, 8:] = True
+    images = torch.randn(count, 3, 16, 16, generator=torch.Generator().manual_seed(1)).clamp(-1, 1)
+    return [Task(f"img{i}", image.masked_fill(hole, 0), hole) for i, image in enumerate(images)]
+
+
+class ScriptedRefinement(Refinement):
+    """DCE by image and attempt instead of by content, to steer decisions."""
+
+    def __init__(self, table, attempts=3, tau=1.0, checkpoint=0.5):
+        super().__init__(None, attempts, tau, checkpoint)
+        self.table = table
+
+    def judge(self, tr, task):
+        self.measure = lambda *_: self.table[task.id][len(tr.attempts) - 1]
+        return super().judge(tr, task)
+
+
+def run(prior, tasks, **options):
+    options.setdefault("plan", lambda n: resampling_plan(n, (3, 2)))
+    options.setdefault("method", DDNM())
+    return {r.task.id: r for r in Engine(prior, GRID, **options).run(tasks)}
+
+
+@pytest.mark.parametrize("method", METHODS, ids=["ddnm", "repaint", "repaint-ancestral", "repaint-eta"])
+def test_results_do_not_depend_on_batch_size_or_order(golden_prior, method):
+    """In float32, to the bit: images, calls and decisions."""
+    isdiff = {
+        "start": SeededStart(MixtureSeed(3), 0.95, 0.1),
+        "refinement": ScriptedRefinement({f"img{i}": [2.0, 0.5 + i % 3, 3.0 - i % 2] for i in range(16)}),
+    }
+    tasks = make_tasks()
+    reference = run(golden_prior, tasks, method=method, batch_size=16, **isdiff)
+    for batch_size, ordered in ((1, tasks), (5, tasks[::-1]), (16, tasks[3:] + tasks[:3])):
+        again = run(golden_prior, ordered, method=method, batch_size=batch_size, **isdiff)
+        for key, result in reference.items():
+            assert torch.equal(again[key].x, result.x), (batch_size, key)
+            assert again[key].attempts == result.attempts and again[key].calls == result.calls
+
+
+def test_a_broken_image_does_not_touch_its_batch_mates(golden_prior):
+    tasks = make_tasks(4)
+    clean = run(golden_prior, tasks)
+    broken = Task("img2", torch.full_like(tasks[2].image, torch.nan), tasks[2].hole)
+    mixed = run(golden_prior, [*tasks[:2], broken, tasks[3]])
+    assert mixed["img2"].x.isnan().any()
+    for key in ("img0", "img1", "img3"):
+        assert torch.equal(mixed[key].x, clean[key].x)
+
+
+def test_hidden_pixels_change_nothing(golden_prior):
+    task = make_tasks(1)[0]
+    leaky = Task(task.id, torch.where(task.hole, torch.rand_like(task.image), task.image), task.hole)
+    start = SeededStart(MixtureSeed(3), 0.9, 0.1)
+    for method in METHODS:
+        first, second = (run(golden_prior, [t], method=method, start=start)["img0"].x for t in (task, leaky))
+        hole = task.hole.expand_as(first)
+        assert torch.equal(first[hole], second[hole])
+
+
+def test_ddnm_keeps_known_pixels():
+    """abar is 1 at the end, so DDNM's own result has the input outside the hole."""
+    task = make_tasks(1)[0]
+    result = run(lambda images, *_: [Prediction(torch.zeros_like(x)) for x in images], [task])["img0"]
+    assert torch.allclose(result.x[:, ~task.hole[0]], task.image[:, ~task.hole[0]], atol=1e-6)
+
+
+def test_network_is_called_for_falls_only(golden_prior):
+    plan = resampling_plan(10, (3, 2))
+    falls = sum(b < a for a, b in zip(plan, plan[1:], strict=False))
+    result = run(golden_prior, make_tasks(1))["img0"]
+    assert result.calls == falls and len(plan) - 1 > falls
+
+
+def test_retries_stay_with_their_own_image(golden_prior):
+    """A passes at once, B at its second attempt, C never and goes on from its best, the second."""
+    tasks = make_tasks(3)
+    table = {"img0": [0.5], "img1": [2.0, 0.9], "img2": [3.0, 1.5, 2.0]}
+    start = SeededStart(MeanSeed(), 0.9, 0.1)
+    options = {"start": start, "plan": resampling_plan}
+    found = run(golden_prior, tasks, refinement=ScriptedRefinement(table), **options)
+    assert [len(found[f"img{i}"].attempts) for i in range(3)] == [1, 2, 3]
+    assert [found[f"img{i}"].chosen for i in range(3)] == [0, 1, 1]
+    assert [a.start_timestep for a in found["img2"].attempts] == [900, 800, 700]
+    assert [a.dce for a in found["img2"].attempts] == table["img2"]
+    # Ten steps: 900 .. 0. Judged at 500: attempts cost 5, 4 and 3 calls, and 5 more follow the checkpoint.
+    assert [found[f"img{i}"].calls for i in range(3)] == [10, 5 + 9, 5 + 4 + 3 + 5]
+    # The image taken up again equals a run in which that attempt had passed.
+    direct = run(golden_prior, tasks, refinement=ScriptedRefinement({**table, "img2": [3.0, 0.1]}), **options)
+    assert torch.equal(found["img2"].x, direct["img2"].x)
+
+
+def test_first_attempt_equals_the_seed_alone(golden_prior):
+    tasks, start = make_tasks(2), SeededStart(MixtureSeed(3), 0.9, 0.1)
+    passing = ScriptedRefinement({"img0": [0.0], "img1": [0.0]})
+    refined, seeded = run(golden_prior, tasks, start=start, refinement=passing), run(golden_prior, tasks, start=start)
+    assert all(torch.equal(refined[k].x, seeded[k].x) and refined[k].calls == seeded[k].calls for k in seeded)
+
+
+def test_streams_differ_by_seed_image_and_attempt():
+    like = torch.zeros(3, 8, 8)
+    keys = [(0, "a", 0), (1, "a", 0), (0, "b", 0), (0, "a", 1)]
+    draws = [Stream(*key).normal(like) for key in keys]
+    assert all(not torch.equal(draws[0], other) for other in draws[1:])
+    assert torch.equal(draws[0], Stream(*keys[0]).normal(like))
+    # Recorded once: noise must not change between versions of this package.
+    assert draws[0].flatten()[:3].tolist() == pytest.approx([-0.660958, 1.297060, -0.257748], abs=1e-5)
+
+
+def test_gaussian_data_is_sampled_exactly():
+    """For data N(0, s^2) the best noise estimate is known; DDIM must then give N(0, s^2) from pure noise."""
+    s = 0.5
+    grid = Grid.of(named_betas("linear"), leading_timesteps(1000, 250))
+
+    def prior(images, timesteps, tasks):
+        levels = [grid.alphas_cumprod[grid.timesteps.index(t)] for t in timesteps]
+        return [Prediction(math.sqrt(1 - a) * x / (a * s * s + 1 - a)) for x, a in zip(images, levels, strict=True)]
+
+    everything = torch.ones(1, 32, 32, dtype=torch.bool)
+    tasks = [Task(f"g{i}", torch.zeros(3, 32, 32), everything) for i in range(8)]
+    engine = Engine(prior, grid, DDNM(eta=0.0), resampling_plan)
+    found = torch.stack([r.x for r in engine.run(tasks)])
+    assert found.std().item() == pytest.approx(s, rel=0.02)
+    assert found.mean().item() == pytest.approx(0, abs=0.02)
+
+
+def test_memory_shortage_halves_the_batch(golden_net):
+    from isdiff.priors.pixel import PixelPrior
+
+    class Limited(PixelPrior):
+        def batch(self, images, timesteps, conditions):
+            if len(images) > 4:
+                raise torch.OutOfMemoryError("pretend")
+            return super().batch(images, timesteps, conditions)
+
+    tasks = make_tasks(10)
+    cpu = torch.device("cpu")
+    full, limited = run(PixelPrior(golden_net, cpu), tasks), run(Limited(golden_net, cpu), tasks)
+    assert all(torch.equal(full[key].x, limited[key].x) for key in full)

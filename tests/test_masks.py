@@ -1,0 +1,96 @@
+"""Masks: recorded ones to the bit, and properties everywhere."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from conftest import golden_json
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.stats import ks_2samp
+
+from isdiff.errors import UserError
+from isdiff.masks.files import FileMask
+from isdiff.masks.fixed import ExpandMask, HalfMask
+from isdiff.masks.wide import MAX_HOLE, THICK, WideMask, candidate
+
+SOURCES = [HalfMask(), ExpandMask(), WideMask()]
+
+
+def sha(mask: np.ndarray) -> str:
+    return hashlib.sha256(mask.astype(np.uint8).tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_wide_candidates_equal_the_reference(size):
+    recorded = golden_json(f"masks/seeded_thick_{size}.json")
+    for case in recorded["masks"]:
+        rng = np.random.RandomState(case["seed"])
+        hole = candidate(rng, *recorded["shape"], THICK[size])
+        assert hole.sum() == case["n_hole"] and sha(hole) == case["sha256_uint8"]
+        assert rng.randint(0, 2**31 - 1) == case["next_randint_2pow31m1"], "another number of draws was made"
+
+
+def test_wide_masks_have_the_reference_distribution():
+    stats = golden_json("masks/stats_thick_256.json")["selected"]
+    fractions = np.array([WideMask().hole(f"image-{i}", 256, 256).mean() for i in range(1500)])
+    recorded = stats["hole_fraction"]
+    error = np.hypot(fractions.std() / np.sqrt(len(fractions)), stats["hole_fraction_standard_error"])
+    assert abs(fractions.mean() - recorded["mean"]) < 3 * error
+    assert fractions.std() == pytest.approx(recorded["std"], rel=0.08)
+    counts = np.array(stats["hole_fraction_hist"]["counts"])
+    assert ks_2samp((fractions * 50).astype(int), np.repeat(np.arange(50), counts)).pvalue > 0.001
+
+
+@pytest.mark.parametrize("source, name", [(HalfMask(), "half"), (ExpandMask(), "expand")])
+def test_fixed_masks_equal_the_reference(source, name):
+    for case in golden_json("masks/fixed_masks.json")["masks"]:
+        if case["kind"] == name:
+            known = ~source.hole("any", *case["shape"])
+            assert known.sum() == case["n_known"] and sha(known) == case["sha256_uint8_keep"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from(SOURCES), st.text(max_size=12), st.integers(32, 200), st.integers(32, 200))
+def test_masks_are_holes_of_the_asked_size_and_repeat(source, image_id, height, width):
+    hole = source.hole(image_id, height, width)
+    assert hole.shape == (height, width) and hole.dtype == bool
+    assert hole.any() and not hole.all()
+    assert np.array_equal(hole, type(source)().hole(image_id, height, width))
+    if isinstance(source, WideMask):
+        assert hole.mean() <= MAX_HOLE + 0.03, "scaling may round a little upwards"
+
+
+def test_half_and_expand_at_the_demo_size():
+    half, expand = HalfMask().hole("a", 64, 64), ExpandMask().hole("a", 64, 64)
+    assert not half[:, :32].any() and half[:, 32:].all()
+    assert (~expand).sum() == 16 * 16 and not expand[24:40, 24:40].any()
+
+
+def test_wide_masks_differ_by_image_and_seed():
+    masks = [WideMask().hole("a", 64, 64), WideMask().hole("b", 64, 64), WideMask(seed=1).hole("a", 64, 64)]
+    assert len({sha(mask) for mask in masks}) == 3
+
+
+def test_files(tmp_path):
+    hole = np.zeros((20, 30), np.uint8)
+    hole[:, 10:] = 255
+    Image.fromarray(hole).save(tmp_path / "a.png")
+    for path in (tmp_path, tmp_path / "a.png"):
+        assert np.array_equal(FileMask(str(path)).hole("a", 20, 30), hole > 0)
+        assert np.array_equal(FileMask(str(path), invert=True).hole("a", 20, 30), hole == 0)
+    assert FileMask(str(tmp_path)).hole("a", 40, 60).sum() == 4 * (hole > 0).sum()
+
+
+def test_file_errors_say_what_to_do(tmp_path):
+    with pytest.raises(UserError, match="there is no file or folder"):
+        FileMask(str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match=r"no mask for image b: expected .*b\.png"):
+        FileMask(str(tmp_path)).hole("b", 8, 8)
+    (tmp_path / "c.png").write_text("not a picture")
+    with pytest.raises(UserError, match="cannot be read as an image"):
+        FileMask(str(tmp_path)).hole("c", 8, 8)
+    Image.fromarray(np.full((8, 8), 128, np.uint8)).save(tmp_path / "d.png")
+    with pytest.raises(UserError, match="gray in 100%"):
+        FileMask(str(tmp_path)).hole("d", 8, 8)

@@ -1,0 +1,90 @@
+"""DDNM and RePaint: recorded runs of the public code, replayed through the engine with the recorded noise."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import GOLDEN
+
+from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan, spaced_timesteps
+from isdiff.engine import Engine
+from isdiff.methods.ddnm import DDNM
+from isdiff.methods.repaint import RePaint
+from isdiff.trajectory import Task
+
+DDNM_RUNS = sorted((GOLDEN / "ddnm").glob("*.npz"))
+REPAINT_RUNS = sorted((GOLDEN / "repaint").glob("*.npz"))
+
+
+class Replay:
+    """A stream that gives back recorded noise, in order."""
+
+    def __init__(self, draws) -> None:
+        self.draws = iter(draws)
+
+    def normal(self, like):
+        return torch.from_numpy(next(self.draws)).float()
+
+
+def replay(run, prior, grid, method, plan, images, holes):
+    """Results (B, C, H, W) and network calls of a recorded run."""
+    streams = {}
+
+    def stream(seed, image_id, attempt):
+        b = int(image_id)
+        streams[b] = Replay([run["x_T"][b], *run["noise"][:, b]])
+        return streams[b]
+
+    engine = Engine(prior, grid, method, plan, batch_size=len(images), stream=stream)
+    tasks = [Task(str(b), torch.from_numpy(image), hole) for b, (image, hole) in enumerate(zip(images, holes, strict=True))]
+    results = {r.task.id: r for r in engine.run(tasks)}
+    assert all(next(s.draws, None) is None for s in streams.values()), "recorded noise is left over"
+    return torch.stack([results[str(b)].x for b in range(len(images))]), results["0"].calls
+
+
+@pytest.mark.parametrize("path", DDNM_RUNS, ids=lambda p: p.stem)
+def test_ddnm_replays(path, golden_prior):
+    run = np.load(path)
+    grid = Grid.of(named_betas("linear"), leading_timesteps(1000, int(run["T_sampling"])))
+    loop = (int(run["travel_length"]), int(run["travel_repeat"]))
+    method = DDNM(float(run["eta"]), str(run["version"]))
+    holes = [torch.from_numpy(run["mask"] == 0)[None]] * len(run["y"])
+    final, calls = replay(run, golden_prior, grid, method, lambda n: resampling_plan(n, loop), run["y"], holes)
+    assert calls == len(run["call_t"])
+    torch.testing.assert_close(final, torch.from_numpy(run["final"]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("path", REPAINT_RUNS, ids=lambda p: p.stem)
+def test_repaint_replays(path, golden_prior):
+    run = np.load(path)
+    jump = json.loads(str(run["schedule_jump_params"]))
+    grid = Grid.of(named_betas("linear"), spaced_timesteps(1000, str(run["timestep_respacing"])))
+    scale = float(run["guidance"])
+    guidance = (lambda x, t: scale * torch.cos(2 * x + 1)) if scale else None
+    method = RePaint("ancestral", clip_denoised=bool(run["clip_denoised"]), guidance=guidance)
+    loop = (jump["jump_length"], jump["jump_n_sample"])
+
+    def plan(steps):
+        return resampling_plan(steps, loop, echo=jump["n_sample"], start=jump.get("start_resampling"))
+
+    keep = np.broadcast_to(run["gt_keep_mask"], (len(run["gt"]), *run["gt_keep_mask"].shape[1:]))
+    holes = [torch.from_numpy(k == 0) for k in keep]
+    final, calls = replay(run, golden_prior, grid, method, plan, run["gt"], holes)
+    assert calls == len(run["model_t"])
+    torch.testing.assert_close(final, torch.from_numpy(run["final"]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: DDNM(eta=1.2), "method.eta is 1.2"),
+        (lambda: DDNM(version="new"), "method.version is 'new'"),
+        (lambda: RePaint(sampler="euler"), "method.sampler is 'euler'"),
+        (lambda: RePaint(eta=-1), "method.eta is -1"),
+    ],
+)
+def test_bad_arguments(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,102 @@
+"""Metrics and their intervals."""
+
+import numpy as np
+import pytest
+import torch
+
+from isdiff.errors import UserError
+from isdiff.metrics import build_metrics
+from isdiff.metrics.attributes import Frechet, Perceptual
+from isdiff.metrics.base import FrechetSample, MeanSample, Unavailable, difference, estimate, frechet_distance
+from isdiff.metrics.learned import ALEXNET, LPIPS
+
+
+def images(count: int, seed: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(seed).integers(0, 256, (count, 64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize("count", [40, 400])
+def test_frechet_distance_of_known_gaussians(count):
+    """Against the textbook formula on the same sample moments, with more and with fewer samples than features."""
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(count, 50)) * 2 + 1, rng.normal(size=(count, 50)) @ rng.normal(size=(50, 50))
+    s1, s2 = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    roots = np.sqrt(np.maximum(np.linalg.eigvals(s1 @ s2).real, 0)).sum()
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(s1) + np.trace(s2) - 2 * roots
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-4)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-8)
+
+
+def test_frechet_agrees_with_torch_fidelity():
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    rng = np.random.default_rng(1)
+    a, b = (torch.from_numpy(rng.normal(size=(300, 64)) * s) for s in (1.0, 1.5))
+    theirs = fid_statistics_to_metric(fid_features_to_statistics(a), fid_features_to_statistics(b), False)
+    assert frechet_distance(a.numpy(), b.numpy()) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)
+
+
+@pytest.mark.parametrize("metric", [Perceptual("models"), Frechet("models")], ids=lambda m: m.name)
+def test_offline_distances(metric):
+    first, second = images(70, 0), images(70, 1)
+    every = np.arange(70)
+    assert metric.measure(first, first).value(every) == pytest.approx(0, abs=1e-6)
+    apart = metric.measure(first, second).value(every)
+    assert apart > 0.1
+    order = np.random.default_rng(0).permutation(70)
+    shuffled = metric.measure([first[i] for i in order], [second[i] for i in order])
+    assert shuffled.value(every) == pytest.approx(apart, rel=1e-4)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    runs = [estimate(MeanSample(rng.normal(3, 1, 60)), 300) for _ in range(200)]
+    covered = np.mean([run.low <= 3 <= run.high for run in runs])
+    assert 0.89 <= covered <= 0.98
+
+
+def test_paired_differences_are_sharper_than_separate_intervals():
+    rng = np.random.default_rng(0)
+    hard = rng.normal(5, 2, 100)  # images differ much more than methods do
+    first, second = MeanSample(hard), MeanSample(hard - 0.2 + rng.normal(0, 0.1, 100))
+    paired = difference(first, second)
+    assert paired.value == pytest.approx(-0.2, abs=0.05) and paired.high < 0
+    assert paired.high - paired.low < 0.1 * (estimate(first).high - estimate(first).low)
+    with pytest.raises(ValueError, match="cannot pair"):
+        difference(first, MeanSample(hard[:50]))
+
+
+def test_frechet_sample_uses_the_chosen_images():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(30, 4)), rng.normal(size=(30, 4))
+    chosen = np.array([0, 0, 5, 7, 9, 11])
+    assert FrechetSample(a, b).value(chosen) == pytest.approx(frechet_distance(a[chosen], b[chosen]))
+
+
+def test_missing_weights_skip_a_metric_with_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    metric = LPIPS(str(tmp_path), download=False)
+    with pytest.raises(Unavailable, match=f"{ALEXNET} is not here; put it into"):
+        metric.measure(images(2, 0), images(2, 1))
+
+
+def test_lpips_uses_the_weights_it_finds(tmp_path):
+    """With AlexNet's layout and random numbers in the file: zero for equal images, and the file's weights matter."""
+    from torchvision.models import alexnet
+
+    (tmp_path / "metrics").mkdir()
+    values = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        torch.save(alexnet(weights=None).state_dict(), tmp_path / "metrics" / ALEXNET)
+        sample = LPIPS(str(tmp_path), download=False).measure(images(3, 0), images(3, 1))
+        assert sample.n == 3
+        values.append(sample.value(np.arange(3)))
+        same = LPIPS(str(tmp_path), download=False).measure(images(3, 0), images(3, 0))
+        assert same.value(np.arange(3)) == pytest.approx(0, abs=1e-7)
+    assert values[0] > 0 and values[0] != values[1]
+
+
+def test_unknown_metric():
+    with pytest.raises(UserError, match=r"metrics\.names has 'psnrr'; there are perceptual, frechet, lpips, fid"):
+        build_metrics(["psnrr"], "models", False)

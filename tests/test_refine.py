@@ -1,0 +1,80 @@
+"""DCE: numbers worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isdiff.refine import CrossEntropy
+
+SMOOTH = 1e-3
+
+
+def half_hole(side: int = 8) -> torch.Tensor:
+    hole = torch.zeros(1, side, side, dtype=torch.bool)
+    hole[..., side // 2 :] = True
+    return hole
+
+
+def flat(value: float, side: int = 8) -> torch.Tensor:
+    return torch.full((3, side, side), value)
+
+
+def cost(share: float, bins: int) -> float:
+    return -math.log((share + SMOOTH) / (1 + bins * SMOOTH))
+
+
+def test_same_flat_color_costs_next_to_nothing():
+    measure = CrossEntropy(bins=16, smoothing=SMOOTH, texture=0)
+    assert measure(flat(0.3), flat(0.3), half_hole()) == pytest.approx(cost(1, 16))
+
+
+def test_a_color_never_shown_costs_the_smoothing():
+    measure = CrossEntropy(bins=16, smoothing=SMOOTH, texture=0)
+    assert measure(flat(0.9), flat(-0.9), half_hole()) == pytest.approx(cost(0, 16))
+
+
+def test_mixed_shares():
+    """Known: half dark, half light. Hole: a quarter dark, the rest light. Two bins."""
+    known, guess = flat(-0.5), flat(0.5)
+    known[:, :4] = 0.5
+    guess[:, :2] = -0.5
+    measure = CrossEntropy(bins=2, smoothing=SMOOTH, texture=0)
+    assert measure(guess, known, half_hole()) == pytest.approx(cost(0.5, 2))
+    other = CrossEntropy(bins=2, smoothing=SMOOTH, texture=0, direction="known")
+    assert other(guess, known, half_hole()) == pytest.approx(0.5 * cost(0.25, 2) + 0.5 * cost(0.75, 2))
+
+
+def test_texture_tells_a_pattern_from_a_flat_region():
+    """Same intensities in both halves, once in fine columns and once in two blocks."""
+    columns = flat(-0.8, 16)
+    columns[:, :, ::2] = 0.8
+    blocks = flat(-0.8, 16)
+    blocks[:, :8] = 0.8
+    hole = half_hole(16)
+    plain, textured = (CrossEntropy(bins=8, smoothing=SMOOTH, texture=w) for w in (0.0, 1.0))
+    assert plain(blocks, columns, hole) == pytest.approx(plain(columns, columns, hole))
+    assert textured(blocks, columns, hole) > textured(columns, columns, hole) + 0.5
+
+
+def test_only_the_hole_of_the_guess_and_the_known_part_of_the_image_count():
+    measure, hole = CrossEntropy(), half_hole()
+    guess, image = torch.rand(3, 8, 8) * 2 - 1, torch.rand(3, 8, 8) * 2 - 1
+    value = measure(guess, image, hole)
+    assert value == measure(torch.where(hole, guess, 7.0), torch.where(hole, -7.0, image), hole)
+
+
+@given(st.integers(0, 2**31), st.sampled_from(["hole", "known"]))
+def test_dce_is_finite_and_at_least_the_entropy_bound(seed, direction):
+    generator = torch.Generator().manual_seed(seed)
+    guess, image = (torch.rand(3, 8, 8, generator=generator) * 3 - 1.5 for _ in range(2))
+    hole = torch.rand(1, 8, 8, generator=generator) < 0.5
+    value = CrossEntropy(direction=direction)(guess, image, hole)
+    assert math.isfinite(value) and value >= 0
+
+
+def test_without_hole_or_known_region_there_is_nothing_to_compare():
+    for hole in (torch.zeros(1, 8, 8, dtype=torch.bool), torch.ones(1, 8, 8, dtype=torch.bool)):
+        assert CrossEntropy()(flat(0.1), flat(0.2), hole) == 0

@@ -1,0 +1,211 @@
+"""The real command on the shipped model and data, as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_script
+from PIL import Image
+
+from isdiff.compare import compose_run
+from isdiff.config import config_hash, method_label, result_config
+from isdiff.data.avatars import Avatars
+from isdiff.masks.fixed import HalfMask
+
+SMALL = ["dataset=avatars", "mask=half", "sampler.steps=6", "limit=3", "metrics.bootstrap=50", "metrics.download=false"]
+
+
+def run(out: Path, *overrides: str, **options) -> Path:
+    """Run and return the folder of the run."""
+    done = run_script(*SMALL, f"output_root={out}", *overrides, **options)
+    return ROOT / done.stdout.rsplit("results: ", 1)[1].strip()
+
+
+def pictures(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted((folder / "images").glob("*.png"))}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("run"), "method=ddnm+isdiff")
+
+
+def test_everything_a_run_leaves(finished):
+    names = {p.name for p in finished.iterdir()}
+    assert names == {"config.yaml", "grid.png", "images", "per_image.jsonl", "summary.json", "summary.md"}
+    assert finished.parts[-4:-1] == ("avatars", "half", "ddnm+isdiff")
+    records = [json.loads(line) for line in (finished / "per_image.jsonl").read_text().splitlines()]
+    assert [r["id"] for r in records] == Avatars(root=str(ROOT / "data")).ids()[:3]
+    for r in records:
+        assert 1 <= r["attempts"] == len(r["dce"]) == len(r["start_timesteps"]) <= 3
+        assert r["network_calls"] >= 5 and r["seconds"] > 0 and r["seed"] == 0
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["n"] == 3 and summary["images_per_second"] > 0 and summary["peak_memory_mib"] > 0
+    assert summary["network_calls_per_image"] == np.mean([r["network_calls"] for r in records])
+    assert {"device", "git_commit", "versions"} <= summary.keys()
+    for name in ("perceptual", "frechet"):
+        m = summary["metrics"][name]
+        assert m["n"] == 3 and m["value"] > 0
+    for name in ("lpips", "fid"):
+        assert "value" in summary["metrics"][name] or "is not here" in summary["metrics"][name]["skipped"]
+    with Image.open(finished / "grid.png") as grid:
+        assert grid.width > 4 * 140 and grid.height > 3 * 140  # input, seed, result, truth
+
+
+def test_known_pixels_are_the_inputs(finished):
+    dataset = Avatars(root=str(ROOT / "data"))
+    known = ~HalfMask().hole("", 64, 64)
+    for image_id in dataset.ids()[:3]:
+        result = np.asarray(Image.open(finished / "images" / f"{image_id}.png"))
+        assert np.array_equal(result[known], dataset.image(image_id)[known])
+        assert not np.array_equal(result, dataset.image(image_id))
+
+
+def test_running_again_recomputes_nothing(finished):
+    before = {p: p.stat().st_mtime_ns for p in (finished / "images").iterdir()}
+    records = (finished / "per_image.jsonl").read_bytes()
+    again = run(finished.parents[3], "method=ddnm+isdiff")
+    assert again == finished
+    assert {p: p.stat().st_mtime_ns for p in (finished / "images").iterdir()} == before
+    assert (finished / "per_image.jsonl").read_bytes() == records
+
+
+def test_a_larger_limit_goes_on_in_the_same_folder(tmp_path):
+    small = run(tmp_path, "method=ddnm", "sampler.repeat=1", "limit=1")
+    first = pictures(small)
+    assert run(tmp_path, "method=ddnm", "sampler.repeat=1", "limit=2", "runtime.batch_size=3") == small
+    assert len(pictures(small)) == 2 and first.items() <= pictures(small).items()
+
+
+def test_other_batch_sizes_and_workers_give_the_same_pictures(finished, tmp_path):
+    for options in (["runtime.batch_size=2"], ["runtime.workers=2", "runtime.batch_size=1"]):
+        other = run(tmp_path / options[0].replace("=", "-"), "method=ddnm+isdiff", *options)
+        assert pictures(other) == pictures(finished)
+
+
+@pytest.mark.slow
+def test_killed_and_continued_is_the_same_to_the_byte(tmp_path):
+    arguments = ["method=ddnm+isdiff", "limit=6", "sampler.steps=30", "runtime.batch_size=2"]
+    whole = run(tmp_path / "whole", *arguments)
+    command = [sys.executable, "scripts/run.py", *SMALL, f"output_root={tmp_path / 'killed'}", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    records = None
+    while time.monotonic() < deadline and process.poll() is None:
+        records = next((tmp_path / "killed").rglob("per_image.jsonl"), None)
+        if records and records.read_text().count("\n") >= 2:
+            break
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert records is not None
+    done_before = records.read_text().count("\n")
+    assert 2 <= done_before < 6
+    with records.open("a") as stream:
+        stream.write('{"id": "avatars-test-000')  # what a kill in the middle of a write could leave
+    continued = run(tmp_path / "killed", *arguments)
+    assert pictures(continued) == pictures(whole) and len(pictures(whole)) == 6
+    fields = [
+        [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in (p / "per_image.jsonl").open()]
+        for p in (whole, continued)
+    ]
+    assert fields[0] == fields[1]
+
+
+@pytest.mark.parametrize("method", ["repaint", "repaint+isdiff", "ddnm"])
+@pytest.mark.parametrize("mask", ["expand", "wide"])
+def test_methods_and_masks(tmp_path, method, mask):
+    folder = run(tmp_path, f"method={method}", f"mask={mask}", "limit=2", "sampler.jump=2", "sampler.steps=5")
+    assert len(pictures(folder)) == 2
+
+
+def test_raw_output_and_other_seeds_differ(finished, tmp_path):
+    raw = run(tmp_path, "method=repaint", "limit=1", "output.composite=raw")
+    pasted = run(tmp_path, "method=repaint", "limit=1")
+    other = run(tmp_path, "method=repaint", "limit=1", "seed=1")
+    assert len({raw, pasted, other}) == 3
+    assert pictures(raw) != pictures(pasted) != pictures(other)
+
+
+def test_wandb_offline(tmp_path):
+    folder = run(tmp_path, "method=ddnm", "limit=1", "sampler.repeat=1", "logger=wandb")
+    assert list(folder.glob("wandb/offline-run-*"))
+
+
+def test_mask_files_and_images_that_cannot_be_used(tmp_path):
+    ids = Avatars(root=str(ROOT / "data")).ids()
+    (tmp_path / "masks").mkdir()
+    hole = np.zeros((64, 64), np.uint8)
+    hole[20:40, 20:40] = 255
+    Image.fromarray(hole).save(tmp_path / "masks" / f"{ids[0]}.png")
+    Image.fromarray(np.full((64, 64), 255, np.uint8)).save(tmp_path / "masks" / f"{ids[1]}.png")
+    folder = run(tmp_path, "method=ddnm", "sampler.repeat=1", "mask=files", f"mask.path={tmp_path / 'masks'}")
+    assert list(pictures(folder)) == [f"{ids[0]}.png"]
+    failed = json.loads((folder / "summary.json").read_text())["failed"]
+    assert "hides everything" in failed[ids[1]] and "no mask for image" in failed[ids[2]]
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["sampler.steps=0"], "sampler.steps is 0; it must be a whole number of at least 1"),
+        (["sampler.steps=2000"], "sampler.steps is 2000; the model has only 1000 timesteps"),
+        (["runtime.precision=fp8"], "runtime.precision is 'fp8'; it must be one of fp32, bf16, fp16, auto"),
+        (["sampler.eta=2"], "sampler.eta is 2; it must be between 0 and 1"),
+        (["method=ddnm", "method.version=new"], "method.version is 'new'; DDNM has 'svd' and 'simplified'"),
+        (["method=ddnm+isdiff", "isdiff.refine.lambda=0.3"], "lower isdiff.refine.lambda, attempts or checkpoint"),
+        (["isdiff.seed.kind=best"], "isdiff.seed.kind is 'best'; it must be one of gmm, gaussian, mean, oracle"),
+        (["mask=files"], "mask.path has no value; give mask.path=..."),
+        (["limit=0"], "limit is 0; it must be a whole number of at least 1, or null for all images"),
+        (["model.weights=none.safetensors"], "weights none.safetensors are missing"),
+        (["metrics.names=[psnr]"], "metrics.names has 'psnr'; there are perceptual, frechet, lpips, fid"),
+        (["mask._target_=os.system"], "only classes of isdiff can be named"),
+    ],
+)
+def test_bad_values_get_one_sentence(tmp_path, overrides, message):
+    done = run_script(*SMALL, f"output_root={tmp_path}", *overrides, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "override, message", [("method=ddnn", "Could not find 'method/ddnn'"), ("sampler.stepz=3", "stepz")]
+)
+def test_wrong_names_get_hydras_message(override, message):
+    done = run_script(override, check=False)
+    assert done.returncode == 1 and message in done.stderr
+
+
+def test_plus_isdiff_is_the_method_with_isdiff_on_and_no_resampling():
+    for name in ("ddnm", "repaint"):
+        short = compose_run([f"method={name}+isdiff"])
+        long = compose_run([f"method={name}", "isdiff=on", "sampler.repeat=1"])
+        assert short == long and method_label(short) == f"{name}+isdiff"
+    assert method_label(compose_run(["method=ddnm", "isdiff=seed_only"])) == "ddnm+seed_only"
+    assert compose_run(["method=ddnm"]).sampler.repeat == 10
+
+
+def test_hash_follows_results_only():
+    def name(*overrides: str) -> str:
+        return config_hash(result_config(compose_run(["method=ddnm", *overrides]), "bf16"))
+
+    same = ["runtime.batch_size=3", "limit=7", "output_root=/x", "isdiff.seed.components=9", "logger=wandb"]
+    assert {name(o) for o in same} == {name()}
+    different = ["seed=1", "sampler.steps=50", "mask=wide", "output.composite=raw", "isdiff=on", "sampler.repeat=2"]
+    assert len({name(), *map(name, different)}) == 1 + len(different)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "compare").glob("*.yaml")), ids=lambda p: p.stem)
+def test_comparisons_compose(path):
+    from omegaconf import OmegaConf
+
+    plan = OmegaConf.load(path)
+    for group in plan.groups:
+        for row in group.rows:
+            compose_run([*plan.common, *row.overrides])

@@ -1,0 +1,133 @@
+"""Schedules and plans: equal to the recorded references, and sound everywhere else."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import golden_json
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isdiff.diffusion.process import Posterior, add_noise, named_betas, predict_noise, predict_x0
+from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan, spaced_timesteps
+
+
+@pytest.mark.parametrize("case", golden_json("schedules/named_betas.json")["cases"], ids=lambda c: c["schedule"])
+def test_named_betas(case):
+    betas = named_betas(case["schedule"], case["num_timesteps"])
+    abar = torch.cumprod(1 - betas, 0)
+    assert np.allclose(betas[case["index"]], case["betas"], rtol=0, atol=1e-12)
+    assert np.allclose(abar[case["index"]], case["alphas_cumprod"], rtol=0, atol=1e-12)
+
+
+def test_unknown_schedule():
+    with pytest.raises(ValueError, match="unknown noise schedule 'square'"):
+        named_betas("square")
+
+
+@pytest.mark.parametrize("case", golden_json("schedules/respacing.json")["cases"], ids=lambda c: c["respacing"])
+def test_respacing(case):
+    steps = spaced_timesteps(case["num_timesteps"], case["respacing"])
+    assert len(steps) == case["count"]
+    recorded = case["timesteps"]
+    if len(recorded) < case["count"]:  # the full process is recorded by its first and last steps only
+        recorded = list(range(case["count"]))
+    assert list(steps) == recorded
+    grid = Grid.of(named_betas(case["schedule"], case["num_timesteps"]), steps)
+    assert np.allclose([grid.abar(i) for i in case["index"]], case["alphas_cumprod"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", golden_json("schedules/respacing.json")["sections"], ids=str)
+def test_sections(case):
+    assert list(spaced_timesteps(case["num_timesteps"], case["sections"])) == case["timesteps"]
+
+
+@pytest.mark.parametrize("case", golden_json("schedules/respacing.json")["errors"], ids=str)
+def test_respacing_errors(case):
+    if case["error"]:
+        with pytest.raises(ValueError):
+            spaced_timesteps(case["num_timesteps"], case["respacing"])
+    else:
+        spaced_timesteps(case["num_timesteps"], case["respacing"])
+
+
+@pytest.mark.parametrize("case", golden_json("schedules/repaint_respacing.json")["cases"], ids=lambda c: c["respacing"])
+def test_repaint_respacing(case):
+    steps = spaced_timesteps(case["num_timesteps"], case["respacing"])
+    assert list(steps) == case["timesteps"]
+    grid = Grid.of(named_betas("linear"), steps)
+    assert np.allclose([grid.beta(i) for i in range(len(grid))], case["betas"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", golden_json("schedules/repaint_jump.json")["cases"], ids=lambda c: str(c["params"]))
+def test_repaint_plans(case):
+    p = case["params"]
+    loops = [
+        (p[f"{name}_length"], p[f"{name}_n_sample"]) for name in ("jump", "jump2", "jump3") if f"{name}_length" in p
+    ]
+    plan = resampling_plan(p["t_T"], *loops, echo=p["n_sample"], start=p.get("start_resampling"))
+    assert list(plan) == case["times"]
+    falls = sum(b < a for a, b in zip(plan, plan[1:], strict=False))
+    assert falls == case["nfe"] and len(plan) - 1 - falls == case["n_renoise"]
+
+
+@pytest.mark.parametrize("case", golden_json("schedules/ddnm_jump.json")["cases"], ids=lambda c: str(c["params"]))
+def test_ddnm_plans(case):
+    p = case["params"]
+    plan = resampling_plan(p["T_sampling"], (p["travel_length"], p["travel_repeat"]))
+    assert list(plan) == case["times"]
+    steps = leading_timesteps(p["num_diffusion_timesteps"], p["T_sampling"])
+    pairs = [[steps[a], steps[b] if b >= 0 else -1] for a, b in zip(plan, plan[1:], strict=False)]
+    assert pairs[: len(case["first_pairs"])] == case["first_pairs"]
+    assert pairs[-len(case["last_pairs"]) :] == case["last_pairs"]
+
+
+def test_ddnm_alpha():
+    recorded = golden_json("schedules/ddnm_alpha.json")
+    grid = Grid.of(named_betas("linear"), range(1000))
+    assert grid.abar(-1) == 1.0
+    for t, abar in zip(recorded["t"], recorded["alpha"], strict=True):
+        assert grid.abar(t) == pytest.approx(abar, rel=2e-5)
+
+
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 6))
+def test_plans_walk_by_single_steps_and_end_clean(steps, jump, repeat):
+    plan = resampling_plan(steps, (jump, repeat))
+    assert plan[0] == steps - 1 and plan[-1] == -1
+    assert all(abs(a - b) == 1 for a, b in zip(plan, plan[1:], strict=False))
+    assert all(0 <= i < steps for i in plan[:-1])
+    if repeat == 1:
+        assert len(plan) == steps + 1
+
+
+@given(st.integers(1, 1000))
+def test_leading_timesteps_are_equal_strides_from_zero(count):
+    steps = leading_timesteps(1000, count)
+    assert len(steps) == count and steps[0] == 0 and steps[-1] < 1000
+    assert len({b - a for a, b in zip(steps, steps[1:], strict=False)}) <= 1
+
+
+@given(st.floats(0, 1))
+def test_index_at_is_the_nearest_step(fraction):
+    grid = Grid.of(named_betas("linear"), leading_timesteps(1000, 100))
+    chosen = grid.timesteps[grid.index_at(fraction)]
+    assert abs(chosen - 1000 * fraction) == min(abs(t - 1000 * fraction) for t in grid.timesteps)
+
+
+@given(st.floats(1e-4, 0.9999))
+def test_noise_and_x0_are_inverse(abar):
+    x0, noise = torch.randn(3, 4, 4, dtype=torch.float64), torch.randn(3, 4, 4, dtype=torch.float64)
+    x_t = add_noise(x0, noise, abar)
+    assert torch.allclose(predict_x0(x_t, noise, abar), x0, atol=1e-8)
+    assert torch.allclose(predict_noise(x_t, x0, abar), noise, atol=1e-8)
+
+
+def test_posterior_agrees_with_bayes():
+    """q(x_{t-1} | x_t, x0) by completing the square, for one timestep."""
+    betas = named_betas("linear")
+    p = Posterior(betas)
+    t = 300
+    before, beta = p.alphas_cumprod[t - 1], betas[t]
+    precision = (1 - beta) / beta + 1 / (1 - before)
+    assert p.variance[t] == pytest.approx((1 / precision).item(), rel=1e-12)
+    assert p.coef_xt[t] == pytest.approx(((1 - beta).sqrt() / beta / precision).item(), rel=1e-12)
+    assert p.coef_x0[t] == pytest.approx((before.sqrt() / (1 - before) / precision).item(), rel=1e-12)
