@@ -82,9 +82,7 @@ def check(cfg: DictConfig) -> None:
     for key in ("isdiff.refine.lambda", "isdiff.refine.tau", "isdiff.refine.texture", "isdiff.refine.smoothing"):
         value = OmegaConf.select(cfg, key)
         require(is_number(value) and value >= 0, f"{key} is {value!r}; it must be a number of at least 0")
-    require(
-        cfg.isdiff.refine.smoothing > 0, "isdiff.refine.smoothing is 0; it must be above 0, or DCE can be infinite"
-    )
+    require(cfg.isdiff.refine.smoothing > 0, "isdiff.refine.smoothing is 0; it must be above 0, or DCE can be infinite")
     require(isinstance(cfg.seed, int), f"seed is {cfg.seed!r}; it must be a whole number")
     limited = cfg.limit is None or (isinstance(cfg.limit, int) and cfg.limit >= 1)
     require(limited, f"limit is {cfg.limit!r}; it must be a whole number of at least 1, or null for all images")
@@ -106,7 +104,9 @@ def build_grid(cfg: DictConfig) -> Grid:
     """The grid of timesteps of ``sampler`` on the process of ``model``."""
     total, steps = cfg.model.num_timesteps, cfg.sampler.steps
     require(steps <= total, f"sampler.steps is {steps}; the model has only {total} timesteps")
-    spaced = leading_timesteps(total, steps) if cfg.sampler.spacing == "leading" else spaced_timesteps(total, str(steps))
+    spaced = (
+        leading_timesteps(total, steps) if cfg.sampler.spacing == "leading" else spaced_timesteps(total, str(steps))
+    )
     return Grid.of(named_betas(cfg.model.noise_schedule, total), spaced)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,32 @@ from omegaconf import DictConfig, OmegaConf
 from isdiff.errors import UserError
 
 
-def report(cfg: DictConfig, name: str, folder: Path, summary: dict[str, Any], records: list[dict[str, Any]]) -> None:
-    """Send a run to the logger of ``cfg``: configuration, summary, a table of images and the grid."""
-    if cfg.logger.kind == "none":
-        return
+def import_wandb():
     try:
         import wandb
     except ImportError:
         raise UserError("logger=wandb needs the wandb package: pip install wandb") from None
     os.environ.setdefault("WANDB_SILENT", "true")
+    return wandb
+
+
+def training_log(cfg: DictConfig) -> Callable[[dict[str, float]], None] | None:
+    """Takes the lines of a training curve to the logger of ``cfg``; None if there is none."""
+    if cfg.logger.kind == "none":
+        return None
+    wandb = import_wandb()
+    run = wandb.init(
+        project=cfg.logger.project, entity=cfg.logger.entity, mode=cfg.logger.mode, name=cfg.name, dir=cfg.folder,
+        config=OmegaConf.to_container(cfg, resolve=True),
+    )  # fmt: skip
+    return lambda line: run.log(line, step=int(line["samples"]))
+
+
+def report(cfg: DictConfig, name: str, folder: Path, summary: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    """Send a run to the logger of ``cfg``: configuration, summary, a table of images and the grid."""
+    if cfg.logger.kind == "none":
+        return
+    wandb = import_wandb()
     with wandb.init(
         project=cfg.logger.project, entity=cfg.logger.entity, mode=cfg.logger.mode, name=name, dir=str(folder),
         config=OmegaConf.to_container(cfg, resolve=True),

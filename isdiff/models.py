@@ -41,6 +41,7 @@ def save_weights(path: Path, net: nn.Module, header: dict[str, str]) -> None:
     tensors = {name: value.detach().half().cpu().contiguous() for name, value in net.state_dict().items()}
     partial = path.with_name(f".{path.name}.tmp")
     save_file(tensors, partial, metadata=header)
+    partial.chmod(0o644)
     partial.replace(path)
     path.with_name(path.name + ".sha256").write_text(f"{sha256_file(path)}  {path.name}\n")
 

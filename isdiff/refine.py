@@ -24,9 +24,7 @@ class CrossEntropy:
             ``known`` exchanges the two.
     """
 
-    def __init__(
-        self, bins: int = 16, smoothing: float = 1e-3, texture: float = 1.0, direction: str = "hole"
-    ) -> None:
+    def __init__(self, bins: int = 16, smoothing: float = 1e-3, texture: float = 1.0, direction: str = "hole") -> None:
         self.bins, self.smoothing, self.texture, self.direction = bins, smoothing, texture, direction
 
     def __call__(self, prediction: Tensor, image: Tensor, hole: Tensor) -> float:

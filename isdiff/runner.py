@@ -192,7 +192,9 @@ def execute(cfg: DictConfig) -> RunFolder:
     with atomic_open(store.path / "config.yaml") as stream:
         stream.write(f"# {store.path.name}: hash of what the results depend on\n{OmegaConf.to_yaml(kept)}")
     if todo:
-        with Reporter(f"{experiment.label} on {cfg.dataset.name}, {cfg.mask.name}", len(ids), done=len(ids) - len(todo)) as bar:
+        with Reporter(
+            f"{experiment.label} on {cfg.dataset.name}, {cfg.mask.name}", len(ids), done=len(ids) - len(todo)
+        ) as bar:
             many = cfg.runtime.workers > 1 and len(todo) > 1
             failed = (sample_in_processes if many else sample)(experiment, todo, bar)
     records = store.tidy(ids)

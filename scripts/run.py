@@ -18,6 +18,8 @@ def main(cfg) -> None:
         store = execute(cfg)
     except UserError as error:
         sys.exit(f"isdiff: {error}")
+    except KeyboardInterrupt:
+        sys.exit("isdiff: stopped; the same command goes on from here")
     print((store.path / "summary.md").read_text("utf-8"))
     print(f"results: {store.path}")
 

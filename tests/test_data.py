@@ -66,10 +66,12 @@ def test_archives_are_reproducible(tmp_path):
 def test_errors(tmp_path):
     with pytest.raises(UserError, match=r"dataset\.split is 'valid'"):
         Avatars("valid")
-    with pytest.raises(UserError, match="test.zip is missing"):
+    with pytest.raises(UserError, match=r"test\.zip is missing"):
         Avatars(root=str(tmp_path))
 
 
-@pytest.mark.parametrize("color, name", [("#151613", "black"), ("#ffffff", "white"), ("#4b7deb", "blue"), ("#c93305", "red")])
+@pytest.mark.parametrize(
+    "color, name", [("#151613", "black"), ("#ffffff", "white"), ("#4b7deb", "blue"), ("#c93305", "red")]
+)
 def test_color_names(color, name):
     assert color_name(color) == name

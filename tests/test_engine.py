@@ -1,5 +1,6 @@
 """The engine: independence of images, attempts, and exact answers where they are known."""
 
+import itertools
 import math
 
 import pytest
@@ -90,7 +91,7 @@ def test_ddnm_keeps_known_pixels():
 
 def test_network_is_called_for_falls_only(golden_prior):
     plan = resampling_plan(10, (3, 2))
-    falls = sum(b < a for a, b in zip(plan, plan[1:], strict=False))
+    falls = sum(b < a for a, b in itertools.pairwise(plan))
     result = run(golden_prior, make_tasks(1))["img0"]
     assert result.calls == falls and len(plan) - 1 > falls
 

@@ -38,7 +38,9 @@ def replay(run, prior, grid, method, plan, images, holes):
         return streams[b]
 
     engine = Engine(prior, grid, method, plan, batch_size=len(images), stream=stream)
-    tasks = [Task(str(b), torch.from_numpy(image), hole) for b, (image, hole) in enumerate(zip(images, holes, strict=True))]
+    tasks = [
+        Task(str(b), torch.from_numpy(image), hole) for b, (image, hole) in enumerate(zip(images, holes, strict=True))
+    ]
     results = {r.task.id: r for r in engine.run(tasks)}
     assert all(next(s.draws, None) is None for s in streams.values()), "recorded noise is left over"
     return torch.stack([results[str(b)].x for b in range(len(images))]), results["0"].calls

@@ -1,5 +1,7 @@
 """Schedules and plans: equal to the recorded references, and sound everywhere else."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -66,7 +68,7 @@ def test_repaint_plans(case):
     ]
     plan = resampling_plan(p["t_T"], *loops, echo=p["n_sample"], start=p.get("start_resampling"))
     assert list(plan) == case["times"]
-    falls = sum(b < a for a, b in zip(plan, plan[1:], strict=False))
+    falls = sum(b < a for a, b in itertools.pairwise(plan))
     assert falls == case["nfe"] and len(plan) - 1 - falls == case["n_renoise"]
 
 
@@ -76,7 +78,7 @@ def test_ddnm_plans(case):
     plan = resampling_plan(p["T_sampling"], (p["travel_length"], p["travel_repeat"]))
     assert list(plan) == case["times"]
     steps = leading_timesteps(p["num_diffusion_timesteps"], p["T_sampling"])
-    pairs = [[steps[a], steps[b] if b >= 0 else -1] for a, b in zip(plan, plan[1:], strict=False)]
+    pairs = [[steps[a], steps[b] if b >= 0 else -1] for a, b in itertools.pairwise(plan)]
     assert pairs[: len(case["first_pairs"])] == case["first_pairs"]
     assert pairs[-len(case["last_pairs"]) :] == case["last_pairs"]
 
@@ -93,7 +95,7 @@ def test_ddnm_alpha():
 def test_plans_walk_by_single_steps_and_end_clean(steps, jump, repeat):
     plan = resampling_plan(steps, (jump, repeat))
     assert plan[0] == steps - 1 and plan[-1] == -1
-    assert all(abs(a - b) == 1 for a, b in zip(plan, plan[1:], strict=False))
+    assert all(abs(a - b) == 1 for a, b in itertools.pairwise(plan))
     assert all(0 <= i < steps for i in plan[:-1])
     if repeat == 1:
         assert len(plan) == steps + 1
@@ -103,7 +105,7 @@ def test_plans_walk_by_single_steps_and_end_clean(steps, jump, repeat):
 def test_leading_timesteps_are_equal_strides_from_zero(count):
     steps = leading_timesteps(1000, count)
     assert len(steps) == count and steps[0] == 0 and steps[-1] < 1000
-    assert len({b - a for a, b in zip(steps, steps[1:], strict=False)}) <= 1
+    assert len({b - a for a, b in itertools.pairwise(steps)}) <= 1
 
 
 @given(st.floats(0, 1))

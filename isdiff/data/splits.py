@@ -39,7 +39,9 @@ def rendered_split(dataset: str, split: str, count: int, size: int, root: Path, 
     if not path.exists():
         pixels = np.empty((count, size, size, 3), np.uint8)
         ids = split_ids(dataset, split, count)
-        for i, image in enumerate(in_parallel(f"drawing {dataset}/{split}", partial(pixels_of, size=size), ids, workers)):
+        for i, image in enumerate(
+            in_parallel(f"drawing {dataset}/{split}", partial(pixels_of, size=size), ids, workers)
+        ):
             pixels[i] = image
         atomic_save(path, lambda stream: np.save(stream, pixels))
     return np.load(path, mmap_mode="r")

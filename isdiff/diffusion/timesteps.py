@@ -58,9 +58,7 @@ def leading_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
     return tuple(i * (num_timesteps // count) for i in range(count))
 
 
-def resampling_plan(
-    steps: int, *loops: tuple[int, int], echo: int = 1, start: int | None = None
-) -> tuple[int, ...]:
+def resampling_plan(steps: int, *loops: tuple[int, int], echo: int = 1, start: int | None = None) -> tuple[int, ...]:
     """Indices from ``steps - 1`` down to -1 with jumps back up (RePaint, Sec. 4.2; DDNM's time travel).
 
     Args:

@@ -71,12 +71,11 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """
     mean_a, mean_b = a.mean(0), b.mean(0)
     a, b = (a - mean_a) / np.sqrt(max(1, len(a) - 1)), (b - mean_b) / np.sqrt(max(1, len(b) - 1))
-    if a.shape[1] < len(a):  # the R of a QR has the same singular values in D x D
-        root = np.linalg.qr(a, mode="r") @ np.linalg.qr(b, mode="r").T
-    else:
-        root = a @ b.T
-    trace = np.linalg.svd(root, compute_uv=False).sum()
-    return float(((mean_a - mean_b) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * trace)
+    variance = (a**2).sum() + (b**2).sum()
+    if a.shape[1] < len(a):  # the R of a QR gives the same singular values in D x D
+        a, b = np.linalg.qr(a, mode="r"), np.linalg.qr(b, mode="r")
+    trace = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    return float(((mean_a - mean_b) ** 2).sum() + variance - 2 * trace)
 
 
 class Metric(ABC):

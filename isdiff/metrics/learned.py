@@ -46,7 +46,9 @@ def obtain(name: str, model_root: str, download: bool, fetch: Callable[[], objec
                 raise Unavailable(f"{name} is not here and could not be fetched ({error})") from None
     path = find(name, model_root)
     if path is None:
-        raise Unavailable(f"{name} is not here; put it into {Path(model_root) / 'metrics'} or set metrics.download=true")
+        raise Unavailable(
+            f"{name} is not here; put it into {Path(model_root) / 'metrics'} or set metrics.download=true"
+        )
     return path
 
 

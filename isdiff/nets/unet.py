@@ -84,9 +84,7 @@ class ResBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.scale_shift = scale_shift
-        self.in_layers = nn.Sequential(
-            group_norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
-        )
+        self.in_layers = nn.Sequential(group_norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, (1 + scale_shift) * out_channels))
         self.out_layers = nn.Sequential(
             group_norm(out_channels),
@@ -151,8 +149,8 @@ class UNet(nn.Module):
         attention_resolutions: downsampling *factors* at which attention is used (1 = full size).
         num_heads: heads of every attention layer, unless ``num_head_channels`` > 0 fixes the width of a head.
         num_classes: adds a class embedding; ``forward`` then needs ``y``.
-        patch_size: fold ``patch_size`` x ``patch_size`` pixels into channels around the network (1 = off, the public
-            nets). Not in guided-diffusion: it makes the small nets that ship with this repository fast on a CPU.
+        patch_size: fold ``patch_size`` x ``patch_size`` pixels into channels around the network (1 = off, as in the
+            public nets). Not in guided-diffusion: it makes the small nets that ship with this repository fast on a CPU.
         velocity: name of the noise schedule the net is used with, or None. The inner network then predicts
             ``v = sqrt(abar) noise - sqrt(1 - abar) x0`` (Salimans & Ho 2022) and ``forward`` turns it into noise in
             float32: the large share of ``x`` in the noise needs no learning and loses nothing to low precision.
@@ -192,9 +190,7 @@ class UNet(nn.Module):
         folded = patch_size**2
 
         def res(c_in: int, c_out: int, resample: str | None = None) -> ResBlock:
-            return ResBlock(
-                c_in, emb, c_out, dropout=dropout, scale_shift=use_scale_shift_norm, resample=resample
-            )
+            return ResBlock(c_in, emb, c_out, dropout=dropout, scale_shift=use_scale_shift_norm, resample=resample)
 
         def attention(c: int, heads: int) -> AttentionBlock:
             heads = c // num_head_channels if num_head_channels > 0 else heads

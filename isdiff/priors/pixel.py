@@ -42,16 +42,12 @@ class PixelPrior:
         precision: ``fp32``, ``bf16`` or ``fp16``: dtype of weights and activations. Images stay float32.
     """
 
-    def __init__(
-        self, net: nn.Module, device: torch.device, precision: str = "fp32", round_to: int = 4
-    ) -> None:
+    def __init__(self, net: nn.Module, device: torch.device, precision: str = "fp32", round_to: int = 4) -> None:
         self.net = net.eval().to(device, DTYPES[precision], memory_format=torch.channels_last)
         self.device, self.precision, self.round_to = device, precision, round_to
         self.most: int | None = None  # images per call, once memory has run out
 
-    def __call__(
-        self, images: Sequence[Tensor], timesteps: Sequence[int], tasks: Sequence[Task]
-    ) -> list[Prediction]:
+    def __call__(self, images: Sequence[Tensor], timesteps: Sequence[int], tasks: Sequence[Task]) -> list[Prediction]:
         conditions = [task.condition for task in tasks]
         size = self.most or len(images)
         answers: list[Prediction] = []

@@ -67,9 +67,7 @@ class MixtureSeed(DistributionSeed):
         # Float noise is no new colour: without rounding, flat regions would ask for more components than they have.
         distinct = len(np.unique(known.round(3), axis=0))
         known = np.repeat(known, 2, axis=0) if len(known) == 1 else known  # the fit wants two samples
-        mixture = GaussianMixture(
-            min(self.components, distinct), reg_covar=1e-4, max_iter=50, tol=1e-2, random_state=0
-        )
+        mixture = GaussianMixture(min(self.components, distinct), reg_covar=1e-4, max_iter=50, tol=1e-2, random_state=0)
         # The fit has a fixed random state: it is a function of the image, while draws follow the image's stream.
         with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore", ConvergenceWarning)

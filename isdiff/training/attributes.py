@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from isdiff.models import save_weights
 from torch import Tensor, nn
 
 from isdiff.data.splits import rendered_split, split_attributes
 from isdiff.files import atomic_open
+from isdiff.loggers import training_log
+from isdiff.models import save_weights
 from isdiff.nets.attributes import AttributeNet
 from isdiff.training.loop import Trainer
 from isdiff.training.pixel import to_batch
@@ -48,7 +49,7 @@ def train_attribute_model(cfg) -> None:
         }
         return {"loss": torch.stack(list(losses.values())).mean(0)}
 
-    trainer = Trainer(net, at_step, Path(cfg.folder), cfg.optim)
+    trainer = Trainer(net, at_step, Path(cfg.folder), cfg.optim, on_log=training_log(cfg))
     trainer.run()
     trainer.with_average(lambda: write_model(net, cfg, classes))
 

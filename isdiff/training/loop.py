@@ -24,11 +24,12 @@ class Trainer:
 
     Args:
         net: the network; trained in place.
-        loss: ``loss(net, step) -> dict`` of per-sample tensors with at least ``loss``; draws its own batch for ``step``.
+        loss: ``loss(net, step) -> dict`` of per-sample tensors with at least ``loss``; draws the batch of ``step``.
         folder: holds ``state.pt`` (to resume) and ``loss.jsonl`` (the curve).
         options: ``batch_size``, ``total_samples``, ``lr``, ``warmup_samples``, ``decay``, ``weight_decay``, ``ema``,
             ``grad_clip``, ``save_every_s``, ``log_every``.
         preview: called with the averaged network every ``preview_every_s`` seconds.
+        on_log: called with every line of the curve.
     """
 
     def __init__(
@@ -38,8 +39,10 @@ class Trainer:
         folder: Path,
         options,
         preview: Callable[[nn.Module, int], None] | None = None,
+        on_log: Callable[[dict[str, float]], None] | None = None,
     ) -> None:
-        self.net, self.loss, self.folder, self.options, self.preview = net, loss, Path(folder), options, preview
+        self.net, self.loss, self.folder, self.options = net, loss, Path(folder), options
+        self.preview, self.on_log = preview, on_log
         self.params = list(net.parameters())
         self.ema = [p.detach().clone() for p in self.params]
         self.optimizer = torch.optim.AdamW(
@@ -114,6 +117,8 @@ class Trainer:
         line = {"samples": self.samples, "seconds": round(self.seconds, 1)} | {k: round(v, 5) for k, v in means.items()}
         with open(self.folder / "loss.jsonl", "a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
+        if self.on_log:
+            self.on_log(line)
 
     @torch.no_grad()
     def with_average(self, action: Callable[[], None]) -> None:

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from isdiff.data.splits import rendered_split
 from isdiff.diffusion.process import named_betas
+from isdiff.loggers import training_log
 from isdiff.nets.unet import UNet
+from isdiff.training.export import export
 from isdiff.training.loop import Trainer
 from isdiff.training.loss import HybridLoss
+from isdiff.training.preview import save_samples
 
 
 class TimestepSampler:
@@ -79,10 +82,10 @@ def train_pixel_model(cfg) -> Trainer:
     folder = Path(cfg.folder)
 
     def preview(net: nn.Module, samples: int) -> None:
-        from isdiff.training.preview import save_samples
-
         save_samples(net, folder / f"samples_{samples:08d}.png", cfg)
 
-    trainer = Trainer(net, at_step, folder, cfg.optim, preview if cfg.optim.preview_every_s else None)
+    shown = preview if cfg.optim.preview_every_s else None
+    trainer = Trainer(net, at_step, folder, cfg.optim, shown, training_log(cfg))
     trainer.run()
+    trainer.with_average(lambda: export(net, trainer, cfg))
     return trainer

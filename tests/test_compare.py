@@ -1,0 +1,34 @@
+"""Comparisons: tables with paired differences from real runs."""
+
+import json
+
+import pytest
+from conftest import ROOT
+from omegaconf import OmegaConf
+
+from isdiff.compare import CONFIGS, compare
+
+
+@pytest.mark.slow
+def test_the_demo_at_a_small_size(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    plan = OmegaConf.load(CONFIGS / "compare" / "demo.yaml")
+    plan.folder, plan.seeds, plan.bootstrap = str(tmp_path), [0, 1], 50
+    plan.groups[0].limit = 3
+    folder = compare(plan, [f"output_root={tmp_path}", "sampler.steps=5", "sampler.jump=2"])
+    rows = json.loads((folder / "table.json").read_text())["rows"]
+    assert [row["label"] for row in rows] == [row.label for row in plan.groups[0].rows]
+    plain, repaint, isdiff = rows
+    assert plain["network_calls"] == 5 and repaint["network_calls"] > 20
+    assert "perceptual_difference" not in plain
+    for row in (repaint, isdiff):
+        paired = row["perceptual_difference"]
+        assert paired["value"] == pytest.approx(row["perceptual"]["value"] - plain["perceptual"]["value"])
+        assert paired["low"] <= paired["value"] <= paired["high"] and paired["n"] == 3
+    text = (folder / "summary.md").read_text()
+    assert "## half mask, 3 images" in text and "SD of seeds" in text and text.count("| DDNM") == 2
+    assert (folder / "half_3.png").stat().st_size > 10_000
+    # A second run finds everything and says the same.
+    assert (
+        compare(plan, [f"output_root={tmp_path}", "sampler.steps=5", "sampler.jump=2"]) / "summary.md"
+    ).read_text() == text

@@ -1,0 +1,178 @@
+"""Training: the loss's exact values, and runs that survive being stopped."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_script
+from omegaconf import OmegaConf
+
+from isdiff.diffusion.process import Posterior, add_noise, named_betas
+from isdiff.models import load_unet, open_weights, save_weights
+from isdiff.nets.unet import UNet
+from isdiff.training.loop import Trainer, learning_rate
+from isdiff.training.loss import HybridLoss, log_likelihood_8bit
+from isdiff.training.pixel import TimestepSampler
+
+BETAS = named_betas("linear")
+
+
+def perfect(x0, noise, variance):
+    """A "network" that knows the noise and answers with a fixed share of the variance range."""
+    return lambda x_t, t: torch.cat([noise, torch.full_like(noise, variance)], 1)
+
+
+@pytest.mark.parametrize("t", [1, 200, 999])
+def test_the_bound_is_zero_for_the_true_posterior(t):
+    """With the true mean, the posterior's variance (share -1) costs nothing, and beta costs the textbook KL."""
+    x0 = torch.rand(2, 3, 8, 8) * 1.8 - 0.9
+    noise, steps = torch.randn_like(x0), torch.full((2,), t)
+    loss = HybridLoss(BETAS)
+    assert loss(perfect(x0, noise, -1.0), x0, steps, noise)["vb"].abs().max() < 1e-3
+    p = Posterior(BETAS)
+    ratio = (p.log_variance[t].exp() / BETAS[t]).item()
+    kl = 0.5 * (ratio - 1 - np.log(ratio)) / np.log(2)
+    assert loss(perfect(x0, noise, 1.0), x0, steps, noise)["vb"].mean().item() == pytest.approx(kl, abs=2e-3)
+
+
+def test_weighting():
+    x0, noise, t = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8), torch.tensor([500])
+    answer = lambda x_t, t: noise + 0.5  # noqa: E731
+    abar = torch.cumprod(1 - BETAS, 0)[500].item()
+    assert HybridLoss(BETAS, "noise")(answer, x0, t, noise)["loss"].item() == pytest.approx(0.25)
+    velocity = HybridLoss(BETAS, "velocity")(answer, x0, t, noise)["loss"].item()
+    assert velocity == pytest.approx(0.25 / abar, rel=1e-4)
+
+
+def test_velocity_network_and_velocity_weight_give_the_velocitys_mse():
+    net = UNet(model_channels=32, channel_mult=(1,), num_res_blocks=1, attention_resolutions=(), velocity="linear")
+    x0, noise, t = torch.rand(2, 3, 8, 8), torch.randn(2, 3, 8, 8), torch.tensor([100, 900])
+    abar = torch.cumprod(1 - BETAS, 0)[t].float().view(-1, 1, 1, 1)
+    v = abar.sqrt() * noise - (1 - abar).sqrt() * x0  # the untrained network answers zero
+    found = HybridLoss(BETAS)(net, x0, t, noise)["mse"]
+    torch.testing.assert_close(found, v.square().flatten(1).mean(1), rtol=2e-3, atol=1e-4)
+    assert torch.isfinite(add_noise(x0, noise, abar)).all()
+
+
+def test_8bit_likelihood_sums_to_one():
+    values = torch.arange(256) / 127.5 - 1
+    for mean, std in ((0.1, 0.2), (-0.99, 0.05), (0.3, 0.002)):
+        mean, std = torch.full_like(values, mean), torch.full_like(values, std)
+        assert log_likelihood_8bit(values, mean, std).exp().sum().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_timesteps_are_log_normal_in_sigma():
+    abar = torch.cumprod(1 - BETAS, 0)
+    draw = TimestepSampler(abar, -0.2, 1.6)
+    rng = np.random.default_rng(0)
+    t = torch.cat([draw(64, rng) for _ in range(200)])
+    log_sigma = (0.5 * ((1 - abar) / abar).log())[t]
+    assert log_sigma.mean().item() == pytest.approx(-0.2, abs=0.1) and log_sigma.std().item() == pytest.approx(
+        1.6, abs=0.15
+    )
+    assert t.min() >= 0 and t.max() <= 999
+
+
+def test_learning_rate():
+    at = lambda s: learning_rate(s, peak=1.0, warmup=100, total=1000, decay=0.3)  # noqa: E731
+    assert at(0) == pytest.approx(0.01) and at(99) == at(500) == at(700) == 1.0
+    assert at(850) == pytest.approx(0.5) and at(1000) == 0.0
+
+
+OPTIONS = OmegaConf.create(
+    {
+        "batch_size": 8, "total_samples": 320, "lr": 0.05, "warmup_samples": 16, "decay": 0.5, "weight_decay": 0.0,
+        "ema": 0.9, "grad_clip": 1.0, "log_every": 5, "save_every_s": 1000, "preview_every_s": 0,
+    }
+)  # fmt: skip
+
+
+def line_loss(net, step):
+    """A straight line to fit; batch n follows from n."""
+    x = torch.randn(8, 1, generator=torch.Generator().manual_seed(step))
+    return {"loss": (net(x) - 3 * x - 1).square().flatten(1).mean(1)}
+
+
+def make_net():
+    torch.manual_seed(0)
+    return torch.nn.Linear(1, 1)
+
+
+def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tmp_path):
+    whole = Trainer(make_net(), line_loss, tmp_path / "whole", OPTIONS)
+    whole.run()
+    stopped = Trainer(make_net(), line_loss, tmp_path / "parts", OPTIONS)
+    for _ in range(17):
+        stopped.one_step()
+    stopped.save()
+    resumed = Trainer(make_net(), line_loss, tmp_path / "parts", OPTIONS)
+    assert resumed.step == 17
+    resumed.run()
+    for a, b in zip(whole.params + whole.ema, resumed.params + resumed.ema, strict=True):
+        assert torch.equal(a, b)
+    assert whole.params[0].item() == pytest.approx(3, abs=0.3)
+    curve = [json.loads(line) for line in (tmp_path / "whole" / "loss.jsonl").open()]
+    assert curve[-1]["samples"] == 320 and curve[-1]["loss"] < curve[0]["loss"]
+
+
+def test_average_is_only_lent(tmp_path):
+    trainer = Trainer(make_net(), line_loss, tmp_path, OPTIONS)
+    trainer.run()
+    own = [p.clone() for p in trainer.params]
+    seen = []
+    trainer.with_average(lambda: seen.extend(p.clone() for p in trainer.params))
+    assert all(torch.equal(s, e) for s, e in zip(seen, trainer.ema, strict=True))
+    assert all(torch.equal(p, o) for p, o in zip(trainer.params, own, strict=True))
+
+
+def test_weights_are_checked(tmp_path):
+    from isdiff.errors import UserError
+
+    arguments = {"model_channels": 32, "channel_mult": [1], "num_res_blocks": 1, "attention_resolutions": []}
+    net = UNet(**arguments)
+    path = tmp_path / "unet.safetensors"
+    save_weights(path, net, {"net": json.dumps(arguments)})
+    again = load_unet(OmegaConf.create({"weights": str(path)}))
+    assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UserError, match="do not have the sha256 recorded"):
+        open_weights(path)
+    path.with_name(path.name + ".sha256").unlink()
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        open_weights(path)
+
+
+@pytest.mark.slow
+def test_the_real_script_trains_resumes_and_exports(tmp_path):
+    """A tiny network on a few real drawings: train, go on, and load what was written."""
+    small = [
+        "train.compile=false", f"output_root={tmp_path}", f"data_root={tmp_path}", f"train.export={tmp_path}/export",
+        "train.train_images=40", "train.net.channel_mult=[1]", "train.net.attention_resolutions=[]",
+        "train.optim.batch_size=4", "train.optim.log_every=1", "train.optim.preview_every_s=0",
+    ]  # fmt: skip
+    run_script(*small, "train.optim.total_samples=16", script="train.py")
+    run_script(*small, "train.optim.total_samples=32", script="train.py")
+    facts = json.loads((tmp_path / "export" / "training.json").read_text())
+    assert facts["samples_seen"] == 32 and facts["steps"] == 8
+    assert {p.name for p in (tmp_path / "export").iterdir()} >= {"samples.png", "loss.png", "unet.safetensors"}
+    net = load_unet(OmegaConf.create({"weights": str(tmp_path / "export" / "unet.safetensors")}))
+    assert net.patch_size == 2 and net.levels is not None
+
+
+def test_the_shipped_model_denoises():
+    """The shipped weights beat the best constant guess by far at a middle noise level."""
+    from isdiff.data.avatars import Avatars
+    from isdiff.runner import to_tensor
+
+    net = load_unet(OmegaConf.create({"weights": "models/avatars64/unet.safetensors"})).eval()
+    dataset = Avatars()
+    x0 = torch.stack([to_tensor(dataset.image(i)) for i in dataset.ids()[:4]])
+    noise, t = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)), 300
+    abar = torch.cumprod(1 - BETAS, 0)[t].item()
+    x_t = add_noise(x0, noise, abar)
+    with torch.inference_mode():
+        guess = net(x_t, torch.full((4,), t))[:, :3]
+    predicted = (x_t - (1 - abar) ** 0.5 * guess) / abar**0.5
+    error, spread = (predicted - x0).square().mean(), (x0 - x0.mean((2, 3), keepdim=True)).square().mean()
+    assert error < 0.1 * spread
