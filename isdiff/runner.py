@@ -166,7 +166,8 @@ def sample_in_processes(experiment: Experiment, ids: list[str], reporter: Report
         time.sleep(0.5)
         reporter.advance(len(experiment.store.records()) - before - (reporter.done - reporter.first))
     if broken := [process.exitcode for process in pool if process.exitcode]:
-        raise RuntimeError(f"{len(broken)} of {workers} sampling processes died (exit code {broken[0]})")
+        died = f"{len(broken)} of {workers} sampling processes died (exit code {broken[0]})"
+        raise UserError(f"{died}; what they finished is kept, run the same command again to go on")
     failed: dict[str, str] = {}
     for _ in pool:
         part, error = queue.get()

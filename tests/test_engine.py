@@ -154,7 +154,7 @@ def test_memory_shortage_halves_the_batch(golden_net):
     class Limited(PixelPrior):
         def batch(self, images, timesteps, conditions):
             if len(images) > 4:
-                raise torch.OutOfMemoryError("pretend")
+                raise torch.cuda.OutOfMemoryError("pretend")
             return super().batch(images, timesteps, conditions)
 
     tasks = make_tasks(10)

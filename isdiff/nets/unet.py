@@ -117,7 +117,7 @@ class ResBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """Residual multi-head self-attention over all positions.
 
-    ``new_order`` says how ``qkv`` orders its rows: q, k, v outermost (new), or heads outermost (the public checkpoints).
+    ``new_order`` says how ``qkv`` orders its rows: q, k, v outermost (new), or heads outermost (as published).
     """
 
     def __init__(self, channels: int, num_heads: int, new_order: bool = False) -> None:

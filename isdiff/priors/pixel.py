@@ -18,7 +18,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     if precision != "auto":
         return precision
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
     try:
         return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
     except AttributeError:
@@ -55,7 +55,7 @@ class PixelPrior:
             part = slice(len(answers), len(answers) + size)
             try:
                 answers += self.batch(images[part], timesteps[part], conditions[part])
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 if size == 1:
                     raise
                 torch.cuda.empty_cache()
