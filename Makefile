@@ -29,7 +29,8 @@ avatars: install
 	$(RUN) scripts/compare.py avatars
 
 sweep: install
-	$(RUN) scripts/sweep.py avatars
+	$(RUN) scripts/compare.py sweep_seed
+	$(RUN) scripts/compare.py sweep_refine
 
 bench: install
 	$(RUN) benchmarks/engine.py

@@ -30,6 +30,20 @@ def golden_net():
     return net.eval()
 
 
+@pytest.fixture(scope="session")
+def golden_ddim_net():
+    """The small recorded network of the DDIM family."""
+    from isdiff.nets.ddim import DDIMUNet
+
+    recorded = golden_json("unet_numeric/ddim_p1.json")["constructor"]
+    names = ("ch", "ch_mult", "num_res_blocks", "attn_resolutions", "dropout")
+    options = {name: recorded["model"][name] for name in names}
+    net = DDIMUNet(image_size=recorded["data"]["image_size"], **options)
+    tensors = load_file(GOLDEN / "unet_numeric" / "ddim_p1.safetensors")
+    net.load_state_dict({k.removeprefix("sd."): v.float() for k, v in tensors.items() if k.startswith("sd.")})
+    return net.eval()
+
+
 @pytest.fixture
 def golden_prior(golden_net):
     from isdiff.priors.pixel import PixelPrior

@@ -12,6 +12,7 @@ from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan,
 from isdiff.engine import Engine
 from isdiff.methods.ddnm import DDNM
 from isdiff.methods.repaint import RePaint
+from isdiff.priors.pixel import PixelPrior
 from isdiff.trajectory import Task
 
 DDNM_RUNS = sorted((GOLDEN / "ddnm").glob("*.npz"))
@@ -47,8 +48,10 @@ def replay(run, prior, grid, method, plan, images, holes):
 
 
 @pytest.mark.parametrize("path", DDNM_RUNS, ids=lambda p: p.stem)
-def test_ddnm_replays(path, golden_prior):
+def test_ddnm_replays(path, golden_prior, golden_ddim_net):
     run = np.load(path)
+    if str(run["network"]) == "ddim_p1":
+        golden_prior = PixelPrior(golden_ddim_net, torch.device("cpu"))
     grid = Grid.of(named_betas("linear"), leading_timesteps(1000, int(run["T_sampling"])))
     loop = (int(run["travel_length"]), int(run["travel_repeat"]))
     method = DDNM(float(run["eta"]), str(run["version"]))

@@ -6,10 +6,11 @@ from conftest import GOLDEN, golden_json
 from safetensors.torch import load_file
 
 from isdiff.diffusion.process import named_betas
+from isdiff.nets.ddim import DDIMUNet
 from isdiff.nets.unet import UNet, timestep_embedding
 
-KEYS = sorted((GOLDEN / "unet_keys").glob("*.json"))
-NETS = sorted((GOLDEN / "unet_numeric").glob("*.json"))
+KEYS = sorted(p for p in (GOLDEN / "unet_keys").glob("*.json") if "ddim" not in p.stem)
+NETS = sorted((GOLDEN / "unet_numeric").glob("gd_*.json"))
 
 
 @pytest.mark.parametrize("path", KEYS, ids=lambda p: p.stem)
@@ -32,6 +33,24 @@ def test_outputs_equal_the_reference(path, case):
     torch.testing.assert_close(timestep_embedding(t, net.model_channels), emb, atol=1e-4, rtol=1e-4)
     with torch.inference_mode():
         torch.testing.assert_close(net(x, t, y), out, atol=1e-4, rtol=1e-4)
+
+
+def test_the_celeba_checkpoint_fits_strictly():
+    recorded = golden_json("unet_keys/ddim_celeba_hq.json")
+    with torch.device("meta"):
+        net = DDIMUNet()
+    assert {name: list(value.shape) for name, value in net.state_dict().items()} == recorded["keys"]
+    assert sum(p.numel() for p in net.parameters()) == recorded["meta"]["total_params"]
+
+
+@pytest.mark.parametrize("case", ["int", "float", "equal_t"])
+def test_ddim_outputs_equal_the_reference(case, golden_ddim_net):
+    tensors = load_file(GOLDEN / "unet_numeric" / "ddim_p1.safetensors")
+    x, t, out = (tensors[f"io.{case}.{name}"] for name in ("x", "t", "out"))
+    with torch.inference_mode():
+        torch.testing.assert_close(golden_ddim_net(x, t), out, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match="not class-conditional"):
+        golden_ddim_net(x, t, torch.zeros(len(x), dtype=torch.long))
 
 
 def test_labels_belong_to_class_conditional_networks(golden_net):
