@@ -1,4 +1,4 @@
-"""The U-Net of "Denoising Diffusion Implicit Models" (Song et al. 2021), the network of the public CelebA-HQ checkpoint.
+"""The U-Net of "Denoising Diffusion Implicit Models" (Song et al. 2021): the network of the public CelebA-HQ weights.
 
 Parameter names and shapes are the checkpoint's (``celeba_hq.ckpt`` loads with ``strict=True``). Close to, but not, the
 guided-diffusion network: other embedding, other resampling, one attention head, additive time embedding.
