@@ -1,9 +1,10 @@
-"""Pixel models from disk: safetensors with the network's arguments in the header."""
+"""Networks from disk: safetensors with the network's class and arguments in the header."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -14,7 +15,16 @@ from torch import nn
 from isdiff.errors import UserError
 from isdiff.files import sha256_file
 from isdiff.nets.attributes import AttributeNet
+from isdiff.nets.ddim import DDIMUNet
 from isdiff.nets.unet import UNet
+
+NETS = {"isdiff.nets.unet.UNet": UNet, "isdiff.nets.ddim.DDIMUNet": DDIMUNet}
+
+
+def build_net(arguments: dict[str, Any]) -> nn.Module:
+    """A network of class ``_target_`` (default: the guided-diffusion U-Net) with the other entries as arguments."""
+    arguments = dict(arguments)
+    return NETS[arguments.pop("_target_", "isdiff.nets.unet.UNet")](**arguments)
 
 
 def open_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -35,10 +45,10 @@ def open_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise UserError(f"weights {path} are not a whole safetensors file ({error})") from None
 
 
-def save_weights(path: Path, net: nn.Module, header: dict[str, str]) -> None:
-    """fp16 weights, the header, and the file's sha256 next to it."""
+def save_weights(path: Path, net: nn.Module, header: dict[str, str], dtype: torch.dtype | None = torch.float16) -> None:
+    """The weights in ``dtype`` (None: their own), the header, and the file's sha256 next to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().half().cpu().contiguous() for name, value in net.state_dict().items()}
+    tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in net.state_dict().items()}
     partial = path.with_name(f".{path.name}.tmp")
     save_file(tensors, partial, metadata=header)
     partial.chmod(0o644)
@@ -46,10 +56,14 @@ def save_weights(path: Path, net: nn.Module, header: dict[str, str]) -> None:
     path.with_name(path.name + ".sha256").write_text(f"{sha256_file(path)}  {path.name}\n")
 
 
-def load_unet(model: DictConfig) -> UNet:
-    """The U-Net of a ``model`` configuration, float32."""
+def load_net(model: DictConfig) -> nn.Module:
+    """The network of a ``model`` configuration, float32.
+
+    Raises:
+        UserError: the weights are missing or damaged.
+    """
     tensors, header = open_weights(Path(model.weights))
-    net = UNet(**json.loads(header["net"]))
+    net = build_net(json.loads(header["net"]))
     net.load_state_dict({name: value.float() for name, value in tensors.items()})
     return net
 

@@ -25,7 +25,7 @@ from isdiff.loggers import report
 from isdiff.masks.base import MaskSource
 from isdiff.metrics import build_metrics
 from isdiff.metrics.base import Unavailable, estimate
-from isdiff.models import load_unet
+from isdiff.models import load_net
 from isdiff.priors.pixel import PixelPrior, resolve_device, resolve_precision
 from isdiff.progress import Reporter
 from isdiff.seeds.base import SeededStart
@@ -75,7 +75,7 @@ class Experiment:
         return self.dataset.ids()[: self.cfg.limit]
 
     def engine(self) -> Engine:
-        prior = PixelPrior(load_unet(self.cfg.model), self.device, self.precision)
+        prior = PixelPrior(load_net(self.cfg.model), self.device, self.precision)
         if self.cfg.runtime.compile:
             prior.net = torch.compile(prior.net, dynamic=False)
         return build_engine(self.cfg, prior)

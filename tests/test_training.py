@@ -9,7 +9,7 @@ from conftest import run_script
 from omegaconf import OmegaConf
 
 from isdiff.diffusion.process import Posterior, add_noise, named_betas
-from isdiff.models import load_unet, open_weights, save_weights
+from isdiff.models import load_net, open_weights, save_weights
 from isdiff.nets.unet import UNet
 from isdiff.training.loop import Trainer, learning_rate
 from isdiff.training.loss import HybridLoss, log_likelihood_8bit
@@ -133,7 +133,7 @@ def test_weights_are_checked(tmp_path):
     net = UNet(**arguments)
     path = tmp_path / "unet.safetensors"
     save_weights(path, net, {"net": json.dumps(arguments)})
-    again = load_unet(OmegaConf.create({"weights": str(path)}))
+    again = load_net(OmegaConf.create({"weights": str(path)}))
     assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(net.parameters(), again.parameters(), strict=True))
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UserError, match="do not have the sha256 recorded"):
@@ -156,7 +156,7 @@ def test_the_real_script_trains_resumes_and_exports(tmp_path):
     facts = json.loads((tmp_path / "export" / "training.json").read_text())
     assert facts["samples_seen"] == 32 and facts["steps"] == 8
     assert {p.name for p in (tmp_path / "export").iterdir()} >= {"samples.png", "loss.png", "unet.safetensors"}
-    net = load_unet(OmegaConf.create({"weights": str(tmp_path / "export" / "unet.safetensors")}))
+    net = load_net(OmegaConf.create({"weights": str(tmp_path / "export" / "unet.safetensors")}))
     assert net.patch_size == 2 and net.levels is not None
 
 
@@ -165,7 +165,7 @@ def test_the_shipped_model_denoises():
     from isdiff.data.avatars import Avatars
     from isdiff.runner import to_tensor
 
-    net = load_unet(OmegaConf.create({"weights": "models/avatars64/unet.safetensors"})).eval()
+    net = load_net(OmegaConf.create({"weights": "models/avatars64/unet.safetensors"})).eval()
     dataset = Avatars()
     x0 = torch.stack([to_tensor(dataset.image(i)) for i in dataset.ids()[:4]])
     noise, t = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)), 300
