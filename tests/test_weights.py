@@ -18,12 +18,6 @@ NET = {
     "_target_": "isdiff.nets.unet.UNet", "model_channels": 32, "channel_mult": [1], "num_res_blocks": 1,
     "attention_resolutions": [],
 }  # fmt: skip
-    "_target_": "isdiff.nets.unet.UNet",
-    "model_channels": 32,
-    "channel_mult": [1],
-    "num_res_blocks": 1,
-    "attention_resolutions": [],
-}
 
 
 @pytest.fixture(scope="module")
