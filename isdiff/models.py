@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from isdiff.errors import UserError
+from isdiff.errors import Missing, UserError
 from isdiff.files import sha256_file
 from isdiff.nets.attributes import AttributeNet
 from isdiff.nets.ddim import DDIMUNet
@@ -31,10 +31,11 @@ def open_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Tensors and header of a safetensors file whose hash, when ``<path>.sha256`` exists, is checked.
 
     Raises:
-        UserError: no such file, not safetensors, or another hash than recorded.
+        Missing: no such file.
+        UserError: not safetensors, or another hash than recorded.
     """
     if not path.exists():
-        raise UserError(f"weights {path} are missing; they ship with the repository, or train them (scripts/train.py)")
+        raise Missing([f"weights {path} are missing: python scripts/weights.py get {path.parent.name}"])
     recorded = path.with_name(path.name + ".sha256")
     if recorded.exists() and recorded.read_text().split()[0] != sha256_file(path):
         raise UserError(f"weights {path} do not have the sha256 recorded in {recorded.name}; restore the file")
@@ -59,9 +60,17 @@ def save_weights(path: Path, net: nn.Module, header: dict[str, str], dtype: torc
 def load_net(model: DictConfig) -> nn.Module:
     """The network of a ``model`` configuration, float32.
 
+    ``weights=random`` gives the manifest's network of that name, untrained, to check sizes and speed.
+
     Raises:
-        UserError: the weights are missing or damaged.
+        Missing: the weights are not here.
+        UserError: they are damaged.
     """
+    if model.weights == "random":
+        from isdiff.weights import Weights
+
+        torch.manual_seed(0)
+        return build_net(Weights().entry(model.name).net)
     tensors, header = open_weights(Path(model.weights))
     net = build_net(json.loads(header["net"]))
     net.load_state_dict({name: value.float() for name, value in tensors.items()})

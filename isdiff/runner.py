@@ -18,7 +18,7 @@ from isdiff import environment
 from isdiff.config import build, build_engine, build_start, check, config_hash, method_label, result_config
 from isdiff.data.base import Dataset
 from isdiff.engine import Engine, Result
-from isdiff.errors import UserError
+from isdiff.errors import Missing, UserError
 from isdiff.files import atomic_open
 from isdiff.grid import Tile, picture_grid, with_hole
 from isdiff.loggers import report
@@ -74,6 +74,22 @@ class Experiment:
     def ids(self) -> list[str]:
         return self.dataset.ids()[: self.cfg.limit]
 
+    def require(self, ids: list[str]) -> None:
+        """
+        Raises:
+            Missing: weights or images are not here; names all of them at once.
+        """
+        things: list[str] = []
+        weights = Path(self.cfg.model.weights)
+        if self.cfg.model.weights != "random" and not weights.exists():
+            things.append(f"weights {weights} are missing: python scripts/weights.py get {self.cfg.model.name}")
+        try:
+            self.dataset.require(ids)
+        except Missing as error:
+            things += error.things
+        if things:
+            raise Missing(things)
+
     def engine(self) -> Engine:
         prior = PixelPrior(load_net(self.cfg.model), self.device, self.precision)
         if self.cfg.runtime.compile:
@@ -97,7 +113,10 @@ class Experiment:
         image = to_tensor(pixels).to(self.device)
         holes = torch.from_numpy(hole)[None].to(self.device)
         oracle = self.cfg.isdiff.seed.enabled and self.cfg.isdiff.seed.kind == "oracle"
-        return Task(image_id, image.masked_fill(holes, 0.0), holes, truth=image if oracle else None)
+        # A class-conditional model gets a random class for each image, as in RePaint's published configuration.
+        classes = self.cfg.model.get("num_classes")
+        label = int(Stream(self.cfg.seed, image_id, -1).numpy().integers(classes)) if classes else None
+        return Task(image_id, image.masked_fill(holes, 0.0), holes, label, truth=image if oracle else None)
 
     def finish(self, result: Result) -> np.ndarray:
         """The picture that is saved, (H, W, 3) uint8."""
@@ -193,6 +212,7 @@ def execute(cfg: DictConfig) -> RunFolder:
     with atomic_open(store.path / "config.yaml") as stream:
         stream.write(f"# {store.path.name}: hash of what the results depend on\n{OmegaConf.to_yaml(kept)}")
     if todo:
+        experiment.require(ids)
         with Reporter(
             f"{experiment.label} on {cfg.dataset.name}, {cfg.mask.name}", len(ids), done=len(ids) - len(todo)
         ) as bar:

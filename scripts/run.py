@@ -17,7 +17,8 @@ def main(cfg) -> None:
     try:
         store = execute(cfg)
     except UserError as error:
-        sys.exit(f"isdiff: {error}")
+        print(f"isdiff: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit("isdiff: stopped; the same command goes on from here")
     print((store.path / "summary.md").read_text("utf-8"))

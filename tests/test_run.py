@@ -163,7 +163,6 @@ def test_mask_files_and_images_that_cannot_be_used(tmp_path):
         (["isdiff.seed.kind=best"], "isdiff.seed.kind is 'best'; it must be one of gmm, gaussian, mean, oracle"),
         (["mask=files"], "mask.path has no value; give mask.path=..."),
         (["limit=0"], "limit is 0; it must be a whole number of at least 1, or null for all images"),
-        (["model.weights=none.safetensors"], "weights none.safetensors are missing"),
         (["metrics.names=[psnr]"], "metrics.names has 'psnr'; there are perceptual, frechet, lpips, fid"),
         (["mask._target_=os.system"], "only classes of isdiff can be named"),
     ],
@@ -172,6 +171,14 @@ def test_bad_values_get_one_sentence(tmp_path, overrides, message):
     done = run_script(*SMALL, f"output_root={tmp_path}", *overrides, check=False)
     assert done.returncode == 1
     assert message in done.stderr and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_everything_missing_is_said_at_once(tmp_path):
+    done = run_script("dataset=celeba", "limit=5", f"output_root={tmp_path}", f"data_root={tmp_path}", check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "scripts/weights.py get celeba_hq" in done.stderr
+    assert "5 of 5 images of celeba are not below" in done.stderr and "doctor celeba" in done.stderr
+    assert not list(tmp_path.rglob("*.png"))
 
 
 @pytest.mark.parametrize(

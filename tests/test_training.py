@@ -82,7 +82,7 @@ def test_learning_rate():
 
 OPTIONS = OmegaConf.create(
     {
-        "batch_size": 8, "total_samples": 320, "lr": 0.05, "warmup_samples": 16, "decay": 0.5, "weight_decay": 0.0,
+        "batch_size": 8, "total_samples": 320, "lr": 0.2, "warmup_samples": 16, "decay": 0.5, "weight_decay": 0.0,
         "ema": 0.9, "grad_clip": 1.0, "log_every": 5, "save_every_s": 1000, "preview_every_s": 0,
     }
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,6 +16,12 @@ class Dataset(ABC):
     @abstractmethod
     def ids(self) -> list[str]:
         """Every id, in the dataset's order; a run with ``limit=n`` takes the first n."""
+
+    def require(self, ids: Sequence[str]) -> None:  # noqa: B027
+        """
+        Raises:
+            Missing: some of these images are not here.
+        """
 
     @abstractmethod
     def image(self, image_id: str) -> np.ndarray:

@@ -48,14 +48,10 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.params, lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.99), fused=True
         )
-        self.step, self.seconds = 0, 0.0
+        self.step, self.samples, self.seconds = 0, 0, 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / "state.pt").exists():
             self.load()
-
-    @property
-    def samples(self) -> int:
-        return self.step * self.options.batch_size
 
     def load(self) -> None:
         state = torch.load(self.folder / "state.pt", map_location=self.params[0].device, weights_only=True)
@@ -63,12 +59,12 @@ class Trainer:
             for own, saved in zip(self.params + self.ema, state["params"] + state["ema"], strict=True):
                 own.copy_(saved)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
 
     def save(self) -> None:
         state = {
             "params": [p.detach() for p in self.params], "ema": self.ema, "optimizer": self.optimizer.state_dict(),
-            "step": self.step, "seconds": self.seconds,
+            "step": self.step, "samples": self.samples, "seconds": self.seconds,
         }  # fmt: skip
         atomic_save(self.folder / "state.pt", lambda stream: torch.save(state, stream))
 
@@ -106,6 +102,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        self.samples += o.batch_size
         # The average forgets its random start quickly, then settles at the configured length.
         rate = 1 - min(o.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():

@@ -1,0 +1,59 @@
+"""Image files as models need them: decoded like a viewer would show them, cropped and resized in one named way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from isdiff.errors import UserError
+
+
+def load_rgb(path: Path) -> Image.Image:
+    """An image file as 8-bit RGB: EXIF rotation applied, gray repeated, transparency over white, 16 bits scaled to 8.
+
+    Raises:
+        UserError: the file is missing, damaged or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            image = ImageOps.exif_transpose(image)
+    except FileNotFoundError:
+        raise UserError(f"image {path} is missing") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"image {path} cannot be read ({error})") from None
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, np.float64)
+        values = values / 257 if values.max() > 255 else values
+        image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def center_crop_long_edge(image: Image.Image, size: int) -> Image.Image:
+    """The default: the central square of the full shorter side, resized once by Pillow's antialiased bicubic filter."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
+
+
+def guided_diffusion(image: Image.Image, size: int) -> Image.Image:
+    """What guided-diffusion and RePaint do: halve by 2x2 means while the shorter side is at least twice ``size``,
+    resize it to ``size`` by bicubic, crop the centre."""
+    while min(image.size) >= 2 * size:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    scale = size / min(image.size)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return image.crop((left, top, left + size, top + size))
+
+
+PREPROCESSING: dict[str, Callable[[Image.Image, int], Image.Image]] = {
+    "center_crop_long_edge": center_crop_long_edge,
+    "guided_diffusion": guided_diffusion,
+}

@@ -1,0 +1,110 @@
+"""Benchmark data: ``python scripts/data.py doctor DATASET | masks DATASET MASK | manifests``.
+
+doctor     what of a dataset is here, unreadable or missing, and what to do
+masks      write a benchmark's masks as PNG (white = hole) with a sha256 list
+manifests  draw the committed lists of images anew (they never change: the rule is a hash)
+
+Arguments with "=" are Hydra overrides, e.g. dataset.path=/where/they/are.
+"""
+
+import argparse
+import csv
+import hashlib
+import sys
+from pathlib import Path
+
+from rich.progress import track
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from isdiff.compare import compose_run
+from isdiff.config import build
+from isdiff.data.files import BenchmarkDataset
+from isdiff.errors import Missing, UserError
+from isdiff.files import atomic_open, atomic_save
+
+# name: (numbers of the published set, images to take)
+BENCHMARKS = {"celeba": (range(30000), 1000), "imagenet": (range(1, 50001), 1000), "places2": (range(1, 36501), 5000)}
+
+
+def draw_manifest(name: str, numbers: range, count: int) -> list[int]:
+    """The ``count`` numbers whose ``sha256("isdiff/<name>/<number>")`` are smallest, in ascending order."""
+    key = lambda n: hashlib.sha256(f"isdiff/{name}/{n}".encode()).hexdigest()  # noqa: E731
+    return sorted(sorted(numbers, key=key)[:count])
+
+
+def write_manifests(folder: Path) -> None:
+    for name, (numbers, count) in BENCHMARKS.items():
+        with atomic_open(folder / f"{name}.csv") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(["id", "number"])
+            writer.writerows([f"{name}-{n:05d}", n] for n in draw_manifest(name, numbers, count))
+        print(f"{folder / name}.csv: {count} of {len(numbers)}")
+
+
+def doctor(name: str, overrides: list[str]) -> None:
+    dataset = build(compose_run([f"dataset={name}", *overrides]).dataset)
+    ids = dataset.ids()
+    if isinstance(dataset, BenchmarkDataset):
+        present = [i for i in ids if dataset.file(i) is not None]
+        print(f"{len(present)} of {len(ids)} images are below {dataset.path}")
+        if not present:
+            dataset.require(ids)
+    else:
+        present = ids
+    broken = []
+    for image_id in track(present, "reading"):
+        try:
+            dataset.image(image_id)
+        except UserError as error:
+            broken.append(str(error))
+    print(f"{len(present) - len(broken)} are readable")
+    if broken:
+        raise UserError(f"{len(broken)} images cannot be used: " + "; ".join(broken[:10]))
+    if isinstance(dataset, BenchmarkDataset):
+        dataset.require(ids)
+
+
+def masks(name: str, mask: str, out: Path, overrides: list[str]) -> None:
+    from PIL import Image
+
+    cfg = compose_run([f"dataset={name}", f"mask={mask}", *overrides])
+    source, size = build(cfg.mask), cfg.dataset.size
+    lines = []
+    for image_id in track(build(cfg.dataset).ids(), f"{mask} masks"):
+        hole = source.hole(image_id, size, size)
+        picture = Image.fromarray(hole.astype("uint8") * 255)
+        atomic_save(out / f"{image_id}.png", lambda stream, picture=picture: picture.save(stream, "png"))
+        lines.append(f"{hashlib.sha256(hole.tobytes()).hexdigest()}  {image_id}\n")
+    with atomic_open(out / "sha256.txt") as stream:
+        stream.writelines(lines)
+    print(f"{len(lines)} masks in {out}, their hashes in {out / 'sha256.txt'}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor").add_argument("dataset")
+    write = commands.add_parser("masks")
+    write.add_argument("dataset")
+    write.add_argument("mask")
+    write.add_argument("--out", type=Path, required=True)
+    commands.add_parser("manifests").add_argument("--out", type=Path, default=Path("data/manifests"))
+    overrides = [argument for argument in sys.argv[1:] if "=" in argument]
+    args = parser.parse_args([argument for argument in sys.argv[1:] if "=" not in argument])
+    if args.command == "doctor":
+        doctor(args.dataset, overrides)
+    elif args.command == "masks":
+        masks(args.dataset, args.mask, args.out, overrides)
+    else:
+        write_manifests(args.out)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Missing as error:
+        print(f"isdiff: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except UserError as error:
+        sys.exit(f"isdiff: {error}")

@@ -1,0 +1,132 @@
+"""Datasets of files: the layouts and the kinds of image that people have."""
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_script
+from PIL import Image
+
+from isdiff.compare import compose_run
+from isdiff.config import build
+from isdiff.data.files import FolderDataset
+from isdiff.data.images import center_crop_long_edge, guided_diffusion, load_rgb
+from isdiff.errors import Missing, UserError
+
+
+def picture(path, size=(40, 30), mode="RGB"):
+    rng = np.random.default_rng(len(path.name))
+    image = Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), np.uint8)).convert(mode)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return image
+
+
+def dataset(name: str, path) -> object:
+    return build(compose_run([f"dataset={name}", f"dataset.path={path}", f"data_root={ROOT / 'data'}"]).dataset)
+
+
+@pytest.mark.parametrize(
+    "name, layout",
+    [
+        ("celeba", "CelebA-HQ-img/{n}.jpg"),
+        ("celeba", "exp/datasets/celeba_hq/face/{n:05d}.png"),
+        ("imagenet", "ILSVRC2012_val_{n:08d}.JPEG"),
+        ("imagenet", "val/n01440764/ILSVRC2012_val_{n:08d}.JPEG"),
+        ("places2", "val_large/Places365_val_{n:08d}.jpg"),
+    ],
+)
+def test_layouts(tmp_path, name, layout):
+    data = dataset(name, tmp_path)
+    ids = data.ids()[:3]
+    for image_id in ids:
+        picture(tmp_path / layout.format(n=int(data.rows[image_id]["number"])))
+    data.require(ids)
+    assert data.image(ids[0]).shape == (data.size, data.size, 3)
+    with pytest.raises(Missing, match=f"1 of 4 images of {name} are not below"):
+        data.require(data.ids()[:4])
+
+
+def test_a_copy_renumbered_from_one(tmp_path):
+    """LaMa's CelebA-HQ runs from 00001 to 30000: number n is in the file n + 1."""
+    data = dataset("celeba", tmp_path)
+    first = data.ids()[0]
+    number = int(data.rows[first]["number"])
+    for n in (number, number + 1, 30000):
+        picture(tmp_path / f"{n:05d}.jpg")
+    assert data.file(first).name == f"{number + 1:05d}.jpg"
+    (tmp_path / "30000.jpg").unlink()
+    assert dataset("celeba", tmp_path).file(first).name == f"{number:05d}.jpg"
+
+
+@pytest.mark.parametrize(
+    "name, count, last", [("celeba", 1000, 29999), ("imagenet", 1000, 50000), ("places2", 5000, 36500)]
+)
+def test_manifests_follow_their_rule(tmp_path, name, count, last):
+    run_script("manifests", "--out", str(tmp_path), script="data.py")
+    committed = (ROOT / "data" / "manifests" / f"{name}.csv").read_text()
+    assert committed == (tmp_path / f"{name}.csv").read_text()
+    numbers = [int(line.split(",")[1]) for line in committed.splitlines()[1:]]
+    assert len(set(numbers)) == count and min(numbers) >= 0 and max(numbers) <= last
+
+
+def test_anyones_folder(tmp_path):
+    for name in ("b.png", "a.jpg", "deep/er/c.webp", "a.png"):
+        picture(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    data = FolderDataset(str(tmp_path), 16)
+    assert data.ids() == ["a_jpg", "a_png", "b", "deep__er__c"]
+    assert data.image("deep__er__c").shape == (16, 16, 3)
+    with pytest.raises(Missing, match="there is no folder"):
+        FolderDataset(str(tmp_path / "none"), 16).ids()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Missing, match="has no image"):
+        FolderDataset(str(tmp_path / "empty"), 16).ids()
+
+
+def test_kinds_of_image(tmp_path):
+    gray = picture(tmp_path / "gray.png", mode="L")
+    assert np.array_equal(np.asarray(load_rgb(tmp_path / "gray.png"))[..., 1], np.asarray(gray))
+    clear = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
+    clear.save(tmp_path / "clear.png")
+    assert np.asarray(load_rgb(tmp_path / "clear.png")).min() == 255
+    deep = Image.fromarray(np.arange(16, dtype=np.uint16).reshape(4, 4) * 4369)
+    deep.save(tmp_path / "deep.png")
+    assert np.array_equal(np.asarray(load_rgb(tmp_path / "deep.png"))[..., 0].ravel(), np.arange(16) * 17)
+    turned = Image.fromarray(np.zeros((10, 20, 3), np.uint8))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # a camera held upright
+    turned.save(tmp_path / "turned.jpg", exif=exif)
+    assert load_rgb(tmp_path / "turned.jpg").size == (10, 20)
+
+
+def test_damaged_files_say_so(tmp_path):
+    picture(tmp_path / "whole.png", size=(200, 200))
+    (tmp_path / "torn.png").write_bytes((tmp_path / "whole.png").read_bytes()[:2000])
+    (tmp_path / "text.jpg").write_text("not an image")
+    for name in ("torn.png", "text.jpg"):
+        with pytest.raises(UserError, match=f"{name} cannot be read"):
+            load_rgb(tmp_path / name)
+
+
+def test_preprocessing_takes_the_centre():
+    """A picture whose central square is white and whose sides are black comes out white, by either way."""
+    wide = np.zeros((64, 128, 3), np.uint8)
+    wide[:, 32:96] = 255
+    for way in (center_crop_long_edge, guided_diffusion):
+        out = np.asarray(way(Image.fromarray(wide), 32))
+        assert out.shape == (32, 32, 3) and out[:, 2:-2].min() > 250
+
+
+def test_doctor(tmp_path):
+    done = run_script("doctor", "celeba", f"dataset.path={tmp_path}", script="data.py", check=False)
+    assert done.returncode == 2 and "1000 of 1000 images of celeba are not below" in done.stderr
+    picture(tmp_path / "x.png")
+    (tmp_path / "y.png").write_text("broken")
+    done = run_script("doctor", "folder", f"dataset.path={tmp_path}", script="data.py", check=False)
+    assert done.returncode == 1 and "1 are readable" in done.stdout and "y.png cannot be read" in done.stderr
+
+
+def test_masks_are_written_with_their_hashes(tmp_path):
+    run_script("masks", "avatars", "wide", "--out", str(tmp_path), "dataset.count=5", script="data.py")
+    lines = (tmp_path / "sha256.txt").read_text().splitlines()
+    assert len(lines) == len(list(tmp_path.glob("*.png"))) == 5
+    assert len({line.split()[0] for line in lines}) == 5
