@@ -1,6 +1,6 @@
 # make demo    install what is needed and fill holes in eight faces (a few minutes)
 # make test    install and run the test suite
-# make avatars the README's table (about an hour on two CPU cores)
+# make avatars the README's table (about half an hour on two CPU cores)
 # make sweep   the sweep behind the defaults marked [R]
 # make bench   speed of the engine, measured side by side
 PYTHON ?= python3

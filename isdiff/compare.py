@@ -53,7 +53,8 @@ def run_row(
     """Run (or take up) one experiment and measure it; also says which metrics could not run, and why."""
     rows, measured, skipped = [], [], {}
     for seed in seeds:
-        cfg = compose_run([*overrides, f"mask={mask}", f"seed={seed}", "metrics.names=[]"])
+        names = ",".join(metric.name for metric in metrics)
+        cfg = compose_run([f"mask={mask}", f"seed={seed}", f"metrics.names=[{names}]", *overrides])
         store, experiment = execute(cfg), Experiment.of(cfg)
         found = store.records()
         records = [found[i] for i in experiment.ids() if i in found]
@@ -74,7 +75,7 @@ def run_row(
 
 
 def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
-    """Run every row of ``plan`` on every mask; write ``table.md``, ``table.json`` and a picture per mask.
+    """Run every row of ``plan`` on every mask; write ``summary.md``, ``table.json`` and a picture per mask.
 
     A plan has ``folder``, ``common`` (overrides of all runs), ``masks``, ``seeds``, ``metrics``, ``bootstrap``, and
     ``groups``: lists of rows (``label`` and ``overrides``) that share ``limit`` images; each group's first row is what
