@@ -278,14 +278,13 @@ def readable(summary: dict[str, Any], experiment: Experiment) -> str:
 def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
     """``grid.png``: input, seed (with IS-Diff), result and truth of the first images."""
     start = build_start(experiment.cfg)
-    seeded = isinstance(start, SeededStart)
-    header = ["input", *(["seed"] if seeded else []), experiment.label, "truth"]
+    header = ["input", *(["seed"] if isinstance(start, SeededStart) else []), experiment.label, "truth"]
     rows: list[list[Tile]] = []
     for record in records[:GRID_ROWS]:
         image_id = record["id"]
         task, truth = experiment.task(image_id), experiment.dataset.image(image_id)
         tiles: list[Tile] = [(with_hole(truth, task.hole[0].cpu().numpy()), image_id)]
-        if seeded:
+        if isinstance(start, SeededStart):
             stream = Stream(experiment.cfg.seed, image_id, record["chosen_attempt"])
             begun = record["start_timesteps"][record["chosen_attempt"]]
             tiles.append((to_uint8(task.compose(start.seed.fill(task, stream))), f"start t = {begun}"))

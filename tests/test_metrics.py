@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from isdiff.errors import UserError
+from isdiff.files import sha256_file
 from isdiff.metrics import build_metrics
 from isdiff.metrics.attributes import Frechet, Perceptual
 from isdiff.metrics.base import FrechetSample, MeanSample, Unavailable, difference, estimate, frechet_distance
@@ -80,7 +81,7 @@ def test_missing_weights_skip_a_metric_with_one_sentence(tmp_path, monkeypatch):
         metric.measure(images(2, 0), images(2, 1))
 
 
-def test_lpips_uses_the_weights_it_finds(tmp_path):
+def test_lpips_uses_the_weights_it_finds(tmp_path, monkeypatch):
     """With AlexNet's layout and random numbers in the file: zero for equal images, and the file's weights matter."""
     from torchvision.models import alexnet
 
@@ -88,13 +89,21 @@ def test_lpips_uses_the_weights_it_finds(tmp_path):
     values = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        torch.save(alexnet(weights=None).state_dict(), tmp_path / "metrics" / ALEXNET)
-        sample = LPIPS(str(tmp_path), download=False).measure(images(3, 0), images(3, 1))
-        assert sample.n == 3
-        values.append(sample.value(np.arange(3)))
-        same = LPIPS(str(tmp_path), download=False).measure(images(3, 0), images(3, 0))
-        assert same.value(np.arange(3)) == pytest.approx(0, abs=1e-7)
+        torch.save(alexnet(weights=None).state_dict(), tmp_path / "alexnet.pth")
+        name = f"alexnet-{sha256_file(tmp_path / 'alexnet.pth')[:8]}.pth"
+        (tmp_path / "alexnet.pth").rename(tmp_path / "metrics" / name)
+        monkeypatch.setattr("isdiff.metrics.learned.ALEXNET", name)
+        metric = LPIPS(str(tmp_path), download=False)
+        values.append(metric.measure(images(3, 0), images(3, 1)).value(np.arange(3)))
+        assert metric.measure(images(3, 0), images(3, 0)).value(np.arange(3)) == pytest.approx(0, abs=1e-7)
     assert values[0] > 0 and values[0] != values[1]
+
+
+def test_damaged_weights_skip_a_metric(tmp_path):
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / ALEXNET).write_bytes(b"something else")
+    with pytest.raises(Unavailable, match="its sha256 does not start with 7be5be79"):
+        LPIPS(str(tmp_path), download=False).measure(images(2, 0), images(2, 1))
 
 
 def test_unknown_metric():

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from isdiff.files import sha256_file
 from isdiff.metrics.attributes import batches
 from isdiff.metrics.base import FrechetSample, MeanSample, Metric, Sample, Unavailable
 
@@ -49,6 +50,10 @@ def obtain(name: str, model_root: str, download: bool, fetch: Callable[[], objec
         raise Unavailable(
             f"{name} is not here; put it into {Path(model_root) / 'metrics'} or set metrics.download=true"
         )
+    # Published names end in the start of the file's sha256. torch-fidelity unpickles, so this comes first.
+    expected = name.rsplit("-", 1)[1].split(".")[0]
+    if not sha256_file(path).startswith(expected):
+        raise Unavailable(f"{path} is damaged or another file: its sha256 does not start with {expected}")
     return path
 
 
