@@ -56,6 +56,13 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     assert 0.89 <= covered <= 0.98
 
 
+def test_intervals_of_frechet_distances_hold_the_value():
+    """Repeated images alone move a resampled Frechet distance of few images far above the value itself."""
+    rng = np.random.default_rng(0)
+    run = estimate(FrechetSample(rng.normal(size=(20, 30)), rng.normal(size=(20, 30))), 200)
+    assert run.low < run.value < run.high
+
+
 def test_paired_differences_are_sharper_than_separate_intervals():
     rng = np.random.default_rng(0)
     hard = rng.normal(5, 2, 100)  # images differ much more than methods do
