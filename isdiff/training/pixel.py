@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from isdiff.data.splits import rendered_split
 from isdiff.diffusion.process import named_betas
 from isdiff.loggers import training_log
+from isdiff.models import open_weights
 from isdiff.nets.unet import UNet
 from isdiff.training.export import export
 from isdiff.training.loop import Trainer
@@ -70,11 +71,16 @@ def batch_loss(
 
 
 def train_pixel_model(cfg) -> Trainer:
-    """Train ``cfg.net`` as ``cfg`` says; resumes from ``cfg.folder`` when a state is there."""
+    """Train ``cfg.net`` as ``cfg`` says; resumes from ``cfg.folder`` when a state is there.
+
+    Without a state it starts from the weights ``cfg.init_from``, or from random ones.
+    """
     torch.manual_seed(cfg.seed)
     device = torch.device(cfg.device if cfg.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     pixels = rendered_split(cfg.dataset, "train", cfg.train_images, cfg.image_size, Path(cfg.data_root), cfg.workers)
     net = UNet(**cfg.net).to(device, memory_format=torch.channels_last)
+    if cfg.init_from:
+        net.load_state_dict(open_weights(Path(cfg.init_from))[0])
     loss = HybridLoss(named_betas(cfg.noise_schedule), cfg.loss.weighting)
     timesteps = TimestepSampler(loss.posterior.alphas_cumprod, cfg.loss.log_sigma_mean, cfg.loss.log_sigma_std)
     forward = torch.compile(net) if cfg.compile else net
