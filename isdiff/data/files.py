@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -41,8 +42,9 @@ class FileDataset(Dataset):
                     found.setdefault(name, Path(folder) / name)
         return found
 
+    @abstractmethod
     def file(self, image_id: str) -> Path | None:
-        raise NotImplementedError
+        """The file of an image; None if it is not here."""
 
     def image(self, image_id: str) -> np.ndarray:
         file = self.file(image_id)

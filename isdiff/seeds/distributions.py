@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -22,9 +23,9 @@ class DistributionSeed(Seed):
     def __init__(self, scale: int = 1) -> None:
         self.scale = scale
 
+    @abstractmethod
     def sample(self, task: Task, count: int, rng: np.random.Generator) -> np.ndarray:
         """``count`` vectors of C channels, float64 of shape (count, C)."""
-        raise NotImplementedError
 
     def fill(self, task: Task, stream: Stream) -> Tensor:
         channels, height, width = task.image.shape
