@@ -21,7 +21,7 @@ def unconditional_samples(
     net: nn.Module, count: int, size: int, schedule: str, *, steps: int = 50, eta: float = 0.0, seed: int = 0,
     precision: str = "bf16", batch_size: int = 32,
 ) -> torch.Tensor:  # fmt: skip
-    """(count, 3, size, size) in [-1, 1]: "inpainting" with a hole that covers everything, by DDIM."""
+    """(count, 3, size, size) in [-1, 1]: "inpainting" with a hole that covers everything; DDNM's eta, 0 is DDIM."""
     device = next(net.parameters()).device
     prior = PixelPrior(net, device, precision)
     grid = Grid.of(named_betas(schedule), leading_timesteps(1000, steps))
