@@ -63,6 +63,6 @@ class Reporter:
     def print_line(self, note: str = "") -> None:
         elapsed = time.monotonic() - self.start
         speed = (self.done - self.first) / max(elapsed, 1e-9)
-        left = (self.total - self.done) / max(speed, 1e-9)
-        text = f"{self.title}: {self.done:.0f}/{self.total} {self.unit}s, {speed:.2f}/s, {clock(left)} left {note}"
+        left = f"{clock((self.total - self.done) / speed)} left" if speed else "time left unknown"
+        text = f"{self.title}: {self.done:.0f}/{self.total} {self.unit}s, {speed:.2f}/s, {left} {note}"
         print(text.rstrip(), file=sys.stderr, flush=True)

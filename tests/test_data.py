@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from isdiff.data.avatars import Avatars, write_split
-from isdiff.data.drawn import BACKGROUNDS, STYLES, color_name, draw, split_ids
+from isdiff.data.drawn import BACKGROUNDS, color_name, draw, split_ids
+from isdiff.data.drawn_dataset import DrawnDataset, write_split
+from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
 
 
 @pytest.fixture(scope="module")
 def test_split():
-    return Avatars(root=str(ROOT / "data"))
+    return DrawnDataset("avatars", root=str(ROOT / "data"))
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,26 @@ def test_a_thousand_images_under_four_megabytes(test_split, rows):
     assert sum(p.stat().st_size for p in (ROOT / "data" / "avatars").glob("test.*")) < 4e6
 
 
+@pytest.mark.parametrize("name", ["drawings", "landscapes"])
+def test_the_other_shipped_splits(name):
+    dataset = DrawnDataset(name, root=str(ROOT / "data"))
+    described = list(csv.DictReader((ROOT / "data" / name / "test.csv").open()))
+    assert len(described) == 1000 and {row["style"] for row in described} == set(COLLECTIONS[name].styles)
+    assert sum(p.stat().st_size for p in (ROOT / "data" / name).glob("test.*")) < 4e6
+    for position in (0, 400, 999):
+        drawing = draw(dataset.ids()[position])
+        assert np.abs(dataset.image(drawing.id).astype(int) - drawing.pixels).mean() < 0.5
+        assert described[position] == {"id": drawing.id, **drawing.attributes, "caption": drawing.caption}
+
+
+def test_every_style_is_credited():
+    for name, collection in COLLECTIONS.items():
+        credits = (ROOT / "data" / name / "CREDITS.md").read_text()
+        assert all(f"| {style} |" in credits for style in collection.styles), name
+
+
 def test_attributes_cover_every_style_and_background(rows):
-    assert {row["style"] for row in rows} == set(STYLES)
+    assert {row["style"] for row in rows} == set(COLLECTIONS["avatars"].styles)
     assert {row["background"] for row in rows} == set(BACKGROUNDS)
     assert 100 < sum(row["glasses"] == "yes" for row in rows) < 900
     assert all(row["caption"].startswith(("a ", "an ")) for row in rows)
@@ -51,7 +70,7 @@ def test_splits_never_meet():
 
 
 def test_other_splits_and_sizes_are_drawn_on_demand():
-    dev = Avatars("dev", size=96)
+    dev = DrawnDataset("avatars", "dev", size=96)
     image = dev.image(dev.ids()[3])
     assert image.shape == (96, 96, 3) and np.array_equal(image, draw("avatars-dev-00003", 96).pixels)
 
@@ -65,9 +84,11 @@ def test_archives_are_reproducible(tmp_path):
 
 def test_errors(tmp_path):
     with pytest.raises(UserError, match=r"dataset\.split is 'valid'"):
-        Avatars("valid")
+        DrawnDataset("avatars", "valid")
+    with pytest.raises(UserError, match=r"dataset\.name is 'cats'; drawn datasets are avatars, drawings, landscapes"):
+        DrawnDataset("cats")
     with pytest.raises(UserError, match=r"test\.zip is missing"):
-        Avatars(root=str(tmp_path))
+        DrawnDataset("avatars", root=str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from isdiff.compare import compose_run
 from isdiff.config import config_hash, method_label, result_config
-from isdiff.data.avatars import Avatars
+from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.masks.fixed import HalfMask
 
 SMALL = ["dataset=avatars", "mask=half", "sampler.steps=6", "limit=3", "metrics.bootstrap=50", "metrics.download=false"]
@@ -41,7 +41,7 @@ def test_everything_a_run_leaves(finished):
     assert names == {"config.yaml", "grid.png", "images", "per_image.jsonl", "summary.json", "summary.md"}
     assert finished.parts[-4:-1] == ("avatars", "half", "ddnm+isdiff")
     records = [json.loads(line) for line in (finished / "per_image.jsonl").read_text().splitlines()]
-    assert [r["id"] for r in records] == Avatars(root=str(ROOT / "data")).ids()[:3]
+    assert [r["id"] for r in records] == DrawnDataset("avatars", root=str(ROOT / "data")).ids()[:3]
     for r in records:
         assert 1 <= r["attempts"] == len(r["dce"]) == len(r["start_timesteps"]) <= 3
         assert r["network_calls"] >= 5 and r["seconds"] > 0 and r["seed"] == 0
@@ -59,7 +59,7 @@ def test_everything_a_run_leaves(finished):
 
 
 def test_known_pixels_are_the_inputs(finished):
-    dataset = Avatars(root=str(ROOT / "data"))
+    dataset = DrawnDataset("avatars", root=str(ROOT / "data"))
     known = ~HalfMask().hole("", 64, 64)
     for image_id in dataset.ids()[:3]:
         result = np.asarray(Image.open(finished / "images" / f"{image_id}.png"))
@@ -139,7 +139,7 @@ def test_wandb_offline(tmp_path):
 
 
 def test_mask_files_and_images_that_cannot_be_used(tmp_path):
-    ids = Avatars(root=str(ROOT / "data")).ids()
+    ids = DrawnDataset("avatars", root=str(ROOT / "data")).ids()
     (tmp_path / "masks").mkdir()
     hole = np.zeros((64, 64), np.uint8)
     hole[20:40, 20:40] = 255

@@ -168,11 +168,11 @@ def test_the_real_script_trains_resumes_and_exports(tmp_path):
 
 def test_the_shipped_model_denoises():
     """The shipped weights beat the best constant guess by far at a middle noise level."""
-    from isdiff.data.avatars import Avatars
+    from isdiff.data.drawn_dataset import DrawnDataset
     from isdiff.runner import to_tensor
 
     net = load_net(OmegaConf.create({"weights": "models/avatars64/unet.safetensors"})).eval()
-    dataset = Avatars()
+    dataset = DrawnDataset("avatars")
     x0 = torch.stack([to_tensor(dataset.image(i)) for i in dataset.ids()[:4]])
     noise, t = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)), 300
     abar = torch.cumprod(1 - BETAS, 0)[t].item()

@@ -18,7 +18,8 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image
 
-STYLES = ("avataaars", "toon-head", "personas")
+from isdiff.data.styles import COLLECTIONS, FULL_CANVAS
+
 BACKGROUNDS = ("plain", "gradient", "glow", "two-tone", "stripes", "dots", "checks")
 # Parts that DiceBear draws rarely by default, shown often enough here to be learnt.
 OFTEN = {"accessoriesProbability": 35, "facialHairProbability": 25, "beardProbability": 30, "rearHairProbability": 50}
@@ -62,37 +63,43 @@ def color_name(color: str) -> str:
     return min(COLOR_NAMES, key=lambda name: distance(COLOR_NAMES[name]))
 
 
-def design(image_id: str, styles: tuple[str, ...] = STYLES) -> tuple[str, dict[str, str]]:
-    """The SVG text and the attributes of the drawing that belongs to ``image_id``."""
+def design(image_id: str) -> tuple[str, dict[str, str]]:
+    """The SVG text and the attributes of the drawing ``image_id``, the first part of which names the dataset."""
     from dicebear import Avatar
 
+    collection = COLLECTIONS[image_id.split("-")[0]]
     rng = rng_for(image_id)
-    style = styles[rng.integers(len(styles))]
+    style = collection.styles[rng.integers(len(collection.styles))]
     avatar = Avatar(load_style(style), {"seed": image_id, "size": 64, **OFTEN})
     options = avatar.to_json()["options"]
     palette = [c for key, cs in options.items() if key.endswith("Color") and key != "backgroundColor" for c in cs]
+    palette = palette or options.get("backgroundColor") or ["#9aa5b1"]
     background, described = draw_background(rng, palette)
-    # The figure stands on the lower edge: scaling is about the middle of that edge, so bodies never float.
-    scale, shift, flip = rng.uniform(0.85, 1.1), rng.uniform(-5, 5), rng.choice([-1, 1])
+    # A figure stands on the lower edge: scaling is about the middle of that edge, so bodies never float.
+    scale, shift, flip, pivot = rng.uniform(0.85, 1.1), rng.uniform(-5, 5), rng.choice([-1, 1]), 64
+    if style in FULL_CANVAS:  # enlarged about the centre and moved as far as no edge comes into view
+        scale, pivot = scale + 0.17, 32
+        shift *= 32 * (scale - 1) / 5
+        described = dict.fromkeys(described, "own")
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64" width="64" height="64">'
-        f'{background}<g transform="translate({32 + shift:.2f} 64) scale({flip * scale:.3f} {scale:.3f}) '
-        f'translate(-32 -64)">{avatar.to_string()}</g></svg>'
+        f'{background}<g transform="translate({32 + shift:.2f} {pivot}) scale({flip * scale:.3f} {scale:.3f}) '
+        f'translate(-32 -{pivot})">{avatar.to_string()}</g></svg>'
     )
-    return svg, describe(style, options) | described
+    return svg, collection.describe(style, options, [color_name(c) for c in palette]) | described
 
 
-def draw(image_id: str, size: int = 64, styles: tuple[str, ...] = STYLES) -> Drawing:
+def draw(image_id: str, size: int = 64) -> Drawing:
     """Render the drawing that belongs to ``image_id`` at ``size`` x ``size`` pixels.
 
-    Needs ``dicebear-core``, ``dicebear-styles`` and ``resvg-py`` (the shipped test split does not).
+    Needs ``dicebear-core``, ``dicebear-styles`` and ``resvg-py`` (the shipped test splits do not).
     """
     import resvg_py
 
-    svg, attributes = design(image_id, styles)
+    svg, attributes = design(image_id)
     png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-    return Drawing(image_id, pixels, attributes, caption(attributes))
+    return Drawing(image_id, pixels, attributes, COLLECTIONS[image_id.split("-")[0]].caption(attributes))
 
 
 @lru_cache
@@ -144,42 +151,3 @@ def draw_background(rng: np.random.Generator, palette: list[str]) -> tuple[str, 
         svg, b = rect.format(a), a
     colors = {"background_color": color_name(a), "background_color2": color_name(b)}
     return svg, {"background": kind} | colors
-
-
-def describe(style: str, options: dict) -> dict[str, str]:
-    """The attributes of a face, the same keys for every style, from DiceBear's own options."""
-
-    def variant(*keys: str) -> str:
-        return next((options[f"{k}Variant"] for k in keys if f"{k}Variant" in options), "none")
-
-    def color(*keys: str) -> str:
-        return next((color_name(options[f"{k}Color"][0]) for k in keys if options.get(f"{k}Color")), "none")
-
-    eyewear = variant("accessories", "glasses")
-    if style == "personas":
-        eyewear = variant("eyes") if "glasses" in variant("eyes") else "none"
-    return {
-        "style": style,
-        "hair": variant("top", "hair"),
-        "hair_color": color("hair"),
-        "skin": color("skin"),
-        "clothes": variant("clothes"),
-        "clothes_color": color("clothes", "clothing"),
-        "glasses": "no" if eyewear in ("none", "eyepatch") else "yes",
-        "facial_hair": "no" if variant("facialHair", "beard") == "none" else "yes",
-        "mouth": variant("mouth"),
-    }
-
-
-def caption(attributes: dict[str, str]) -> str:
-    """One sentence in a small vocabulary, e.g. for text-conditional models."""
-    a = attributes
-    covered = any(word in a["hair"].lower() for word in ("hat", "turban", "hijab", "beanie", "cap"))
-    extras = ["a hat" if covered else "no hair" if a["hair_color"] == "none" else f"{a['hair_color']} hair"]
-    extras += ["glasses"] * (a["glasses"] == "yes") + ["a beard"] * (a["facial_hair"] == "yes")
-    colors = a["background_color"]
-    if a["background"] != "plain" and a["background_color2"] != colors:
-        colors += f" and {a['background_color2']}"
-    article = "an" if a["style"][0] in "aeiou" else "a"
-    who = f"{article} {a['style']} face with {a['skin']} skin"
-    return f"{who}, {', '.join(extras)}, {a['clothes_color']} clothes, {colors} {a['background']} background"

@@ -1,4 +1,4 @@
-"""``dataset=avatars``: drawn faces; the test split comes with the repository, other splits are drawn on demand."""
+"""The drawn datasets; their test splits come with the repository, other splits are drawn on demand."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ from PIL import Image
 
 from isdiff.data.base import Dataset
 from isdiff.data.drawn import Drawing, draw, split_ids
+from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
 from isdiff.files import atomic_open
 
 
-class Avatars(Dataset):
+class DrawnDataset(Dataset):
     """
     Args:
+        name: ``avatars`` (faces), ``drawings`` (faces, creatures, robots, plants, patterns, ...) or ``landscapes``.
         split: ``test`` (1,000 images, shipped), or ``dev`` or ``train`` (any number, drawn from the id).
-        root: the folder with ``avatars/test.zip`` and ``avatars/test.csv``.
+        root: the folder with ``<name>/test.zip`` and ``<name>/test.csv``.
         size: side in pixels; the shipped split has 64.
         count: how many ids the split has.
     """
 
-    name = "avatars"
-
-    def __init__(self, split: str = "test", root: str = "data", size: int = 64, count: int = 1000) -> None:
+    def __init__(self, name: str, split: str = "test", root: str = "data", size: int = 64, count: int = 1000) -> None:
+        if name not in COLLECTIONS:
+            raise UserError(f"dataset.name is {name!r}; drawn datasets are {', '.join(COLLECTIONS)}")
         if split not in ("test", "dev", "train"):
-            raise UserError(f"dataset.split is {split!r}; avatars has test, dev and train")
-        self.split, self.folder, self.size, self.count = split, Path(root) / self.name, size, count
+            raise UserError(f"dataset.split is {split!r}; {name} has test, dev and train")
+        self.name, self.split, self.folder, self.size, self.count = name, split, Path(root) / name, size, count
         self.archive: zipfile.ZipFile | None = None
         if split == "test" and size == 64:
             path = self.folder / "test.zip"
             if not path.exists():
-                raise UserError(f"{path} is missing; it ships with the repository, or run scripts/make_avatars.py")
+                raise UserError(f"{path} is missing; it ships with the repository, or run scripts/make_drawn.py")
             self.archive = zipfile.ZipFile(path)
 
     def ids(self) -> list[str]:
