@@ -56,7 +56,6 @@ class Weights:
             name: Entry(name=name, **{**entry, "mirrors": tuple(entry["mirrors"])})
             for name, entry in content["files"].items()
         }
-        self.hub = content.get("hub", {})
         self.hashes_path = self.root / "hashes.json"
 
     def entry(self, name: str) -> Entry:
