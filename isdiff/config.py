@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_class
@@ -67,7 +68,7 @@ def check(cfg: DictConfig) -> None:
     counts = [
         "sampler.steps", "sampler.jump", "sampler.repeat", "isdiff.seed.components", "isdiff.seed.scale",
         "isdiff.seed.max_pixels", "isdiff.refine.attempts", "isdiff.refine.bins", "runtime.batch_size",
-        "runtime.workers",
+        "runtime.workers", "runtime.pad_to",
     ]  # fmt: skip
     for key, allowed in choices:
         value = OmegaConf.select(cfg, key)
@@ -82,6 +83,8 @@ def check(cfg: DictConfig) -> None:
     for key in ("isdiff.refine.lambda", "isdiff.refine.tau", "isdiff.refine.texture", "isdiff.refine.smoothing"):
         value = OmegaConf.select(cfg, key)
         require(is_number(value) and value >= 0, f"{key} is {value!r}; it must be a number of at least 0")
+    scale = cfg.model.get("guidance_scale", 0)
+    require(is_number(scale) and scale >= 0, f"model.guidance_scale is {scale!r}; it must be a number of at least 0")
     require(cfg.isdiff.refine.smoothing > 0, "isdiff.refine.smoothing is 0; it must be above 0, or DCE can be infinite")
     require(isinstance(cfg.seed, int), f"seed is {cfg.seed!r}; it must be a whole number")
     limited = cfg.limit is None or (isinstance(cfg.limit, int) and cfg.limit >= 1)
@@ -157,7 +160,8 @@ def result_config(cfg: DictConfig, precision: str) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise UserError(f"the configuration does not resolve: {error}") from None
     kept: dict[str, Any] = {name: full[name] for name in names}
-    kept |= {"seed": full["seed"], "precision": precision}
+    kept |= {"seed": full["seed"], "precision": precision, "pad_to": full["runtime"]["pad_to"]}
+    kept["model"]["sha256"] = recorded_hash(full["model"]["weights"])
     seed, refine = kept["isdiff"]["seed"], kept["isdiff"]["refine"]
     step = refine["lambda"]
     kept["isdiff"] = {
@@ -169,7 +173,15 @@ def result_config(cfg: DictConfig, precision: str) -> dict[str, Any]:
     # Where files lie does not change what is in them.
     for group, key in (("dataset", "root"), ("model", "weights")):
         kept[group].pop(key, None)
+    if kept["model"].get("classifier"):
+        kept["model"]["classifier"] = kept["model"]["classifier"]["name"] if kept["model"]["guidance_scale"] else None
     return kept
+
+
+def recorded_hash(weights: str) -> str | None:
+    """The sha256 noted beside a weights file (and checked when it is loaded): other weights, other results."""
+    note = Path(f"{weights}.sha256")
+    return note.read_text().split()[0] if note.exists() else None
 
 
 def config_hash(kept: dict[str, Any]) -> str:

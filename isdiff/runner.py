@@ -26,7 +26,8 @@ from isdiff.masks.base import MaskSource
 from isdiff.metrics import build_metrics
 from isdiff.metrics.base import Unavailable, estimate
 from isdiff.models import load_net
-from isdiff.priors.pixel import PixelPrior, resolve_device, resolve_precision
+from isdiff.priors.guidance import ClassifierGuidance
+from isdiff.priors.pixel import DTYPES, PixelPrior, resolve_device, resolve_precision
 from isdiff.progress import Reporter
 from isdiff.seeds.base import SeededStart
 from isdiff.store import RunFolder
@@ -80,9 +81,9 @@ class Experiment:
             Missing: weights or images are not here; names all of them at once.
         """
         things: list[str] = []
-        weights = Path(self.cfg.model.weights)
-        if self.cfg.model.weights != "random" and not weights.exists():
-            things.append(f"weights {weights} are missing: python scripts/weights.py get {self.cfg.model.name}")
+        for net in self.nets():
+            if net.weights != "random" and not Path(net.weights).exists():
+                things.append(f"weights {net.weights} are missing: python scripts/weights.py get {net.name}")
         try:
             self.dataset.require(ids)
         except Missing as error:
@@ -90,8 +91,17 @@ class Experiment:
         if things:
             raise Missing(things)
 
+    def nets(self) -> list[DictConfig]:
+        """The denoiser's configuration, and the classifier's where one guides."""
+        model = self.cfg.model
+        return [model, model.classifier] if model.get("guidance_scale") else [model]
+
     def engine(self) -> Engine:
-        prior = PixelPrior(load_net(self.cfg.model), self.device, self.precision)
+        net, *classifier = (load_net(cfg) for cfg in self.nets())
+        prior = PixelPrior(net, self.device, self.precision, self.cfg.runtime.pad_to)
+        if classifier:
+            guide = classifier[0].to(self.device, DTYPES[self.precision])
+            prior.guidance = ClassifierGuidance(guide, self.cfg.model.guidance_scale)
         if self.cfg.runtime.compile:
             prior.net = torch.compile(prior.net, dynamic=False)
         return build_engine(self.cfg, prior)
