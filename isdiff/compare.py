@@ -82,7 +82,9 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
     the others are compared with.
     """
     folder = Path(plan.folder)
-    metrics = build_metrics(list(plan.metrics), "models", plan.get("download", False))
+    metrics = build_metrics(
+        list(plan.metrics), "models", plan.get("download", False), plan.get("features", "avatars64")
+    )
     tables: list[dict[str, Any]] = []
     notes: dict[str, str] = {}
     for group in plan.groups:

@@ -24,7 +24,7 @@ from isdiff.grid import Tile, picture_grid, with_hole
 from isdiff.loggers import report
 from isdiff.masks.base import MaskSource
 from isdiff.metrics import build_metrics
-from isdiff.metrics.base import Unavailable, estimate
+from isdiff.metrics.base import Metric, Unavailable, estimate
 from isdiff.models import load_net
 from isdiff.priors.guidance import ClassifierGuidance
 from isdiff.priors.pixel import DTYPES, PixelPrior, resolve_device, resolve_precision
@@ -213,7 +213,7 @@ def execute(cfg: DictConfig) -> RunFolder:
         UserError: the configuration, the data or the weights do not allow the run.
     """
     experiment = Experiment.of(cfg)
-    build_metrics(list(cfg.metrics.names), cfg.model_root, cfg.metrics.download)  # a wrong name is refused at once
+    configured_metrics(cfg)  # a wrong name is refused at once
     store, ids = experiment.store, experiment.ids()
     have = store.tidy(ids)
     todo = [image_id for image_id in ids if image_id not in have]
@@ -241,13 +241,17 @@ def execute(cfg: DictConfig) -> RunFolder:
     return store
 
 
+def configured_metrics(cfg: DictConfig) -> list[Metric]:
+    return build_metrics(list(cfg.metrics.names), cfg.model_root, cfg.metrics.download, cfg.metrics.features)
+
+
 def summarise(experiment: Experiment, records: list[dict[str, Any]], failed: dict[str, str]) -> dict[str, Any]:
     """Metrics with intervals, costs and the circumstances of a run."""
     cfg = experiment.cfg
     results = [experiment.store.image(r["id"]) for r in records]
     truths = [experiment.dataset.image(r["id"]) for r in records]
     metrics: dict[str, Any] = {}
-    for metric in build_metrics(list(cfg.metrics.names), cfg.model_root, cfg.metrics.download):
+    for metric in configured_metrics(cfg):
         try:
             measured = estimate(metric.measure(results, truths), cfg.metrics.bootstrap)
             metrics[metric.name] = measured.as_dict()
