@@ -130,9 +130,9 @@ class Experiment:
 
     def finish(self, result: Result) -> np.ndarray:
         """The picture that is saved, (H, W, 3) uint8."""
-        picture = to_uint8(result.x)
+        picture = to_uint8(result.picture)
         if self.cfg.output.composite == "paste":
-            hole = result.task.hole[0].cpu().numpy()[..., None]
+            hole = result.task.pixel_hole[0].cpu().numpy()[..., None]
             picture = np.where(hole, picture, self.dataset.image(result.task.id))
         return picture
 

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from isdiff.diffusion.process import add_noise, predict_noise, predict_x0
+from isdiff.diffusion.process import add_noise, ddim_step, predict_noise, predict_x0
 from isdiff.diffusion.timesteps import Grid
 from isdiff.methods.base import Method, Prediction
 from isdiff.trajectory import Trajectory
@@ -57,7 +57,7 @@ class RePaint(Method):
         t, s = grid.abar(tr.index), grid.abar(tr.next_index)
         sigma = self.eta * math.sqrt((1 - s) / (1 - t) * (1 - t / s))
         noise = predict_noise(tr.x, tr.x0, t)
-        return math.sqrt(s) * tr.x0 + math.sqrt(max(0.0, 1 - s - sigma**2)) * noise + sigma * tr.fresh
+        return ddim_step(tr.x0, noise, s, sigma, tr.fresh)
 
     def ancestral(self, tr: Trajectory, grid: Grid, prediction: Prediction) -> Tensor:
         """A sample of the learned p(x_s | x_t) on the respaced chain (Nichol & Dhariwal 2021, Eq. 15)."""
