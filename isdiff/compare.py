@@ -18,7 +18,8 @@ from isdiff.files import atomic_open
 from isdiff.grid import picture_grid, with_hole
 from isdiff.metrics import build_metrics
 from isdiff.metrics.base import Estimate, Metric, SeedsSample, Unavailable, difference, estimate
-from isdiff.runner import GRID_ROWS, Experiment, execute
+from isdiff.report import GRID_ROWS
+from isdiff.runner import Experiment, execute
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -1,12 +1,9 @@
 """Latent methods: recorded runs of the public code and of diffusers, replayed through the engine."""
 
-import json
-import zlib
-
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
+from latent_parts import LATENT, arrays, build_parts, build_pipeline, read, set_weights
 
 from isdiff.diffusion.process import add_noise, named_betas
 from isdiff.diffusion.timesteps import Grid, leading_timesteps, trailing_timesteps
@@ -22,55 +19,16 @@ from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MeanSeed, MixtureSeed
 from isdiff.trajectory import Task
 
-LATENT = GOLDEN / "latent"
 BETAS = named_betas("scaled_linear")
 CPU = torch.device("cpu")
-
-
-def read(name: str):
-    return json.loads((LATENT / name).read_text())
-
-
-def arrays(name: str) -> dict[str, torch.Tensor]:
-    with np.load(LATENT / name) as file:
-        return {k: torch.from_numpy(file[k]) for k in file.files}
-
-
-def set_weights(module, seed: int):
-    """The recordings' rule: every weight follows from its name."""
-    state = module.state_dict()
-    for name, value in state.items():
-        if not value.is_floating_point():
-            continue
-        rng = np.random.RandomState((zlib.crc32(name.encode()) + seed) % 2**32)
-        z = torch.from_numpy(rng.standard_normal(tuple(value.shape)).astype(np.float32))
-        if value.dim() == 1:
-            state[name] = 1 + 0.1 * z if name.endswith("weight") else 0.05 * z
-        else:
-            state[name] = z * np.float32(1 / np.sqrt(np.prod(value.shape[1:])))
-    module.load_state_dict(state)
-    return module.eval()
 
 
 @pytest.fixture(scope="module")
 def parts():
     """(U-Net, autoencoder, text encoder) of the recordings for a seed and a number of extra words."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    config = read("stable_inpaint/configs.json")
 
     def build(seed: int, extra: dict[str, torch.Tensor] | None = None):
-        vae = set_weights(AutoencoderKL(**config["vae"]), seed + 1)
-        unet = set_weights(UNet2DConditionModel(**config["unet"]), seed + 2)
-        text = CLIPTextModel(CLIPTextConfig(**config["text_encoder"]))
-        text = set_weights(text, seed + 3)
-        tokenizer = CLIPTokenizer.from_pretrained(LATENT / "tokenizer")
-        if extra:
-            tokenizer.add_tokens([f"{word}_{i}" for word in extra for i in range(10)])
-            rows = text.get_input_embeddings().weight.data
-            text.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-            text.get_input_embeddings().weight.data[:] = torch.cat([rows, *extra.values()])
+        unet, vae, tokenizer, text = build_parts(seed, extra)
         return unet, vae, TextEncoder(tokenizer, text)
 
     return build
@@ -136,15 +94,10 @@ def test_stable_inpainting_equals_diffusers(parts, case):
 
 def test_encoding_and_masks_are_those_of_the_pipeline(parts):
     """A whole run from the pixels, beside StableDiffusionInpaintPipeline with the same latents."""
-    from diffusers import DDIMScheduler, StableDiffusionInpaintPipeline
     from PIL import Image
 
     unet, vae, text = parts(100)
     recorded = arrays("stable_inpaint/case_ddim_latents.npz")
-    scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-        timestep_spacing="trailing", set_alpha_to_one=True,
-    )  # fmt: skip
     pixels, mask = recorded["image"][0].numpy(), recorded["mask"][0].numpy()
     hole = torch.from_numpy(mask > 127)[None]
     image = torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
@@ -154,10 +107,7 @@ def test_encoding_and_masks_are_those_of_the_pipeline(parts):
     # A number of steps that divides 1000: with others, diffusers' steps do not quite fit its trailing grid.
     grid = Grid.of(BETAS, trailing_timesteps(1000, 5))
     (found,) = run(prior, grid, DDIM(), [task], [recorded["latents_in"][0]])
-    pipeline = StableDiffusionInpaintPipeline(
-        vae=vae, text_encoder=text.model, tokenizer=text.tokenizer, unet=unet, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+    pipeline = build_pipeline(unet, vae, text.tokenizer, text.model)
     pipeline.set_progress_bar_config(disable=True)
     expected = pipeline(
         "a dog", Image.fromarray(pixels), Image.fromarray(mask), negative_prompt="blurry", guidance_scale=4.0,

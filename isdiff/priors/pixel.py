@@ -71,6 +71,10 @@ class PixelPrior:
                 self.most = size = max(1, size // 2)
         return answers
 
+    def pictures(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
+        """States are pictures already."""
+        return states
+
     def batch(self, images: Sequence[Tensor], timesteps: Sequence[int], conditions: Sequence) -> list[Prediction]:
         count = len(images)
         missing = -count % self.round_to
