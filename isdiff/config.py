@@ -212,7 +212,7 @@ def result_config(cfg: DictConfig, precision: str) -> dict[str, Any]:
     if kept["sampler"]["repeat"] == 1:
         del kept["sampler"]["jump"]
     # Where files lie does not change what is in them.
-    for group, key in (("dataset", "root"), ("dataset", "features"), ("model", "weights")):
+    for group, key in (("dataset", "root"), ("dataset", "features"), ("model", "weights"), ("model", "how")):
         kept[group].pop(key, None)
     if kept["model"].get("classifier"):
         kept["model"]["classifier"] = kept["model"]["classifier"]["name"] if kept["model"]["guidance_scale"] else None

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from isdiff.data.base import Dataset
-from isdiff.data.drawn import Drawing, design, draw, split_ids
+from isdiff.data.drawn import Drawing, draw, split_ids
+from isdiff.data.splits import caption_of
 from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
 from isdiff.files import atomic_open
@@ -58,7 +59,7 @@ class DrawnDataset(Dataset):
     def caption(self, image_id: str) -> str:
         if self.archive is not None:
             return self.captions[image_id]
-        return COLLECTIONS[self.name].caption(design(image_id)[1])
+        return caption_of(image_id)
 
 
 def write_split(folder: Path, split: str, drawings: list[Drawing]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from rich.progress import track
 
 from isdiff.data.drawn import design, draw, split_ids
+from isdiff.data.styles import COLLECTIONS
 from isdiff.files import atomic_save
 
 T = TypeVar("T")
@@ -23,6 +24,10 @@ def pixels_of(image_id: str, size: int) -> np.ndarray:
 
 def attributes_of(image_id: str) -> dict[str, str]:
     return design(image_id)[1]
+
+
+def caption_of(image_id: str) -> str:
+    return COLLECTIONS[image_id.split("-")[0]].caption(attributes_of(image_id))
 
 
 def in_parallel(title: str, function: Callable[[str], T], ids: list[str], workers: int) -> Iterator[T]:

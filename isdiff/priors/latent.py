@@ -101,9 +101,9 @@ class LatentPrior:
         if channels != 9:
             raise UserError(f"the model's U-Net takes {channels} channels; inpainting models take 9")
         self.unet = unet.eval().requires_grad_(False).to(device=device, dtype=DTYPES[precision])
-        self.vae, self.text = vae.eval().requires_grad_(False).to(device), text
+        self.vae, self.text = vae.eval().requires_grad_(False).to(device=device, dtype=torch.float32), text
         if text is not None:
-            text.model.to(device)
+            text.model.to(device=device, dtype=torch.float32)
         if painta or rasg:
             if guidance_scale <= 1:
                 raise UserError(f"guidance_scale is {guidance_scale}; HD-Painter needs one above 1")

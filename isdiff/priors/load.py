@@ -26,7 +26,7 @@ def missing_weights(cfg: DictConfig) -> list[str]:
     """One line for every file or folder that is not here, with the command that gets it."""
     nets = [cfg.model, cfg.model.classifier] if cfg.model.get("guidance_scale") else [cfg.model]
     return [
-        f"weights {net.weights} are missing: python scripts/weights.py get {net.name}"
+        f"weights {net.weights} are missing: {net.get('how', f'python scripts/weights.py get {net.name}')}"
         for net in nets
         if net.weights != "random" and not Path(net.weights).exists() and not is_hub_id(net.weights)
     ]
