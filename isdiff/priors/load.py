@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from isdiff.errors import UserError
 from isdiff.models import load_net
@@ -81,6 +82,8 @@ def load_pipeline(model: DictConfig):
     Raises:
         UserError: it is not there, or parts of it are missing.
     """
+    if model.weights == "random":
+        return random_pipeline(model)
     from diffusers import StableDiffusionInpaintPipeline
     from diffusers.utils import logging as diffusers_logging
 
@@ -100,3 +103,28 @@ def load_pipeline(model: DictConfig):
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"model {model.weights} is no whole diffusers inpainting pipeline ({reason[:200]})") from None
+
+
+def random_pipeline(model: DictConfig):
+    """Untrained parts of the published sizes, to check memory and speed; a tokenizer of a few words.
+
+    Raises:
+        UserError: the model's configuration does not list its sizes.
+    """
+    if "random" not in model:
+        raise UserError(f"model {model.name} cannot have random weights: its configuration lists no sizes")
+    from types import SimpleNamespace
+
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from isdiff.nets.words import build_tokenizer
+
+    sizes: Any = OmegaConf.to_container(model.random, resolve=True)
+    torch.manual_seed(0)
+    return SimpleNamespace(
+        unet=UNet2DConditionModel(**sizes["unet"]),
+        vae=AutoencoderKL(**sizes["vae"]),
+        text_encoder=CLIPTextModel(CLIPTextConfig(vocab_size=49438, max_position_embeddings=77, **sizes["text"])),
+        tokenizer=build_tokenizer(["a photo of a dog"], 77),
+    )
