@@ -1,8 +1,9 @@
 """Every full-size experiment for two steps on untrained networks: ``python benchmarks/fullsize.py [--only TEXT]``.
 
-{celeba, imagenet, places2} x {wide, half, expand} x {ddnm, repaint} x {plain, +isdiff}, and the latent methods on Stable
-Diffusion 2's and 1.5's sizes at 512x512; one image each, on the CPU in bf16, each in its own process. Shows that the paper's experiments compose, load and fit into memory, before anyone
-has fetched weights or images: images are drawn and laid out as the datasets have them. Writes
+{celeba, imagenet, places2} x {wide, half, expand} x {ddnm, repaint} x {plain, +isdiff}, and the latent methods on the
+sizes of Stable Diffusion 2 and 1.5 at 512x512; one image each, on the CPU in bf16, each in its own process. Shows that
+the paper's experiments compose, load and fit into memory, before anyone has fetched weights or images: images are drawn
+and laid out as the datasets have them. Writes
 ``benchmarks/results/fullsize.json``; an experiment that is in it already is not run again.
 """
 

@@ -25,11 +25,13 @@ def is_latent(cfg: DictConfig) -> bool:
 
 def missing_weights(cfg: DictConfig) -> list[str]:
     """One line for every file or folder that is not here, with the command that gets it."""
+    if cfg.model.weights == "random":
+        return []
     nets = [cfg.model, cfg.model.classifier] if cfg.model.get("guidance_scale") else [cfg.model]
     return [
         f"weights {net.weights} are missing: {net.get('how', f'python scripts/weights.py get {net.name}')}"
         for net in nets
-        if net.weights != "random" and not Path(net.weights).exists() and not is_hub_id(net.weights)
+        if not Path(net.weights).exists() and not is_hub_id(net.weights)
     ]
 
 
@@ -49,7 +51,8 @@ def load_prior(cfg: DictConfig, device: torch.device, precision: str) -> PixelPr
 def load_pixel(cfg: DictConfig, device: torch.device, precision: str) -> PixelPrior:
     prior = PixelPrior(load_net(cfg.model), device, precision, cfg.runtime.pad_to)
     if cfg.model.get("guidance_scale"):
-        classifier = load_net(cfg.model.classifier).to(device, DTYPES[precision])
+        guide = OmegaConf.merge(cfg.model.classifier, {"weights": "random"} if cfg.model.weights == "random" else {})
+        classifier = load_net(guide).to(device, DTYPES[precision])
         prior.guidance = ClassifierGuidance(classifier, cfg.model.guidance_scale)
     if cfg.runtime.compile:
         prior.net = torch.compile(prior.net, dynamic=False)
