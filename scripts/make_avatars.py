@@ -1,4 +1,4 @@
-"""Draw a split of avatars: ``python scripts/make_avatars.py --split test --count 1000``; make_drawn.py with its dataset."""
+"""Draw a split of avatars: ``python scripts/make_avatars.py --split test --count 1000`` (see make_drawn.py)."""
 
 import runpy
 import sys
