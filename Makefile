@@ -22,8 +22,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 demo: install
 	$(RUN) scripts/compare.py demo
 
+# Two processes of one thread each: most tests start commands of their own, which one after the other leave a core idle.
 test: install
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadscope
 
 avatars: install
 	$(RUN) scripts/compare.py avatars

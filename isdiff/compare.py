@@ -18,7 +18,8 @@ from isdiff.files import atomic_open
 from isdiff.grid import picture_grid, with_hole
 from isdiff.metrics import build_metrics
 from isdiff.metrics.base import Estimate, Metric, SeedsSample, Unavailable, difference, estimate
-from isdiff.runner import GRID_ROWS, Experiment, execute
+from isdiff.report import GRID_ROWS
+from isdiff.runner import Experiment, execute
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -82,7 +83,9 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
     the others are compared with.
     """
     folder = Path(plan.folder)
-    metrics = build_metrics(list(plan.metrics), "models", plan.get("download", False))
+    metrics = build_metrics(
+        list(plan.metrics), "models", plan.get("download", False), plan.get("features", "avatars64")
+    )
     tables: list[dict[str, Any]] = []
     notes: dict[str, str] = {}
     for group in plan.groups:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_class
@@ -13,9 +14,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan, spaced_timesteps
+from isdiff.diffusion.timesteps import (
+    Grid,
+    leading_timesteps,
+    resampling_plan,
+    spaced_timesteps,
+    trailing_timesteps,
+)
 from isdiff.engine import Engine, Prior
 from isdiff.errors import UserError
+from isdiff.priors.text import TASKS, PromptPair, powerpaint_prompts
 from isdiff.refine import CrossEntropy, Refinement
 from isdiff.seeds.base import NoiseStart, SeededStart, Start
 from isdiff.seeds.distributions import build_seed
@@ -58,7 +66,7 @@ def check(cfg: DictConfig) -> None:
     """
     choices: list[tuple[str, Sequence[Any]]] = [
         ("output.composite", ("paste", "raw")),
-        ("sampler.spacing", ("leading", "linspace")),
+        ("sampler.spacing", ("leading", "trailing", "linspace")),
         ("isdiff.seed.kind", ("gmm", "gaussian", "mean", "oracle")),
         ("isdiff.refine.direction", ("hole", "known")),
         ("runtime.precision", ("fp32", "bf16", "fp16", "auto")),
@@ -67,7 +75,7 @@ def check(cfg: DictConfig) -> None:
     counts = [
         "sampler.steps", "sampler.jump", "sampler.repeat", "isdiff.seed.components", "isdiff.seed.scale",
         "isdiff.seed.max_pixels", "isdiff.refine.attempts", "isdiff.refine.bins", "runtime.batch_size",
-        "runtime.workers",
+        "runtime.workers", "runtime.pad_to",
     ]  # fmt: skip
     for key, allowed in choices:
         value = OmegaConf.select(cfg, key)
@@ -82,6 +90,9 @@ def check(cfg: DictConfig) -> None:
     for key in ("isdiff.refine.lambda", "isdiff.refine.tau", "isdiff.refine.texture", "isdiff.refine.smoothing"):
         value = OmegaConf.select(cfg, key)
         require(is_number(value) and value >= 0, f"{key} is {value!r}; it must be a number of at least 0")
+    check_latent(cfg)
+    scale = cfg.model.get("guidance_scale", 0)
+    require(is_number(scale) and scale >= 0, f"model.guidance_scale is {scale!r}; it must be a number of at least 0")
     require(cfg.isdiff.refine.smoothing > 0, "isdiff.refine.smoothing is 0; it must be above 0, or DCE can be infinite")
     require(isinstance(cfg.seed, int), f"seed is {cfg.seed!r}; it must be a whole number")
     limited = cfg.limit is None or (isinstance(cfg.limit, int) and cfg.limit >= 1)
@@ -95,6 +106,25 @@ def check(cfg: DictConfig) -> None:
         )
 
 
+def check_latent(cfg: DictConfig) -> None:
+    kind = cfg.model.get("kind", "pixel")
+    name = cfg.method.name
+    if cfg.get("latent") is None:
+        require(kind == "pixel", f"method {name} works on pixels; model {cfg.model.name} is a latent model")
+        require(not cfg.prompt and not cfg.negative_prompt, f"prompt is given, but method {name} takes no text")
+        return
+    latent_models = "avatars64_latent, sd2_inpainting, sd15_inpainting or powerpaint"
+    require(kind == "latent", f"method {name} needs a latent model: model={latent_models}, not {cfg.model.name}")
+    scale = cfg.latent.guidance_scale
+    valid = scale == "auto" or (is_number(scale) and scale >= 1)
+    require(valid, f"latent.guidance_scale is {scale!r}; it must be auto or a number of at least 1")
+    for key, allowed in (("task", (None, *TASKS)), ("conditioning", ("diffusers", "hd_painter"))):
+        value = cfg.latent[key]
+        require(value in allowed, f"latent.{key} is {value!r}; it must be one of {', '.join(map(str, allowed))}")
+    degree = cfg.latent.fitting_degree
+    require(is_number(degree) and 0 <= degree <= 1, f"latent.fitting_degree is {degree!r}; it must be between 0 and 1")
+
+
 def last_start(cfg: DictConfig) -> float:
     first = cfg.isdiff.seed.start if cfg.isdiff.seed.enabled else 1.0
     return first - (cfg.isdiff.refine.attempts - 1) * cfg.isdiff.refine["lambda"] * cfg.isdiff.seed.enabled
@@ -104,9 +134,11 @@ def build_grid(cfg: DictConfig) -> Grid:
     """The grid of timesteps of ``sampler`` on the process of ``model``."""
     total, steps = cfg.model.num_timesteps, cfg.sampler.steps
     require(steps <= total, f"sampler.steps is {steps}; the model has only {total} timesteps")
-    spaced = (
-        leading_timesteps(total, steps) if cfg.sampler.spacing == "leading" else spaced_timesteps(total, str(steps))
-    )
+    spaced = {
+        "leading": lambda: leading_timesteps(total, steps),
+        "trailing": lambda: trailing_timesteps(total, steps),
+        "linspace": lambda: spaced_timesteps(total, str(steps)),
+    }[cfg.sampler.spacing]()
     return Grid.of(named_betas(cfg.model.noise_schedule, total), spaced)
 
 
@@ -125,8 +157,17 @@ def build_refinement(cfg: DictConfig) -> Refinement | None:
     return Refinement(measure, r.attempts, r.tau, r.checkpoint)
 
 
-def build_engine(cfg: DictConfig, prior: Prior) -> Engine:
-    """The engine that ``cfg`` describes, around ``prior``."""
+def prompt_pair(cfg: DictConfig, prompt: str) -> PromptPair:
+    """What a latent method asks for: the prompt with HD-Painter's addition or PowerPaint's task words."""
+    latent = cfg.latent
+    if latent.task is None:
+        full = ", ".join(text for text in (prompt, latent.positive_prompt) if text)
+        return PromptPair.plain(full, cfg.negative_prompt)
+    return powerpaint_prompts(latent.task, prompt, cfg.negative_prompt, latent.fitting_degree)
+
+
+def build_engine(cfg: DictConfig, prior: Prior, pictures: Callable | None = None) -> Engine:
+    """The engine that ``cfg`` describes, around ``prior``; ``pictures`` is its way from states to pictures."""
     loop = (cfg.sampler.jump, cfg.sampler.repeat)
     return Engine(
         prior,
@@ -137,6 +178,7 @@ def build_engine(cfg: DictConfig, prior: Prior) -> Engine:
         refinement=build_refinement(cfg),
         batch_size=cfg.runtime.batch_size,
         run_seed=cfg.seed,
+        **({} if pictures is None else {"pictures": pictures}),
     )
 
 
@@ -157,7 +199,10 @@ def result_config(cfg: DictConfig, precision: str) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise UserError(f"the configuration does not resolve: {error}") from None
     kept: dict[str, Any] = {name: full[name] for name in names}
-    kept |= {"seed": full["seed"], "precision": precision}
+    kept |= {"seed": full["seed"], "precision": precision, "pad_to": full["runtime"]["pad_to"]}
+    kept["model"]["sha256"] = recorded_hash(full["model"]["weights"])
+    if full.get("latent") is not None:
+        kept |= {key: full[key] for key in ("latent", "prompt", "negative_prompt")}
     seed, refine = kept["isdiff"]["seed"], kept["isdiff"]["refine"]
     step = refine["lambda"]
     kept["isdiff"] = {
@@ -167,9 +212,19 @@ def result_config(cfg: DictConfig, precision: str) -> dict[str, Any]:
     if kept["sampler"]["repeat"] == 1:
         del kept["sampler"]["jump"]
     # Where files lie does not change what is in them.
-    for group, key in (("dataset", "root"), ("model", "weights")):
+    for group, key in (("dataset", "root"), ("dataset", "features"), ("model", "weights"), ("model", "how")):
         kept[group].pop(key, None)
+    if kept["model"].get("classifier"):
+        kept["model"]["classifier"] = kept["model"]["classifier"]["name"] if kept["model"]["guidance_scale"] else None
     return kept
+
+
+def recorded_hash(weights: str) -> str | None:
+    """The sha256 noted beside a weights file (and checked when it is loaded): other weights, other results."""
+    note, sums = Path(f"{weights}.sha256"), Path(weights) / "SHA256SUMS"
+    if sums.is_file():
+        return hashlib.sha256(sums.read_bytes()).hexdigest()
+    return note.read_text().split()[0] if note.exists() else None
 
 
 def config_hash(kept: dict[str, Any]) -> str:

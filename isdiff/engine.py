@@ -33,13 +33,16 @@ class Prior(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """A finished image: ``x`` (C, H, W) as the sampler left it, and how it came about.
+    """A finished image: ``picture`` (3, H, W) in [-1, 1] as the sampler left it, and how it came about.
+
+    ``x`` (C, H, W) is the same in the model's own space.
 
     ``seconds`` is this image's share of the time of every tick it took part in; ``chosen`` is the attempt used.
     """
 
     task: Task
     x: Tensor
+    picture: Tensor
     calls: int
     seconds: float
     attempts: tuple[Attempt, ...]
@@ -58,6 +61,7 @@ class Engine:
         batch_size: most images in one network call.
         run_seed: with an image's id it fixes all of the image's noise.
         stream: source of noise, replaceable to replay recorded noise.
+        pictures: from states (C, H, W) and their tasks to what people see; by default the states are pictures.
     """
 
     def __init__(
@@ -72,10 +76,11 @@ class Engine:
         batch_size: int = 16,
         run_seed: int = 0,
         stream: Callable[[int, str, int], Stream] = Stream,
+        pictures: Callable[[Sequence[Tensor], Sequence[Task]], Sequence[Tensor]] = lambda states, tasks: states,
     ) -> None:
         self.prior, self.grid, self.method, self.plan = prior, grid, method, plan
         self.start, self.refinement = start or NoiseStart(), refinement
-        self.batch_size, self.run_seed, self.stream = batch_size, run_seed, stream
+        self.batch_size, self.run_seed, self.stream, self.pictures = batch_size, run_seed, stream, pictures
 
     @torch.inference_mode()
     def run(self, tasks: Iterable[Task]) -> Iterator[Result]:
@@ -88,7 +93,8 @@ class Engine:
             if not live:
                 return
             self.tick(live)
-            yield from (self.result(tr) for tr in live if tr.finished)
+            done = [tr for tr in live if tr.finished]
+            yield from map(self.result, done, self.pictures([tr.x for tr in done], [tr.task for tr in done]))
             live = [tr for tr in live if not tr.finished]
 
     def begin(self, task: Task, before: Trajectory | None = None) -> Trajectory:
@@ -108,13 +114,18 @@ class Engine:
         inputs = [self.method.network_input(tr, self.grid) for tr in live]
         timesteps = [self.grid.timesteps[tr.index] for tr in live]
         answers = self.prior(inputs, timesteps, [tr.task for tr in live])
+        due = []
         for slot, (tr, answer) in enumerate(zip(live, answers, strict=True)):
             tr.calls += 1
             index = tr.index
             tr.x = self.method.down(tr, self.grid, answer)
             tr.position += 1
             if self.refinement and self.refinement.due(tr, index, self.grid):
-                live[slot] = tr = self.refine(tr)
+                due.append(slot)
+        pictures = self.pictures([live[slot].x0 for slot in due], [live[slot].task for slot in due])
+        for slot, picture in zip(due, pictures, strict=True):
+            live[slot] = self.refine(live[slot], picture)
+        for tr in live:
             while not tr.finished and not tr.needs_network:
                 tr.x = self.method.up(tr, self.grid)
                 tr.position += 1
@@ -122,10 +133,10 @@ class Engine:
         for tr in live:
             tr.seconds += share
 
-    def refine(self, tr: Trajectory) -> Trajectory:
+    def refine(self, tr: Trajectory, picture: Tensor) -> Trajectory:
         """The trajectory to go on with: this attempt, a fresh one, or after the last the best of all."""
         assert self.refinement is not None
-        if self.refinement.judge(tr, tr.task):
+        if self.refinement.judge(tr, picture):
             return tr
         if len(tr.attempts) < self.refinement.attempts:
             return self.begin(tr.task, tr)
@@ -134,9 +145,9 @@ class Engine:
         best.calls, best.seconds, best.attempts = tr.calls, tr.seconds, tr.attempts
         return best
 
-    def result(self, tr: Trajectory) -> Result:
+    def result(self, tr: Trajectory, picture: Tensor) -> Result:
         judged = [a.dce for a in tr.attempts if a.dce is not None]
         last = len(tr.attempts) - 1
         passed = not judged or (self.refinement is not None and judged[-1] <= self.refinement.tau)
         chosen = last if passed else judged.index(min(judged))
-        return Result(tr.task, tr.x, tr.calls, tr.seconds, tuple(tr.attempts), chosen)
+        return Result(tr.task, tr.x, picture, tr.calls, tr.seconds, tuple(tr.attempts), chosen)

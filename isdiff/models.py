@@ -15,10 +15,15 @@ from torch import nn
 from isdiff.errors import Missing, UserError
 from isdiff.files import sha256_file
 from isdiff.nets.attributes import AttributeNet
+from isdiff.nets.classifier import Classifier
 from isdiff.nets.ddim import DDIMUNet
 from isdiff.nets.unet import UNet
 
-NETS = {"isdiff.nets.unet.UNet": UNet, "isdiff.nets.ddim.DDIMUNet": DDIMUNet}
+NETS = {
+    "isdiff.nets.unet.UNet": UNet,
+    "isdiff.nets.ddim.DDIMUNet": DDIMUNet,
+    "isdiff.nets.classifier.Classifier": Classifier,
+}
 
 
 def build_net(arguments: dict[str, Any]) -> nn.Module:
@@ -60,7 +65,7 @@ def save_weights(path: Path, net: nn.Module, header: dict[str, str], dtype: torc
 def load_net(model: DictConfig) -> nn.Module:
     """The network of a ``model`` configuration, float32.
 
-    ``weights=random`` gives the manifest's network of that name, untrained, to check sizes and speed.
+    ``weights=random`` gives the network that the manifest lists under that name, untrained, to check sizes and speed.
 
     Raises:
         Missing: the weights are not here.

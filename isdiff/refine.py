@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from isdiff.diffusion.timesteps import Grid
-from isdiff.trajectory import Task, Trajectory
+from isdiff.trajectory import Trajectory
 
 
 class CrossEntropy:
@@ -74,9 +74,10 @@ class Refinement:
         """Whether the prediction just made at ``index`` is the one to judge: the first at or below the checkpoint."""
         return not tr.judged and index <= grid.index_at(self.checkpoint)
 
-    def judge(self, tr: Trajectory, task: Task) -> bool:
-        """Record the DCE of the current attempt and remember the best; True if it passes."""
-        dce = self.measure(tr.x0, task.image, task.hole)
+    def judge(self, tr: Trajectory, picture: Tensor) -> bool:
+        """Record the DCE of the current attempt, whose prediction looks like ``picture`` (C, H, W), and remember the
+        best attempt; True if this one passes."""
+        dce = self.measure(picture, tr.task.reference(picture), tr.task.pixel_hole)
         tr.judged = True
         tr.attempts[-1].dce = dce
         if tr.best is None or dce < min(a.dce for a in tr.attempts[:-1]):

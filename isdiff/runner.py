@@ -5,8 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +15,29 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from isdiff import environment
-from isdiff.config import build, build_engine, build_start, check, config_hash, method_label, result_config
+from isdiff.config import (
+    build,
+    build_engine,
+    check,
+    config_hash,
+    method_label,
+    prompt_pair,
+    result_config,
+)
 from isdiff.data.base import Dataset
+from isdiff.data.images import to_tensor, to_uint8
 from isdiff.engine import Engine, Result
 from isdiff.errors import Missing, UserError
 from isdiff.files import atomic_open
-from isdiff.grid import Tile, picture_grid, with_hole
 from isdiff.loggers import report
 from isdiff.masks.base import MaskSource
-from isdiff.metrics import build_metrics
-from isdiff.metrics.base import Unavailable, estimate
-from isdiff.models import load_net
+from isdiff.priors.latent import LatentPrior
+from isdiff.priors.load import load_prior, missing_weights
 from isdiff.priors.pixel import PixelPrior, resolve_device, resolve_precision
 from isdiff.progress import Reporter
-from isdiff.seeds.base import SeededStart
+from isdiff.report import configured_metrics, draw_grid, readable, summarise
 from isdiff.store import RunFolder
 from isdiff.trajectory import Stream, Task
-
-GRID_ROWS = 8
-
-
-def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 to (3, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
-
-
-def to_uint8(x: torch.Tensor) -> np.ndarray:
-    """(3, H, W) in [-1, 1] to (H, W, 3) uint8, clamped and rounded."""
-    return ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 @dataclass
@@ -79,10 +74,7 @@ class Experiment:
         Raises:
             Missing: weights or images are not here; names all of them at once.
         """
-        things: list[str] = []
-        weights = Path(self.cfg.model.weights)
-        if self.cfg.model.weights != "random" and not weights.exists():
-            things.append(f"weights {weights} are missing: python scripts/weights.py get {self.cfg.model.name}")
+        things = missing_weights(self.cfg)
         try:
             self.dataset.require(ids)
         except Missing as error:
@@ -90,11 +82,24 @@ class Experiment:
         if things:
             raise Missing(things)
 
+    @cached_property
+    def prior(self) -> PixelPrior | LatentPrior:
+        return load_prior(self.cfg, self.device, self.precision)
+
+    def pictures(self, states: Sequence[torch.Tensor], tasks: Sequence[Task]) -> Sequence[torch.Tensor]:
+        """States as people see them; only latent ones need the model."""
+        return states if self.cfg.get("latent") is None else self.prior.pictures(states, tasks)
+
     def engine(self) -> Engine:
-        prior = PixelPrior(load_net(self.cfg.model), self.device, self.precision)
-        if self.cfg.runtime.compile:
-            prior.net = torch.compile(prior.net, dynamic=False)
-        return build_engine(self.cfg, prior)
+        return build_engine(self.cfg, self.prior, self.prior.pictures)
+
+    def ready(self, image_id: str) -> Task:
+        """The task as the model takes it: in its own space, with its prompt."""
+        task = self.task(image_id)
+        if self.cfg.get("latent") is None:
+            return task
+        prompt = self.dataset.caption(image_id) if self.cfg.prompt == "caption" else self.cfg.prompt
+        return self.prior.prepare(task, prompt_pair(self.cfg, prompt), prompt)
 
     def task(self, image_id: str) -> Task:
         """The image with its hole blanked: what lies beneath is handed over only to the oracle seed.
@@ -120,9 +125,9 @@ class Experiment:
 
     def finish(self, result: Result) -> np.ndarray:
         """The picture that is saved, (H, W, 3) uint8."""
-        picture = to_uint8(result.x)
+        picture = to_uint8(result.picture)
         if self.cfg.output.composite == "paste":
-            hole = result.task.hole[0].cpu().numpy()[..., None]
+            hole = result.task.pixel_hole[0].cpu().numpy()[..., None]
             picture = np.where(hole, picture, self.dataset.image(result.task.id))
         return picture
 
@@ -144,7 +149,7 @@ def tasks(experiment: Experiment, ids: list[str], failed: dict[str, str]) -> Ite
     """Tasks one by one; an image that cannot be used is noted and the others go on."""
     for image_id in ids:
         try:
-            yield experiment.task(image_id)
+            yield experiment.ready(image_id)
         except UserError as error:
             failed[image_id] = str(error)
 
@@ -203,7 +208,7 @@ def execute(cfg: DictConfig) -> RunFolder:
         UserError: the configuration, the data or the weights do not allow the run.
     """
     experiment = Experiment.of(cfg)
-    build_metrics(list(cfg.metrics.names), cfg.model_root, cfg.metrics.download)  # a wrong name is refused at once
+    configured_metrics(cfg)  # a wrong name is refused at once
     store, ids = experiment.store, experiment.ids()
     have = store.tidy(ids)
     todo = [image_id for image_id in ids if image_id not in have]
@@ -226,77 +231,7 @@ def execute(cfg: DictConfig) -> RunFolder:
     summary = summarise(experiment, chosen, failed)
     store.write_json("summary.json", summary)
     store.write_text("summary.md", readable(summary, experiment))
-    draw_grid(experiment, chosen)
+    if todo or not (store.path / "grid.png").exists():
+        draw_grid(experiment, chosen)
     report(cfg, f"{experiment.label}-{cfg.mask.name}-{store.path.name}", store.path, summary, chosen)
     return store
-
-
-def summarise(experiment: Experiment, records: list[dict[str, Any]], failed: dict[str, str]) -> dict[str, Any]:
-    """Metrics with intervals, costs and the circumstances of a run."""
-    cfg = experiment.cfg
-    results = [experiment.store.image(r["id"]) for r in records]
-    truths = [experiment.dataset.image(r["id"]) for r in records]
-    metrics: dict[str, Any] = {}
-    for metric in build_metrics(list(cfg.metrics.names), cfg.model_root, cfg.metrics.download):
-        try:
-            measured = estimate(metric.measure(results, truths), cfg.metrics.bootstrap)
-            metrics[metric.name] = measured.as_dict()
-        except Unavailable as error:
-            metrics[metric.name] = {"skipped": str(error)}
-    seconds = sum(r["seconds"] for r in records)
-    return {
-        "method": experiment.label, "dataset": cfg.dataset.name, "mask": cfg.mask.name, "n": len(records),
-        "seed": cfg.seed, "config_hash": experiment.store.path.name, "metrics": metrics,
-        "network_calls_per_image": sum(r["network_calls"] for r in records) / len(records),
-        "attempts_per_image": sum(r["attempts"] for r in records) / len(records),
-        "seconds_per_image": seconds / len(records), "images_per_second": len(records) / max(seconds, 1e-9),
-        "peak_memory_mib": round(environment.peak_memory_mib(experiment.device)),
-        "precision": experiment.precision, "batch_size": cfg.runtime.batch_size,
-        "device": environment.device_name(experiment.device), "git_commit": environment.git_commit(),
-        "versions": environment.package_versions(), "failed": failed,
-    }  # fmt: skip
-
-
-def readable(summary: dict[str, Any], experiment: Experiment) -> str:
-    """The summary as a page of Markdown."""
-    s = summary
-    lines = [f"# {s['method']} on {s['dataset']}, {s['mask']} mask", "", f"{s['n']} images, seed {s['seed']}.", ""]
-    for name, m in s["metrics"].items():
-        if "skipped" in m:
-            lines.append(f"- {name}: skipped, {m['skipped']}")
-        else:
-            lines.append(f"- {name}: {m['value']:.4f} (95 % interval {m['low']:.4f} to {m['high']:.4f}, n = {m['n']})")
-    lines += [
-        f"- {s['network_calls_per_image']:.1f} network calls and {s['attempts_per_image']:.2f} attempts per image",
-        f"- {s['seconds_per_image']:.3f} s per image ({s['images_per_second']:.2f} images/s), "
-        f"{s['peak_memory_mib']} MiB at most, {s['precision']}, batch {s['batch_size']}, {s['device']}",
-    ]
-    lines += [f"- failed: {image_id}: {reason}" for image_id, reason in s["failed"].items()]
-    return "\n".join([*lines, "", "![grid](grid.png)", ""])
-
-
-def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
-    """``grid.png``: input, seed (with IS-Diff), result and truth of the first images."""
-    start = build_start(experiment.cfg)
-    header = ["input", *(["seed"] if isinstance(start, SeededStart) else []), experiment.label, "truth"]
-    rows: list[list[Tile]] = []
-    for record in records[:GRID_ROWS]:
-        image_id = record["id"]
-        task, truth = experiment.task(image_id), experiment.dataset.image(image_id)
-        tiles: list[Tile] = [(with_hole(truth, task.hole[0].cpu().numpy()), image_id)]
-        if isinstance(start, SeededStart):
-            stream = Stream(experiment.cfg.seed, image_id, record["chosen_attempt"])
-            begun = record["start_timesteps"][record["chosen_attempt"]]
-            tiles.append((to_uint8(task.compose(start.seed.fill(task, stream))), f"start t = {begun}"))
-        tiles += [(experiment.store.image(image_id), caption(record)), (truth, "")]
-        rows.append(tiles)
-    picture_grid(experiment.store.path / "grid.png", header, rows)
-
-
-def caption(record: dict[str, Any]) -> str:
-    """Costs of one image, and what DSR saw."""
-    text = f"{record['network_calls']} calls"
-    if record["dce"]:
-        values = " ".join(f"{value:.2f}" for value in record["dce"])
-        text += f", attempt {record['chosen_attempt'] + 1} of {record['attempts']}\nDCE {values}"
-    return text

@@ -22,6 +22,7 @@ class Task:
         hole: (1, H, W), bool, True = generate.
         condition: whatever the prior needs besides the image (a class label, a prompt, ...).
         truth: the whole image, where a run may know it (the oracle seed).
+        sure: (1, H, W), bool, what a seed is fitted to; default: everything outside the hole.
     """
 
     id: str
@@ -29,6 +30,16 @@ class Task:
     hole: Tensor
     condition: Any = None
     truth: Tensor | None = None
+    sure: Tensor | None = None
+
+    @property
+    def pixel_hole(self) -> Tensor:
+        """The hole in the picture; another one than ``hole`` for tasks in a latent space."""
+        return self.hole
+
+    def reference(self, picture: Tensor) -> Tensor:
+        """Where DCE takes the known pixels from when it judges ``picture``: the input."""
+        return self.image
 
     def compose(self, inside: Tensor, known: Tensor | None = None) -> Tensor:
         """``inside`` in the hole, ``known`` (default: the image) elsewhere."""

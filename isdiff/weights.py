@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 
 from isdiff.errors import UserError
 from isdiff.files import atomic_open, sha256_file
+from isdiff.hub import HubEntry
 from isdiff.models import save_weights
 from isdiff.progress import Reporter
 
@@ -52,9 +53,13 @@ class Weights:
     def __init__(self, root: str | Path = "models", manifest: str | Path | None = None) -> None:
         self.root = Path(root)
         content = OmegaConf.to_container(OmegaConf.load(manifest or self.root / "manifest.yaml"))
-        self.entries = {
+        self.entries: dict[str, Entry] = {
             name: Entry(name=name, **{**entry, "mirrors": tuple(entry["mirrors"])})
             for name, entry in content["files"].items()
+        }
+        self.repositories = {
+            name: HubEntry(name=name, **{**entry, "allow": tuple(entry["allow"])})
+            for name, entry in content.get("hub", {}).items()
         }
         self.hashes_path = self.root / "hashes.json"
 

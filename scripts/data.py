@@ -1,7 +1,8 @@
-"""Benchmark data: ``python scripts/data.py doctor DATASET | masks DATASET MASK | manifests``.
+"""Benchmark data: ``python scripts/data.py doctor DATASET | masks DATASET MASK --out FOLDER | manifests``.
 
 doctor     what of a dataset is here, unreadable or missing, and what to do
-masks      write a benchmark's masks as PNG (white = hole) with a sha256 list
+masks      write a benchmark's masks as PNG (white = hole) with a sha256 list, and compare it with the committed one
+           (data/masks/DATASET_MASK_SIZE.txt); --record writes that list instead
 manifests  draw the committed lists of images anew (they never change: the rule is a hash)
 
 Arguments with "=" are Hydra overrides, e.g. dataset.path=/where/they/are.
@@ -65,20 +66,35 @@ def doctor(name: str, overrides: list[str]) -> None:
         dataset.require(ids)
 
 
-def masks(name: str, mask: str, out: Path, overrides: list[str]) -> None:
+def hash_list(hashes: dict[str, str]) -> str:
+    """One line ``<sha256 of the 0/1 bytes>  <image id>`` each; a single one for ``*`` where all masks are the same."""
+    if len(set(hashes.values())) == 1:
+        return f"{next(iter(hashes.values()))}  *\n"
+    return "".join(f"{digest}  {image_id}\n" for image_id, digest in hashes.items())
+
+
+def masks(name: str, mask: str, out: Path | None, record: bool, overrides: list[str]) -> None:
     from PIL import Image
 
     cfg = compose_run([f"dataset={name}", f"mask={mask}", *overrides])
     source, size = build(cfg.mask), cfg.dataset.size
-    lines = []
+    hashes = {}
     for image_id in track(build(cfg.dataset).ids(), f"{mask} masks"):
         hole = source.hole(image_id, size, size)
-        picture = Image.fromarray(hole.astype("uint8") * 255)
-        atomic_save(out / f"{image_id}.png", lambda stream, picture=picture: picture.save(stream, "png"))
-        lines.append(f"{hashlib.sha256(hole.tobytes()).hexdigest()}  {image_id}\n")
-    with atomic_open(out / "sha256.txt") as stream:
-        stream.writelines(lines)
-    print(f"{len(lines)} masks in {out}, their hashes in {out / 'sha256.txt'}")
+        hashes[image_id] = hashlib.sha256(hole.tobytes()).hexdigest()
+        if out:
+            picture = Image.fromarray(hole.astype("uint8") * 255)
+            atomic_save(out / f"{image_id}.png", lambda stream, picture=picture: picture.save(stream, "png"))
+    text = hash_list(hashes)
+    committed = Path(cfg.data_root) / "masks" / f"{name}_{mask}_{size}.txt"
+    for file in ([out / "sha256.txt"] if out else []) + ([committed] if record else []):
+        with atomic_open(file) as stream:
+            stream.write(text)
+        print(f"{len(hashes)} hashes in {file}")
+    if committed.exists():
+        if committed.read_text() != text:
+            raise UserError(f"these masks are not those of {committed}: another mask.seed, or another OpenCV drew them")
+        print(f"the masks are those of {committed}")
 
 
 def main() -> None:
@@ -88,14 +104,15 @@ def main() -> None:
     write = commands.add_parser("masks")
     write.add_argument("dataset")
     write.add_argument("mask")
-    write.add_argument("--out", type=Path, required=True)
+    write.add_argument("--out", type=Path, help="folder for the PNG files")
+    write.add_argument("--record", action="store_true", help="write the list that is committed")
     commands.add_parser("manifests").add_argument("--out", type=Path, default=Path("data/manifests"))
     overrides = [argument for argument in sys.argv[1:] if "=" in argument]
     args = parser.parse_args([argument for argument in sys.argv[1:] if "=" not in argument])
     if args.command == "doctor":
         doctor(args.dataset, overrides)
     elif args.command == "masks":
-        masks(args.dataset, args.mask, args.out, overrides)
+        masks(args.dataset, args.mask, args.out, args.record, overrides)
     else:
         write_manifests(args.out)
 

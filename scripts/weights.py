@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from isdiff import hub
 from isdiff.errors import UserError
 from isdiff.weights import Weights
 
@@ -26,10 +27,19 @@ def main() -> None:
     if args.command == "list":
         for entry in weights.entries.values():
             print(f"{entry.name:20} {weights.status(entry):12} {entry.file}: {entry.source} ({entry.licence})")
+        for repo in weights.repositories.values():
+            status = "ready" if (weights.root / repo.name / hub.SUMS).exists() else "missing"
+            about = f"{repo.source}, {repo.gigabytes} GB ({repo.licence})"
+            print(f"{repo.name:20} {status:12} hub {repo.repo}: {about}")
     elif args.command == "check":
         for entry in weights.entries.values():
             if weights.path(entry).exists():
                 print(f"{entry.name:20} {weights.verify(entry, weights.path(entry))}")
+        for name in weights.repositories:
+            if (weights.root / name / hub.SUMS).exists():
+                print(f"{name:20} {hub.verify(weights.root / name)} files as noted")
+    elif args.command == "get" and args.name in weights.repositories:
+        print(f"downloaded {hub.download(weights.repositories[args.name], weights.root / args.name)}")
     elif args.command == "get":
         print(f"downloaded {weights.get(args.name)}")
         print(f"converted to {weights.convert(args.name)}")

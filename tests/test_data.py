@@ -8,6 +8,7 @@ from conftest import ROOT
 
 from isdiff.data.drawn import BACKGROUNDS, color_name, draw, split_ids
 from isdiff.data.drawn_dataset import DrawnDataset, write_split
+from isdiff.data.splits import rendered_split, shares, split_attributes
 from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
 
@@ -96,3 +97,13 @@ def test_errors(tmp_path):
 )
 def test_color_names(color, name):
     assert color_name(color) == name
+
+
+def test_mixtures_take_equal_parts_of_each_dataset(tmp_path):
+    assert shares("avatars", 5) == [("avatars", 5)]
+    assert shares("drawings+landscapes", 5) == [("drawings", 3), ("landscapes", 2)]
+    mixed = rendered_split("drawings+landscapes", "dev", 5, 16, tmp_path, workers=1)
+    assert mixed.shape == (5, 16, 16, 3)
+    assert np.array_equal(mixed[3], draw("landscapes-dev-00000", 16).pixels)
+    rows = split_attributes("drawings+landscapes", "dev", 5, workers=1)
+    assert [set(row) for row in rows] == [set(rows[0])] * 5 and rows[3]["kind"] == "landscape"

@@ -35,9 +35,9 @@ class ScriptedRefinement(Refinement):
         super().__init__(None, attempts, tau, checkpoint)
         self.table = table
 
-    def judge(self, tr, task):
-        self.measure = lambda *_: self.table[task.id][len(tr.attempts) - 1]
-        return super().judge(tr, task)
+    def judge(self, tr, picture):
+        self.measure = lambda *_: self.table[tr.task.id][len(tr.attempts) - 1]
+        return super().judge(tr, picture)
 
 
 def run(prior, tasks, **options):

@@ -126,7 +126,47 @@ def test_doctor(tmp_path):
 
 
 def test_masks_are_written_with_their_hashes(tmp_path):
-    run_script("masks", "avatars", "wide", "--out", str(tmp_path), "dataset.count=5", script="data.py")
-    lines = (tmp_path / "sha256.txt").read_text().splitlines()
-    assert len(lines) == len(list(tmp_path.glob("*.png"))) == 5
+    few = ["dataset.count=5", f"data_root={tmp_path / 'data'}", "dataset.split=dev"]
+    run_script("masks", "avatars", "wide", "--out", str(tmp_path / "out"), *few, script="data.py")
+    lines = (tmp_path / "out" / "sha256.txt").read_text().splitlines()
+    assert len(lines) == len(list((tmp_path / "out").glob("*.png"))) == 5
     assert len({line.split()[0] for line in lines}) == 5
+    run_script("masks", "avatars", "wide", "--record", *few, script="data.py")
+    assert "are those of" in run_script("masks", "avatars", "wide", *few, script="data.py").stdout
+    other = run_script("masks", "avatars", "wide", "mask.seed=1", *few, script="data.py", check=False)
+    assert other.returncode == 1 and "another mask.seed" in other.stderr
+
+
+@pytest.fixture
+def editbench(tmp_path):
+    """Three images in the released layout, one folder down."""
+    root = tmp_path / "editbench"
+    for part, numbers in (("natural", (3, 1)), ("generated", (2,))):
+        for n in numbers:
+            picture(root / f"references_{part}" / f"{n}.png", (64, 64))
+            mask = np.zeros((64, 64), np.uint8)
+            mask[:, 64 - 10 * n :] = 255
+            (root / f"masks_{part}").mkdir(exist_ok=True)
+            Image.fromarray(mask).save(root / f"masks_{part}" / f"{n}.png")
+        rows = "".join(f'{n},"a cat, sitting {n}",a cat,a small cat\n' for n in numbers)
+        head = "aos,prompt_full,prompt_mask-simple,prompt_mask-rich\n"
+        (root / f"annotations_{part}.csv").write_text(head + rows)
+    return tmp_path
+
+
+def test_editbench(editbench):
+    cfg = compose_run(["dataset=editbench", f"dataset.path={editbench}", "dataset.prompt=prompt_mask-rich"])
+    data, masks = build(cfg.dataset), build(cfg.mask)
+    assert data.ids() == ["natural-3", "natural-1", "generated-2"]
+    data.require(data.ids())
+    assert data.caption("natural-3") == "a small cat"
+    assert data.image("natural-1").shape == (256, 256, 3)
+    assert masks.hole("generated-2", 64, 64).sum() == 64 * 20
+    assert compose_run(["dataset=editbench", "mask=half"]).mask.name == "half"
+    next(editbench.rglob("references_natural/1.png")).unlink()
+    with pytest.raises(Missing, match=r"1 of 3 images of editbench are missing .*references_natural/1\.png"):
+        data.require(data.ids())
+    with pytest.raises(Missing, match="EditBench is not below"):
+        dataset("editbench", editbench / "nothing").ids()
+    with pytest.raises(UserError, match="prompt is 'x'"):
+        build(compose_run(["dataset=editbench", "dataset.prompt=x"]).dataset)

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from conftest import golden_json
+from conftest import ROOT, golden_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -32,15 +32,36 @@ def test_wide_candidates_equal_the_reference(size):
         assert rng.randint(0, 2**31 - 1) == case["next_randint_2pow31m1"], "another number of draws was made"
 
 
-def test_wide_masks_have_the_reference_distribution():
-    stats = golden_json("masks/stats_thick_256.json")["selected"]
-    fractions = np.array([WideMask().hole(f"image-{i}", 256, 256).mean() for i in range(1500)])
+@pytest.mark.parametrize("size, count", [(256, 1500), (512, 800)])
+def test_wide_masks_have_the_reference_distribution(size, count):
+    stats = golden_json(f"masks/stats_thick_{size}.json")["selected"]
+    fractions = np.array([WideMask().hole(f"image-{i}", size, size).mean() for i in range(count)])
     recorded = stats["hole_fraction"]
     error = np.hypot(fractions.std() / np.sqrt(len(fractions)), stats["hole_fraction_standard_error"])
     assert abs(fractions.mean() - recorded["mean"]) < 3 * error
     assert fractions.std() == pytest.approx(recorded["std"], rel=0.08)
     counts = np.array(stats["hole_fraction_hist"]["counts"])
     assert ks_2samp((fractions * 50).astype(int), np.repeat(np.arange(50), counts)).pvalue > 0.001
+
+
+LISTS = sorted((ROOT / "data" / "masks").glob("*.txt"))
+
+
+@pytest.mark.parametrize("path", LISTS, ids=lambda p: p.stem)
+def test_masks_are_those_of_the_committed_lists(path):
+    _, mask, size = path.stem.split("_")
+    source = {"half": HalfMask, "expand": ExpandMask, "wide": WideMask}[mask]()
+    lines = path.read_text().splitlines()
+    assert len(lines) in (1, 1000, 5000)
+    for line in lines[:: max(1, len(lines) // 20)]:
+        digest, image_id = line.split("  ")
+        assert sha(source.hole(image_id, int(size), int(size))) == digest
+
+
+def test_every_benchmark_has_its_lists():
+    names = {p.stem for p in LISTS}
+    for benchmark in ("celeba_{}_256", "imagenet_{}_256", "places2_{}_256", "places2_{}_512"):
+        assert {benchmark.format(mask) for mask in ("wide", "half", "expand")} <= names
 
 
 @pytest.mark.parametrize("source, name", [(HalfMask(), "half"), (ExpandMask(), "expand")])

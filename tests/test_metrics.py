@@ -37,7 +37,9 @@ def test_frechet_agrees_with_torch_fidelity():
     assert frechet_distance(a.numpy(), b.numpy()) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)
 
 
-@pytest.mark.parametrize("metric", [Perceptual("models"), Frechet("models")], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "metric", [Perceptual("models", "avatars64"), Frechet("models", "avatars64")], ids=lambda m: m.name
+)
 def test_offline_distances(metric):
     first, second = images(70, 0), images(70, 1)
     every = np.arange(70)

@@ -169,7 +169,7 @@ def test_the_real_script_trains_resumes_and_exports(tmp_path):
 def test_the_shipped_model_denoises():
     """The shipped weights beat the best constant guess by far at a middle noise level."""
     from isdiff.data.drawn_dataset import DrawnDataset
-    from isdiff.runner import to_tensor
+    from isdiff.data.images import to_tensor
 
     net = load_net(OmegaConf.create({"weights": "models/avatars64/unet.safetensors"})).eval()
     dataset = DrawnDataset("avatars")
@@ -182,3 +182,27 @@ def test_the_shipped_model_denoises():
     predicted = (x_t - (1 - abar) ** 0.5 * guess) / abar**0.5
     error, spread = (predicted - x0).square().mean(), (x0 - x0.mean((2, 3), keepdim=True)).square().mean()
     assert error < 0.25 * spread
+
+
+@pytest.mark.slow
+def test_a_latent_model_is_trained_part_by_part(tmp_path):
+    """Four tiny trainings in a row give a folder that diffusers loads and that our methods run on."""
+    small = [
+        f"output_root={tmp_path}", f"data_root={tmp_path}", f"train.export={tmp_path}/model",
+        "train.train_images=40", "train.optim.batch_size=4", "train.optim.total_samples=8", "train.optim.log_every=1",
+    ]  # fmt: skip
+    narrow = ["train.net.block_out_channels=[16,16,32,32]", "train.compile=false"]
+    narrow += ["train.net.attention_head_dim=[2,2,2,2]"]
+    for name, more in (("vae", []), ("captions", []), ("latent", narrow), ("words", [])):
+        run_script(f"train=avatars64_{name}", *small, *more, script="train.py")
+    folder = tmp_path / "model"
+    from diffusers import StableDiffusionInpaintPipeline
+
+    pipeline = StableDiffusionInpaintPipeline.from_pretrained(folder, safety_checker=None, local_files_only=True)
+    assert pipeline.tokenizer("a face P_obj_3").input_ids[-2] >= len(pipeline.tokenizer) - 30
+    assert 0 < pipeline.vae.config.scaling_factor != 0.18215
+    start = pipeline.text_encoder.get_input_embeddings().weight.float()
+    assert not torch.equal(start[-1], start[-2]), "task words were trained"
+    assert {p.name for p in (folder / "card").iterdir()} >= {"avatars64_vae.json", "avatars64_latent.png"}
+    common = ["dataset=avatars", f"model.weights={folder}", f"output_root={tmp_path}/out", "limit=2"]
+    run_script(*common, "method=powerpaint", "sampler.steps=2", "prompt=caption", "metrics.names=[]")

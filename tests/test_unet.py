@@ -9,7 +9,7 @@ from isdiff.diffusion.process import named_betas
 from isdiff.nets.ddim import DDIMUNet
 from isdiff.nets.unet import UNet, timestep_embedding
 
-KEYS = sorted(p for p in (GOLDEN / "unet_keys").glob("*.json") if "ddim" not in p.stem)
+KEYS = sorted(p for p in (GOLDEN / "unet_keys").glob("*.json") if "ddim" not in p.stem and "classifier" not in p.stem)
 NETS = sorted((GOLDEN / "unet_numeric").glob("gd_*.json"))
 
 

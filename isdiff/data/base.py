@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from isdiff.errors import UserError
+
 
 class Dataset(ABC):
     """Images by id."""
@@ -26,3 +28,11 @@ class Dataset(ABC):
     @abstractmethod
     def image(self, image_id: str) -> np.ndarray:
         """(H, W, 3), uint8 RGB."""
+
+    def caption(self, image_id: str) -> str:
+        """A sentence that describes the image.
+
+        Raises:
+            UserError: the dataset has none.
+        """
+        raise UserError(f"dataset {self.name} has no captions; give prompt=...")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from isdiff.data.base import Dataset
 from isdiff.data.drawn import Drawing, draw, split_ids
+from isdiff.data.splits import caption_of
 from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
 from isdiff.files import atomic_open
@@ -48,6 +50,16 @@ class DrawnDataset(Dataset):
             return draw(image_id, self.size).pixels
         with self.archive.open(f"{image_id}.webp") as stream:
             return np.asarray(Image.open(stream).convert("RGB"))
+
+    @cached_property
+    def captions(self) -> dict[str, str]:
+        with (self.folder / "test.csv").open(encoding="utf-8", newline="") as stream:
+            return {row["id"]: row["caption"] for row in csv.DictReader(stream)}
+
+    def caption(self, image_id: str) -> str:
+        if self.archive is not None:
+            return self.captions[image_id]
+        return caption_of(image_id)
 
 
 def write_split(folder: Path, split: str, drawings: list[Drawing]) -> None:

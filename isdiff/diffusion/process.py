@@ -16,6 +16,7 @@ def named_betas(name: str, num_timesteps: int = 1000) -> Tensor:
     """Noise schedule of ``num_timesteps`` betas, float64.
 
     ``linear``: Ho et al. 2020, 1e-4 .. 0.02 at 1000 steps and scaled so that other lengths end at the same noise.
+    ``scaled_linear``: Rombach et al. 2022, linear between the roots of 0.00085 and 0.012.
     ``cosine``: Nichol & Dhariwal 2021, Eq. 17, betas capped at 0.999.
 
     Raises:
@@ -24,11 +25,13 @@ def named_betas(name: str, num_timesteps: int = 1000) -> Tensor:
     if name == "linear":
         scale = 1000 / num_timesteps
         return torch.linspace(scale * 1e-4, scale * 0.02, num_timesteps, dtype=torch.float64)
+    if name == "scaled_linear":
+        return torch.linspace(0.00085**0.5, 0.012**0.5, num_timesteps, dtype=torch.float64) ** 2
     if name == "cosine":
         edge = torch.arange(num_timesteps + 1, dtype=torch.float64) / num_timesteps
         abar = torch.cos((edge + 0.008) / 1.008 * math.pi / 2) ** 2
         return (1 - abar[1:] / abar[:-1]).clamp(max=0.999)
-    raise ValueError(f"unknown noise schedule {name!r}: use 'linear' or 'cosine'")
+    raise ValueError(f"unknown noise schedule {name!r}: use 'linear', 'scaled_linear' or 'cosine'")
 
 
 def add_noise(x0: Tensor, noise: Tensor, abar: Tensor | float) -> Tensor:
@@ -44,6 +47,12 @@ def predict_x0(x_t: Tensor, noise: Tensor, abar: Tensor | float) -> Tensor:
 def predict_noise(x_t: Tensor, x0: Tensor, abar: Tensor | float) -> Tensor:
     """The noise that ``x_t`` and an estimate of the clean image imply."""
     return (x_t - abar**0.5 * x0) / (1 - abar) ** 0.5
+
+
+def ddim_step(x0: Tensor, noise: Tensor, abar: float, sigma: float = 0.0, fresh: Tensor | None = None) -> Tensor:
+    """The step to the level ``abar`` (Song et al. 2021, Eq. 12) with ``sigma`` times ``fresh`` noise."""
+    x = abar**0.5 * x0 + max(0.0, 1 - abar - sigma**2) ** 0.5 * noise
+    return x if fresh is None else x + sigma * fresh
 
 
 class Posterior:

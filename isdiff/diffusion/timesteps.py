@@ -58,6 +58,17 @@ def leading_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
     return tuple(i * (num_timesteps // count) for i in range(count))
 
 
+def trailing_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
+    """Ends at the noisiest timestep (Lin et al. 2024, Table 2): 19, 39, .., 999 for 50 of 1000.
+
+    Raises:
+        ValueError: ``count`` is not in 1..num_timesteps.
+    """
+    if not 1 <= count <= num_timesteps:
+        raise ValueError(f"cannot take {count} steps from a process of {num_timesteps}")
+    return tuple(sorted(round(num_timesteps * (1 - i / count)) - 1 for i in range(count)))
+
+
 def resampling_plan(steps: int, *loops: tuple[int, int], echo: int = 1, start: int | None = None) -> tuple[int, ...]:
     """Indices from ``steps - 1`` down to -1 with jumps back up (RePaint, Sec. 4.2; DDNM's time travel).
 
@@ -100,25 +111,30 @@ class Grid:
     Attributes:
         timesteps: ascending, in units of the training process: what the network is told.
         alphas_cumprod: ``abar`` at each of them.
+        alphas: ``1 - beta`` of the training process at each of them.
         num_timesteps: length of the training process.
+        last: ``abar`` after the last step; 1 is the clean image, diffusers' ``set_alpha_to_one=False`` has abar_0.
     """
 
     timesteps: tuple[int, ...]
     alphas_cumprod: tuple[float, ...]
+    alphas: tuple[float, ...]
     num_timesteps: int
+    last: float = 1.0
 
     @classmethod
-    def of(cls, betas: Tensor, timesteps: Sequence[int]) -> Grid:
+    def of(cls, betas: Tensor, timesteps: Sequence[int], last: float = 1.0) -> Grid:
         """The grid ``timesteps`` of the process with these ``betas``, (T,) float64."""
-        abar = torch.cumprod(1 - betas, 0)[list(timesteps)]
-        return cls(tuple(timesteps), tuple(abar.tolist()), len(betas))
+        alphas, chosen = 1 - betas, list(timesteps)
+        abar = torch.cumprod(alphas, 0)
+        return cls(tuple(chosen), tuple(abar[chosen].tolist()), tuple(alphas[chosen].tolist()), len(betas), last)
 
     def __len__(self) -> int:
         return len(self.timesteps)
 
     def abar(self, index: int) -> float:
-        """``abar`` at ``index``; 1 (no noise) at -1."""
-        return self.alphas_cumprod[index] if index >= 0 else 1.0
+        """``abar`` at ``index``; 1 (no noise) at -1, unless ``last`` says otherwise."""
+        return self.alphas_cumprod[index] if index >= 0 else self.last
 
     def beta(self, index: int) -> float:
         """``beta`` of the respaced chain: the noise added from ``index - 1`` to ``index``."""

@@ -35,18 +35,28 @@ class FileMask(MaskSource):
         raise UserError(f"no mask for image {image_id}: expected {self.path / image_id}.png (or jpg, bmp, webp)")
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
-        file = self.file_for(image_id)
-        try:
-            with Image.open(file) as image:
-                gray = image.convert("L")
-        except (UnidentifiedImageError, OSError) as error:
-            raise UserError(f"mask {file} cannot be read as an image ({error})") from None
-        if gray.size != (width, height):
-            gray = gray.resize((width, height), Image.Resampling.NEAREST)
-        values = np.asarray(gray)
-        between = np.mean((values > 25) & (values < 230))
-        if between > 0.05:
-            raise UserError(
-                f"mask {file} is gray in {between:.0%} of its pixels; masks must be black and white (white = hole)"
-            )
-        return (values < 128) if self.invert else (values >= 128)
+        return read_mask(self.file_for(image_id), height, width, self.invert)
+
+
+def read_mask(file: Path, height: int, width: int, invert: bool = False) -> np.ndarray:
+    """(height, width) bool, True where the file is white (black with ``invert``); scaled without gray values.
+
+    Raises:
+        UserError: the file is missing, is no image, or is gray.
+    """
+    try:
+        with Image.open(file) as image:
+            gray = image.convert("L")
+    except FileNotFoundError:
+        raise UserError(f"mask {file} is missing") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise UserError(f"mask {file} cannot be read as an image ({error})") from None
+    if gray.size != (width, height):
+        gray = gray.resize((width, height), Image.Resampling.NEAREST)
+    values = np.asarray(gray)
+    between = np.mean((values > 25) & (values < 230))
+    if between > 0.05:
+        raise UserError(
+            f"mask {file} is gray in {between:.0%} of its pixels; masks must be black and white (white = hole)"
+        )
+    return (values < 128) if invert else (values >= 128)

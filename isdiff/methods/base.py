@@ -7,8 +7,8 @@ returns a new (C, H, W) tensor. A method keeps no state of its own.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -16,16 +16,24 @@ from torch import Tensor
 from isdiff.diffusion.timesteps import Grid
 from isdiff.trajectory import Trajectory
 
-Guidance = Callable[[Tensor, int], Tensor]
-"""Gradient of a log-likelihood at (x, timestep), shaped like x: classifier guidance."""
-
 
 @dataclass(frozen=True)
 class Prediction:
-    """The network's answer for one image: ``noise`` (C, H, W) and, if learned, ``variance`` (C, H, W) in [-1, 1]."""
+    """The network's answer for one image.
+
+    Attributes:
+        noise: (C, H, W), the noise that the network sees in it.
+        variance: (C, H, W) in [-1, 1], if it is learned.
+        score: (C, H, W), gradient of a log-likelihood by which the step is to be guided, e.g. a classifier's.
+    """
 
     noise: Tensor
     variance: Tensor | None = None
+    score: Tensor | None = None
+
+    def guided_noise(self, abar: float) -> Tensor:
+        """``noise`` moved along ``score``, for deterministic steps (Dhariwal & Nichol 2021, Alg. 2)."""
+        return self.noise if self.score is None else self.noise - math.sqrt(1 - abar) * self.score
 
 
 class Method(ABC):

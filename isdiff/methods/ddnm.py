@@ -36,10 +36,11 @@ class DDNM(Method):
 
     def down(self, tr: Trajectory, grid: Grid, prediction: Prediction) -> Tensor:
         t, s = grid.abar(tr.index), grid.abar(tr.next_index)
-        tr.x0 = predict_x0(tr.x, prediction.noise, t)
+        predicted = prediction.guided_noise(t)
+        tr.x0 = predict_x0(tr.x, predicted, t)
         corrected = tr.task.compose(tr.x0)
         fresh = tr.stream.normal(like=tr.x)
-        noise = self.eta * fresh + math.sqrt(1 - self.eta**2) * prediction.noise
+        noise = self.eta * fresh + math.sqrt(1 - self.eta**2) * predicted
         scale = math.sqrt(1 - s) * (math.sqrt(1 - s * s) if self.version == "simplified" else 1.0)
         return math.sqrt(s) * corrected + scale * noise
 

@@ -6,8 +6,11 @@ from isdiff.errors import UserError
 from isdiff.metrics.base import Metric
 
 
-def build_metrics(names: list[str], model_root: str, download: bool) -> list[Metric]:
+def build_metrics(names: list[str], model_root: str, download: bool, features: str = "avatars64") -> list[Metric]:
     """
+    Args:
+        download: fetch missing weights of published metrics.
+        features: shipped model that measures drawn images.
     Raises:
         UserError: an unknown name.
     """
@@ -15,8 +18,8 @@ def build_metrics(names: list[str], model_root: str, download: bool) -> list[Met
     from isdiff.metrics.learned import FID, LPIPS
 
     makers = {
-        "perceptual": lambda: Perceptual(model_root),
-        "frechet": lambda: Frechet(model_root),
+        "perceptual": lambda: Perceptual(model_root, features),
+        "frechet": lambda: Frechet(model_root, features),
         "lpips": lambda: LPIPS(model_root, download),
         "fid": lambda: FID(model_root, download),
     }

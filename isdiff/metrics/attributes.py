@@ -23,7 +23,12 @@ def batches(images: list[np.ndarray], size: int = 64) -> Iterator[Tensor]:
 
 
 class AttributeMetric(Metric):
-    def __init__(self, model_root: str, model: str = "avatars64") -> None:
+    """
+    Args:
+        model: the shipped model whose feature network is used.
+    """
+
+    def __init__(self, model_root: str, model: str) -> None:
         self.path = Path(model_root) / model / "classifier.safetensors"
 
     def net(self, images: list[np.ndarray]) -> AttributeNet:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +40,19 @@ class PixelPrior:
     Args:
         net: answers (B, C, H, W) noise, or (B, 2C, H, W) noise and variance.
         precision: ``fp32``, ``bf16`` or ``fp16``: dtype of weights and activations. Images stay float32.
+        guidance: from (x, timesteps, labels) to a gradient shaped like x, e.g. of a classifier.
     """
 
-    def __init__(self, net: nn.Module, device: torch.device, precision: str = "fp32", round_to: int = 4) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        device: torch.device,
+        precision: str = "fp32",
+        round_to: int = 4,
+        guidance: Callable[[Tensor, Tensor, Tensor | None], Tensor] | None = None,
+    ) -> None:
         self.net = net.eval().to(device, DTYPES[precision], memory_format=torch.channels_last)
+        self.guidance = guidance
         self.device, self.precision, self.round_to = device, precision, round_to
         self.most: int | None = None  # images per call, once memory has run out
 
@@ -62,6 +71,10 @@ class PixelPrior:
                 self.most = size = max(1, size // 2)
         return answers
 
+    def pictures(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
+        """States are pictures already."""
+        return states
+
     def batch(self, images: Sequence[Tensor], timesteps: Sequence[int], conditions: Sequence) -> list[Prediction]:
         count = len(images)
         missing = -count % self.round_to
@@ -71,6 +84,8 @@ class PixelPrior:
         if conditions[0] is not None:
             y = torch.tensor([*conditions, *[conditions[-1]] * missing], device=self.device)
         out = self.net(x, t, y).float().contiguous()[:count]
-        if out.shape[1] == x.shape[1]:
-            return [Prediction(noise) for noise in out]
-        return [Prediction(*both.chunk(2)) for both in out]
+        scores = [None] * count if self.guidance is None else self.guidance(x, t, y).float().contiguous()[:count]
+        learned = out.shape[1] == 2 * x.shape[1]
+        return [
+            Prediction(*(o.chunk(2) if learned else (o, None)), score) for o, score in zip(out, scores, strict=True)
+        ]

@@ -42,7 +42,8 @@ def known_vectors(task: Task) -> np.ndarray:
     Raises:
         ValueError: the hole covers the whole image.
     """
-    known = task.image[:, ~task.hole[0]].T.double().cpu().numpy()
+    sure = ~task.hole if task.sure is None else task.sure
+    known = task.image[:, sure[0]].T.double().cpu().numpy()
     if not len(known):
         raise ValueError(f"image {task.id} has no known pixel to fit a seed to: its mask covers everything")
     return known

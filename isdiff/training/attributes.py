@@ -17,11 +17,6 @@ from isdiff.nets.attributes import AttributeNet
 from isdiff.training.loop import Trainer
 from isdiff.training.pixel import to_batch
 
-ATTRIBUTES = (
-    "style", "hair", "hair_color", "skin", "clothes", "clothes_color", "glasses", "facial_hair", "mouth",
-    "background", "background_color", "background_color2",
-)  # fmt: skip
-
 
 def label_arrays(rows: list[dict[str, str]], classes: dict[str, list[str]]) -> dict[str, np.ndarray]:
     return {name: np.array([values.index(row[name]) for row in rows]) for name, values in classes.items()}
@@ -33,7 +28,7 @@ def train_attribute_model(cfg) -> None:
     root = Path(cfg.data_root)
     pixels = rendered_split(cfg.dataset, "train", cfg.train_images, cfg.image_size, root, cfg.workers)
     rows = split_attributes(cfg.dataset, "train", cfg.labelled_images, cfg.workers)
-    classes = {name: sorted({row[name] for row in rows}) for name in ATTRIBUTES}
+    classes = {name: sorted({row[name] for row in rows}) for name in rows[0]}
     labels = label_arrays(rows, classes)
     net = AttributeNet(classes).to(memory_format=torch.channels_last)
 

@@ -1,0 +1,50 @@
+"""Images and captions in one space, as CLIP has them (Radford et al. 2021), at the size of drawn images."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class CaptionNet(nn.Module):
+    """An image encoder beside a CLIP text model.
+
+    Args:
+        text: ``CLIPTextModel``; its state at the end token stands for the caption.
+        end: id of that token.
+        widths: channels of the image encoder's stages, each at half the size of the last.
+        dim: dimensions of the common space.
+    """
+
+    def __init__(self, text: nn.Module, end: int, widths: tuple[int, ...] = (32, 64, 96, 128), dim: int = 64) -> None:
+        super().__init__()
+        self.text, self.end = text, end
+        before = (3, *widths[:-1])
+        self.stages = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(c_in, c_out, 3, stride=1 if i == 0 else 2, padding=1), nn.GroupNorm(8, c_out), nn.SiLU(),
+                    nn.Conv2d(c_out, c_out, 3, padding=1), nn.GroupNorm(8, c_out), nn.SiLU(),
+                )
+                for i, (c_in, c_out) in enumerate(zip(before, widths, strict=True))
+            )
+        )  # fmt: skip
+        # 4x4 places: what is said of hair, clothes and background differs by where it is.
+        self.to_image = nn.Linear(widths[-1] * 16, dim)
+        self.to_caption = nn.Linear(text.config.hidden_size, dim)
+        self.log_scale = nn.Parameter(torch.tensor(2.6))
+
+    def images(self, x: Tensor) -> Tensor:
+        """(B, dim) unit vectors of images (B, 3, H, W) in [-1, 1]."""
+        return F.normalize(self.to_image(F.adaptive_avg_pool2d(self.stages(x), 4).flatten(1)).float(), dim=1)
+
+    def captions(self, ids: Tensor) -> Tensor:
+        """(B, dim) unit vectors of token ids (B, T)."""
+        states = self.text(ids)[0]
+        ends = (ids == self.end).int().argmax(1)
+        return F.normalize(self.to_caption(states[torch.arange(len(ids)), ends]).float(), dim=1)
+
+    def forward(self, x: Tensor, ids: Tensor) -> Tensor:
+        """Scaled similarities (B, B) of every image (rows) with every caption (columns)."""
+        return self.log_scale.clamp(max=4.6).exp() * self.images(x) @ self.captions(ids).T

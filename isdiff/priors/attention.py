@@ -1,0 +1,147 @@
+"""HD-Painter's attention (Manukyan et al. 2023): PAIntA reweighting and the RASG score, as parts around a U-Net.
+
+Nothing here keeps state between calls: what a call needs comes with it (:class:`Attended`, handed through diffusers'
+``cross_attention_kwargs``), for a batch in which every image has its own hole, prompt and timestep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+KEY = "attended"
+
+
+@dataclass
+class Attended:
+    """What attention layers know about the batch, and what they leave behind.
+
+    Attributes:
+        holes: number of tokens of a layer to the hole at its size, (B, gh, gw) bool.
+        tokens: (B, T) float, 1 for the prompt's tokens.
+        reweigh: (B,) bool, images whose self-attention PAIntA changes in this call.
+        painta: token counts of the layers that PAIntA changes.
+        rasg: token count of the layers whose cross-attention logits are collected; 0 for none.
+        logits: their logits, (B, heads, N, T) each, of the prompted half.
+    """
+
+    holes: dict[int, Tensor]
+    tokens: Tensor
+    reweigh: Tensor
+    painta: frozenset[int] = frozenset()
+    rasg: int = 0
+    logits: list[Tensor] = field(default_factory=list)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).flatten(2)
+
+
+def attention_logits(attention, queries: Tensor, keys: Tensor) -> Tensor:
+    """(B, heads, N, M) float32, scaled, of a diffusers ``Attention`` module's inputs (B, N, C) and (B, M, C')."""
+    q, k = split_heads(attention.to_q(queries), attention.heads), split_heads(attention.to_k(keys), attention.heads)
+    return (q @ k.mT).float() * attention.scale
+
+
+def attend(attention, logits: Tensor, values: Tensor) -> Tensor:
+    """(B, N, C): the rest of the layer after its logits."""
+    v = split_heads(attention.to_v(values), attention.heads)
+    return attention.to_out[0](merge_heads(logits.softmax(-1).to(v.dtype) @ v))
+
+
+def known_weights(probabilities: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """How much each position may still say: low where the prompt is not (HD-Painter, Eqs. 4-6).
+
+    Args:
+        probabilities: (B, N, T), cross-attention of every position to every token, mean over heads.
+        tokens: (B, T), 1 for those of the prompt.
+        grid: height and width of the layer, N = height * width.
+    Returns:
+        (B, N) in [0, 1).
+    """
+    similarity = (probabilities * tokens[:, None]).sum(-1).unflatten(1, grid)[:, None]
+    edge = torch.exp(torch.tensor(-1.0))
+    line = torch.stack([edge, torch.ones(()), edge]).to(similarity)
+    kernel = torch.outer(line, line) / line.sum() ** 2
+    smooth = F.conv2d(similarity, kernel[None, None], padding=1).flatten(1)
+    median = smooth.median(1, keepdim=True).values  # of an even number the lower one
+    return ((smooth - median) / smooth.amax(1, keepdim=True)).clamp(0, 1)
+
+
+def reweigh(logits: Tensor, weights: Tensor, hole: Tensor) -> Tensor:
+    """Self-attention logits (B, heads, N, N), those of hole positions to known ones times ``weights`` (B, N)."""
+    hole = hole.flatten(1)
+    across = hole[:, :, None] & ~hole[:, None, :]
+    return logits * torch.where(across, weights[:, None, :], 1.0)[:, None]
+
+
+class ReweighedBlock(nn.Module):
+    """A diffusers ``BasicTransformerBlock`` with PAIntA and RASG; without an :class:`Attended` it is the block itself.
+
+    The first half of the batch is the negative prompt's, the second half the prompt's.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, hidden_states, attention_mask=None, encoder_hidden_states=None, **options) -> Tensor:
+        attended = (options.get("cross_attention_kwargs") or {}).get(KEY)
+        if attended is None:
+            return self.block(hidden_states, attention_mask, encoder_hidden_states, **options)
+        block, x, context, count = self.block, hidden_states, encoder_hidden_states, hidden_states.shape[1]
+        normed = block.norm1(x)
+        logits = attention_logits(block.attn1, normed, normed)
+        if count in attended.painta and attended.reweigh.any():
+            logits = self.painta(x, normed, logits, context, attended)
+        x = x + attend(block.attn1, logits, normed)
+        normed = block.norm2(x)
+        logits = attention_logits(block.attn2, normed, context)
+        if count == attended.rasg:
+            attended.logits.append(logits.chunk(2)[1])
+        x = x + attend(block.attn2, logits, context)
+        return x + block.ff(block.norm3(x))
+
+    def painta(self, x: Tensor, normed: Tensor, logits: Tensor, context: Tensor, attended: Attended) -> Tensor:
+        block, hole = self.block, attended.holes[x.shape[1]]
+        plain = attend(block.attn1, logits.chunk(2)[1], normed.chunk(2)[1])
+        asked = block.norm2(x.chunk(2)[1] + plain)
+        probabilities = attention_logits(block.attn2, asked, context.chunk(2)[1]).softmax(-1).mean(1)
+        weights = known_weights(probabilities, attended.tokens, tuple(hole.shape[1:]))
+        weights = torch.where(attended.reweigh[:, None], weights, 1.0)
+        return reweigh(logits, weights.repeat(2, 1), hole.repeat(2, 1, 1))
+
+
+def install(unet: nn.Module) -> nn.Module:
+    """Put :class:`ReweighedBlock` around every transformer block of the U-Net's way down and up, not of its middle."""
+    for half in (unet.down_blocks, unet.up_blocks):
+        for stage in half:
+            for transformer in getattr(stage, "attentions", []):
+                blocks = transformer.transformer_blocks
+                for i, block in enumerate(blocks):
+                    if not isinstance(block, ReweighedBlock):
+                        blocks[i] = ReweighedBlock(block)
+    return unet
+
+
+def rasg_score(logits: list[Tensor], tokens: Tensor, hole: Tensor) -> Tensor:
+    """How well the prompt's tokens attend to the hole and nowhere else (HD-Painter, Eq. 8), higher is better.
+
+    Args:
+        logits: (B, heads, N, T) of each layer.
+        tokens: (B, T), 1 for those of the prompt.
+        hole: (B, gh, gw) bool at the layers' size.
+    Returns:
+        (B,)
+    """
+    maps = torch.cat(logits, dim=1).mean(1).mT - 1  # (B, T, N)
+    target = hole.flatten(1)[:, None].expand_as(maps).to(maps)
+    misses = F.binary_cross_entropy_with_logits(maps, target, reduction="none").mean(2)
+    return -(misses * tokens).sum(1)

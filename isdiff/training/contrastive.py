@@ -1,0 +1,75 @@
+"""Train the text encoder of a latent model beside an image encoder, on pairs of images and captions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from isdiff.loggers import training_log
+from isdiff.nets.captions import CaptionNet
+from isdiff.nets.words import build_tokenizer
+from isdiff.training.latent_data import pick, split_captions, train_images
+from isdiff.training.loop import Trainer
+from isdiff.training.parts import finish, save_part
+
+
+def train_captions(cfg) -> Trainer:
+    """Symmetric cross-entropy over the pairs of a batch; images with equal captions count as right for each other.
+
+    Writes ``tokenizer``, ``text_encoder`` and the image side (``captions.safetensors``) into ``cfg.export``.
+    """
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    torch.manual_seed(cfg.seed)
+    pixels = train_images(cfg)
+    captions = split_captions(cfg.dataset, cfg.train_images, Path(cfg.data_root), cfg.workers)
+    tokenizer = build_tokenizer(captions, cfg.length)
+    config = CLIPTextConfig(
+        **OmegaConf.to_container(cfg.text, resolve=True), vocab_size=len(tokenizer), max_position_embeddings=cfg.length,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    net = CaptionNet(CLIPTextModel(config), tokenizer.eos_token_id)
+
+    def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([cfg.seed, step])
+        picked, x = pick(pixels, cfg.optim.batch_size, rng)
+        texts = [shortened(captions[i], rng) for i in picked]
+        ids = tokenizer(texts, padding="max_length", max_length=cfg.length, return_tensors="pt").input_ids
+        with torch.autocast("cpu", torch.bfloat16):
+            similar = net(x, ids).float()
+        right = torch.tensor([[a == b for b in texts] for a in texts]).float()
+        right = right / right.sum(1, keepdim=True)
+        loss = (
+            F.cross_entropy(similar, right, reduction="none") + F.cross_entropy(similar.T, right, reduction="none")
+        ) / 2
+        hit = (similar.argmax(1) == torch.arange(len(texts))).float()
+        return {"loss": loss, "found": hit}
+
+    trainer = Trainer(net, at_step, Path(cfg.folder), cfg.optim, on_log=training_log(cfg))
+    trainer.run()
+    trainer.with_average(lambda: export(net, tokenizer, trainer, cfg))
+    return trainer
+
+
+def shortened(caption: str, rng: np.random.Generator) -> str:
+    """Half of the time some of a caption's comma-separated parts, so that short prompts mean something too."""
+    parts = caption.split(", ")
+    if rng.random() < 0.5:
+        return caption
+    return ", ".join(part for part in parts if rng.random() < 0.6) or parts[rng.integers(len(parts))]
+
+
+def export(net: CaptionNet, tokenizer, trainer: Trainer, cfg) -> None:
+    folder = Path(cfg.export)
+    save_part(net.text, "text_encoder", trainer, cfg)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    tensors = {k: v.half().contiguous() for k, v in net.state_dict().items() if not k.startswith("text.")}
+    save_file(tensors, folder / "captions.safetensors", {"end": json.dumps(net.end)})
+    finish(folder)

@@ -1,0 +1,58 @@
+"""Parts of a diffusers pipeline folder, written one by one as they are trained."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+
+from isdiff.files import atomic_open, sha256_file
+from isdiff.hub import SUMS, model_files
+from isdiff.training.export import draw_curve
+from isdiff.training.loop import Trainer
+
+SCHEDULER = {
+    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
+    "set_alpha_to_one": True, "steps_offset": 1, "timestep_spacing": "trailing",
+}  # fmt: skip
+
+
+def save_part(net, name: str, trainer: Trainer, cfg) -> None:
+    """The part in fp16 in its subfolder, its loss curve and the facts for the card."""
+    folder = Path(cfg.export)
+    copy.deepcopy(net).to(torch.float16).save_pretrained(folder / name, safe_serialization=True)
+    facts = {
+        "samples_seen": trainer.samples,
+        "seconds": round(trainer.seconds),
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "configuration": OmegaConf.to_container(cfg, resolve=True),
+    }
+    card = folder / "card"
+    with atomic_open(card / f"{cfg.name}.json") as stream:
+        json.dump(facts, stream, indent=1)
+    lines = (trainer.folder / "loss.jsonl").read_text("utf-8").splitlines()
+    draw_curve([json.loads(line) for line in lines], card / f"{cfg.name}.png")
+    finish(folder)
+
+
+def finish(folder: Path) -> None:
+    """The scheduler, the pipeline's index and the hashes of all files; called after every part."""
+    from diffusers import DDIMScheduler, __version__
+
+    DDIMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
+    index = {
+        "_class_name": "StableDiffusionInpaintPipeline", "_diffusers_version": __version__,
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "vae": ["diffusers", "AutoencoderKL"], "unet": ["diffusers", "UNet2DConditionModel"],
+        "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+        "safety_checker": [None, None], "feature_extractor": [None, None], "image_encoder": [None, None],
+        "requires_safety_checker": False,
+    }  # fmt: skip
+    with atomic_open(folder / "model_index.json") as stream:
+        json.dump(index, stream, indent=2)
+    files = [file for file in model_files(folder) if "card" not in file.relative_to(folder).parts[:1]]
+    with atomic_open(folder / SUMS) as stream:
+        stream.writelines(f"{sha256_file(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
