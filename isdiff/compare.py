@@ -97,7 +97,8 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
                 rows.append(measured)
                 notes |= skipped
             tables += entries(rows, metrics, plan.bootstrap, group.get("title", ""))
-            draw(folder / f"{mask}_{group.limit}.png", rows)
+            name = "_".join([mask, str(group.limit), *group.get("title", "").lower().split()])
+            draw(folder / f"{name}.png", rows)
             write(folder, plan, tables, metrics, notes)
     return folder
 
