@@ -25,10 +25,11 @@ def set_weights(module, seed: int):
     for name, value in state.items():
         if not value.is_floating_point():
             continue
-        rng = np.random.RandomState((zlib.crc32(name.encode()) + seed) % 2**32)
+        key = name.removeprefix("text_model.")  # transformers 4 has it, 5 does not
+        rng = np.random.RandomState((zlib.crc32(key.encode()) + seed) % 2**32)
         z = torch.from_numpy(rng.standard_normal(tuple(value.shape)).astype(np.float32))
         if value.dim() == 1:
-            state[name] = 1 + 0.1 * z if name.endswith("weight") else 0.05 * z
+            state[name] = 1 + 0.1 * z if key.endswith("weight") else 0.05 * z
         else:
             state[name] = z * np.float32(1 / np.sqrt(np.prod(value.shape[1:])))
     module.load_state_dict(state)
