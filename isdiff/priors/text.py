@@ -92,11 +92,8 @@ class TextEncoder:
             padded = self.tokenizer(
                 expand_task_words(text), padding="max_length", max_length=self.length, return_tensors="pt"
             )
-            # Some checkpoints (not SD's) want to know which tokens are padding.
-            uses_mask = getattr(self.model.config, "use_attention_mask", False)
-            mask = padded.attention_mask.to(self.model.device) if uses_mask else None
             with torch.inference_mode(False), torch.no_grad():
-                self.cache[text] = self.model(padded.input_ids.to(self.model.device), attention_mask=mask)[0][0].float()
+                self.cache[text] = self.model(padded.input_ids.to(self.model.device))[0][0].float()
         return self.cache[text]
 
     def mixed(self, texts: tuple[str, str], weight: float) -> Tensor:

@@ -15,7 +15,7 @@ from isdiff.priors.text import TASK_WORDS, VECTORS, expand_task_words
 from isdiff.training.contrastive import shortened
 from isdiff.training.latent_data import Holes, pick, split_captions, train_images
 from isdiff.training.loop import Trainer
-from isdiff.training.parts import finish, save_part
+from isdiff.training.parts import save_part
 
 
 class LatentBatches:
@@ -137,7 +137,6 @@ def train_task_words(cfg) -> Trainer:
         with torch.no_grad():
             table.weight[first:] = words.vectors
         save_part(data.text, "text_encoder", trainer, cfg)
-        finish(Path(cfg.export))
 
     trainer.with_average(export)
     return trainer
