@@ -1,6 +1,8 @@
 """Benchmark data: ``python scripts/data.py doctor DATASET | masks DATASET MASK --out FOLDER | manifests``.
 
-doctor     what of a dataset is here, unreadable or missing, and what to do
+doctor     what of a dataset is here, unreadable or missing, and what to do; compares the images, decoded and resized,
+           with the hashes of an earlier --record (data/manifests/DATASET_SIZE.sha256), so that two labs or two disks
+           can tell whether they have the same ones
 masks      write a benchmark's masks as PNG (white = hole) with a sha256 list, and compare it with the committed one
            (data/masks/DATASET_MASK_SIZE.txt); --record writes that list instead
 manifests  draw the committed lists of images anew (they never change: the rule is a hash)
@@ -43,8 +45,9 @@ def write_manifests(folder: Path) -> None:
         print(f"{folder / name}.csv: {count} of {len(numbers)}")
 
 
-def doctor(name: str, overrides: list[str]) -> None:
-    dataset = build(compose_run([f"dataset={name}", *overrides]).dataset)
+def doctor(name: str, record: bool, overrides: list[str]) -> None:
+    cfg = compose_run([f"dataset={name}", *overrides])
+    dataset = build(cfg.dataset)
     ids = dataset.ids()
     if isinstance(dataset, BenchmarkDataset):
         present = [i for i in ids if dataset.file(i) is not None]
@@ -53,17 +56,37 @@ def doctor(name: str, overrides: list[str]) -> None:
             dataset.require(ids)
     else:
         present = ids
-    broken = []
+    broken, hashes = [], {}
     for image_id in track(present, "reading"):
         try:
-            dataset.image(image_id)
+            hashes[image_id] = hashlib.sha256(dataset.image(image_id).tobytes()).hexdigest()
         except UserError as error:
             broken.append(str(error))
-    print(f"{len(present) - len(broken)} are readable")
+    print(f"{len(hashes)} are readable")
+    compare_hashes(Path(cfg.data_root) / "manifests" / f"{name}_{cfg.dataset.size}.sha256", hashes, record)
     if broken:
         raise UserError(f"{len(broken)} images cannot be used: " + "; ".join(broken[:10]))
     if isinstance(dataset, BenchmarkDataset):
         dataset.require(ids)
+
+
+def compare_hashes(file: Path, hashes: dict[str, str], record: bool) -> None:
+    """Hashes of 8-bit images against those recorded in ``file``, one line ``<sha256>  <image id>`` each.
+
+    Raises:
+        UserError: some differ, with the first of them.
+    """
+    known = dict(line.split("  ")[::-1] for line in file.read_text().splitlines()) if file.exists() else {}
+    if record:
+        with atomic_open(file) as stream:
+            stream.writelines(f"{digest}  {image_id}\n" for image_id, digest in (known | hashes).items())
+        print(f"{len(known | hashes)} hashes in {file}")
+        return
+    other = [i for i, digest in hashes.items() if known.get(i, digest) != digest]
+    if other:
+        raise UserError(f"{len(other)} images are not those of {file} (first: {other[0]}): another copy or decoder")
+    if same := known.keys() & hashes.keys():
+        print(f"{len(same)} are those of {file}")
 
 
 def hash_list(hashes: dict[str, str]) -> str:
@@ -100,7 +123,9 @@ def masks(name: str, mask: str, out: Path | None, record: bool, overrides: list[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("doctor").add_argument("dataset")
+    check = commands.add_parser("doctor")
+    check.add_argument("dataset")
+    check.add_argument("--record", action="store_true", help="write the hashes of the images that are here")
     write = commands.add_parser("masks")
     write.add_argument("dataset")
     write.add_argument("mask")
@@ -110,7 +135,7 @@ def main() -> None:
     overrides = [argument for argument in sys.argv[1:] if "=" in argument]
     args = parser.parse_args([argument for argument in sys.argv[1:] if "=" not in argument])
     if args.command == "doctor":
-        doctor(args.dataset, overrides)
+        doctor(args.dataset, args.record, overrides)
     elif args.command == "masks":
         masks(args.dataset, args.mask, args.out, args.record, overrides)
     else:

@@ -125,6 +125,21 @@ def test_doctor(tmp_path):
     assert done.returncode == 1 and "1 are readable" in done.stdout and "y.png cannot be read" in done.stderr
 
 
+def test_doctor_knows_other_copies_by_their_hashes(tmp_path):
+    """A file with the same pixels passes, one with other pixels does not, a new one is no problem."""
+    here = [f"dataset.path={tmp_path / 'images'}", f"data_root={tmp_path}"]
+    first = picture(tmp_path / "images" / "a.png")
+    picture(tmp_path / "images" / "bb.png")
+    run_script("doctor", "folder", "--record", *here, script="data.py")
+    (tmp_path / "images" / "a.png").unlink()
+    first.save(tmp_path / "images" / "a.bmp")
+    picture(tmp_path / "images" / "ccc.png")
+    assert "2 are those of" in run_script("doctor", "folder", *here, script="data.py").stdout
+    first.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(tmp_path / "images" / "a.bmp")
+    done = run_script("doctor", "folder", *here, script="data.py", check=False)
+    assert done.returncode == 1 and "1 images are not those of" in done.stderr and "(first: a)" in done.stderr
+
+
 def test_masks_are_written_with_their_hashes(tmp_path):
     few = ["dataset.count=5", f"data_root={tmp_path / 'data'}", "dataset.split=dev"]
     run_script("masks", "avatars", "wide", "--out", str(tmp_path / "out"), *few, script="data.py")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import ks_2samp
 
+from isdiff.data.images import center_crop_long_edge
 from isdiff.errors import UserError
 from isdiff.masks.files import FileMask
 from isdiff.masks.fixed import ExpandMask, HalfMask
@@ -102,6 +103,15 @@ def test_files(tmp_path):
         assert np.array_equal(FileMask(str(path)).hole("a", 20, 30), hole > 0)
         assert np.array_equal(FileMask(str(path), invert=True).hole("a", 20, 30), hole == 0)
     assert FileMask(str(tmp_path)).hole("a", 40, 60).sum() == 4 * (hole > 0).sum()
+
+
+def test_a_mask_of_the_uncropped_image_is_cropped_like_it(tmp_path):
+    """A white square at the place of a white square in the image covers it afterwards too."""
+    pixels = np.zeros((60, 100, 3), np.uint8)
+    pixels[20:40, 50:70] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    hole = FileMask(str(tmp_path)).hole("a", 30, 30)
+    assert np.array_equal(hole, np.asarray(center_crop_long_edge(Image.fromarray(pixels), 30))[..., 0] > 127)
 
 
 def test_file_errors_say_what_to_do(tmp_path):

@@ -151,6 +151,36 @@ def test_mask_files_and_images_that_cannot_be_used(tmp_path):
     assert "hides everything" in failed[ids[1]] and "no mask for image" in failed[ids[2]]
 
 
+def test_anyones_images_of_every_kind(tmp_path):
+    """Unusual ones are taken as a viewer shows them; unusable ones are named and the others go on."""
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    images.mkdir(), masks.mkdir()
+    face = Image.fromarray(DrawnDataset("avatars", root=str(ROOT / "data")).image("avatars-test-00000"))
+    kinds = {"color": face.resize((100, 80)), "gray": face.convert("L"), "clear": face.convert("RGBA")}
+    kinds |= {
+        "palette": face.convert("P"),
+        "deep": Image.fromarray(np.asarray(face.convert("L")).astype("uint16") * 257),
+    }
+    for name in (*kinds, "torn", "blotted"):
+        kinds.get(name, face).save(images / f"{name}.png")
+        hole = np.zeros((160, 200), np.uint8)
+        hole[:, 100:] = 255
+        Image.fromarray(hole if name != "blotted" else hole // 2).save(masks / f"{name}.png")
+    (images / "torn.png").write_bytes((images / "torn.png").read_bytes()[:900])
+    folder = run(
+        tmp_path / "out", "dataset=folder", f"dataset.path={images}", "model=avatars64", "method=ddnm",
+        "sampler.repeat=1", "sampler.steps=2", "mask=files", f"mask.path={masks}", "limit=null",
+    )  # fmt: skip
+    assert set(pictures(folder)) == {f"{name}.png" for name in kinds}
+    failed = json.loads((folder / "summary.json").read_text())["failed"]
+    assert failed.keys() == {"torn", "blotted"}
+    assert "torn.png cannot be read" in failed["torn"] and "is gray in 50% of its pixels" in failed["blotted"]
+    assert "torn.png cannot be read" in (folder / "summary.md").read_text()
+    # As black and white as the gray image was: the known half is the input's.
+    result = np.asarray(Image.open(folder / "images" / "gray.png"))
+    assert np.array_equal(result[:, :32], np.asarray(kinds["gray"].convert("RGB"))[:, :32])
+
+
 @pytest.mark.parametrize(
     "overrides, message",
     [

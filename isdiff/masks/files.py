@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from isdiff.errors import UserError
 from isdiff.masks.base import MaskSource
@@ -39,7 +39,10 @@ class FileMask(MaskSource):
 
 
 def read_mask(file: Path, height: int, width: int, invert: bool = False) -> np.ndarray:
-    """(height, width) bool, True where the file is white (black with ``invert``); scaled without gray values.
+    """(height, width) bool, True where the file is white (black with ``invert``).
+
+    Cut to the same proportions about its middle, as images are, so that a mask drawn on the uncropped image fits; then
+    scaled without gray values.
 
     Raises:
         UserError: the file is missing, is no image, or is gray.
@@ -52,7 +55,7 @@ def read_mask(file: Path, height: int, width: int, invert: bool = False) -> np.n
     except (UnidentifiedImageError, OSError) as error:
         raise UserError(f"mask {file} cannot be read as an image ({error})") from None
     if gray.size != (width, height):
-        gray = gray.resize((width, height), Image.Resampling.NEAREST)
+        gray = ImageOps.fit(gray, (width, height), Image.Resampling.NEAREST)
     values = np.asarray(gray)
     between = np.mean((values > 25) & (values < 230))
     if between > 0.05:
