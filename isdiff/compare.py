@@ -61,10 +61,11 @@ def run_row(
         records = [found[i] for i in experiment.ids() if i in found]
         results = [store.image(r["id"]) for r in records]
         truths = [experiment.dataset.image(r["id"]) for r in records]
+        prompts = [experiment.prompt(r["id"]) for r in records]
         samples = {}
         for metric in metrics:
             try:
-                samples[metric.name] = metric.measure(results, truths)
+                samples[metric.name] = metric.measure(results, truths, prompts)
             except Unavailable as error:
                 skipped[metric.name] = str(error)
         rows.append((experiment, records))

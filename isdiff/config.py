@@ -65,7 +65,7 @@ def check(cfg: DictConfig) -> None:
         UserError: one sentence with the key, its value and what it must be.
     """
     choices: list[tuple[str, Sequence[Any]]] = [
-        ("output.composite", ("paste", "raw")),
+        ("output.composite", ("paste", "blend", "raw")),
         ("sampler.spacing", ("leading", "trailing", "linspace")),
         ("isdiff.seed.kind", ("gmm", "gaussian", "mean", "oracle")),
         ("isdiff.refine.direction", ("hole", "known")),
@@ -87,7 +87,13 @@ def check(cfg: DictConfig) -> None:
     for key in ("isdiff.seed.start", "isdiff.refine.checkpoint", "sampler.eta"):
         value = OmegaConf.select(cfg, key)
         require(is_number(value) and 0 <= value <= 1, f"{key} is {value!r}; it must be between 0 and 1")
-    for key in ("isdiff.refine.lambda", "isdiff.refine.tau", "isdiff.refine.texture", "isdiff.refine.smoothing"):
+    for key in (
+        "isdiff.refine.lambda",
+        "isdiff.refine.tau",
+        "isdiff.refine.texture",
+        "isdiff.refine.smoothing",
+        "output.seam",
+    ):
         value = OmegaConf.select(cfg, key)
         require(is_number(value) and value >= 0, f"{key} is {value!r}; it must be a number of at least 0")
     check_latent(cfg)
@@ -211,6 +217,8 @@ def result_config(cfg: DictConfig, precision: str) -> dict[str, Any]:
     }
     if kept["sampler"]["repeat"] == 1:
         del kept["sampler"]["jump"]
+    if kept["output"]["composite"] != "blend":
+        del kept["output"]["seam"]
     # Where files lie does not change what is in them.
     for group, key in (("dataset", "root"), ("dataset", "features"), ("model", "weights"), ("model", "how")):
         kept[group].pop(key, None)

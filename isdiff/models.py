@@ -15,6 +15,7 @@ from torch import nn
 from isdiff.errors import Missing, UserError
 from isdiff.files import sha256_file
 from isdiff.nets.attributes import AttributeNet
+from isdiff.nets.captions import CaptionNet
 from isdiff.nets.classifier import Classifier
 from isdiff.nets.ddim import DDIMUNet
 from isdiff.nets.unet import UNet
@@ -87,3 +88,23 @@ def load_attribute_net(path: Path) -> AttributeNet:
     net = AttributeNet(json.loads(header["classes"]))
     net.load_state_dict({name: value.float() for name, value in tensors.items()})
     return net.eval()
+
+
+def load_caption_net(folder: Path) -> tuple[CaptionNet, Any]:
+    """The image and caption encoders in a latent model's folder, and their tokenizer.
+
+    Raises:
+        Missing: they are not here.
+        UserError: the image side is damaged.
+    """
+    from transformers import AutoTokenizer, CLIPTextModel
+
+    path = folder / "captions.safetensors"
+    if not path.exists():
+        raise Missing([f"{path} is missing: python scripts/train.py train=avatars64_captions"])
+    tensors, header = open_weights(path)
+    text = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True)
+    net = CaptionNet(text, int(header["end"]))
+    whole = {f"text.{name}": value for name, value in text.state_dict().items()}
+    net.load_state_dict(whole | tensors)
+    return net.float().eval(), AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)

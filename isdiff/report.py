@@ -30,10 +30,11 @@ def summarise(experiment: Experiment, records: list[dict[str, Any]], failed: dic
     cfg = experiment.cfg
     results = [experiment.store.image(r["id"]) for r in records]
     truths = [experiment.dataset.image(r["id"]) for r in records]
+    prompts = [experiment.prompt(r["id"]) for r in records]
     metrics: dict[str, Any] = {}
     for metric in configured_metrics(cfg):
         try:
-            measured = estimate(metric.measure(results, truths), cfg.metrics.bootstrap)
+            measured = estimate(metric.measure(results, truths, prompts), cfg.metrics.bootstrap)
             metrics[metric.name] = measured.as_dict()
         except Unavailable as error:
             metrics[metric.name] = {"skipped": str(error)}

@@ -25,7 +25,7 @@ from isdiff.config import (
     result_config,
 )
 from isdiff.data.base import Dataset
-from isdiff.data.images import to_tensor, to_uint8
+from isdiff.data.images import paste, to_tensor, to_uint8
 from isdiff.engine import Engine, Result
 from isdiff.errors import Missing, UserError
 from isdiff.files import atomic_open
@@ -98,8 +98,15 @@ class Experiment:
         task = self.task(image_id)
         if self.cfg.get("latent") is None:
             return task
-        prompt = self.dataset.caption(image_id) if self.cfg.prompt == "caption" else self.cfg.prompt
+        prompt = self.prompt(image_id)
         return self.prior.prepare(task, prompt_pair(self.cfg, prompt), prompt)
+
+    def prompt(self, image_id: str) -> str:
+        """
+        Raises:
+            UserError: captions are asked for where there are none.
+        """
+        return self.dataset.caption(image_id) if self.cfg.prompt == "caption" else self.cfg.prompt
 
     def task(self, image_id: str) -> Task:
         """The image with its hole blanked: what lies beneath is handed over only to the oracle seed.
@@ -126,10 +133,11 @@ class Experiment:
     def finish(self, result: Result) -> np.ndarray:
         """The picture that is saved, (H, W, 3) uint8."""
         picture = to_uint8(result.picture)
-        if self.cfg.output.composite == "paste":
-            hole = result.task.pixel_hole[0].cpu().numpy()[..., None]
-            picture = np.where(hole, picture, self.dataset.image(result.task.id))
-        return picture
+        composite = self.cfg.output.composite
+        if composite == "raw":
+            return picture
+        hole = result.task.pixel_hole[0].cpu().numpy()
+        return paste(picture, self.dataset.image(result.task.id), hole, self.cfg.output.seam * (composite == "blend"))
 
     def record(self, result: Result) -> dict[str, Any]:
         judged = [round(a.dce, 6) for a in result.attempts if a.dce is not None]

@@ -1,15 +1,20 @@
 """Datasets of files: the layouts and the kinds of image that people have."""
 
+import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, run_script
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from isdiff.compare import compose_run
 from isdiff.config import build
 from isdiff.data.files import FolderDataset
-from isdiff.data.images import center_crop_long_edge, guided_diffusion, load_rgb
+from isdiff.data.images import center_crop_long_edge, guided_diffusion, load_rgb, paste
 from isdiff.errors import Missing, UserError
+from isdiff.masks.fixed import ExpandMask, HalfMask
+from isdiff.masks.wide import WideMask
 
 
 def picture(path, size=(40, 30), mode="RGB"):
@@ -185,3 +190,20 @@ def test_editbench(editbench):
         dataset("editbench", editbench / "nothing").ids()
     with pytest.raises(UserError, match="prompt is 'x'"):
         build(compose_run(["dataset=editbench", "dataset.prompt=x"]).dataset)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from([HalfMask(), ExpandMask(), WideMask()]), st.text(max_size=5), st.floats(0.5, 20))
+def test_a_soft_seam_takes_nothing_from_below_the_hole(source, image_id, seam):
+    """Inside the result, far outside the image, in between in between; other pixels below the hole change nothing."""
+    hole = source.hole(image_id, 48, 48)
+    result, image = np.full((48, 48, 3), 200, np.uint8), np.full((48, 48, 3), 100, np.uint8)
+    other = np.where(hole[..., None], np.uint8(7), image)
+    out = paste(result, image, hole, seam)
+    assert np.array_equal(out, paste(result, other, hole, seam))
+    assert (out[hole] == 200).all() and out.min() >= 100
+    far = cv2.dilate(hole.astype(np.uint8), np.ones((43, 43))) == 0
+    assert (out[far] == 100).all()
+    beside = (cv2.dilate(hole.astype(np.uint8), np.ones((3, 3))) > 0) & ~hole
+    assert (out[beside] > 100).all() and (out[beside] < 200).all()
+    assert np.array_equal(paste(result, image, hole), np.where(hole[..., None], result, image))

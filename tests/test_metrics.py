@@ -10,6 +10,7 @@ from isdiff.metrics import build_metrics
 from isdiff.metrics.attributes import Frechet, Perceptual
 from isdiff.metrics.base import FrechetSample, MeanSample, Unavailable, difference, estimate, frechet_distance
 from isdiff.metrics.learned import ALEXNET, LPIPS
+from isdiff.metrics.structure import SSIM
 
 
 def images(count: int, seed: int) -> list[np.ndarray]:
@@ -118,3 +119,56 @@ def test_damaged_weights_skip_a_metric(tmp_path):
 def test_unknown_metric():
     with pytest.raises(UserError, match=r"metrics\.names has 'psnrr'; there are perceptual, frechet, lpips, fid"):
         build_metrics(["psnrr"], "models", False)
+
+
+def test_ssim_of_equal_and_of_noisy_images():
+    first = images(5, 0)
+    every = np.arange(5)
+    assert SSIM().measure(first, first).value(every) == pytest.approx(1)
+    values = []
+    for noise in (10, 60):
+        noisy = [
+            np.clip(x + np.random.default_rng(1).normal(0, noise, x.shape), 0, 255).astype(np.uint8) for x in first
+        ]
+        values.append(SSIM().measure(noisy, first).value(every))
+    assert 1 > values[0] > values[1] > 0
+    one = SSIM().measure(noisy[:1], first[:1]).value(np.zeros(1, int))
+    assert one == pytest.approx(SSIM().measure(noisy, first).value(np.zeros(1, int)), abs=1e-6)
+
+
+def test_clip_score_is_the_models_cosine(tmp_path):
+    """With an untrained CLIP of the published layout: 100 times the cosine of the model's own embeddings."""
+    folder = tiny_clip(tmp_path / "clip_vit_l14")
+    from transformers import CLIPModel, CLIPProcessor
+
+    model, processor = CLIPModel.from_pretrained(folder).eval(), CLIPProcessor.from_pretrained(folder)
+    pictures, prompts = images(3, 0), ["a cat", "a dog", "cat"]
+    with torch.no_grad():
+        logits = model(**processor(text=prompts, images=pictures, padding=True, return_tensors="pt")).logits_per_image
+    expected = 100 * (logits.diagonal() / model.logit_scale.exp()).clamp(min=0).mean().item()
+    (metric,) = build_metrics(["clip_score"], str(tmp_path), False)
+    assert metric.measure(pictures, pictures, prompts).value(np.arange(3)) == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(Unavailable, match="the run has no prompts"):
+        metric.measure(pictures, pictures, ["", "", ""])
+    with pytest.raises(Unavailable, match=r"is not here: python scripts/weights\.py get clip_vit_l14"):
+        build_metrics(["clip_score"], str(tmp_path / "none"), False)[0].measure(pictures, pictures, prompts)
+
+
+def tiny_clip(folder):
+    import json
+
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    folder.mkdir()
+    words = ["<|startoftext|>", "<|endoftext|>", *"acdogt", *(c + "</w>" for c in "acdogt"), "ca", "cat</w>"]
+    (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\nc a\nca t</w>\n")
+    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16)
+    text = {**small, "vocab_size": len(words), "max_position_embeddings": 16, "eos_token_id": 1, "bos_token_id": 0}
+    torch.manual_seed(0)
+    config = CLIPConfig(text_config=text, vision_config={**small, "image_size": 32, "patch_size": 8}, projection_dim=16)
+    CLIPModel(config).save_pretrained(folder)
+    images = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    CLIPProcessor(images, tokenizer).save_pretrained(folder)
+    return folder

@@ -129,7 +129,9 @@ def test_raw_output_and_other_seeds_differ(finished, tmp_path):
     raw = run(tmp_path, "method=repaint", "limit=1", "output.composite=raw")
     pasted = run(tmp_path, "method=repaint", "limit=1")
     other = run(tmp_path, "method=repaint", "limit=1", "seed=1")
-    assert len({raw, pasted, other}) == 3
+    blended = run(tmp_path, "method=repaint", "limit=1", "output.composite=blend")
+    assert len({raw, pasted, other, blended}) == 4
+    assert pictures(raw) != pictures(blended) != pictures(pasted)
     assert pictures(raw) != pictures(pasted) != pictures(other)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -68,3 +69,16 @@ def to_tensor(image: np.ndarray) -> torch.Tensor:
 def to_uint8(x: torch.Tensor) -> np.ndarray:
     """(3, H, W) in [-1, 1] to (H, W, 3) uint8, clamped and rounded."""
     return ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def paste(result: np.ndarray, image: np.ndarray, hole: np.ndarray, seam: float = 0.0) -> np.ndarray:
+    """``result`` in the hole and ``image`` elsewhere, all (H, W, 3) uint8, ``hole`` (H, W) bool.
+
+    Within ``seam`` pixels of the hole, known pixels fade linearly from the result into the image; nothing of the image
+    gets into the hole.
+    """
+    if seam <= 0:
+        return np.where(hole[..., None], result, image)
+    distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    share = np.clip(1 - distance / (seam + 1), 0, 1)[..., None]
+    return np.round(share * result + (1 - share) * image).astype(np.uint8)

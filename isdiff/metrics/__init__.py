@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from isdiff.errors import UserError
 from isdiff.metrics.base import Metric
 
@@ -16,12 +18,17 @@ def build_metrics(names: list[str], model_root: str, download: bool, features: s
     """
     from isdiff.metrics.attributes import Frechet, Perceptual
     from isdiff.metrics.learned import FID, LPIPS
+    from isdiff.metrics.structure import SSIM
+    from isdiff.metrics.text import CaptionScore, CLIPScore
 
     makers = {
         "perceptual": lambda: Perceptual(model_root, features),
         "frechet": lambda: Frechet(model_root, features),
         "lpips": lambda: LPIPS(model_root, download),
         "fid": lambda: FID(model_root, download),
+        "ssim": SSIM,
+        "caption_score": lambda: CaptionScore(Path(model_root) / "avatars64-latent"),
+        "clip_score": lambda: CLIPScore(Path(model_root) / "clip_vit_l14"),
     }
     if unknown := [name for name in names if name not in makers]:
         raise UserError(f"metrics.names has {unknown[0]!r}; there are {', '.join(makers)}")

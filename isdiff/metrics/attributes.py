@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ class Perceptual(AttributeMetric):
     name, title = "perceptual", "perceptual distance ↓"
 
     @torch.inference_mode()
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray]) -> Sample:
+    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
         net = self.net(results)
         values = []
         for result, truth in zip(batches(results), batches(truths), strict=True):
@@ -63,7 +63,7 @@ class Frechet(AttributeMetric):
     name, title = "frechet", "Fréchet distance ↓"
 
     @torch.inference_mode()
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray]) -> Sample:
+    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
         net = self.net(results)
         features = [
             torch.cat([net.features(x)[1] for x in batches(images)]).double().numpy() for images in (results, truths)

@@ -79,7 +79,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class Metric(ABC):
-    """Compares results with truths, both lists of (H, W, 3) uint8 images in the same order.
+    """Compares results with truths, both lists of (H, W, 3) uint8 images in the same order, or with their prompts.
 
     Attributes:
         name: key in summaries; names its features and their version if there is more than one.
@@ -90,7 +90,7 @@ class Metric(ABC):
     title: str
 
     @abstractmethod
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray]) -> Sample:
+    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
         """
         Raises:
             Unavailable: weights are neither here nor to be had.

@@ -6,7 +6,7 @@ import io
 import os
 import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
@@ -66,7 +66,7 @@ class LPIPS(Metric):
         self.model_root, self.download = model_root, download
 
     @torch.inference_mode()
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray]) -> Sample:
+    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
         def fetch() -> None:
             from torchvision.models import AlexNet_Weights
 
@@ -98,7 +98,7 @@ class FID(Metric):
         self.model_root, self.download = model_root, download
 
     @torch.inference_mode()
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray]) -> Sample:
+    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
         def fetch() -> None:
             from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 

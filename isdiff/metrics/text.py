@@ -1,0 +1,89 @@
+"""How well a picture shows what was asked for: cosines of images and prompts in the space of a model of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isdiff.errors import UserError
+from isdiff.metrics.attributes import batches
+from isdiff.metrics.base import MeanSample, Metric, Sample, Unavailable
+from isdiff.models import load_caption_net
+
+
+def score(images: Tensor, texts: Tensor) -> np.ndarray:
+    """CLIP score (Hessel et al. 2021) of rows of embeddings, 0..100: ``100 max(cos, 0)``."""
+    return 100 * torch.cosine_similarity(images.float(), texts.float()).clamp(min=0).double().numpy()
+
+
+class TextMetric(Metric):
+    def asked(self, prompts: Sequence[str]) -> list[str]:
+        """
+        Raises:
+            Unavailable: nothing was asked for.
+        """
+        if not any(prompts):
+            raise Unavailable("the run has no prompts")
+        return list(prompts)
+
+
+class CaptionScore(TextMetric):
+    """CLIP score in the small model of drawn faces and their captions; 64x64.
+
+    Args:
+        folder: the latent model whose ``captions.safetensors`` and tokenizer are used.
+    """
+
+    name, title = "caption_score", "caption score ↑"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    @torch.inference_mode()
+    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
+        asked = self.asked(prompts)
+        if results[0].shape[:2] != (64, 64):
+            raise Unavailable("measures 64x64 drawings only")
+        try:
+            net, tokenizer = load_caption_net(self.folder)
+        except UserError as error:
+            raise Unavailable(str(error)) from None
+        ids = tokenizer(asked, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        pictures = torch.cat([net.images(x) for x in batches(results)])
+        texts = torch.cat([net.captions(part) for part in ids.split(64)])
+        return MeanSample(score(pictures, texts))
+
+
+class CLIPScore(TextMetric):
+    """CLIP score with OpenAI's ViT-L/14, by ``transformers``; prompts are cut after 77 tokens.
+
+    Args:
+        folder: a copy of ``openai/clip-vit-large-patch14`` (``scripts/weights.py get clip_vit_l14``).
+    """
+
+    name, title = "clip_score", "CLIP score (ViT-L/14) ↑"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    @torch.inference_mode()
+    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
+        asked = self.asked(prompts)
+        if not self.folder.is_dir():
+            raise Unavailable(f"{self.folder} is not here: python scripts/weights.py get {self.folder.name}")
+        from transformers import CLIPModel, CLIPProcessor
+
+        model = CLIPModel.from_pretrained(self.folder, local_files_only=True).eval()
+        processor = CLIPProcessor.from_pretrained(self.folder, local_files_only=True)
+        values = []
+        for i in range(0, len(results), 16):
+            inputs = processor(
+                text=asked[i : i + 16], images=results[i : i + 16], padding=True, truncation=True, return_tensors="pt"
+            )
+            found = model(**inputs)
+            values.append(score(found.image_embeds, found.text_embeds))
+        return MeanSample(np.concatenate(values))
