@@ -12,7 +12,7 @@ from isdiff.metrics.base import MeanSample, Metric, Sample
 
 
 class SSIM(Metric):
-    """Structural similarity (Wang et al. 2004) by ``torchmetrics``: Gaussian window of 11 pixels, mean over channels."""
+    """Structural similarity (Wang et al. 2004) by ``torchmetrics``: Gaussian window of 11 pixels, mean of channels."""
 
     name, title = "ssim", "SSIM ↑"
 
