@@ -87,13 +87,8 @@ def check(cfg: DictConfig) -> None:
     for key in ("isdiff.seed.start", "isdiff.refine.checkpoint", "sampler.eta"):
         value = OmegaConf.select(cfg, key)
         require(is_number(value) and 0 <= value <= 1, f"{key} is {value!r}; it must be between 0 and 1")
-    for key in (
-        "isdiff.refine.lambda",
-        "isdiff.refine.tau",
-        "isdiff.refine.texture",
-        "isdiff.refine.smoothing",
-        "output.seam",
-    ):
+    refine = [f"isdiff.refine.{key}" for key in ("lambda", "tau", "texture", "smoothing")]
+    for key in (*refine, "output.seam"):
         value = OmegaConf.select(cfg, key)
         require(is_number(value) and value >= 0, f"{key} is {value!r}; it must be a number of at least 0")
     check_latent(cfg)
