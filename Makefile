@@ -1,13 +1,14 @@
 # make demo    install what is needed and fill holes in eight faces (a few minutes)
 # make test    install and run the test suite
 # make avatars the README's table (about half an hour on two CPU cores)
+# make drawings, make latent   the tables in docs/ of the other datasets and of latent methods
 # make sweep   the sweep behind the defaults marked [R]
 # make bench   speed of the engine, measured side by side
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: install demo test avatars sweep bench lint
+.PHONY: install demo test avatars drawings latent sweep bench lint
 install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
@@ -28,6 +29,9 @@ test: install
 
 avatars: install
 	$(RUN) scripts/compare.py avatars
+
+drawings latent: install
+	$(RUN) scripts/compare.py $@
 
 sweep: install
 	$(RUN) scripts/compare.py sweep_seed

@@ -80,8 +80,8 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
     """Run every row of ``plan`` on every mask; write ``summary.md``, ``table.json`` and a picture per mask.
 
     A plan has ``folder``, ``common`` (overrides of all runs), ``masks``, ``seeds``, ``metrics``, ``bootstrap``, and
-    ``groups``: lists of rows (``label`` and ``overrides``) that share ``limit`` images; each group's first row is what
-    the others are compared with.
+    ``groups``: lists of rows (``label`` and ``overrides``) that share ``limit`` images, and perhaps a ``title``,
+    ``common`` overrides and ``masks`` of their own; each group's first row is what the others are compared with.
     """
     folder = Path(plan.folder)
     metrics = build_metrics(
@@ -93,8 +93,8 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
         for mask in group.get("masks", plan.masks):
             rows = []
             for row in group.rows:
-                overrides = [*plan.common, f"limit={group.limit}", *row.overrides, *extra]
-                measured, skipped = run_row(row.label, mask, overrides, metrics, plan.seeds)
+                shared = [*plan.common, *group.get("common", []), f"limit={group.limit}"]
+                measured, skipped = run_row(row.label, mask, [*shared, *row.overrides, *extra], metrics, plan.seeds)
                 rows.append(measured)
                 notes |= skipped
             tables += entries(rows, metrics, plan.bootstrap, group.get("title", ""))
@@ -162,7 +162,7 @@ def write(folder: Path, plan: DictConfig, tables: list[dict[str, Any]], metrics:
     parts.append(
         "95 % bootstrap intervals over images; differences are paired, to the first row, bold where zero is outside."
     )
-    parts += [f"\n{name} skipped: {reason}" for name, reason in notes.items()]
+    parts += [f"\n{name} skipped: {reason}" for name, reason in notes.items() if not any(name in e for e in tables)]
     with atomic_open(folder / "summary.md") as stream:
         stream.write("\n".join(parts) + "\n")
 

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 from isdiff.data.drawn import BACKGROUNDS, color_name, draw, split_ids
 from isdiff.data.drawn_dataset import DrawnDataset, write_split
-from isdiff.data.splits import rendered_split, shares, split_attributes
+from isdiff.data.splits import leading, rendered_split, shares, split_attributes
 from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
 
@@ -107,3 +107,9 @@ def test_mixtures_take_equal_parts_of_each_dataset(tmp_path):
     assert np.array_equal(mixed[3], draw("landscapes-dev-00000", 16).pixels)
     rows = split_attributes("drawings+landscapes", "dev", 5, workers=1)
     assert [set(row) for row in rows] == [set(rows[0])] * 5 and rows[3]["kind"] == "landscape"
+
+
+def test_a_smaller_mixture_lies_within_a_larger_one(tmp_path):
+    whole, part = (rendered_split("drawings+landscapes", "dev", n, 16, tmp_path, workers=1) for n in (7, 4))
+    assert np.array_equal(whole[leading("drawings+landscapes", 4, 7)], part)
+    assert leading("avatars", 3, 7).tolist() == [0, 1, 2]

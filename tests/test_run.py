@@ -247,4 +247,4 @@ def test_comparisons_compose(path):
     plan = OmegaConf.load(path)
     for group in plan.groups:
         for row in group.rows:
-            compose_run([*plan.common, *row.overrides])
+            compose_run([*plan.common, *group.get("common", []), *row.overrides])

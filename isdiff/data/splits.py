@@ -41,6 +41,16 @@ def shares(dataset: str, count: int) -> list[tuple[str, int]]:
     return [(name, len(range(i, count, len(names)))) for i, name in enumerate(names)]
 
 
+def leading(dataset: str, count: int, total: int) -> np.ndarray:
+    """Where the ``count`` images of a smaller split lie among the ``total`` of a larger one: (count,) indices.
+
+    They are its first ones, but in a mixture the first ones of each part.
+    """
+    sizes = [n for _, n in shares(dataset, total)]
+    starts = np.cumsum([0, *sizes[:-1]])
+    return np.concatenate([s + np.arange(n) for s, (_, n) in zip(starts, shares(dataset, count), strict=True)])
+
+
 def rendered_split(dataset: str, split: str, count: int, size: int, root: Path, workers: int = 2) -> np.ndarray:
     """The first ``count`` images of a split (or of a mixture, ``drawings+landscapes``), (count, H, W, 3) uint8.
 

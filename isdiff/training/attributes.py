@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isdiff.data.splits import rendered_split, split_attributes
+from isdiff.data.splits import leading, rendered_split, split_attributes
 from isdiff.files import atomic_open
 from isdiff.loggers import training_log
 from isdiff.models import save_weights
@@ -28,6 +28,7 @@ def train_attribute_model(cfg) -> None:
     root = Path(cfg.data_root)
     pixels = rendered_split(cfg.dataset, "train", cfg.train_images, cfg.image_size, root, cfg.workers)
     rows = split_attributes(cfg.dataset, "train", cfg.labelled_images, cfg.workers)
+    places = leading(cfg.dataset, cfg.labelled_images, cfg.train_images)
     classes = {name: sorted({row[name] for row in rows}) for name in rows[0]}
     labels = label_arrays(rows, classes)
     net = AttributeNet(classes).to(memory_format=torch.channels_last)
@@ -35,7 +36,7 @@ def train_attribute_model(cfg) -> None:
     def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([cfg.seed, step])
         picked = np.sort(rng.choice(len(rows), cfg.optim.batch_size, replace=False))
-        x = to_batch(np.ascontiguousarray(pixels[picked]))
+        x = to_batch(np.ascontiguousarray(pixels[places[picked]]))
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(x)
         losses = {
