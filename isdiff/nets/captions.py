@@ -24,10 +24,10 @@ class CaptionNet(nn.Module):
         self.stages = nn.Sequential(
             *(
                 nn.Sequential(
-                    nn.Conv2d(c_in, c_out, 3, stride=1 if i == 0 else 2, padding=1), nn.GroupNorm(8, c_out), nn.SiLU(),
+                    nn.Conv2d(c_in, c_out, 3, stride=2, padding=1), nn.GroupNorm(8, c_out), nn.SiLU(),
                     nn.Conv2d(c_out, c_out, 3, padding=1), nn.GroupNorm(8, c_out), nn.SiLU(),
                 )
-                for i, (c_in, c_out) in enumerate(zip(before, widths, strict=True))
+                for c_in, c_out in zip(before, widths, strict=True)
             )
         )  # fmt: skip
         # 4x4 places: what is said of hair, clothes and background differs by where it is.

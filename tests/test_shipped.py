@@ -1,0 +1,71 @@
+"""The models that ship: each knows its own data, and every dataset runs with every mask and method."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, run_script
+from omegaconf import OmegaConf
+
+from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.data.images import to_tensor
+from isdiff.diffusion.process import add_noise, named_betas, predict_x0
+from isdiff.models import load_attribute_net, load_net
+
+MODELS = ROOT / "models"
+FAMILIES = {"avatars64": ["avatars"], "drawings64": ["drawings", "landscapes"]}
+
+
+def images(dataset: str, count: int) -> torch.Tensor:
+    data = DrawnDataset(dataset, root=str(ROOT / "data"))
+    return torch.stack([to_tensor(data.image(i)) for i in data.ids()[:count]])
+
+
+@torch.inference_mode()
+def denoised(model: str, x0: torch.Tensor, timestep: int) -> torch.Tensor:
+    net = load_net(OmegaConf.create({"weights": str(MODELS / model / "unet.safetensors")})).eval()
+    abar = torch.cumprod(1 - named_betas("linear"), 0)[timestep].float()
+    x = add_noise(x0, torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)), abar)
+    return predict_x0(x, net(x, torch.full((len(x0),), timestep))[:, :3], abar)
+
+
+@pytest.mark.parametrize("timestep", [200, 400])
+@pytest.mark.parametrize("dataset", ["avatars", "drawings", "landscapes"])
+def test_each_model_denoises_its_own_test_images_best(dataset, timestep):
+    """And beats each image's mean colour by far."""
+    x0 = images(dataset, 24)
+    errors = {model: (denoised(model, x0, timestep) - x0).square().mean().item() for model in FAMILIES}
+    (own,) = (model for model, datasets in FAMILIES.items() if dataset in datasets)
+    spread = (x0 - x0.mean((2, 3), keepdim=True)).square().mean().item()
+    assert min(errors, key=errors.get) == own and errors[own] < 0.3 * spread, (errors, spread)
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_feature_networks_know_their_data(model):
+    """They name the style of most shipped test images."""
+    import csv
+
+    net = load_attribute_net(MODELS / model / "classifier.safetensors")
+    for dataset in FAMILIES[model]:
+        with (ROOT / "data" / dataset / "test.csv").open(newline="") as stream:
+            labels = [row["style"] for row in csv.DictReader(stream)][:200]
+        with torch.inference_mode():
+            guesses = net(images(dataset, 200))["style"].argmax(1)
+        found = np.mean([net.classes["style"][g] == label for g, label in zip(guesses, labels, strict=True)])
+        assert found > 0.8, (dataset, found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mask", ["wide", "half", "expand"])
+@pytest.mark.parametrize("dataset", ["drawings", "landscapes"])
+def test_the_other_datasets_run_as_avatars_do(tmp_path, dataset, mask):
+    """The matrix of datasets, masks and methods, offline; distances come from the drawings' own feature network."""
+    for method in ("ddnm", "ddnm+isdiff", "repaint", "repaint+isdiff"):
+        run_script(
+            f"dataset={dataset}", f"mask={mask}", f"method={method}", "sampler.steps=5", "sampler.jump=2", "limit=2",
+            "metrics.names=[perceptual,frechet]", "metrics.bootstrap=10", f"output_root={tmp_path}",
+        )  # fmt: skip
+        (summary,) = (tmp_path / dataset / mask / method).glob("*/summary.json")
+        found = json.loads(summary.read_text())
+        assert found["n"] == 2 and not found["failed"] and found["metrics"]["perceptual"]["value"] > 0
