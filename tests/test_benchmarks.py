@@ -1,0 +1,32 @@
+"""Benchmarks run as their first lines say; what they report is not tested, speeds differ."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+
+
+def benchmark(name: str, *args: str, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "benchmarks" / name), *args]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
+
+
+@pytest.mark.slow
+def test_throughput_on_the_cpu(tmp_path):
+    out = tmp_path / "found.json"
+    small = ["--models", "avatars64", "--weights", "own", "--device", "cpu", "--steps", "4", "--repeats", "1"]
+    benchmark("throughput.py", *small, "--batches", "1", "2", "--out", str(out), check=True)
+    found = json.loads(out.read_text())["models"]["avatars64"]
+    assert found["tflop_per_call"] > 0 and 0 < found["share_of_matmul"] < 1.5
+    assert set(found["milliseconds_per_image_and_call"]) == {"1", "2"}
+    assert found["runs"]["ddnm"]["network_calls_per_image"] == 4
+    assert found["runs"]["ddnm+isdiff"]["network_calls_per_image"] >= 3
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_throughput_without_a_gpu_is_one_sentence():
+    done = benchmark("throughput.py")
+    assert done.returncode == 1 and "there is no CUDA device here" in done.stderr and "Traceback" not in done.stderr
