@@ -2,13 +2,13 @@
 # make test    install and run the test suite
 # make avatars the README's table (about half an hour on two CPU cores)
 # make drawings, make latent   the tables in docs/ of the other datasets and of latent methods
-# make sweep   the sweep behind the defaults marked [R]
+# make sweep, make sweep-latent   the sweeps behind the defaults marked [R]
 # make bench   speed of the engine, measured side by side
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: install demo test avatars drawings latent sweep bench lint
+.PHONY: install demo test avatars drawings latent sweep sweep-latent bench lint
 install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
@@ -36,6 +36,10 @@ drawings latent: install
 sweep: install
 	$(RUN) scripts/compare.py sweep_seed
 	$(RUN) scripts/compare.py sweep_refine
+
+sweep-latent: install
+	$(RUN) scripts/compare.py sweep_latent
+	$(RUN) scripts/compare.py sweep_guidance
 
 bench: install
 	$(RUN) benchmarks/engine.py
