@@ -53,6 +53,6 @@ def finish(folder: Path) -> None:
     }  # fmt: skip
     with atomic_open(folder / "model_index.json") as stream:
         json.dump(index, stream, indent=2)
-    files = [file for file in model_files(folder) if "card" not in file.relative_to(folder).parts[:1]]
+    files = [file for file in model_files(folder) if file.relative_to(folder).parts[0] not in ("card", "README.md")]
     with atomic_open(folder / SUMS) as stream:
         stream.writelines(f"{sha256_file(file)}  {file.relative_to(folder).as_posix()}\n" for file in files)
