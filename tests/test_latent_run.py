@@ -107,6 +107,10 @@ def test_wrong_folders_are_one_sentence(folder, tmp_path):
     shutil.rmtree(tmp_path / "part" / "vae")
     with pytest.raises(UserError, match="part is no whole diffusers inpainting pipeline"):
         load_pipeline(model(tmp_path / "part"))
+    shutil.copytree(folder, tmp_path / "other")
+    (tmp_path / "other" / "SHA256SUMS").write_text(f"{'0' * 64}  model_index.json\n")
+    with pytest.raises(UserError, match=r"model_index\.json does not have the sha256 noted"):
+        load_pipeline(model(tmp_path / "other"))
     cfg = OmegaConf.create({"model": {"name": "sd2_inpainting", "weights": str(tmp_path / "none")}})
     assert missing_weights(cfg) == [
         f"weights {tmp_path / 'none'} are missing: python scripts/weights.py get sd2_inpainting"

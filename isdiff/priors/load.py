@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from isdiff.errors import UserError
+from isdiff.hub import SUMS, verify
 from isdiff.models import load_net
 from isdiff.priors.guidance import ClassifierGuidance
 from isdiff.priors.latent import LatentPrior
@@ -83,7 +84,7 @@ def load_pipeline(model: DictConfig):
     """A diffusers inpainting pipeline from a folder, a single file or the hub.
 
     Raises:
-        UserError: it is not there, or parts of it are missing.
+        UserError: it is not there, parts of it are missing, or files are not those whose hashes were noted.
     """
     if model.weights == "random":
         return random_pipeline(model)
@@ -95,6 +96,8 @@ def load_pipeline(model: DictConfig):
     logging.getLogger("transformers").setLevel(logging.ERROR)
     options = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     source = Path(model.weights)
+    if (source / SUMS).exists():
+        verify(source)
     try:
         if source.suffix in (".safetensors", ".ckpt"):
             return StableDiffusionInpaintPipeline.from_single_file(str(source), safety_checker=None)
