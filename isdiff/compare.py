@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,7 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
                 rows.append(measured)
                 notes |= skipped
             tables += entries(rows, metrics, plan.bootstrap, group.get("title", ""))
-            name = "_".join([mask, str(group.limit), *group.get("title", "").lower().split()])
+            name = "_".join([mask, str(group.limit), *re.findall(r"\w+", group.get("title", "").lower())])
             draw(folder / f"{name}.png", rows)
             write(folder, plan, tables, metrics, notes)
     return folder
