@@ -34,7 +34,7 @@ def export(net: nn.Module, trainer: Trainer, cfg) -> None:
     }
     with atomic_open(folder / "training.json") as stream:
         json.dump(facts, stream, indent=1)
-    save_samples(net, folder / "samples.png", cfg, count=64, columns=16, steps=100, eta=0.85)
+    save_samples(net, folder / "samples.png", cfg, count=cfg.samples, columns=16, steps=100, eta=0.85)
 
 
 def draw_curve(curve: list[dict], path: Path) -> None:
