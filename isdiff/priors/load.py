@@ -17,7 +17,7 @@ from isdiff.priors.latent import LatentPrior
 from isdiff.priors.pixel import DTYPES, PixelPrior
 from isdiff.priors.text import TextEncoder
 
-GUIDED = 7.5  # guidance_scale that "auto" means where there is something to guide to
+GUIDED = 7.5  # guidance_scale that "auto" means where there is text, unless model.text_guidance says otherwise
 
 
 def is_latent(cfg: DictConfig) -> bool:
@@ -63,7 +63,8 @@ def load_pixel(cfg: DictConfig, device: torch.device, precision: str) -> PixelPr
 def guidance_scale(cfg: DictConfig) -> float:
     scale = cfg.latent.guidance_scale
     if scale == "auto":
-        return GUIDED if cfg.prompt or cfg.negative_prompt or cfg.latent.task else 1.0
+        text = cfg.prompt or cfg.negative_prompt or cfg.latent.task
+        return float(cfg.model.get("text_guidance", GUIDED)) if text else 1.0
     return float(scale)
 
 
