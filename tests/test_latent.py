@@ -5,6 +5,7 @@ import pytest
 import torch
 from latent_parts import LATENT, arrays, build_parts, build_pipeline, read, set_weights
 
+from isdiff.compare import compose_run
 from isdiff.diffusion.process import add_noise, named_betas
 from isdiff.diffusion.timesteps import Grid, leading_timesteps, trailing_timesteps
 from isdiff.engine import Engine
@@ -14,6 +15,7 @@ from isdiff.methods.ddim import DDIM
 from isdiff.methods.rasg import RASG, noise_level
 from isdiff.priors import attention
 from isdiff.priors.latent import LatentPrior, LatentTask, shrink, sure_cells
+from isdiff.priors.load import velocity_table
 from isdiff.priors.text import PromptPair, TextEncoder, expand_task_words, powerpaint_prompts
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MeanSeed, MixtureSeed
@@ -92,7 +94,8 @@ def test_stable_inpainting_equals_diffusers(parts, case):
     assert (picture - recorded["image_out"]).abs().max() < 1e-4
 
 
-def test_encoding_and_masks_are_those_of_the_pipeline(parts):
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_encoding_masks_and_prediction_are_those_of_the_pipeline(parts, kind):
     """A whole run from the pixels, beside StableDiffusionInpaintPipeline with the same latents."""
     from PIL import Image
 
@@ -101,13 +104,16 @@ def test_encoding_and_masks_are_those_of_the_pipeline(parts):
     pixels, mask = recorded["image"][0].numpy(), recorded["mask"][0].numpy()
     hole = torch.from_numpy(mask > 127)[None]
     image = torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
-    prior = LatentPrior(unet, vae, text, CPU, guidance_scale=4.0, pad_to=1)
+    pipeline = build_pipeline(unet, vae, text.tokenizer, text.model)
+    pipeline.scheduler.register_to_config(prediction_type=kind)
+    table = velocity_table(pipeline, compose_run(["method=si"]))
+    assert (table is None) == (kind == "epsilon")
+    prior = LatentPrior(unet, vae, text, CPU, guidance_scale=4.0, pad_to=1, velocity=table)
     task = prior.prepare(Task("a", image.masked_fill(hole, 0), hole), PromptPair.plain("a dog", "blurry"))
     assert torch.equal(task.hole.float(), recorded["mask_channel"][0].float())
     # A number of steps that divides 1000: with others, diffusers' steps do not quite fit its trailing grid.
     grid = Grid.of(BETAS, trailing_timesteps(1000, 5))
     (found,) = run(prior, grid, DDIM(), [task], [recorded["latents_in"][0]])
-    pipeline = build_pipeline(unet, vae, text.tokenizer, text.model)
     pipeline.set_progress_bar_config(disable=True)
     expected = pipeline(
         "a dog", Image.fromarray(pixels), Image.fromarray(mask), negative_prompt="blurry", guidance_scale=4.0,

@@ -78,6 +78,7 @@ class LatentPrior:
         conditioning: ``diffusers`` or ``hd_painter``: how the mask is reduced and the masked image made.
         painta, rasg: HD-Painter's attention and guidance.
         enough: known cells that must remain for the cautious choice of what seeds are fitted to.
+        velocity: (T,) alphas_cumprod, for a U-Net that predicts velocity (Salimans & Ho 2022) instead of noise.
     Raises:
         UserError: a model that is not made for inpainting.
     """
@@ -96,6 +97,7 @@ class LatentPrior:
         rasg: bool = False,
         pad_to: int = 4,
         enough: int = 50,
+        velocity: Tensor | None = None,
     ) -> None:
         channels = unet.config.in_channels
         if channels != 9:
@@ -110,6 +112,7 @@ class LatentPrior:
             install(self.unet)
         self.device, self.guidance_scale, self.conditioning = device, guidance_scale, conditioning
         self.painta, self.rasg, self.pad_to, self.enough = painta, rasg, pad_to, enough
+        self.velocity = None if velocity is None else velocity.to(device)
 
     @property
     def factor(self) -> int:
@@ -193,10 +196,13 @@ class LatentPrior:
         extra: dict[str, Any] = {} if attended is None else {"cross_attention_kwargs": {KEY: attended}}
         dtype = self.unet.dtype
         out = self.unet(inputs.to(dtype), t.repeat(times), context.to(dtype), return_dict=False, **extra)[0].float()
-        if times == 1:
+        if times == 2:
+            negative, positive = out.chunk(2)
+            out = negative + self.guidance_scale * (positive - negative)
+        if self.velocity is None:
             return out
-        negative, positive = out.chunk(2)
-        return negative + self.guidance_scale * (positive - negative)
+        abar = self.velocity[t].float().view(-1, 1, 1, 1)
+        return abar.sqrt() * out + (1 - abar).sqrt() * x
 
     def attended(self, x: Tensor, t: Tensor, tasks: Sequence[LatentTask]) -> Attended:
         """The layers at a half and a quarter of the latents' size, and what they need to know."""

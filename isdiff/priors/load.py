@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from isdiff.diffusion.process import named_betas
 from isdiff.errors import UserError
 from isdiff.hub import SUMS, verify
 from isdiff.models import load_net
@@ -75,10 +76,26 @@ def load_latent(cfg: DictConfig, device: torch.device, precision: str) -> Latent
         pipeline.unet, pipeline.vae, text, device, precision,
         guidance_scale=guidance_scale(cfg), conditioning=cfg.latent.conditioning, painta=cfg.latent.painta,
         rasg=cfg.latent.rasg, pad_to=cfg.runtime.pad_to, enough=max(32, 10 * cfg.isdiff.seed.components),
+        velocity=velocity_table(pipeline, cfg),
     )  # fmt: skip
     if cfg.runtime.compile:
         prior.unet = torch.compile(prior.unet, dynamic=False)
     return prior
+
+
+def velocity_table(pipeline, cfg: DictConfig) -> torch.Tensor | None:
+    """alphas_cumprod where the pipeline's scheduler says that its U-Net predicts velocity; None for noise.
+
+    Raises:
+        UserError: it predicts something else.
+    """
+    scheduler = getattr(pipeline, "scheduler", None)
+    kind = "epsilon" if scheduler is None else scheduler.config.get("prediction_type", "epsilon")
+    if kind == "epsilon":
+        return None
+    if kind != "v_prediction":
+        raise UserError(f"model {cfg.model.name} predicts {kind!r}; epsilon and v_prediction can be used")
+    return torch.cumprod(1 - named_betas(cfg.model.noise_schedule, cfg.model.num_timesteps), 0)
 
 
 def load_pipeline(model: DictConfig):
