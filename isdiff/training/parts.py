@@ -21,9 +21,14 @@ SCHEDULER = {
 
 
 def save_part(net, name: str, trainer: Trainer, cfg) -> None:
-    """The part in fp16 in its subfolder, its loss curve and the facts for the card."""
+    """The part in its subfolder, its loss curve and the facts for the card.
+
+    Weights are fp16, but a text encoder's float32: transformers loads it in the dtype of its file, diffusers the rest in
+    float32, and its pipeline cannot mix the two.
+    """
     folder = Path(cfg.export)
-    copy.deepcopy(net).to(torch.float16).save_pretrained(folder / name, safe_serialization=True)
+    dtype = torch.float32 if name == "text_encoder" else torch.float16
+    copy.deepcopy(net).to(dtype).save_pretrained(folder / name, safe_serialization=True)
     facts = {
         "samples_seen": trainer.samples,
         "seconds": round(trainer.seconds),
