@@ -1,7 +1,7 @@
 # make demo    install what is needed and fill holes in eight faces (a few minutes)
 # make test    install and run the test suite
 # make avatars the README's table (about half an hour on two CPU cores)
-# make drawings, make latent   the tables in docs/ of the other datasets and of latent methods
+# make drawings, make latent   the tables of the other datasets and of latent methods
 # make sweep, make sweep-latent   the sweeps behind the defaults marked [R]
 # make bench   speed of the engine, measured side by side
 PYTHON ?= python3

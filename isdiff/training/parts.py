@@ -23,8 +23,8 @@ SCHEDULER = {
 def save_part(net, name: str, trainer: Trainer, cfg) -> None:
     """The part in its subfolder, its loss curve and the facts for the card.
 
-    Weights are fp16, but a text encoder's float32: transformers loads it in the dtype of its file, diffusers the rest in
-    float32, and its pipeline cannot mix the two.
+    Weights are fp16, but a text encoder's float32: transformers loads it in the dtype of its file, diffusers the rest
+    in float32, and its pipeline cannot mix the two.
     """
     folder = Path(cfg.export)
     dtype = torch.float32 if name == "text_encoder" else torch.float16
