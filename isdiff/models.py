@@ -14,6 +14,7 @@ from torch import nn
 
 from isdiff.errors import Missing, UserError
 from isdiff.files import sha256_file
+from isdiff.hub import SUMS, verify
 from isdiff.nets.attributes import AttributeNet
 from isdiff.nets.captions import CaptionNet
 from isdiff.nets.classifier import Classifier
@@ -95,13 +96,15 @@ def load_caption_net(folder: Path) -> tuple[CaptionNet, Any]:
 
     Raises:
         Missing: they are not here.
-        UserError: the image side is damaged.
+        UserError: files are damaged or not those whose hashes were noted.
     """
     from transformers import AutoTokenizer, CLIPTextModel
 
     path = folder / "captions.safetensors"
     if not path.exists():
         raise Missing([f"{path} is missing: python scripts/train.py train=avatars64_captions"])
+    if (folder / SUMS).exists():
+        verify(folder)
     tensors, header = open_weights(path)
     text = CLIPTextModel.from_pretrained(folder / "text_encoder", local_files_only=True)
     net = CaptionNet(text, int(header["end"]))

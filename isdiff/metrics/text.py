@@ -21,6 +21,14 @@ def score(images: Tensor, texts: Tensor) -> np.ndarray:
 
 
 class TextMetric(Metric):
+    """
+    Args:
+        folder: the model of images and texts.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
     def asked(self, prompts: Sequence[str]) -> list[str]:
         """
         Raises:
@@ -32,16 +40,9 @@ class TextMetric(Metric):
 
 
 class CaptionScore(TextMetric):
-    """CLIP score in the small model of drawn faces and their captions; 64x64.
-
-    Args:
-        folder: the latent model whose ``captions.safetensors`` and tokenizer are used.
-    """
+    """CLIP score in the encoders of the small latent model of drawn faces (``captions.safetensors``); 64x64."""
 
     name, title = "caption_score", "caption score ↑"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
 
     @torch.inference_mode()
     def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
@@ -59,16 +60,9 @@ class CaptionScore(TextMetric):
 
 
 class CLIPScore(TextMetric):
-    """CLIP score with OpenAI's ViT-L/14, by ``transformers``; prompts are cut after 77 tokens.
-
-    Args:
-        folder: a copy of ``openai/clip-vit-large-patch14`` (``scripts/weights.py get clip_vit_l14``).
-    """
+    """CLIP score with OpenAI's ViT-L/14 (``scripts/weights.py get clip_vit_l14``); prompts are cut after 77 tokens."""
 
     name, title = "clip_score", "CLIP score (ViT-L/14) ↑"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
 
     @torch.inference_mode()
     def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
