@@ -7,10 +7,12 @@ import pytest
 import torch
 from conftest import run_script
 from omegaconf import OmegaConf
+from safetensors.torch import load_file
 
 from isdiff.diffusion.process import Posterior, add_noise, named_betas
 from isdiff.models import load_net, open_weights, save_weights
 from isdiff.nets.unet import UNet
+from isdiff.training.latent import uniform, velocity
 from isdiff.training.loop import Trainer, learning_rate
 from isdiff.training.loss import HybridLoss, log_likelihood_8bit
 from isdiff.training.pixel import TimestepSampler
@@ -166,6 +168,19 @@ def test_the_real_script_trains_resumes_and_exports(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
 
 
+def test_velocity_and_noised_latents_give_noise_and_latents_back():
+    x0, noise = torch.randn(2, 2, 4, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    abar = torch.tensor([0.9, 0.01], dtype=torch.float64).view(-1, 1, 1, 1)
+    x_t, v = add_noise(x0, noise, abar), velocity(x0, noise, abar)
+    torch.testing.assert_close(abar.sqrt() * v + (1 - abar).sqrt() * x_t, noise)
+    torch.testing.assert_close(abar.sqrt() * x_t - (1 - abar).sqrt() * v, x0)
+
+
+def test_uniform_timesteps_are_one_from_every_slice():
+    t = uniform(16, np.random.default_rng(0))
+    assert sorted((t // 62.5).tolist()) == list(range(16))
+
+
 @pytest.mark.slow
 def test_a_latent_model_is_trained_part_by_part(tmp_path):
     """Four tiny trainings in a row give a folder that diffusers loads and that our methods run on."""
@@ -175,13 +190,20 @@ def test_a_latent_model_is_trained_part_by_part(tmp_path):
     ]  # fmt: skip
     narrow = ["train.net.block_out_channels=[16,16,32,32]", "train.compile=false"]
     narrow += ["train.net.attention_head_dim=[2,2,2,2]"]
-    for name, more in (("vae", []), ("captions", []), ("latent", narrow), ("words", [])):
-        run_script(f"train=avatars64_{name}", *small, *more, script="train.py")
     folder = tmp_path / "model"
+    for name in ("vae", "captions", "latent_noise", "latent"):
+        run_script(f"train=avatars64_{name}", *small, *(narrow if "latent" in name else []), script="train.py")
+    vae = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    for name in ("decoder", "words"):
+        run_script(f"train=avatars64_{name}", *small, script="train.py")
+    again = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    changed = {key.split(".")[0] for key in vae if not torch.equal(vae[key], again[key])}
+    assert changed == {"decoder", "post_quant_conv"}, "latents stay as they were"
     from diffusers import StableDiffusionInpaintPipeline
 
     pipeline = StableDiffusionInpaintPipeline.from_pretrained(folder, safety_checker=None, local_files_only=True)
     assert pipeline.tokenizer("a face P_obj_3").input_ids[-2] >= len(pipeline.tokenizer) - 30
+    assert pipeline.scheduler.config.prediction_type == "v_prediction"
     assert 0 < pipeline.vae.config.scaling_factor != 0.18215
     start = pipeline.text_encoder.get_input_embeddings().weight.float()
     assert not torch.equal(start[-1], start[-2]), "task words were trained"

@@ -26,21 +26,38 @@ def feature_distance(net: nn.Module, a: Tensor, b: Tensor) -> Tensor:
 
 
 def train_autoencoder(cfg) -> Trainer:
-    """Pixels' L1, features' distance and a little KL; writes ``vae`` with its scaling factor into ``cfg.export``."""
+    """Pixels' L1, features' distance and a little KL; writes ``vae`` with its scaling factor into ``cfg.export``.
+
+    With ``cfg.decoder_only`` the encoder stays as it is, and with it everything that was trained on its latents; noise
+    of a random size up to ``cfg.latent_noise`` (in units of the scaled latents) then stands for a sampler's errors.
+    """
     from diffusers import AutoencoderKL
 
     torch.manual_seed(cfg.seed)
     pixels = train_images(cfg)
     net = AutoencoderKL(**OmegaConf.to_container(cfg.net, resolve=True))
+    if cfg.init_from:
+        start = AutoencoderKL.from_pretrained(cfg.init_from, local_files_only=True)
+        net.load_state_dict(start.state_dict())
+        net.register_to_config(scaling_factor=start.config.scaling_factor)
+    if cfg.decoder_only:
+        net.encoder.requires_grad_(False)
+        net.quant_conv.requires_grad_(False)
     features = load_attribute_net(Path(cfg.features)).requires_grad_(False)
+
+    def noisy(posterior, rng: np.random.Generator) -> Tensor:
+        noise = torch.from_numpy(rng.standard_normal(posterior.mean.shape, np.float32))
+        if not cfg.decoder_only:
+            return posterior.mean + posterior.std * noise
+        size = torch.from_numpy(rng.random((len(noise), 1, 1, 1), np.float32)) * cfg.latent_noise
+        return posterior.mean + size / net.config.scaling_factor * noise
 
     def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([cfg.seed, step])
         _, x = pick(pixels, cfg.optim.batch_size, rng)
         with torch.autocast("cpu", torch.bfloat16):
             posterior = net.encode(x).latent_dist
-            noise = torch.from_numpy(rng.standard_normal(posterior.mean.shape, np.float32))
-            out = net.decode(posterior.mean + posterior.std * noise).sample
+            out = net.decode(noisy(posterior, rng)).sample
             feature = feature_distance(features, out, x).float()
         pixel = (out.float() - x).abs().flatten(1).mean(1)
         kl = posterior.kl().float() / x[0].numel()
@@ -56,8 +73,9 @@ def train_autoencoder(cfg) -> Trainer:
 @torch.inference_mode()
 def export(net, pixels: np.ndarray, trainer: Trainer, cfg) -> None:
     """Latents are scaled to unit variance by what 512 images say."""
-    latents = torch.cat(
-        [net.encode(to_batch(np.array(pixels[i : i + 32]))).latent_dist.mean for i in range(0, 512, 32)]
-    )
-    net.register_to_config(scaling_factor=float(1 / latents.std()))
+    if not cfg.decoder_only:
+        latents = torch.cat(
+            [net.encode(to_batch(np.array(pixels[i : i + 32]))).latent_dist.mean for i in range(0, 512, 32)]
+        )
+        net.register_to_config(scaling_factor=float(1 / latents.std()))
     save_part(net, "vae", trainer, cfg)

@@ -10,18 +10,25 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from isdiff.diffusion.process import add_noise, named_betas
+from isdiff.files import atomic_save
 from isdiff.loggers import training_log
 from isdiff.priors.text import TASK_WORDS, VECTORS, expand_task_words
+from isdiff.progress import Reporter
 from isdiff.training.contrastive import shortened
 from isdiff.training.latent_data import Holes, pick, split_captions, train_images
 from isdiff.training.loop import Trainer
 from isdiff.training.parts import save_part
+from isdiff.training.pixel import TimestepSampler, to_batch
 
 
 class LatentBatches:
-    """Batches of latents, masks, masked latents and captions; everything about step n follows from (seed, n)."""
+    """Batches of latents, masks, masked latents and captions; everything about step n follows from (seed, n).
 
-    def __init__(self, cfg) -> None:
+    Encoding is a fifth of a training step, so with ``cfg.cached`` every image is mirrored (or not), given a hole and
+    encoded once, and what is drawn anew in every step are images, timesteps, noise and words.
+    """
+
+    def __init__(self, cfg, prediction_type: str) -> None:
         from diffusers import AutoencoderKL
         from transformers import AutoTokenizer, CLIPTextModel
 
@@ -34,14 +41,34 @@ class LatentBatches:
         self.tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
         self.text = CLIPTextModel.from_pretrained(folder / "text_encoder").float().requires_grad_(False)
         self.holes = Holes(cfg.image_size)
-        self.abar = torch.cumprod(1 - named_betas("scaled_linear"), 0).float()
+        abar = torch.cumprod(1 - named_betas("scaled_linear"), 0)
+        self.abar, self.prediction_type = abar.float(), prediction_type
+        self.timesteps = TimestepSampler(abar, cfg.log_sigma.mean, cfg.log_sigma.std) if cfg.log_sigma else uniform
         self.factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        self.known = self.encode_all() if cfg.cached else None
+
+    def encode_all(self) -> np.ndarray:
+        """(N, 2 * 4 + 1, h, w) float16 for every training image: latents, mask, masked latents; kept in the folder."""
+        path = Path(self.cfg.folder) / "latents.npy"
+        if not path.exists():
+            rng, parts = np.random.default_rng([self.cfg.seed, 1]), []
+            with Reporter("encoding", len(self.pixels), unit="image") as report:
+                for first in range(0, len(self.pixels), 32):
+                    x = to_batch(np.array(self.pixels[first : first + 32])).contiguous()
+                    x = torch.where(torch.from_numpy(rng.random(len(x)) < 0.5).view(-1, 1, 1, 1), x.flip(3), x)
+                    parts.append(self.encode(x, [self.holes.draw(rng) for _ in x]).half().numpy())
+                    report.advance(len(x))
+            atomic_save(path, lambda stream: np.save(stream, np.concatenate(parts)))
+        return np.load(path, mmap_mode="r")
 
     @torch.no_grad()
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, holes: list[np.ndarray]) -> Tensor:
+        """Latents, mask and masked latents, (B, 9, h, w)."""
+        hole = torch.from_numpy(np.stack(holes))[:, None]
         with torch.autocast("cpu", torch.bfloat16):
-            mean = self.vae.encode(x).latent_dist.mean
-        return mean.float() * self.vae.config.scaling_factor
+            mean = self.vae.encode(torch.cat([x, x.masked_fill(hole, 0.0)])).latent_dist.mean
+        latents, masked = (mean.float() * self.vae.config.scaling_factor).chunk(2)
+        return torch.cat([latents, hole[:, :, :: self.factor, :: self.factor].float(), masked], 1)
 
     def ids(self, texts: list[str]) -> Tensor:
         return self.tokenizer(
@@ -53,41 +80,57 @@ class LatentBatches:
         ).input_ids
 
     def noised(self, step: int, holes: list[np.ndarray] | None = None) -> tuple[Tensor, Tensor, Tensor, list[str]]:
-        """(inputs (B, 9, h, w), timesteps, noise, captions) of a step."""
+        """(inputs (B, 9, h, w), timesteps, what is to be predicted (B, 4, h, w), captions) of a step."""
         rng = np.random.default_rng([self.cfg.seed, step])
         batch = self.cfg.optim.batch_size
-        picked, x = pick(self.pixels, batch, rng)
-        hole = torch.from_numpy(np.stack(holes or [self.holes.draw(rng) for _ in range(batch)]))[:, None]
-        both = self.encode(torch.cat([x, x.masked_fill(hole, 0.0)]))
-        latents, masked = both.chunk(2)
-        mask = hole[:, :, :: self.factor, :: self.factor].float()
-        t = torch.from_numpy((rng.permutation(batch) + rng.random(batch)) / batch * 1000).long()
+        if self.known is not None and holes is None:
+            picked = np.sort(rng.choice(len(self.known), batch, replace=False))
+            encoded = torch.from_numpy(self.known[picked]).float()
+        else:
+            picked, x = pick(self.pixels, batch, rng)
+            encoded = self.encode(x, holes or [self.holes.draw(rng) for _ in range(batch)])
+        latents, known = encoded.split([4, 5], 1)
+        t = self.timesteps(batch, rng)
         noise = torch.from_numpy(rng.standard_normal(latents.shape, np.float32))
-        x_t = add_noise(latents, noise, self.abar[t].view(-1, 1, 1, 1))
-        return torch.cat([x_t, mask, masked], 1), t, noise, [shortened(self.captions[i], rng) for i in picked]
+        abar = self.abar[t].view(-1, 1, 1, 1)
+        target = noise if self.prediction_type == "epsilon" else velocity(latents, noise, abar)
+        inputs = torch.cat([add_noise(latents, noise, abar), known], 1)
+        return inputs, t, target, [shortened(self.captions[i], rng) for i in picked]
+
+
+def uniform(batch: int, rng: np.random.Generator) -> Tensor:
+    """Stratified timesteps, (batch,) int64."""
+    return torch.from_numpy((rng.permutation(batch) + rng.random(batch)) / batch * 1000).long()
+
+
+def velocity(x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
+    """``sqrt(abar) noise - sqrt(1 - abar) x0`` (Salimans & Ho 2022, Appendix D)."""
+    return abar.sqrt() * noise - (1 - abar).sqrt() * x0
 
 
 def train_latent_model(cfg) -> Trainer:
-    """Noise MSE with random holes; a share ``cfg.no_caption`` of the images comes without its caption."""
+    """MSE with random holes; a share ``cfg.no_caption`` of the images comes without its caption."""
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(cfg.seed)
-    data = LatentBatches(cfg)
+    data = LatentBatches(cfg, cfg.prediction_type)
     net = UNet2DConditionModel(**OmegaConf.to_container(cfg.net, resolve=True))
+    if cfg.init_from:
+        net.load_state_dict(UNet2DConditionModel.from_pretrained(cfg.init_from, local_files_only=True).state_dict())
     forward = torch.compile(net) if cfg.compile else net
 
     def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
-        inputs, t, noise, texts = data.noised(step)
+        inputs, t, target, texts = data.noised(step)
         dropped = np.random.default_rng([cfg.seed, step, 1]).random(len(texts)) < cfg.no_caption
         with torch.no_grad():
             context = data.text(data.ids(["" if d else text for d, text in zip(dropped, texts, strict=True)]))[0]
         with torch.autocast("cpu", torch.bfloat16):
             out = forward(inputs, t, context, return_dict=False)[0].float()
-        return {"loss": (out - noise).square().flatten(1).mean(1)}
+        return {"loss": (out - target).square().flatten(1).mean(1)}
 
     trainer = Trainer(net, at_step, Path(cfg.folder), cfg.optim, on_log=training_log(cfg))
     trainer.run()
-    trainer.with_average(lambda: save_part(net, "unet", trainer, cfg))
+    trainer.with_average(lambda: save_part(net, "unet", trainer, cfg, prediction_type=cfg.prediction_type))
     return trainer
 
 
@@ -104,10 +147,11 @@ def train_task_words(cfg) -> Trainer:
 
     The U-Net and the text encoder stay as they are; writes the vectors into the text encoder's table.
     """
-    from diffusers import UNet2DConditionModel
+    from diffusers import DDIMScheduler, UNet2DConditionModel
 
     torch.manual_seed(cfg.seed)
-    data = LatentBatches(cfg)
+    scheduler = DDIMScheduler.from_pretrained(Path(cfg.export) / "scheduler", local_files_only=True)
+    data = LatentBatches(cfg, scheduler.config.prediction_type)
     unet = UNet2DConditionModel.from_pretrained(Path(cfg.export) / "unet", local_files_only=True)
     unet = unet.float().requires_grad_(False)
     table = data.text.get_input_embeddings()
@@ -119,7 +163,7 @@ def train_task_words(cfg) -> Trainer:
     def at_step(words: TaskWords, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([cfg.seed, step, 2])
         kinds = rng.integers(len(TASK_WORDS), size=cfg.optim.batch_size)
-        inputs, t, noise, texts = data.noised(step, [pick_hole[TASK_WORDS[k]](rng) for k in kinds])
+        inputs, t, target, texts = data.noised(step, [pick_hole[TASK_WORDS[k]](rng) for k in kinds])
         prompts = [
             expand_task_words(("" if k == 0 else text + " ") + TASK_WORDS[k])
             for k, text in zip(kinds, texts, strict=True)
@@ -128,7 +172,7 @@ def train_task_words(cfg) -> Trainer:
         context = torch.func.functional_call(data.text, {embedding_name(data.text): full}, (data.ids(prompts),))[0]
         with torch.autocast("cpu", torch.bfloat16):
             out = unet(inputs, t, context, return_dict=False)[0].float()
-        return {"loss": (out - noise).square().flatten(1).mean(1)}
+        return {"loss": (out - target).square().flatten(1).mean(1)}
 
     trainer = Trainer(words, at_step, Path(cfg.folder), cfg.optim, on_log=training_log(cfg))
     trainer.run()

@@ -56,11 +56,11 @@ class Holes:
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """(size, size) bool, True = generate."""
         kind = rng.random()
-        if kind < 0.4:
+        if kind < 0.3:
             return self.wide[rng.integers(len(self.wide))]
         if kind < 0.6:
             return self.fixed[rng.integers(4)]
-        if kind < 0.75:
+        if kind < 0.8:
             return self.fixed[4]
         if kind < 0.95:
             return self.box(rng)

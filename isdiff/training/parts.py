@@ -20,8 +20,8 @@ SCHEDULER = {
 }  # fmt: skip
 
 
-def save_part(net, name: str, trainer: Trainer, cfg) -> None:
-    """The part in its subfolder, its loss curve and the facts for the card.
+def save_part(net, name: str, trainer: Trainer, cfg, **scheduler) -> None:
+    """The part in its subfolder, its loss curve and the facts for the card; ``scheduler`` settings go to its file.
 
     Weights are fp16, but a text encoder's float32: transformers loads it in the dtype of its file, diffusers the rest
     in float32, and its pipeline cannot mix the two.
@@ -40,14 +40,20 @@ def save_part(net, name: str, trainer: Trainer, cfg) -> None:
         json.dump(facts, stream, indent=1)
     lines = (trainer.folder / "loss.jsonl").read_text("utf-8").splitlines()
     draw_curve([json.loads(line) for line in lines], card / f"{cfg.name}.png")
-    finish(folder)
+    finish(folder, **scheduler)
 
 
-def finish(folder: Path) -> None:
-    """The scheduler, the pipeline's index and the hashes of all files; called after every part."""
+def finish(folder: Path, **scheduler) -> None:
+    """The scheduler, the pipeline's index and the hashes of all files; called after every part.
+
+    A scheduler that is there already keeps what is not said anew.
+    """
     from diffusers import DDIMScheduler, __version__
 
-    DDIMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
+    there = (folder / "scheduler" / "scheduler_config.json").exists()
+    kept = DDIMScheduler.load_config(folder / "scheduler", local_files_only=True) if there else {}
+    kept = {name: value for name, value in kept.items() if not name.startswith("_")}
+    DDIMScheduler(**(kept | SCHEDULER | scheduler)).save_pretrained(folder / "scheduler")
     index = {
         "_class_name": "StableDiffusionInpaintPipeline", "_diffusers_version": __version__,
         "scheduler": ["diffusers", "DDIMScheduler"],
