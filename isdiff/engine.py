@@ -94,8 +94,16 @@ class Engine:
                 return
             self.tick(live)
             done = [tr for tr in live if tr.finished]
-            yield from map(self.result, done, self.pictures([tr.x for tr in done], [tr.task for tr in done]))
+            yield from map(self.result, done, self.timed_pictures(done))
             live = [tr for tr in live if not tr.finished]
+
+    def timed_pictures(self, done: list[Trajectory]) -> Sequence[Tensor]:
+        begun = time.perf_counter()
+        pictures = self.pictures([tr.x for tr in done], [tr.task for tr in done])
+        share = (time.perf_counter() - begun) / max(1, len(done))
+        for tr in done:
+            tr.seconds += share
+        return pictures
 
     def begin(self, task: Task, before: Trajectory | None = None) -> Trajectory:
         """The first state of the next attempt at ``task``."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from isdiff.errors import UserError
 from isdiff.methods.base import Prediction
 from isdiff.priors.attention import KEY, Attended, install, rasg_score
+from isdiff.priors.memory import Halving
 from isdiff.priors.pixel import DTYPES
 from isdiff.priors.text import PromptPair, TextEncoder
 from isdiff.trajectory import Task
@@ -113,6 +114,7 @@ class LatentPrior:
         self.device, self.guidance_scale, self.conditioning = device, guidance_scale, conditioning
         self.painta, self.rasg, self.pad_to, self.enough = painta, rasg, pad_to, enough
         self.velocity = None if velocity is None else velocity.to(device)
+        self.fitting, self.decoding = Halving(self.batch), Halving(self.decode)
 
     @property
     def factor(self) -> int:
@@ -161,12 +163,18 @@ class LatentPrior:
     @torch.inference_mode()
     def pictures(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> list[Tensor]:
         """Decoded states, (3, H, W) each, about [-1, 1]."""
-        if not states:
-            return []
+        return self.decoding(states)
+
+    def decode(self, states: Sequence[Tensor]) -> list[Tensor]:
         stacked = torch.stack([*states, *[states[-1]] * (-len(states) % self.pad_to)])
         return list(self.vae.decode(stacked / self.vae.config.scaling_factor).sample[: len(states)].clamp(-1, 1))
 
     def __call__(
+        self, states: Sequence[Tensor], timesteps: Sequence[int], tasks: Sequence[LatentTask]
+    ) -> list[Prediction]:
+        return self.fitting(states, timesteps, tasks)
+
+    def batch(
         self, states: Sequence[Tensor], timesteps: Sequence[int], tasks: Sequence[LatentTask]
     ) -> list[Prediction]:
         missing = -len(states) % self.pad_to

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isdiff.methods.base import Prediction
+from isdiff.priors.memory import Halving
 from isdiff.trajectory import Task
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -54,22 +55,10 @@ class PixelPrior:
         self.net = net.eval().to(device, DTYPES[precision], memory_format=torch.channels_last)
         self.guidance = guidance
         self.device, self.precision, self.round_to = device, precision, round_to
-        self.most: int | None = None  # images per call, once memory has run out
+        self.fitting = Halving(self.batch)
 
     def __call__(self, images: Sequence[Tensor], timesteps: Sequence[int], tasks: Sequence[Task]) -> list[Prediction]:
-        conditions = [task.condition for task in tasks]
-        size = self.most or len(images)
-        answers: list[Prediction] = []
-        while len(answers) < len(images):
-            part = slice(len(answers), len(answers) + size)
-            try:
-                answers += self.batch(images[part], timesteps[part], conditions[part])
-            except torch.cuda.OutOfMemoryError:
-                if size == 1:
-                    raise
-                torch.cuda.empty_cache()
-                self.most = size = max(1, size // 2)
-        return answers
+        return self.fitting(images, timesteps, [task.condition for task in tasks])
 
     def pictures(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
         """States are pictures already."""
