@@ -15,6 +15,7 @@ def main(cfg) -> None:
         "pixel": "pixel.train_pixel_model",
         "attributes": "attributes.train_attribute_model",
         "autoencoder": "autoencoder.train_autoencoder",
+        "encoder": "encoder.train_encoder",
         "captions": "contrastive.train_captions",
         "latent": "latent.train_latent_model",
         "task_words": "latent.train_task_words",

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from isdiff.diffusion.process import Posterior, add_noise, named_betas
 from isdiff.models import load_net, open_weights, save_weights
 from isdiff.nets.unet import UNet
+from isdiff.training.encoder import known_distance, untouched
 from isdiff.training.latent import uniform, velocity
 from isdiff.training.loop import Trainer, learning_rate
 from isdiff.training.loss import HybridLoss, log_likelihood_8bit
@@ -181,6 +182,17 @@ def test_uniform_timesteps_are_one_from_every_slice():
     assert sorted((t // 62.5).tolist()) == list(range(16))
 
 
+def test_known_cells_are_those_without_a_hole_pixel():
+    hole = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    hole[0, 0, 3, 4] = True
+    hole[1] = True
+    known = untouched(hole, 4)
+    assert known[0, 0].tolist() == [[True, False], [True, True]] and not known[1].any()
+    a, b = torch.zeros(2, 3, 2, 2), torch.full((2, 3, 2, 2), 2.0)
+    b[0, :, 0, 1] = 100.0
+    assert known_distance(a, b, known).tolist() == [4.0, 0.0]
+
+
 @pytest.mark.slow
 def test_a_latent_model_is_trained_part_by_part(tmp_path):
     """Four tiny trainings in a row give a folder that diffusers loads and that our methods run on."""
@@ -191,7 +203,7 @@ def test_a_latent_model_is_trained_part_by_part(tmp_path):
     narrow = ["train.net.block_out_channels=[16,16,32,32]", "train.compile=false"]
     narrow += ["train.net.attention_head_dim=[2,2,2,2]"]
     folder = tmp_path / "model"
-    for name in ("vae", "captions", "latent_noise", "latent"):
+    for name in ("vae", "encoder", "captions", "latent_noise", "latent"):
         run_script(f"train=avatars64_{name}", *small, *(narrow if "latent" in name else []), script="train.py")
     vae = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
     for name in ("decoder", "words"):

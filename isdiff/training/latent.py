@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from isdiff.diffusion.process import add_noise, named_betas
-from isdiff.files import atomic_save
+from isdiff.files import atomic_save, sha256_file
 from isdiff.loggers import training_log
 from isdiff.priors.text import TASK_WORDS, VECTORS, expand_task_words
 from isdiff.progress import Reporter
@@ -49,7 +49,8 @@ class LatentBatches:
 
     def encode_all(self) -> np.ndarray:
         """(N, 2 * 4 + 1, h, w) float16 for every training image: latents, mask, masked latents; kept in the folder."""
-        path = Path(self.cfg.folder) / "latents.npy"
+        weights = Path(self.cfg.export) / "vae" / "diffusion_pytorch_model.safetensors"
+        path = Path(self.cfg.folder) / f"latents_{sha256_file(weights)[:12]}.npy"
         if not path.exists():
             rng, parts = np.random.default_rng([self.cfg.seed, 1]), []
             with Reporter("encoding", len(self.pixels), unit="image") as report:
