@@ -30,3 +30,13 @@ def test_throughput_on_the_cpu(tmp_path):
 def test_throughput_without_a_gpu_is_one_sentence():
     done = benchmark("throughput.py")
     assert done.returncode == 1 and "there is no CUDA device here" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_latent_model_is_measured(tmp_path):
+    out = tmp_path / "found.md"
+    benchmark("latent_model.py", "--images", "4", "--out", str(out), check=True)
+    rows = [line.split("|") for line in out.read_text().splitlines() if line.startswith("| ")][1:]
+    assert [row[1].strip() for row in rows] == ["half", "expand", "wide"]
+    errors = [[float(cell) for cell in row[2:-1]] for row in rows]
+    assert all(row[0] < 0.4 and row[1] < row[-1] for row in errors), "known latents stay, noise makes it harder"
