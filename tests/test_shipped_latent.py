@@ -11,7 +11,9 @@ from PIL import Image
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.data.images import to_tensor
 from isdiff.hub import verify
+from isdiff.masks.fixed import ExpandMask, HalfMask
 from isdiff.models import load_caption_net
+from isdiff.training.encoder import known_distance, untouched
 
 FOLDER = ROOT / "models" / "avatars64-latent"
 
@@ -52,6 +54,15 @@ def test_the_autoencoder_keeps_test_images(pipeline, faces):
     assert 0.8 < (latents * pipeline.vae.config.scaling_factor).std().item() < 1.25
     error = (pipeline.vae.decode(latents).sample.clamp(-1, 1) - faces).square().mean((1, 2, 3)) / 4
     assert (-10 * error.log10()).mean().item() > 25, "PSNR in dB"
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("mask", "most"), [(HalfMask(), 0.1), (ExpandMask(), 0.3)])
+def test_known_latents_do_not_depend_on_what_is_blanked(pipeline, faces, mask, most):
+    hole = torch.from_numpy(mask.hole("", 64, 64)).expand(len(faces), 1, -1, -1)
+    scale = pipeline.vae.config.scaling_factor
+    whole, masked = (pipeline.vae.encode(x).latent_dist.mean * scale for x in (faces, faces.masked_fill(hole, 0.0)))
+    assert known_distance(masked, whole, untouched(hole, 4)).mean().sqrt().item() < most
 
 
 @torch.inference_mode()
