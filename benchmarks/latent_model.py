@@ -1,6 +1,6 @@
 """How good the parts of the small latent model are, on images of the development split.
 
-``python benchmarks/latent_model.py --images 128`` writes ``benchmarks/results/latent_model.md``.
+``python benchmarks/latent_model.py --images 64`` writes ``benchmarks/results/latent_model.md``.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def measure(folder: Path, count: int) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "avatars64-latent")
-    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "latent_model.md")
     args = parser.parse_args()
     heading = f"# The small latent model\n\n{args.images} images of the development split, float32.\n\n"
