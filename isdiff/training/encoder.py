@@ -1,8 +1,8 @@
 """Teach an autoencoder's encoder to see known pixels as they are, whatever is blanked beside them.
 
 An inpainting U-Net is told the known region by the latents of the masked image. The encoder's group normalisation and
-wide view let the blanked region change those: with a small known square they are as far from the whole image's as any
-other image's. Large networks learn to undo this; a small one has better things to learn.
+wide view let the blanked region change those, most of all where little is known.
+Large networks learn to undo this; a small one has better things to learn.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from isdiff.training.pixel import TimestepSampler, to_batch
 class LatentBatches:
     """Batches of latents, masks, masked latents and captions; everything about step n follows from (seed, n).
 
-    Encoding is a fifth of a training step, so with ``cfg.cached`` every image is mirrored (or not), given a hole and
+    Encoding takes time, so with ``cfg.cached`` every image is mirrored (or not), given a hole and
     encoded once, and what is drawn anew in every step are images, timesteps, noise and words.
     """
 
