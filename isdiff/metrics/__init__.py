@@ -18,6 +18,7 @@ def build_metrics(names: list[str], model_root: str, download: bool, features: s
     """
     from isdiff.metrics.attributes import Frechet, Perceptual
     from isdiff.metrics.learned import FID, LPIPS
+    from isdiff.metrics.lite0 import Lite0Frechet, Lite0KID, Lite0Perceptual
     from isdiff.metrics.structure import SSIM
     from isdiff.metrics.text import CaptionScore, CLIPScore
 
@@ -26,6 +27,9 @@ def build_metrics(names: list[str], model_root: str, download: bool, features: s
         "frechet": lambda: Frechet(model_root, features),
         "lpips": lambda: LPIPS(model_root, download),
         "fid": lambda: FID(model_root, download),
+        "lite0_perceptual": Lite0Perceptual,
+        "lite0_frechet": Lite0Frechet,
+        "lite0_kid": Lite0KID,
         "ssim": SSIM,
         "caption_score": lambda: CaptionScore(Path(model_root) / "avatars64-latent"),
         "clip_score": lambda: CLIPScore(Path(model_root) / "clip_vit_l14"),

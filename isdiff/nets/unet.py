@@ -33,8 +33,14 @@ def timestep_embedding(timesteps: Tensor, dim: int, max_period: float = 10_000.0
     return F.pad(features, (0, 1)) if dim % 2 else features
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(32, channels)
+def group_norm(channels: int, group_channels: int = 1) -> nn.GroupNorm:
+    """32 groups, or as many as leave at least ``group_channels`` in each (and divide ``channels``).
+
+    A group of one channel is normalised alone: its magnitude is lost, unless the network parks a spike at one position
+    that carries it (the droplets of Karras et al. 2020, Sec. 2). The published networks have four channels and more.
+    """
+    most = min(32, max(1, channels // group_channels))
+    return nn.GroupNorm(next(groups for groups in range(most, 0, -1) if channels % groups == 0), channels)
 
 
 def zero_init(module: nn.Module) -> nn.Module:
@@ -81,13 +87,16 @@ class ResBlock(nn.Module):
         dropout: float = 0.0,
         scale_shift: bool = True,
         resample: str | None = None,
+        group_channels: int = 1,
     ) -> None:
         super().__init__()
         self.scale_shift = scale_shift
-        self.in_layers = nn.Sequential(group_norm(channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1))
+        self.in_layers = nn.Sequential(
+            group_norm(channels, group_channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
+        )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, (1 + scale_shift) * out_channels))
         self.out_layers = nn.Sequential(
-            group_norm(out_channels),
+            group_norm(out_channels, group_channels),
             nn.SiLU(),
             nn.Dropout(dropout),
             zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
@@ -120,10 +129,10 @@ class AttentionBlock(nn.Module):
     ``new_order`` says how ``qkv`` orders its rows: q, k, v outermost (new), or heads outermost (as published).
     """
 
-    def __init__(self, channels: int, num_heads: int, new_order: bool = False) -> None:
+    def __init__(self, channels: int, num_heads: int, new_order: bool = False, group_channels: int = 1) -> None:
         super().__init__()
         self.num_heads, self.new_order = num_heads, new_order
-        self.norm = group_norm(channels)
+        self.norm = group_norm(channels, group_channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = zero_init(nn.Conv1d(channels, channels, 1))
 
@@ -151,6 +160,8 @@ class UNet(nn.Module):
         num_classes: adds a class embedding; ``forward`` then needs ``y``.
         patch_size: fold ``patch_size`` x ``patch_size`` pixels into channels around the network (1 = off, as in the
             public nets). Not in guided-diffusion: it makes the small nets that ship with this repository fast on a CPU.
+        group_channels: least number of channels that are normalised together (see :func:`group_norm`). Not in
+            guided-diffusion: 1 is its behaviour, narrow nets need more.
         velocity: name of the noise schedule the net is used with, or None. The inner network then predicts
             ``v = sqrt(abar) noise - sqrt(1 - abar) x0`` (Salimans & Ho 2022) and ``forward`` turns it into noise in
             float32: the large share of ``x`` in the noise needs no learning and loses nothing to low precision.
@@ -175,6 +186,7 @@ class UNet(nn.Module):
         resblock_updown: bool = True,
         use_new_attention_order: bool = False,
         patch_size: int = 1,
+        group_channels: int = 1,
         velocity: str | None = None,
         image_size: int | None = None,
     ) -> None:
@@ -190,11 +202,14 @@ class UNet(nn.Module):
         folded = patch_size**2
 
         def res(c_in: int, c_out: int, resample: str | None = None) -> ResBlock:
-            return ResBlock(c_in, emb, c_out, dropout=dropout, scale_shift=use_scale_shift_norm, resample=resample)
+            return ResBlock(
+                c_in, emb, c_out, dropout=dropout, scale_shift=use_scale_shift_norm, resample=resample,
+                group_channels=group_channels,
+            )  # fmt: skip
 
         def attention(c: int, heads: int) -> AttentionBlock:
             heads = c // num_head_channels if num_head_channels > 0 else heads
-            return AttentionBlock(c, heads, use_new_attention_order)
+            return AttentionBlock(c, heads, use_new_attention_order, group_channels)
 
         def resampler(c: int, direction: str) -> nn.Module:
             if resblock_updown:
@@ -229,7 +244,7 @@ class UNet(nn.Module):
                     stage.append(resampler(ch, "up"))
                 self.output_blocks.append(stage)
         self.out = nn.Sequential(
-            group_norm(ch), nn.SiLU(), zero_init(nn.Conv2d(ch, folded * out_channels, 3, padding=1))
+            group_norm(ch, group_channels), nn.SiLU(), zero_init(nn.Conv2d(ch, folded * out_channels, 3, padding=1))
         )
 
     @property

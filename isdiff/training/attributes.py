@@ -14,8 +14,8 @@ from isdiff.files import atomic_open
 from isdiff.loggers import training_log
 from isdiff.models import save_weights
 from isdiff.nets.attributes import AttributeNet
-from isdiff.training.loop import Trainer
-from isdiff.training.pixel import to_batch
+from isdiff.training.loop import Trainer, autocast
+from isdiff.training.health import to_batch
 
 
 def label_arrays(rows: list[dict[str, str]], classes: dict[str, list[str]]) -> dict[str, np.ndarray]:
@@ -37,7 +37,7 @@ def train_attribute_model(cfg) -> None:
         rng = np.random.default_rng([cfg.seed, step])
         picked = np.sort(rng.choice(len(rows), cfg.optim.batch_size, replace=False))
         x = to_batch(np.ascontiguousarray(pixels[places[picked]]))
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu")):
             logits = net(x)
         losses = {
             name: nn.functional.cross_entropy(out.float(), torch.from_numpy(labels[name][picked]), reduction="none")

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from isdiff.loggers import training_log
 from isdiff.models import load_attribute_net
 from isdiff.training.latent_data import pick, train_images
-from isdiff.training.loop import Trainer
+from isdiff.training.loop import Trainer, autocast
 from isdiff.training.parts import save_part
-from isdiff.training.pixel import to_batch
+from isdiff.training.health import to_batch
 
 
 def feature_distance(net: nn.Module, a: Tensor, b: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def train_autoencoder(cfg) -> Trainer:
     def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([cfg.seed, step])
         _, x = pick(pixels, cfg.optim.batch_size, rng)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu")):
             posterior = net.encode(x).latent_dist
             out = net.decode(noisy(posterior, rng)).sample
             feature = feature_distance(features, out, x).float()

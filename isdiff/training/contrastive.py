@@ -16,7 +16,7 @@ from isdiff.loggers import training_log
 from isdiff.nets.captions import CaptionNet
 from isdiff.nets.words import build_tokenizer
 from isdiff.training.latent_data import pick, split_captions, train_images
-from isdiff.training.loop import Trainer
+from isdiff.training.loop import Trainer, autocast
 from isdiff.training.parts import finish, save_part
 
 
@@ -42,7 +42,7 @@ def train_captions(cfg) -> Trainer:
         picked, x = pick(pixels, cfg.optim.batch_size, rng)
         texts = [shortened(captions[i], rng) for i in picked]
         ids = tokenizer(texts, padding="max_length", max_length=cfg.length, return_tensors="pt").input_ids
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu")):
             similar = net(x, ids).float()
         right = torch.tensor([[a == b for b in texts] for a in texts]).float()
         right = right / right.sum(1, keepdim=True)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from isdiff.loggers import training_log
 from isdiff.training.latent_data import Holes, pick, train_images
-from isdiff.training.loop import Trainer
+from isdiff.training.loop import Trainer, autocast
 from isdiff.training.parts import save_part
 
 
@@ -47,7 +47,7 @@ def train_encoder(cfg) -> Trainer:
         rng = np.random.default_rng([cfg.seed, step])
         _, x = pick(pixels, cfg.optim.batch_size, rng)
         hole = torch.from_numpy(np.stack([holes.draw(rng) for _ in x]))[:, None]
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu")):
             wanted = teacher.encode(x).latent_dist.mean
             both = net.encode(torch.cat([x, x.masked_fill(hole, 0.0)])).latent_dist.mean
         whole, masked = (both.float() * scale).chunk(2)

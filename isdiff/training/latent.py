@@ -16,9 +16,10 @@ from isdiff.priors.text import TASK_WORDS, VECTORS, expand_task_words
 from isdiff.progress import Reporter
 from isdiff.training.contrastive import shortened
 from isdiff.training.latent_data import Holes, pick, split_captions, train_images
-from isdiff.training.loop import Trainer
+from isdiff.training.loop import Trainer, autocast
 from isdiff.training.parts import save_part
-from isdiff.training.pixel import TimestepSampler, to_batch
+from isdiff.training.health import to_batch
+from isdiff.training.pixel import TimestepSampler
 
 
 class LatentBatches:
@@ -66,7 +67,7 @@ class LatentBatches:
     def encode(self, x: Tensor, holes: list[np.ndarray]) -> Tensor:
         """Latents, mask and masked latents, (B, 9, h, w)."""
         hole = torch.from_numpy(np.stack(holes))[:, None]
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu")):
             mean = self.vae.encode(torch.cat([x, x.masked_fill(hole, 0.0)])).latent_dist.mean
         latents, masked = (mean.float() * self.vae.config.scaling_factor).chunk(2)
         return torch.cat([latents, hole[:, :, :: self.factor, :: self.factor].float(), masked], 1)
@@ -125,7 +126,7 @@ def train_latent_model(cfg) -> Trainer:
         dropped = np.random.default_rng([cfg.seed, step, 1]).random(len(texts)) < cfg.no_caption
         with torch.no_grad():
             context = data.text(data.ids(["" if d else text for d, text in zip(dropped, texts, strict=True)]))[0]
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu")):
             out = forward(inputs, t, context, return_dict=False)[0].float()
         return {"loss": (out - target).square().flatten(1).mean(1)}
 
@@ -171,7 +172,7 @@ def train_task_words(cfg) -> Trainer:
         ]
         full = torch.cat([table.weight[:first], words.vectors])
         context = torch.func.functional_call(data.text, {embedding_name(data.text): full}, (data.ids(prompts),))[0]
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu")):
             out = unet(inputs, t, context, return_dict=False)[0].float()
         return {"loss": (out - target).square().flatten(1).mean(1)}
 

@@ -12,7 +12,7 @@ from isdiff.data.splits import rendered_split
 from isdiff.files import atomic_save
 from isdiff.masks.fixed import ExpandMask, HalfMask
 from isdiff.masks.wide import WideMask
-from isdiff.training.pixel import to_batch
+from isdiff.training.health import to_batch
 
 
 def split_captions(dataset: str, count: int, root: Path, workers: int) -> list[str]:

@@ -11,12 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from isdiff.files import atomic_save
+from isdiff.priors.pixel import resolve_precision
 from isdiff.progress import Reporter
 
 
 def learning_rate(samples: int, *, peak: float, warmup: int, total: int, decay: float) -> float:
     """Linear warm-up over ``warmup`` samples, flat, linear to zero over the last fraction ``decay`` of ``total``."""
     return peak * min(1.0, (samples + 1) / max(1, warmup), max(0.0, (total - samples) / (decay * total)))
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bf16 where the device computes in it, otherwise float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=resolve_precision("auto", device) == "bf16")
 
 
 class Trainer:
@@ -28,6 +34,8 @@ class Trainer:
         folder: holds ``state.pt`` (to resume) and ``loss.jsonl`` (the curve).
         options: ``batch_size``, ``total_samples``, ``lr``, ``warmup_samples``, ``decay``, ``weight_decay``, ``ema``,
             ``grad_clip``, ``save_every_s``, ``log_every``.
+        evaluate: called with the averaged network every ``dev_every`` samples and at the end; its answer, numbers with at
+            least ``dev``, goes to ``dev.jsonl``, and the averaged weights with the smallest ``dev`` to ``best.pt``.
         preview: called with the averaged network every ``preview_every_s`` seconds.
         on_log: called with every line of the curve.
     """
@@ -39,16 +47,18 @@ class Trainer:
         folder: Path,
         options,
         preview: Callable[[nn.Module, int], None] | None = None,
+        evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
         on_log: Callable[[dict[str, float]], None] | None = None,
     ) -> None:
         self.net, self.loss, self.folder, self.options = net, loss, Path(folder), options
-        self.preview, self.on_log = preview, on_log
+        self.preview, self.evaluate, self.on_log = preview, evaluate, on_log
         self.params = list(net.parameters())
         self.ema = [p.detach().clone() for p in self.params]
         self.optimizer = torch.optim.AdamW(
             self.params, lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.99), fused=True
         )
         self.step, self.samples, self.seconds = 0, 0, 0.0
+        self.best = float("inf")
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / "state.pt").exists():
             self.load()
@@ -60,11 +70,12 @@ class Trainer:
                 own.copy_(saved)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
+        self.best = state.get("best", self.best)
 
     def save(self) -> None:
         state = {
             "params": [p.detach() for p in self.params], "ema": self.ema, "optimizer": self.optimizer.state_dict(),
-            "step": self.step, "samples": self.samples, "seconds": self.seconds,
+            "step": self.step, "samples": self.samples, "seconds": self.seconds, "best": self.best,
         }  # fmt: skip
         atomic_save(self.folder / "state.pt", lambda stream: torch.save(state, stream))
 
@@ -83,12 +94,17 @@ class Trainer:
                 if self.step % o.log_every == 0:
                     self.log(window)
                     window = []
+                due = self.samples // o.get("dev_every", 1) > (self.samples - o.batch_size) // o.get("dev_every", 1)
+                if self.evaluate and due:
+                    self.with_average(self.measure)
                 if now - last_save > o.save_every_s:
                     self.save()
                     last_save = now
                 if self.preview and now - last_preview > o.preview_every_s:
                     self.with_average(lambda: self.preview(self.net, self.samples))
                     last_preview = time.monotonic()
+        if self.evaluate:
+            self.with_average(self.measure)
         self.save()
 
     def one_step(self) -> dict[str, float]:
@@ -109,6 +125,20 @@ class Trainer:
             torch._foreach_lerp_(self.ema, self.params, rate)
         return {name: value.mean().item() for name, value in terms.items()}
 
+    def measure(self) -> None:
+        """Evaluate the network as it is now; keep it if it is the best so far."""
+        assert self.evaluate
+        found = self.evaluate(self.net)
+        line = {"samples": self.samples} | {name: round(value, 6) for name, value in found.items()}
+        with open(self.folder / "dev.jsonl", "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+        if found["dev"] < self.best:
+            self.best = found["dev"]
+            weights = [p.detach() for p in self.params]
+            atomic_save(
+                self.folder / "best.pt", lambda stream: torch.save({"params": weights, "samples": self.samples}, stream)
+            )
+
     def log(self, window: list[dict[str, float]]) -> None:
         means = {name: sum(w[name] for w in window) / len(window) for name in window[0]}
         line = {"samples": self.samples, "seconds": round(self.seconds, 1)} | {k: round(v, 5) for k, v in means.items()}
@@ -116,6 +146,15 @@ class Trainer:
             stream.write(json.dumps(line) + "\n")
         if self.on_log:
             self.on_log(line)
+
+    @torch.no_grad()
+    def with_best(self, action: Callable[[], None]) -> None:
+        """Run ``action`` while the network carries the weights that were best on held-out images (or the average)."""
+        path = self.folder / "best.pt"
+        if path.exists():
+            best = torch.load(path, map_location=self.params[0].device, weights_only=True)
+            self.ema = [p.to(own.dtype) for p, own in zip(best["params"], self.params, strict=True)]
+        self.with_average(action)
 
     @torch.no_grad()
     def with_average(self, action: Callable[[], None]) -> None:

