@@ -19,6 +19,17 @@ def golden_json(name: str) -> dict:
     return json.loads((GOLDEN / name).read_text())
 
 
+def images_of(dataset: str, count: int) -> torch.Tensor:
+    """The first images of a shipped test split, (count, 3, 64, 64) in [-1, 1]."""
+    from isdiff.data.drawn_dataset import DrawnDataset
+    from isdiff.data.images import to_tensor
+    from isdiff.data.photos import PhotoDataset
+
+    root = str(ROOT / "data")
+    data = PhotoDataset(root=root) if dataset == "photos" else DrawnDataset(dataset, root=root)
+    return torch.stack([to_tensor(data.image(i)) for i in data.ids()[:count]])
+
+
 @pytest.fixture(scope="session")
 def golden_net():
     """The small recorded network of the sampler recordings."""

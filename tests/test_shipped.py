@@ -5,21 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run_script
+from conftest import ROOT, images_of, run_script
 from omegaconf import OmegaConf
 
-from isdiff.data.drawn_dataset import DrawnDataset
-from isdiff.data.images import to_tensor
 from isdiff.diffusion.process import add_noise, named_betas, predict_x0
 from isdiff.models import load_attribute_net, load_net
 
 MODELS = ROOT / "models"
 FAMILIES = {"avatars64": ["avatars"], "drawings64": ["drawings", "landscapes"]}
-
-
-def images(dataset: str, count: int) -> torch.Tensor:
-    data = DrawnDataset(dataset, root=str(ROOT / "data"))
-    return torch.stack([to_tensor(data.image(i)) for i in data.ids()[:count]])
 
 
 @torch.inference_mode()
@@ -34,7 +27,7 @@ def denoised(model: str, x0: torch.Tensor, timestep: int) -> torch.Tensor:
 @pytest.mark.parametrize("dataset", ["avatars", "drawings", "landscapes"])
 def test_each_model_denoises_its_own_test_images_best(dataset, timestep):
     """And beats each image's mean colour by far."""
-    x0 = images(dataset, 24)
+    x0 = images_of(dataset, 24)
     errors = {model: (denoised(model, x0, timestep) - x0).square().mean().item() for model in FAMILIES}
     (own,) = (model for model, datasets in FAMILIES.items() if dataset in datasets)
     spread = (x0 - x0.mean((2, 3), keepdim=True)).square().mean().item()
@@ -51,7 +44,7 @@ def test_feature_networks_know_their_data(model):
         with (ROOT / "data" / dataset / "test.csv").open(newline="") as stream:
             labels = [row["style"] for row in csv.DictReader(stream)][:200]
         with torch.inference_mode():
-            guesses = net(images(dataset, 200))["style"].argmax(1)
+            guesses = net(images_of(dataset, 200))["style"].argmax(1)
         found = np.mean([net.classes["style"][g] == label for g, label in zip(guesses, labels, strict=True)])
         assert found > 0.8, (dataset, found)
 

@@ -11,6 +11,7 @@ from torch import nn
 from isdiff.environment import device_name, package_versions
 from isdiff.files import atomic_open, atomic_save
 from isdiff.models import save_weights
+from isdiff.training.health import LEVELS
 from isdiff.training.loop import Trainer
 from isdiff.training.preview import save_samples
 
@@ -19,8 +20,8 @@ def export(net: nn.Module, trainer: Trainer, cfg) -> None:
     """Write averaged weights in fp16, ``samples.png``, ``loss.png`` and ``training.json`` into ``cfg.export``."""
     folder = Path(cfg.export)
     save_weights(folder / "unet.safetensors", net, {"net": json.dumps(OmegaConf.to_container(cfg.net, resolve=True))})
-    curve = [json.loads(line) for line in (trainer.folder / "loss.jsonl").read_text("utf-8").splitlines()]
-    draw_curve(curve, folder / "loss.png")
+    curve, held_out = (read_lines(trainer.folder / name) for name in ("loss.jsonl", "dev.jsonl"))
+    draw_curve(curve, folder / "loss.png", held_out)
     tail = curve[-max(1, len(curve) // 10) :]
     facts = {
         "samples_seen": trainer.samples,
@@ -28,6 +29,7 @@ def export(net: nn.Module, trainer: Trainer, cfg) -> None:
         "seconds": round(trainer.seconds),
         "parameters": sum(p.numel() for p in net.parameters()),
         "last_tenth_loss": round(sum(point["loss"] for point in tail) / len(tail), 5),
+        "exported": min(held_out, key=lambda point: point["dev"], default={}),
         "configuration": OmegaConf.to_container(cfg, resolve=True),
         "device": device_name(trainer.params[0].device),
         "versions": package_versions(),
@@ -37,14 +39,31 @@ def export(net: nn.Module, trainer: Trainer, cfg) -> None:
     save_samples(net, folder / "samples.png", cfg, count=cfg.samples, columns=16, steps=100, eta=0.85)
 
 
-def draw_curve(curve: list[dict], path: Path) -> None:
+def read_lines(path: Path) -> list[dict]:
+    """The objects of a ``.jsonl`` file; none where there is no file."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+
+def draw_curve(curve: list[dict], path: Path, held_out: list[dict] | None = None) -> None:
+    """The training loss and, beside it, the held-out errors: all together, and noise levels one by one."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(6, 3), layout="constrained")
-    axes.plot([p["samples"] / 1000 for p in curve], [p["loss"] for p in curve], linewidth=0.8)
-    axes.set(xlabel="thousand samples", ylabel="loss", yscale="log", title="training loss (velocity MSE + bound)")
+    figure, panels = pyplot.subplots(1, 2 if held_out else 1, figsize=(10 if held_out else 6, 3.4), layout="constrained", squeeze=False)
+    axes = panels[0, 0]
+    axes.plot([p["samples"] / 1000 for p in curve], [p["loss"] for p in curve], linewidth=0.8, label="training loss")
+    axes.set(xlabel="thousand samples", yscale="log", title="velocity error (training loss: with bound)")
+    if held_out:
+        at = [p["samples"] / 1000 for p in held_out]
+        for name, title in (("train", "training images, averaged weights"), ("dev", "held-out images, averaged weights")):
+            axes.plot(at, [p[name] for p in held_out], linewidth=1.2, label=title)
+        for i, level in enumerate(LEVELS):
+            panels[0, 1].plot(at, [p[f"dev_{level}"] for p in held_out], color=f"C{i}", label=f"t = {level}")
+            panels[0, 1].plot(at, [p[f"train_{level}"] for p in held_out], color=f"C{i}", linestyle=":")
+        panels[0, 1].set(xlabel="thousand samples", yscale="log", title="noise error: held-out (lines), training (dots)")
+        panels[0, 1].legend(fontsize="x-small")
+    axes.legend(fontsize="x-small")
     atomic_save(path, lambda stream: figure.savefig(stream, dpi=110, format="png"))
     pyplot.close(figure)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from isdiff.files import atomic_open, sha256_file
 from isdiff.hub import SUMS, model_files
-from isdiff.training.export import draw_curve
+from isdiff.training.export import draw_curve, read_lines
 from isdiff.training.loop import Trainer
 
 SCHEDULER = {
@@ -38,8 +38,7 @@ def save_part(net, name: str, trainer: Trainer, cfg, **scheduler) -> None:
     card = folder / "card"
     with atomic_open(card / f"{cfg.name}.json") as stream:
         json.dump(facts, stream, indent=1)
-    lines = (trainer.folder / "loss.jsonl").read_text("utf-8").splitlines()
-    draw_curve([json.loads(line) for line in lines], card / f"{cfg.name}.png")
+    draw_curve(read_lines(trainer.folder / "loss.jsonl"), card / f"{cfg.name}.png")
     finish(folder, **scheduler)
 
 
