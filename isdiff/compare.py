@@ -85,9 +85,7 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
     ``common`` overrides and ``masks`` of their own; each group's first row is what the others are compared with.
     """
     folder = Path(plan.folder)
-    metrics = build_metrics(
-        list(plan.metrics), "models", plan.get("download", False), plan.get("features", "avatars64")
-    )
+    metrics = build_metrics(list(plan.metrics), "models", plan.get("download", False), plan.get("features"))
     tables: list[dict[str, Any]] = []
     notes: dict[str, str] = {}
     for group in plan.groups:

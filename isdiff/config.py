@@ -215,7 +215,13 @@ def result_config(cfg: DictConfig, precision: str) -> dict[str, Any]:
     if kept["output"]["composite"] != "blend":
         del kept["output"]["seam"]
     # Where files lie does not change what is in them.
-    for group, key in (("dataset", "root"), ("dataset", "features"), ("model", "weights"), ("model", "how")):
+    for group, key in (
+        ("dataset", "root"),
+        ("dataset", "features"),
+        ("model", "weights"),
+        ("model", "how"),
+        ("model", "isdiff"),
+    ):
         kept[group].pop(key, None)
     if kept["model"].get("classifier"):
         kept["model"]["classifier"] = kept["model"]["classifier"]["name"] if kept["model"]["guidance_scale"] else None

@@ -25,29 +25,30 @@ def with_hole(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return np.where(hole[..., None], hatch, image)
 
 
-def picture_grid(path: Path, header: Sequence[str], rows: Sequence[Sequence[Tile]]) -> Path:
+def picture_grid(path: Path, header: Sequence[str], rows: Sequence[Sequence[Tile]], tile: int = TILE) -> Path:
     """Write a PNG with a titled column for each kind of picture and a row for each image.
 
     Args:
         rows: tiles (picture (H, W, 3) uint8, caption of at most two lines).
+        tile: side of a shown picture in pixels.
     """
     columns = len(header)
-    size = (columns * (TILE + GAP) + GAP, HEADER + len(rows) * (TILE + CAPTION + GAP) + GAP)
+    size = (columns * (tile + GAP) + GAP, HEADER + len(rows) * (tile + CAPTION + GAP) + GAP)
     canvas = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(canvas)
     bold, small = ImageFont.load_default(13), ImageFont.load_default(10)
     for column, title in enumerate(header):
-        draw.text((GAP + column * (TILE + GAP) + TILE // 2, 6), title, "black", bold, anchor="ma")
+        draw.text((GAP + column * (tile + GAP) + tile // 2, 6), title, "black", bold, anchor="ma")
     for row, tiles in enumerate(rows):
-        top = HEADER + row * (TILE + CAPTION + GAP)
+        top = HEADER + row * (tile + CAPTION + GAP)
         for column, (picture, caption) in enumerate(tiles):
-            left = GAP + column * (TILE + GAP)
-            scaled = Image.fromarray(picture).resize((TILE, TILE), resample_for(picture))
+            left = GAP + column * (tile + GAP)
+            scaled = Image.fromarray(picture).resize((tile, tile), resample_for(picture, tile))
             canvas.paste(scaled, (left, top))
-            draw.multiline_text((left, top + TILE + 3), caption, (70, 70, 70), small, spacing=2)
+            draw.multiline_text((left, top + tile + 3), caption, (70, 70, 70), small, spacing=2)
     return atomic_save(path, lambda stream: canvas.save(stream, "png"))
 
 
-def resample_for(picture: np.ndarray) -> Image.Resampling:
+def resample_for(picture: np.ndarray, tile: int) -> Image.Resampling:
     """Enlarge without blur, reduce without aliasing."""
-    return Image.Resampling.NEAREST if picture.shape[0] <= TILE else Image.Resampling.LANCZOS
+    return Image.Resampling.NEAREST if picture.shape[0] <= tile else Image.Resampling.LANCZOS

@@ -53,10 +53,12 @@ def chosen_crops(root: Path) -> list[dict[str, str]]:
     for n in range(CROPS):
         image_id, file = f"photos-test-{n:04d}", files[n % len(files)]
         box = fixed_box(image_id, opened(file), min(SIZES))
-        hashes = {
-            f"pixels_{s}": pixels_hash(crop(opened(file), box, s)) if box[2] >= s else "" for s in SIZES
-        }
-        rows.append({"id": image_id, "file": file.name} | dict(zip(("left", "top", "side"), map(str, box), strict=True)) | hashes)
+        hashes = {f"pixels_{s}": pixels_hash(crop(opened(file), box, s)) if box[2] >= s else "" for s in SIZES}
+        rows.append(
+            {"id": image_id, "file": file.name}
+            | dict(zip(("left", "top", "side"), map(str, box), strict=True))
+            | hashes
+        )
     return rows
 
 
@@ -80,7 +82,9 @@ def main() -> None:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    print(f"{path}: {len(rows)} crops, " + ", ".join(f"{sum(bool(r[f'pixels_{s}']) for r in rows)} at {s}" for s in SIZES))
+    print(
+        f"{path}: {len(rows)} crops, " + ", ".join(f"{sum(bool(r[f'pixels_{s}']) for r in rows)} at {s}" for s in SIZES)
+    )
 
 
 if __name__ == "__main__":

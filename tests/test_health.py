@@ -28,7 +28,8 @@ def small_net(**options) -> UNet:
 
 
 @pytest.mark.parametrize(
-    "channels, least, groups", [(32, 1, 32), (256, 1, 32), (32, 8, 4), (96, 8, 12), (192, 8, 24), (288, 8, 32), (20, 8, 2), (4, 8, 1)]
+    "channels, least, groups",
+    [(32, 1, 32), (256, 1, 32), (32, 8, 4), (96, 8, 12), (192, 8, 24), (288, 8, 32), (20, 8, 2), (4, 8, 1)],
 )
 def test_groups_are_at_least_so_wide(channels, least, groups):
     assert group_norm(channels, least).num_groups == groups
@@ -109,7 +110,9 @@ def test_held_out_errors_fall_for_a_network_that_knows_more():
     pool = rng.integers(0, 256, (32, 16, 16, 3), dtype=np.uint8)
     pick = lambda rng, n: pool[rng.choice(len(pool), n, replace=False)]  # noqa: E731
     measure = HeldOut(ABAR, sampler, {"dev": pick, "train": pick}, 16)
-    poor = UNet(model_channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(), velocity="linear").eval()
+    poor = UNet(
+        model_channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(), velocity="linear"
+    ).eval()
     first, second = measure(poor), measure(poor)
     assert first == second
     assert {"dev", "train", "spike", "dev_20", "train_750"} <= set(first)

@@ -28,8 +28,6 @@ def measured(name: str, results, truths) -> float:
     return metric.measure(results, truths).value(np.arange(len(results)))
 
 
-
-
 # Words that ImageNet's names use for something else: prairie chicken, eskimo dog, horse cart, guinea pig.
 OTHERWISE = {"chicken", "dog", "horse", "pig"}
 
@@ -58,7 +56,9 @@ def test_the_network_names_the_animals_of_photographs():
             photo = opened(file)
             side = min(photo.size)
             left, top = (photo.width - side) // 2, (photo.height - side) // 2
-            pixels = np.asarray(photo.resize((224, 224), Image.Resampling.BICUBIC, (left, top, left + side, top + side)))
+            pixels = np.asarray(
+                photo.resize((224, 224), Image.Resampling.BICUBIC, (left, top, left + side, top + side))
+            )
             pooled = net(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 127.5 - 1)[1]
             hits.append(bool(classes & set(net.net.classifier(pooled)[0].topk(3).indices.tolist())))
     assert len(shown) >= 8 and np.mean(hits) > 0.8, list(zip(shown, hits, strict=True))
@@ -132,7 +132,12 @@ def test_kid_is_near_zero_between_photographs_and_far_for_mean_coloured_holes():
 def test_kid_equals_torch_fidelity(features):
     from torch_fidelity.metric_kid import kernel_mmd
 
-    options = {"kid_kernel": "poly", "kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}
+    options = {
+        "kid_kernel": "poly",
+        "kid_kernel_poly_degree": 3,
+        "kid_kernel_poly_gamma": None,
+        "kid_kernel_poly_coef0": 1,
+    }
     expected = kernel_mmd(*features, **options)
     assert KernelSample(*features).value(np.arange(9)) == pytest.approx(expected, abs=1e-6, rel=1e-6)
 

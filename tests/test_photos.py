@@ -92,7 +92,9 @@ def test_changed_photographs_are_refused(tmp_path, photos):
     assert done.returncode == 1 and "crops differ (first: photos-test-0" in done.stdout
 
 
-@pytest.mark.parametrize("options, said", [({"split": "valid"}, "test, dev and train"), ({"size": 100}, "64, 128 or 256")])
+@pytest.mark.parametrize(
+    "options, said", [({"split": "valid"}, "test, dev and train"), ({"size": 100}, "64, 128 or 256")]
+)
 def test_wrong_choices_are_said(options, said):
     with pytest.raises(UserError, match=said):
         PhotoDataset(root=str(DATA), **options)

@@ -49,7 +49,7 @@ def test_everything_a_run_leaves(finished):
     assert summary["n"] == 3 and summary["images_per_second"] > 0 and summary["peak_memory_mib"] > 0
     assert summary["network_calls_per_image"] == np.mean([r["network_calls"] for r in records])
     assert {"device", "git_commit", "versions"} <= summary.keys()
-    for name in ("perceptual", "frechet"):
+    for name in ("lite0_perceptual", "lite0_frechet", "perceptual", "frechet"):
         m = summary["metrics"][name]
         assert m["n"] == 3 and m["value"] > 0
     for name in ("lpips", "fid"):

@@ -8,11 +8,11 @@ from isdiff.errors import UserError
 from isdiff.metrics.base import Metric
 
 
-def build_metrics(names: list[str], model_root: str, download: bool, features: str = "avatars64") -> list[Metric]:
+def build_metrics(names: list[str], model_root: str, download: bool, features: str | None = None) -> list[Metric]:
     """
     Args:
         download: fetch missing weights of published metrics.
-        features: shipped model that measures drawn images.
+        features: shipped model whose feature network measures drawn images; None: no such network knows these images.
     Raises:
         UserError: an unknown name.
     """

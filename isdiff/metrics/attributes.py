@@ -25,13 +25,15 @@ def batches(images: list[np.ndarray], size: int = 64) -> Iterator[Tensor]:
 class AttributeMetric(Metric):
     """
     Args:
-        model: the shipped model whose feature network is used.
+        model: the shipped model whose feature network is used; None where none knows the images.
     """
 
-    def __init__(self, model_root: str, model: str) -> None:
-        self.path = Path(model_root) / model / "classifier.safetensors"
+    def __init__(self, model_root: str, model: str | None) -> None:
+        self.path = None if model is None else Path(model_root) / model / "classifier.safetensors"
 
     def net(self, images: list[np.ndarray]) -> AttributeNet:
+        if self.path is None:
+            raise Unavailable("measures drawn images only")
         if images[0].shape[:2] != (64, 64):
             raise Unavailable("measures 64x64 drawings only")
         try:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -84,44 +85,50 @@ def resized(x: Tensor, exactly: bool) -> Tensor:
     return interpolate(x, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
+def image_key(image: np.ndarray) -> str:
+    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
 class Pooled:
     """Pooled features by image, remembered: the truths of many runs are the same."""
 
     def __init__(self) -> None:
         self.found: dict[str, np.ndarray] = {}
 
-    @staticmethod
-    def key(image: np.ndarray) -> str:
-        return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
-
-    def add(self, images: Sequence[np.ndarray], features: Tensor) -> None:
+    def add(self, keys: Sequence[str], features: Tensor) -> None:
         if len(self.found) > KEPT:
             self.found.clear()
-        self.found |= {self.key(i): f for i, f in zip(images, features.double().numpy(), strict=True)}
+        self.found |= dict(zip(keys, features.double().numpy(), strict=True))
 
     def __call__(self, images: list[np.ndarray]) -> np.ndarray:
         """(N, 1280), float64."""
-        keys = [self.key(image) for image in images]
-        missing = {key: image for key, image in zip(keys, images, strict=True) if key not in self.found}
-        left, found = list(missing.values()), dict(self.found)
-        for start, x in zip(range(0, len(left), 16), batches(left, 16), strict=True):
-            self.add(left[start : start + 16], lite0()(resized(x, exactly=True))[1])
-        found |= self.found
-        return np.stack([found[key] for key in keys])
+        keys = [image_key(image) for image in images]
+        known = {key: self.found[key] for key in keys if key in self.found}
+        missing = {key: image for key, image in zip(keys, images, strict=True) if key not in known}
+        parts = [lite0()(resized(x, exactly=True))[1] for x in batches(list(missing.values()), 16)]
+        if parts:
+            features = torch.cat(parts)
+            self.add(list(missing), features)
+            known |= dict(zip(missing, features.double().numpy(), strict=True))
+        return np.stack([known[key] for key in keys])
 
 
 POOLED = Pooled()
 
 
-def pairs(results: list[np.ndarray], truths: list[np.ndarray]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-    for start, a, b in zip(range(0, len(results), 16), batches(results, 16), batches(truths, 16), strict=True):
+def perceptual(results: list[np.ndarray], truths: list[np.ndarray]) -> np.ndarray:
+    """(N,) distances; pooled features that are seen on the way are remembered."""
+    values = []
+    for start, *pair in zip(range(0, len(results), 16), batches(results, 16), batches(truths, 16), strict=True):
         stages = []
-        for images, x in ((results, a), (truths, b)):
+        for images, x in zip((results, truths), pair, strict=True):
             outputs, pooled = lite0()(resized(x, exactly=False))
-            if min(x.shape[2:]) <= SIDE:  # seen at its pooled size already
-                POOLED.add(images[start : start + 16], pooled)
+            if min(x.shape[2:]) <= SIDE:
+                POOLED.add([image_key(image) for image in images[start : start + 16]], pooled)
             stages.append(outputs)
-        yield stages[0], stages[1]
+        units = ((normalize(a), normalize(b)) for a, b in zip(*stages, strict=True))
+        values.append(sum((a - b).square().sum(1).mean((1, 2)) for a, b in units))
+    return torch.cat(values).double().numpy()
 
 
 class Lite0Perceptual(Metric):
@@ -129,14 +136,16 @@ class Lite0Perceptual(Metric):
     vectors have unit length, averaged over positions and summed over the stages."""
 
     name, title = "lite0_perceptual", "Lite0 perceptual ↓"
+    found: ClassVar[dict[tuple[str, str], float]] = {}
 
     @torch.inference_mode()
     def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
-        values = []
-        for first, second in pairs(results, truths):
-            stages = zip(first, second, strict=True)
-            values.append(sum((normalize(a) - normalize(b)).square().sum(1).mean((1, 2)) for a, b in stages))
-        return MeanSample(torch.cat(values).double().numpy())
+        keys = [(image_key(a), image_key(b)) for a, b in zip(results, truths, strict=True)]
+        missing = [i for i, key in enumerate(keys) if key not in self.found]
+        if missing:
+            values = perceptual([results[i] for i in missing], [truths[i] for i in missing])
+            self.found.update({keys[i]: value for i, value in zip(missing, values.tolist(), strict=True)})
+        return MeanSample(np.array([self.found[key] for key in keys]))
 
 
 class Lite0Frechet(Metric):

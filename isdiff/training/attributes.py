@@ -14,8 +14,8 @@ from isdiff.files import atomic_open
 from isdiff.loggers import training_log
 from isdiff.models import save_weights
 from isdiff.nets.attributes import AttributeNet
-from isdiff.training.loop import Trainer, autocast
 from isdiff.training.health import to_batch
+from isdiff.training.loop import Trainer, autocast
 
 
 def label_arrays(rows: list[dict[str, str]], classes: dict[str, list[str]]) -> dict[str, np.ndarray]:

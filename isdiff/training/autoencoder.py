@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from isdiff.loggers import training_log
 from isdiff.models import load_attribute_net
+from isdiff.training.health import to_batch
 from isdiff.training.latent_data import pick, train_images
 from isdiff.training.loop import Trainer, autocast
 from isdiff.training.parts import save_part
-from isdiff.training.health import to_batch
 
 
 def feature_distance(net: nn.Module, a: Tensor, b: Tensor) -> Tensor:

@@ -51,18 +51,25 @@ def draw_curve(curve: list[dict], path: Path, held_out: list[dict] | None = None
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, 2 if held_out else 1, figsize=(10 if held_out else 6, 3.4), layout="constrained", squeeze=False)
+    figure, panels = pyplot.subplots(
+        1, 2 if held_out else 1, figsize=(10 if held_out else 6, 3.4), layout="constrained", squeeze=False
+    )
     axes = panels[0, 0]
     axes.plot([p["samples"] / 1000 for p in curve], [p["loss"] for p in curve], linewidth=0.8, label="training loss")
     axes.set(xlabel="thousand samples", yscale="log", title="velocity error (training loss: with bound)")
     if held_out:
         at = [p["samples"] / 1000 for p in held_out]
-        for name, title in (("train", "training images, averaged weights"), ("dev", "held-out images, averaged weights")):
+        for name, title in (
+            ("train", "training images, averaged weights"),
+            ("dev", "held-out images, averaged weights"),
+        ):
             axes.plot(at, [p[name] for p in held_out], linewidth=1.2, label=title)
         for i, level in enumerate(LEVELS):
             panels[0, 1].plot(at, [p[f"dev_{level}"] for p in held_out], color=f"C{i}", label=f"t = {level}")
             panels[0, 1].plot(at, [p[f"train_{level}"] for p in held_out], color=f"C{i}", linestyle=":")
-        panels[0, 1].set(xlabel="thousand samples", yscale="log", title="noise error: held-out (lines), training (dots)")
+        panels[0, 1].set(
+            xlabel="thousand samples", yscale="log", title="noise error: held-out (lines), training (dots)"
+        )
         panels[0, 1].legend(fontsize="x-small")
     axes.legend(fontsize="x-small")
     atomic_save(path, lambda stream: figure.savefig(stream, dpi=110, format="png"))

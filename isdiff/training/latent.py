@@ -15,10 +15,10 @@ from isdiff.loggers import training_log
 from isdiff.priors.text import TASK_WORDS, VECTORS, expand_task_words
 from isdiff.progress import Reporter
 from isdiff.training.contrastive import shortened
+from isdiff.training.health import to_batch
 from isdiff.training.latent_data import Holes, pick, split_captions, train_images
 from isdiff.training.loop import Trainer, autocast
 from isdiff.training.parts import save_part
-from isdiff.training.health import to_batch
 from isdiff.training.pixel import TimestepSampler
 
 
