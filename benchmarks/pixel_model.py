@@ -1,8 +1,8 @@
 """What a shipped pixel model is like: ``python benchmarks/pixel_model.py photos64 --out models/photos64``.
 
 Held-out noise errors by timestep, errors of the four corners, the last blocks' activations, twelve half-masked held-out
-images at 4x (DDNM, 100 steps), and for 16 uncurated samples the nearest of many training images by ImageNet features. Writes
-``quality.json``, ``halves.png`` and ``nearest.png``.
+images at 4x (DDNM, 100 steps), and for 16 uncurated samples the nearest of many training images by ImageNet features.
+Writes ``quality.json``, ``halves.png`` and ``nearest.png``.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def halves(net, images: np.ndarray, path: Path, device: torch.device) -> None:
     for i, (image, hole) in enumerate(zip(images, holes, strict=True)):
         result = paste(found[str(i)], image, hole)
         tiles.append([(p, "") for p in (with_hole(image, hole), result, image)])
-    lines = [sum(tiles[i : i + 3], []) for i in range(0, len(tiles), 3)]
+    lines = [[*a, *b, *c] for a, b, c in zip(*[iter(tiles)] * 3, strict=True)]
     picture_grid(path, ["input", "DDNM", "truth"] * 3, lines, tile=256)
 
 

@@ -35,8 +35,8 @@ def write_credits(folder: Path, rows: list[dict[str, str]]) -> None:
     text = [
         "# Credits of the photographs",
         "",
-        f"{len(rows)} photographs, at most 512 pixels on the shorter side, from packages of the Debian distribution, by",
-        "licence. The 60 test photographs are in the public domain or under CC0. `photos.csv` has the same as a table.",
+        f"{len(rows)} photographs, at most 512 pixels on the shorter side, from packages of the Debian distribution,",
+        "by licence. The 60 test photographs are in the public domain or under CC0. `photos.csv` has the same as a table.",
     ]
     for licence in sorted(by_licence):
         text += ["", f"## {licence}", ""]

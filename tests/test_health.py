@@ -81,8 +81,8 @@ def test_noise_error_is_exact_and_the_same_again():
 
 
 OPTIONS = {
-    "batch_size": 4, "total_samples": 64, "lr": 0.05, "warmup_samples": 4, "decay": 0.5, "weight_decay": 0.0, "ema": 0.5,
-    "grad_clip": 1.0, "log_every": 1, "save_every_s": 1000, "preview_every_s": 0, "dev_every": 16,
+    "batch_size": 4, "total_samples": 64, "lr": 0.05, "warmup_samples": 4, "decay": 0.5, "weight_decay": 0.0,
+    "ema": 0.5, "grad_clip": 1.0, "log_every": 1, "save_every_s": 1000, "preview_every_s": 0, "dev_every": 16,
 }  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def split_files(root: str | Path, split: str) -> list[Path]:
 
 
 def random_box(rng: np.random.Generator, width: int, height: int, size: int) -> Box:
-    """A square whose side is log-uniform between a quarter of the shorter side (or ``size``, if larger) and all of it."""
+    """A square with a side log-uniform between a quarter of the shorter side (or ``size``, if larger) and all of it."""
     short = min(width, height)
     low = min(max(size, short / 4), short)
     side = min(short, round(low * (short / low) ** rng.random()))
@@ -126,11 +126,12 @@ class PhotoDataset(Dataset):
         with path.open(encoding="utf-8", newline="") as stream:
             rows = [row for _, row in zip(range(count), csv.DictReader(stream), strict=False)]
         folder = self.root / "photos" / "test"
-        return {
-            row["id"]: (folder / row["file"], (int(row["left"]), int(row["top"]), int(row["side"])), row[f"pixels_{self.size}"])
-            for row in rows
-            if int(row["side"]) >= self.size
-        }  # fmt: skip
+        found = {}
+        for row in rows:
+            left, top, side = (int(row[name]) for name in ("left", "top", "side"))
+            if side >= self.size:
+                found[row["id"]] = (folder / row["file"], (left, top, side), row[f"pixels_{self.size}"])
+        return found
 
     def drawn(self, count: int) -> Iterator[tuple[str, tuple[Path, Box, str]]]:
         files = split_files(self.root, self.split)
@@ -152,14 +153,14 @@ class PhotoDataset(Dataset):
         pixels = crop(opened(file), box, self.size)
         if expected and pixels_hash(pixels) != expected:
             raise UserError(
-                f"{image_id} has other pixels than listed in {self.root / 'photos' / 'test.csv'}: {file} was changed, or "
-                "this Pillow decodes or reduces differently; scripts/make_photos.py --check says how many differ"
+                f"{image_id} has other pixels than listed in {self.root / 'photos' / 'test.csv'}: {file} was changed, "
+                "or this Pillow decodes or reduces differently; scripts/make_photos.py --check says how many differ"
             )
         return pixels
 
 
 def random_crops(root: str | Path, split: str, size: int) -> Callable[[np.random.Generator, int], np.ndarray]:
-    """For training: a function of (rng, count) to (count, size, size, 3) uint8 random crops of the split's photographs."""
+    """A function of (rng, count) to random crops of the split's photographs, (count, size, size, 3) uint8."""
     photos = [load_rgb(path) for path in split_files(root, split)]
 
     def draw(rng: np.random.Generator, count: int) -> np.ndarray:

@@ -132,8 +132,8 @@ def perceptual(results: list[np.ndarray], truths: list[np.ndarray]) -> np.ndarra
 
 
 class Lite0Perceptual(Metric):
-    """LPIPS's form without learned weights (Zhang et al. 2018, Eq. 1): the squared distance of feature maps whose channel
-    vectors have unit length, averaged over positions and summed over the stages."""
+    """LPIPS's form without learned weights (Zhang et al. 2018, Eq. 1): the squared distance of feature maps whose
+    channel vectors have unit length, averaged over positions and summed over the stages."""
 
     name, title = "lite0_perceptual", "Lite0 perceptual ↓"
     found: ClassVar[dict[tuple[str, str], float]] = {}

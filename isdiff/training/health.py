@@ -60,8 +60,8 @@ class HeldOut:
 
     @torch.no_grad()
     def __call__(self, net: nn.Module) -> dict[str, float]:
-        """``dev`` and ``train``: velocity error over the training's timesteps; ``dev_<t>``, ``train_<t>``: noise error at
-        one of ``LEVELS``; ``spike``: the largest ratio of :func:`spikes`."""
+        """``dev`` and ``train``: velocity error over the training's timesteps; ``dev_<t>``, ``train_<t>``: noise error
+        at one of ``LEVELS``; ``spike``: the largest ratio of :func:`spikes`."""
         found: dict[str, float] = {}
         weight = 1 / self.alphas_cumprod[self.timesteps].float()
         for name, x0 in self.images.items():

@@ -34,8 +34,8 @@ class Trainer:
         folder: holds ``state.pt`` (to resume) and ``loss.jsonl`` (the curve).
         options: ``batch_size``, ``total_samples``, ``lr``, ``warmup_samples``, ``decay``, ``weight_decay``, ``ema``,
             ``grad_clip``, ``save_every_s``, ``log_every``.
-        evaluate: called with the averaged network every ``dev_every`` samples and at the end; its answer, numbers with at
-            least ``dev``, goes to ``dev.jsonl``, and the averaged weights with the smallest ``dev`` to ``best.pt``.
+        evaluate: called with the averaged network every ``dev_every`` samples and at the end; its answer, numbers with
+            at least ``dev``, goes to ``dev.jsonl``, and the averaged weights with the smallest ``dev`` to ``best.pt``.
         preview: called with the averaged network every ``preview_every_s`` seconds.
         on_log: called with every line of the curve.
     """
