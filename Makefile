@@ -1,14 +1,14 @@
-# make demo    install what is needed and fill holes in eight faces (a few minutes)
+# make demo    install what is needed and fill holes in eight photographs (a few minutes)
 # make test    install and run the test suite
 # make avatars the README's table (about half an hour on two CPU cores)
-# make drawings, make latent   the tables of the other datasets and of latent methods
+# make photos, make drawings, make latent   the tables of the other datasets and of latent methods
 # make sweep, make sweep-latent   the sweeps behind the defaults marked [R]
 # make bench   speed of the engine, measured side by side
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: install demo test avatars drawings latent sweep sweep-latent bench lint
+.PHONY: install demo test avatars drawings latent photos sweep-photos sweep sweep-latent bench lint
 install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
@@ -30,12 +30,15 @@ test: install
 avatars: install
 	$(RUN) scripts/compare.py avatars
 
-drawings latent: install
+drawings latent photos: install
 	$(RUN) scripts/compare.py $@
 
 sweep: install
 	$(RUN) scripts/compare.py sweep_seed
 	$(RUN) scripts/compare.py sweep_refine
+
+sweep-photos: install
+	$(RUN) scripts/compare.py sweep_photos
 
 sweep-latent: install
 	$(RUN) scripts/compare.py sweep_latent
