@@ -24,6 +24,7 @@ from isdiff.data.images import paste, to_tensor, to_uint8
 from isdiff.diffusion.process import named_betas
 from isdiff.files import atomic_open
 from isdiff.grid import picture_grid, with_hole
+from isdiff.masks.base import MaskSource
 from isdiff.metrics.lite0 import POOLED
 from isdiff.models import load_net
 from isdiff.priors.pixel import PixelPrior, resolve_device
@@ -53,7 +54,7 @@ def held_out(net, dataset: str, images: np.ndarray) -> dict:
 def halves(net, images: np.ndarray, path: Path, device: torch.device) -> None:
     """Input, DDNM's result and truth of half-masked images, three images a line, each pixel shown as 4x4."""
     cfg = compose_run(["method=ddnm", "sampler.repeat=1", "mask=half"])
-    mask = build(cfg.mask)
+    mask = build(cfg.mask, MaskSource)
     holes = [mask.hole(str(i), 64, 64) for i in range(len(images))]
     jobs = []
     for i, (image, hole) in enumerate(zip(images, holes, strict=True)):

@@ -18,7 +18,7 @@ from isdiff.errors import UserError
 from isdiff.files import atomic_open
 from isdiff.grid import picture_grid, with_hole
 from isdiff.metrics import build_metrics
-from isdiff.metrics.base import Estimate, Metric, SeedsSample, Unavailable, difference, estimate
+from isdiff.metrics.base import VERDICT_IMAGES, Estimate, Metric, SeedsSample, Unavailable, difference, estimate
 from isdiff.report import GRID_ROWS
 from isdiff.runner import Experiment, execute
 
@@ -39,6 +39,10 @@ class Row:
     means: dict[str, float]
     samples: dict[str, SeedsSample]
 
+    @property
+    def ids(self) -> list[str]:
+        return [record["id"] for record in self.records]
+
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:
     """The configuration that ``scripts/run.py`` would get from these overrides."""
@@ -53,13 +57,19 @@ def run_row(
     label: str, mask: str, overrides: Sequence[str], metrics: list[Metric], seeds: Sequence[int]
 ) -> tuple[Row, dict[str, str]]:
     """Run (or take up) one experiment and measure it; also says which metrics could not run, and why."""
-    rows, measured, skipped = [], [], {}
+    runs, rows, measured, skipped = [], [], [], {}
     for seed in seeds:
         names = ",".join(metric.name for metric in metrics)
         cfg = compose_run([f"mask={mask}", f"seed={seed}", f"metrics.names=[{names}]", *overrides])
-        store, experiment = execute(cfg), Experiment.of(cfg)
+        store, experiment = execute(cfg).store, Experiment.of(cfg)
         found = store.records()
-        records = [found[i] for i in experiment.ids() if i in found]
+        runs.append((store, experiment, [found[i] for i in experiment.ids() if i in found]))
+    # An image that failed with one seed is left out with all, or seeds would be compared on other images.
+    common = set.intersection(*({r["id"] for r in records} for *_, records in runs))
+    if not common:
+        raise UserError(f"{label} on {mask} masks: no image could be made with every seed")
+    for store, experiment, every in runs:
+        records = [r for r in every if r["id"] in common]
         results = [store.image(r["id"]) for r in records]
         truths = [experiment.dataset.image(r["id"]) for r in records]
         prompts = [experiment.prompt(r["id"]) for r in records]
@@ -115,8 +125,9 @@ def entries(rows: list[Row], metrics: list[Metric], bootstrap: int, title: str) 
             if metric.name in row.samples:
                 entry[metric.name] = estimate(row.samples[metric.name], bootstrap).as_dict()
                 entry[f"{metric.name}_seed_sd"] = row.samples[metric.name].spread()
-                if row is not rows[0] and row.samples[metric.name].n == rows[0].samples[metric.name].n:
-                    paired = difference(rows[0].samples[metric.name], row.samples[metric.name], bootstrap)
+                if row is not rows[0] and metric.name in rows[0].samples:
+                    ids = rows[0].ids, row.ids
+                    paired = difference(rows[0].samples[metric.name], row.samples[metric.name], bootstrap, ids)
                     entry[f"{metric.name}_difference"] = paired.as_dict()
         found.append(entry)
     return found
@@ -132,15 +143,15 @@ def markdown(entries: list[dict[str, Any]], metrics: list[Metric]) -> str:
     for e in entries:
         cells = [e["label"], f"{e['network_calls']:.0f}", f"{e['seconds']:.2f}"]
         for m in used:
-            cells.append(str(Estimate(**e[m.name])) if m.name in e else "")
+            cells.append(str(Estimate.of(e[m.name])) if m.name in e else "")
             if several:
                 cells.append(f"{e[f'{m.name}_seed_sd']:.3f}")
             paired = e.get(f"{m.name}_difference")
             if paired is None:
                 cells.append("")
                 continue
-            text = f"{paired['value']:+.3f} [{paired['low']:+.3f}, {paired['high']:+.3f}]"
-            cells.append(f"**{text}**" if paired["low"] > 0 or paired["high"] < 0 else text)
+            found = Estimate.of(paired)
+            cells.append(f"**{found.text('+.3f')}**" if found.excludes_zero else found.text("+.3f"))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -159,7 +170,8 @@ def write(folder: Path, plan: DictConfig, tables: list[dict[str, Any]], metrics:
         chosen = [e for e in tables if (e["group"], e["mask"], e["n"]) == (group, mask, n)]
         parts += [f"## {mask} mask, {n} images{', ' + group if group else ''}", "", markdown(chosen, metrics), ""]
     parts.append(
-        "95 % bootstrap intervals over images; differences are paired, to the first row, bold where zero is outside."
+        "95 % bootstrap intervals over images; differences are paired, to the first row over images that both have, "
+        f"bold where zero is outside and at least {VERDICT_IMAGES} images stand behind it."
     )
     parts += [f"\n{name} skipped: {reason}" for name, reason in notes.items() if not any(name in e for e in tables)]
     with atomic_open(folder / "summary.md") as stream:
@@ -170,12 +182,13 @@ def draw(path: Path, rows: list[Row]) -> None:
     """Input, every method's result and truth, for the first images of a group."""
     tiles = []
     first = rows[0].experiment
-    for position, record in enumerate(rows[0].records[:GRID_ROWS]):
+    everywhere = set.intersection(*(set(row.ids) for row in rows))
+    for record in [r for r in rows[0].records if r["id"] in everywhere][:GRID_ROWS]:
         truth = first.dataset.image(record["id"])
         hole = first.task(record["id"]).hole[0].cpu().numpy()
         line = [(with_hole(truth, hole), record["id"])]
         for row in rows:
-            own = row.records[position]
+            own = next(r for r in row.records if r["id"] == record["id"])
             line.append((row.experiment.store.image(own["id"]), f"{own['network_calls']} calls"))
         tiles.append([*line, (truth, "")])
     picture_grid(path, ["input", *(row.label for row in rows), "truth"], tiles)

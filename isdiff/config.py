@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -23,14 +24,37 @@ from isdiff.diffusion.timesteps import (
 )
 from isdiff.engine import Engine, Prior
 from isdiff.errors import UserError
+from isdiff.methods.base import Method
 from isdiff.priors.text import TASKS, PromptPair, powerpaint_prompts
 from isdiff.refine import CrossEntropy, Refinement
 from isdiff.seeds.base import NoiseStart, SeededStart, Start
 from isdiff.seeds.distributions import build_seed
 
+T = TypeVar("T")
 
-def build(node: DictConfig) -> Any:
-    """The object that a node with a ``_target_`` inside this package describes; other keys are its arguments.
+
+def named_class(target: Any, base: type[T]) -> type[T]:
+    """The class that a ``_target_`` names.
+
+    Raises:
+        UserError: it is not a class of this package, or not of the kind that belongs there. Nothing else is ever
+            called, so a configuration from somewhere cannot start what it likes.
+    """
+    module, _, name = str(target).rpartition(".")
+    refusal = UserError(f"_target_ is {target!r}; only a {base.__name__} of isdiff can be named there")
+    if module.split(".")[0] != "isdiff" or not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise refusal
+    try:
+        cls = getattr(import_module(module), name, None)
+    except ImportError:
+        raise refusal from None
+    if not (isinstance(cls, type) and issubclass(cls, base) and cls.__module__.split(".")[0] == "isdiff"):
+        raise refusal
+    return cls
+
+
+def build(node: DictConfig, base: type[T]) -> T:
+    """The object that a node with a ``_target_`` describes, a ``base`` of this package; other keys are its arguments.
 
     Keys that the class does not take (such as ``name``) label the node and are not passed on.
     """
@@ -38,15 +62,13 @@ def build(node: DictConfig) -> Any:
         values = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} has no value; give {error.full_key}=...") from None
-    target = values.pop("_target_")
-    if not target.startswith("isdiff."):
-        raise UserError(f"_target_ is {target!r}; only classes of isdiff can be named in a configuration")
-    cls = get_class(target)
+    assert isinstance(values, dict)
+    cls = named_class(values.pop("_target_", None), base)
     known = inspect.signature(cls).parameters
     try:
-        return cls(**{key: value for key, value in values.items() if key in known})
-    except ValueError as error:
-        raise UserError(str(error)) from None
+        return cls(**{str(key): value for key, value in values.items() if key in known})
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{cls.__name__}: {error}" if isinstance(error, TypeError) else str(error)) from None
 
 
 def require(condition: bool, message: str) -> None:
@@ -77,6 +99,13 @@ def check(cfg: DictConfig) -> None:
         "isdiff.seed.max_pixels", "isdiff.refine.attempts", "isdiff.refine.bins", "runtime.batch_size",
         "runtime.workers", "runtime.pad_to",
     ]  # fmt: skip
+    for group in ("dataset", "mask", "method", "model"):
+        name = OmegaConf.select(cfg, f"{group}.name")
+        plain = isinstance(name, str) and re.fullmatch(r"[\w][\w.+-]{0,99}", name)
+        require(bool(plain), f"{group}.name is {name!r}; it names folders: letters, digits, '_', '-', '+' and '.' only")
+    for key in ("isdiff.seed.enabled", "isdiff.refine.enabled", "runtime.compile", "metrics.download"):
+        value = OmegaConf.select(cfg, key, default=False)
+        require(isinstance(value, bool), f"{key} is {value!r}; it must be true or false")
     for key, allowed in choices:
         value = OmegaConf.select(cfg, key)
         require(value in allowed, f"{key} is {value!r}; it must be one of {', '.join(map(str, allowed))}")
@@ -95,7 +124,8 @@ def check(cfg: DictConfig) -> None:
     scale = cfg.model.get("guidance_scale", 0)
     require(is_number(scale) and scale >= 0, f"model.guidance_scale is {scale!r}; it must be a number of at least 0")
     require(cfg.isdiff.refine.smoothing > 0, "isdiff.refine.smoothing is 0; it must be above 0, or DCE can be infinite")
-    require(isinstance(cfg.seed, int), f"seed is {cfg.seed!r}; it must be a whole number")
+    whole = isinstance(cfg.seed, int) and not isinstance(cfg.seed, bool)
+    require(whole, f"seed is {cfg.seed!r}; it must be a whole number")
     limited = cfg.limit is None or (isinstance(cfg.limit, int) and cfg.limit >= 1)
     require(limited, f"limit is {cfg.limit!r}; it must be a whole number of at least 1, or null for all images")
     if cfg.isdiff.refine.enabled:
@@ -124,6 +154,34 @@ def check_latent(cfg: DictConfig) -> None:
         require(value in allowed, f"latent.{key} is {value!r}; it must be one of {', '.join(map(str, allowed))}")
     degree = cfg.latent.fitting_degree
     require(is_number(degree) and 0 <= degree <= 1, f"latent.fitting_degree is {degree!r}; it must be between 0 and 1")
+
+
+def text_of(value: Any) -> str:
+    """A prompt: ``@path`` is the text in a file (``@@...`` a text that begins with @), null none.
+
+    In a file a text may hold what shells and Hydra's grammar have other uses for: quotes, commas, braces, ``=``.
+
+    Raises:
+        UserError: there is no such file, or it is no text.
+    """
+    text = "" if value is None else str(value)
+    if text.startswith("@@"):
+        return text[1:]
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:])
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, ValueError):
+        raise UserError(f"prompt={text}: there is no text file {path}") from None
+
+
+def with_texts(cfg: DictConfig) -> DictConfig:
+    """The configuration with its prompts read from their files."""
+    cfg = cfg.copy()
+    for key in ("prompt", "negative_prompt"):
+        cfg[key] = text_of(OmegaConf.to_container(cfg, resolve=False)[key]).replace("${", "\\${")
+    return cfg
 
 
 def last_start(cfg: DictConfig) -> float:
@@ -167,19 +225,21 @@ def prompt_pair(cfg: DictConfig, prompt: str) -> PromptPair:
     return powerpaint_prompts(latent.task, prompt, cfg.negative_prompt, latent.fitting_degree)
 
 
-def build_engine(cfg: DictConfig, prior: Prior, pictures: Callable | None = None) -> Engine:
-    """The engine that ``cfg`` describes, around ``prior``; ``pictures`` is its way from states to pictures."""
+def build_engine(cfg: DictConfig, prior: Prior, pictures: Callable | None = None, **options: Any) -> Engine:
+    """The engine that ``cfg`` describes, around ``prior``; ``pictures`` is its way from states to pictures, further
+    options are the engine's."""
     loop = (cfg.sampler.jump, cfg.sampler.repeat)
     return Engine(
         prior,
         build_grid(cfg),
-        build(cfg.method),
+        build(cfg.method, Method),
         lambda steps: resampling_plan(steps, loop),
         start=build_start(cfg),
         refinement=build_refinement(cfg),
         batch_size=cfg.runtime.batch_size,
         run_seed=cfg.seed,
         **({} if pictures is None else {"pictures": pictures}),
+        **options,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -38,6 +39,7 @@ class Result:
     ``x`` (C, H, W) is the same in the model's own space.
 
     ``seconds`` is this image's share of the time of every tick it took part in; ``chosen`` is the attempt used.
+    ``failure`` says why there is no picture to use (then ``x`` and ``picture`` hold whatever was there).
     """
 
     task: Task
@@ -47,6 +49,12 @@ class Result:
     seconds: float
     attempts: tuple[Attempt, ...]
     chosen: int
+    failure: str | None = None
+
+
+NOT_FINITE = (
+    "the network's answers are not finite numbers (NaN or infinite); check its weights, or try runtime.precision=fp32"
+)
 
 
 class Engine:
@@ -61,6 +69,7 @@ class Engine:
         batch_size: most images in one network call.
         run_seed: with an image's id it fixes all of the image's noise.
         stream: source of noise, replaceable to replay recorded noise.
+        progress: called after every network batch with the number of images in it.
         pictures: from states (C, H, W) and their tasks to what people see; by default the states are pictures.
     """
 
@@ -76,11 +85,19 @@ class Engine:
         batch_size: int = 16,
         run_seed: int = 0,
         stream: Callable[[int, str, int], Stream] = Stream,
+        progress: Callable[[int], None] = lambda count: None,
         pictures: Callable[[Sequence[Tensor], Sequence[Task]], Sequence[Tensor]] = lambda states, tasks: states,
     ) -> None:
         self.prior, self.grid, self.method, self.plan = prior, grid, method, plan
         self.start, self.refinement = start or NoiseStart(), refinement
         self.batch_size, self.run_seed, self.stream, self.pictures = batch_size, run_seed, stream, pictures
+        self.progress = progress
+
+    def calls_expected(self) -> int:
+        """Network calls of an image whose first attempt passes."""
+        first = self.start.begin_index(0, self.grid)
+        plan = self.plan(first + 1)
+        return sum(later < earlier for earlier, later in pairwise(plan))
 
     @torch.inference_mode()
     def run(self, tasks: Iterable[Task]) -> Iterator[Result]:
@@ -99,6 +116,9 @@ class Engine:
 
     def timed_pictures(self, done: list[Trajectory]) -> Sequence[Tensor]:
         begun = time.perf_counter()
+        for tr in done:
+            # Both: a method's clamping can hide an infinite answer, and its own arithmetic can overflow.
+            tr.broken = not (tr.finite and torch.isfinite(tr.x).all())
         pictures = self.pictures([tr.x for tr in done], [tr.task for tr in done])
         share = (time.perf_counter() - begun) / max(1, len(done))
         for tr in done:
@@ -125,11 +145,16 @@ class Engine:
         due = []
         for slot, (tr, answer) in enumerate(zip(live, answers, strict=True)):
             tr.calls += 1
+            finite = torch.isfinite(answer.noise).all()
+            tr.finite = finite if tr.finite is None else tr.finite & finite
             index = tr.index
             tr.x = self.method.down(tr, self.grid, answer)
             tr.position += 1
             if self.refinement and self.refinement.due(tr, index, self.grid):
                 due.append(slot)
+        for slot in due:
+            live[slot].broken = not live[slot].finite
+        due = [slot for slot in due if not live[slot].broken]
         pictures = self.pictures([live[slot].x0 for slot in due], [live[slot].task for slot in due])
         for slot, picture in zip(due, pictures, strict=True):
             live[slot] = self.refine(live[slot], picture)
@@ -140,6 +165,7 @@ class Engine:
         share = (time.perf_counter() - begun) / len(live)
         for tr in live:
             tr.seconds += share
+        self.progress(len(live))
 
     def refine(self, tr: Trajectory, picture: Tensor) -> Trajectory:
         """The trajectory to go on with: this attempt, a fresh one, or after the last the best of all."""
@@ -158,4 +184,5 @@ class Engine:
         last = len(tr.attempts) - 1
         passed = not judged or (self.refinement is not None and judged[-1] <= self.refinement.tau)
         chosen = last if passed else judged.index(min(judged))
-        return Result(tr.task, tr.x, picture, tr.calls, tr.seconds, tuple(tr.attempts), chosen)
+        failure = NOT_FINITE if tr.broken else None
+        return Result(tr.task, tr.x, picture, tr.calls, tr.seconds, tuple(tr.attempts), chosen, failure)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections import defaultdict
 from collections.abc import Sequence
 
 
@@ -19,3 +21,49 @@ class Missing(UserError):
     def __init__(self, things: Sequence[str]) -> None:
         self.things = list(things)
         super().__init__("\n".join(self.things))
+
+
+class SomeFailed(UserError):
+    """A run went to its end, but some of its images could not be made."""
+
+    exit_code = 3
+
+
+ADVICE = {
+    errno.ENOSPC: "the disk is full; make room and run the same command again",
+    errno.EFBIG: "a file may not grow so large here (ulimit -f); raise the limit and run the same command again",
+    errno.EDQUOT: "the disk quota is used up; make room and run the same command again",
+    errno.EROFS: "the file system is read-only; give another output_root=...",
+    errno.EACCES: "there is no permission; give another place or change its permissions",
+    errno.ENOTDIR: "a file is in the place of a folder; remove it or give another output_root=...",
+    errno.EEXIST: "a file is in the place of a folder; remove it or give another output_root=...",
+    errno.EISDIR: "a folder is in the place of a file; remove it or give another output_root=...",
+    errno.ENAMETOOLONG: "the name is too long; give shorter names or another output_root=...",
+}
+
+
+def explained(error: BaseException) -> str:
+    """One sentence for an error of the user's or of the operating system."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in ADVICE:
+        return f"{error.filename or 'a file'}: {ADVICE[error.errno]}"
+    return str(error) or type(error).__name__
+
+
+def summed_up(failed: dict[str, str], shown: int = 5) -> list[str]:
+    """Failures by reason, one line each: the first image and how many more; the most frequent reason first.
+
+    Reasons that differ only in the image's name count as one.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for image_id, reason in failed.items():
+        groups[reason.replace(image_id, "*")].append(image_id)
+    ranked = sorted(groups.values(), key=len, reverse=True)
+    lines = []
+    for ids in ranked[:shown]:
+        more = f", and {len(ids) - 1} more like it" if len(ids) > 1 else ""
+        lines.append(f"{ids[0]}: {failed[ids[0]]}{more}")
+    if len(ranked) > shown:
+        lines.append(f"{sum(map(len, ranked[shown:]))} more for {len(ranked) - shown} other reasons")
+    return lines

@@ -6,9 +6,9 @@ import sys
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
-SECONDS_BETWEEN_LINES = 30.0
+FIRST_LINE, SECONDS_BETWEEN_LINES = 3.0, 30.0
 
 
 def clock(seconds: float) -> str:
@@ -20,6 +20,10 @@ def clock(seconds: float) -> str:
 class Reporter:
     """Counts work done out of ``total`` units; a context manager.
 
+    A unit may be made of smaller steps (an image of network calls): after ``expect(steps a unit)``, ``work(steps)``
+    moves the estimate of the time left from the first seconds on, and ``finish(steps)`` completes a unit that took so
+    many.
+
     Args:
         done: units finished before this process started (they do not count towards the speed).
     """
@@ -27,12 +31,12 @@ class Reporter:
     def __init__(self, title: str, total: int, *, done: int = 0, unit: str = "image") -> None:
         self.title, self.total, self.done, self.unit = title, total, done, unit
         self.first, self.start = done, time.monotonic()
-        self.last_line = self.start
+        self.next_line = self.start + FIRST_LINE
+        self.steps_expected, self.steps = 1.0, 0.0
         console = Console(stderr=True)
         self.bar = (
             Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
-                TimeRemainingColumn(), console=console,
+                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), console=console
             )
             if console.is_terminal
             else None
@@ -41,7 +45,7 @@ class Reporter:
     def __enter__(self) -> Reporter:
         if self.bar:
             self.bar.start()
-            self.task = self.bar.add_task(self.title, total=self.total, completed=self.done, note="")
+            self.task = self.bar.add_task(self.title, total=max(self.total, 1), completed=self.done, note="")
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -50,19 +54,42 @@ class Reporter:
         elif self.done > self.first:
             self.print_line()
 
-    def advance(self, amount: float = 1, note: str = "") -> None:
-        self.done += amount
-        now = time.monotonic()
-        speed = (self.done - self.first) / max(now - self.start, 1e-9)
-        if self.bar:
-            self.bar.update(self.task, completed=self.done, note=note or f"{speed:.1f} {self.unit}/s")
-        elif now - self.last_line > SECONDS_BETWEEN_LINES:
-            self.last_line = now
-            self.print_line(note)
+    def expect(self, steps: float) -> None:
+        """A unit takes about so many steps."""
+        self.steps_expected = max(steps, 1.0)
 
-    def print_line(self, note: str = "") -> None:
-        elapsed = time.monotonic() - self.start
-        speed = (self.done - self.first) / max(elapsed, 1e-9)
-        left = f"{clock((self.total - self.done) / speed)} left" if speed else "time left unknown"
-        text = f"{self.title}: {self.done:.0f}/{self.total} {self.unit}s, {speed:.2f}/s, {left} {note}"
-        print(text.rstrip(), file=sys.stderr, flush=True)
+    def work(self, steps: float) -> None:
+        """Steps of units that are not finished yet."""
+        self.steps += steps
+        self.show()
+
+    def finish(self, steps: float) -> None:
+        """One unit is finished; ``steps`` of those counted by ``work`` were its."""
+        self.steps = max(0.0, self.steps - steps)
+        self.advance()
+
+    def advance(self, amount: float = 1) -> None:
+        self.done += amount
+        self.show()
+
+    def show(self) -> None:
+        now = time.monotonic()
+        if self.bar:
+            self.bar.update(self.task, completed=self.estimate(), note=self.text())
+        elif now > self.next_line:
+            self.next_line = now + SECONDS_BETWEEN_LINES
+            self.print_line()
+
+    def estimate(self) -> float:
+        """Units done, parts of units included; never past the next to last step."""
+        return min(self.done + self.steps / self.steps_expected, max(self.done, self.total - 0.01))
+
+    def text(self) -> str:
+        """Where it stands, how fast it goes and how long it will take."""
+        speed = (self.estimate() - self.first) / max(time.monotonic() - self.start, 1e-9)
+        left = f"{clock((self.total - self.estimate()) / speed)} left" if speed > 0 else "time left unknown"
+        pace = f"{speed:.2f}/s" if speed >= 0.1 or not speed else f"{1 / speed:.0f} s each"
+        return f"{self.done:.0f}/{self.total} {self.unit}s, {pace}, {left}"
+
+    def print_line(self) -> None:
+        print(f"{self.title}: {self.text()}", file=sys.stderr, flush=True)

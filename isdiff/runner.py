@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import time
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,19 +21,21 @@ from isdiff.config import (
     method_label,
     prompt_pair,
     result_config,
+    with_texts,
 )
 from isdiff.data.base import Dataset
 from isdiff.data.images import paste, to_tensor, to_uint8
+from isdiff.data.photos import pixels_hash
 from isdiff.engine import Engine, Result
-from isdiff.errors import Missing, UserError
-from isdiff.files import atomic_open
-from isdiff.loggers import report
+from isdiff.errors import Missing, SomeFailed, UserError, summed_up
+from isdiff.loggers import prepare, report
 from isdiff.masks.base import MaskSource
 from isdiff.priors.latent import LatentPrior
 from isdiff.priors.load import load_prior, missing_weights
 from isdiff.priors.pixel import PixelPrior, resolve_device, resolve_precision
 from isdiff.progress import Reporter
 from isdiff.report import configured_metrics, draw_grid, readable, summarise
+from isdiff.sampling import sample_all
 from isdiff.store import RunFolder
 from isdiff.trajectory import Stream, Task
 
@@ -58,13 +58,16 @@ class Experiment:
         Raises:
             UserError: a value that cannot work, or something missing.
         """
+        cfg = with_texts(cfg)
         check(cfg)
         device = resolve_device(cfg.runtime.device)
         precision = resolve_precision(cfg.runtime.precision, device)
         label = method_label(cfg)
         name = config_hash(result_config(cfg, precision))
         folder = Path(cfg.output_root) / cfg.dataset.name / cfg.mask.name / label / name
-        return cls(cfg, device, precision, label, RunFolder(folder), build(cfg.dataset), build(cfg.mask))
+        return cls(
+            cfg, device, precision, label, RunFolder(folder), build(cfg.dataset, Dataset), build(cfg.mask, MaskSource)
+        )
 
     def ids(self) -> list[str]:
         return self.dataset.ids()[: self.cfg.limit]
@@ -90,8 +93,25 @@ class Experiment:
         """States as people see them; only latent ones need the model."""
         return states if self.cfg.get("latent") is None else self.prior.pictures(states, tasks)
 
-    def engine(self) -> Engine:
-        return build_engine(self.cfg, self.prior, self.prior.pictures)
+    def engine(self, **options: Any) -> Engine:
+        return build_engine(self.cfg, self.prior, self.prior.pictures, **options)
+
+    def stamps(self, image_id: str) -> list[str]:
+        """Cheap signatures of the files that the image and its mask come from; empty ones where nothing is known."""
+        try:
+            return [self.dataset.stamp(image_id), self.masks.stamp(image_id)]
+        except OSError:
+            return ["", ""]
+
+    def content(self, image_id: str) -> dict[str, str]:
+        """What goes into the result besides the configuration: hashes of image and hole.
+
+        Raises:
+            UserError: one of them cannot be read.
+        """
+        pixels = self.dataset.image(image_id)
+        hole = self.masks.hole(image_id, *pixels.shape[:2])
+        return {"image_sha": pixels_hash(pixels), "mask_sha": pixels_hash(np.packbits(hole))}
 
     def ready(self, image_id: str) -> Task:
         """The task as the model takes it: in its own space, with its prompt."""
@@ -99,7 +119,10 @@ class Experiment:
         if self.cfg.get("latent") is None:
             return task
         prompt = self.prompt(image_id)
-        return self.prior.prepare(task, prompt_pair(self.cfg, prompt), prompt)
+        prepared = self.prior.prepare(task, prompt_pair(self.cfg, prompt), prompt)
+        if not torch.isfinite(prepared.image).all():
+            raise UserError(f"the autoencoder's latents of image {image_id} are not finite numbers; check its weights")
+        return prepared
 
     def prompt(self, image_id: str) -> str:
         """
@@ -150,96 +173,78 @@ class Experiment:
             "dce": judged,
             "start_timesteps": [a.start_timestep for a in result.attempts],
             "seconds": round(result.seconds, 4),
+            **self.content(result.task.id),
+            "stamps": self.stamps(result.task.id),
         }
 
 
-def tasks(experiment: Experiment, ids: list[str], failed: dict[str, str]) -> Iterator[Task]:
-    """Tasks one by one; an image that cannot be used is noted and the others go on."""
+@dataclass
+class Outcome:
+    """A run that went to its end: its folder, what it says about itself, and the images that could not be made."""
+
+    store: RunFolder
+    summary: dict[str, Any]
+    failed: dict[str, str]
+
+
+def usable(experiment: Experiment, records: dict[str, dict[str, Any]], ids: list[str]) -> tuple[set[str], set[str]]:
+    """Of the images that have a record: those whose inputs are still what went in, and those whose inputs changed.
+
+    Files are read again only where their size or date changed. What cannot be read now is kept as it was.
+    """
+    same, changed = set(), set()
     for image_id in ids:
+        record = records.get(image_id)
+        if record is None:
+            continue
+        stamps = experiment.stamps(image_id)
+        if "" not in stamps and stamps == record.get("stamps"):
+            same.add(image_id)
+            continue
         try:
-            yield experiment.ready(image_id)
-        except UserError as error:
-            failed[image_id] = str(error)
+            unchanged = experiment.content(image_id) == {key: record.get(key) for key in ("image_sha", "mask_sha")}
+        except UserError:
+            unchanged = True
+        (same if unchanged else changed).add(image_id)
+    return same, changed
 
 
-def sample(experiment: Experiment, ids: list[str], reporter: Reporter | None = None) -> dict[str, str]:
-    """Sample ``ids`` in this process; returns what failed, with reasons."""
-    failed: dict[str, str] = {}
-    for result in experiment.engine().run(tasks(experiment, ids, failed)):
-        experiment.store.add(experiment.finish(result), experiment.record(result))
-        if reporter:
-            reporter.advance()
-    return failed
-
-
-def sample_share(container: dict[str, Any], ids: list[str], rank: int, workers: int, queue: Any) -> None:
-    """Body of a sampling process: its share of the images, on its own GPU where there are several."""
-    cfg = OmegaConf.create(container)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    if resolve_device(cfg.runtime.device).type == "cuda" and cfg.runtime.device in ("auto", "cuda"):
-        cfg.runtime.device = f"cuda:{rank % torch.cuda.device_count()}"
-    try:
-        queue.put((sample(Experiment.of(cfg), ids[rank::workers]), None))
-    except UserError as error:
-        queue.put(({}, str(error)))
-
-
-def sample_in_processes(experiment: Experiment, ids: list[str], reporter: Reporter) -> dict[str, str]:
-    """Sample ``ids`` in ``runtime.workers`` processes; images depend on nothing but their ids, so shares may vary."""
-    workers = min(experiment.cfg.runtime.workers, len(ids))
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    container = OmegaConf.to_container(experiment.cfg, resolve=True)
-    pool = [context.Process(target=sample_share, args=(container, ids, r, workers, queue)) for r in range(workers)]
-    for process in pool:
-        process.start()
-    before = len(experiment.store.records())
-    while any(process.is_alive() for process in pool):
-        time.sleep(0.5)
-        reporter.advance(len(experiment.store.records()) - before - (reporter.done - reporter.first))
-    if broken := [process.exitcode for process in pool if process.exitcode]:
-        died = f"{len(broken)} of {workers} sampling processes died (exit code {broken[0]})"
-        raise UserError(f"{died}; what they finished is kept, run the same command again to go on")
-    failed: dict[str, str] = {}
-    for _ in pool:
-        part, error = queue.get()
-        if error:
-            raise UserError(error)
-        failed |= part
-    return failed
-
-
-def execute(cfg: DictConfig) -> RunFolder:
+def execute(cfg: DictConfig) -> Outcome:
     """Run the experiment of ``cfg``: images that its folder already has are kept, missing ones are sampled.
 
     Raises:
         UserError: the configuration, the data or the weights do not allow the run.
     """
     experiment = Experiment.of(cfg)
-    configured_metrics(cfg)  # a wrong name is refused at once
+    configured_metrics(cfg)  # a wrong name is refused at once, and so is a logger that could not log
+    prepare(cfg)
     store, ids = experiment.store, experiment.ids()
-    have = store.tidy(ids)
-    todo = [image_id for image_id in ids if image_id not in have]
+    for note in experiment.dataset.notes():
+        print(f"isdiff: {note}", file=sys.stderr)
+    same, changed = usable(experiment, store.records(), ids)
+    if changed:
+        some = f"{len(changed)} images or masks" if len(changed) > 1 else f"the image or mask {min(changed)}"
+        print(f"isdiff: {some} changed since the last run; sampled anew", file=sys.stderr)
+    store.tidy(ids, drop=changed)
+    todo = [image_id for image_id in ids if image_id not in same]
     failed: dict[str, str] = {}
-    kept = result_config(cfg, experiment.precision)
-    with atomic_open(store.path / "config.yaml") as stream:
-        stream.write(f"# {store.path.name}: hash of what the results depend on\n{OmegaConf.to_yaml(kept)}")
     if todo:
-        experiment.require(ids)
-        with Reporter(
-            f"{experiment.label} on {cfg.dataset.name}, {cfg.mask.name}", len(ids), done=len(ids) - len(todo)
-        ) as bar:
-            many = cfg.runtime.workers > 1 and len(todo) > 1
-            failed = (sample_in_processes if many else sample)(experiment, todo, bar)
+        experiment.require(todo)
+        kept = result_config(cfg, experiment.precision)
+        text = f"# {store.path.name}: hash of what the results depend on\n{OmegaConf.to_yaml(kept)}"
+        store.write_text("config.yaml", text)
+        title = f"{experiment.label} on {cfg.dataset.name}, {cfg.mask.name}"
+        with Reporter(title, len(ids), done=len(ids) - len(todo)) as bar:
+            failed = sample_all(experiment, todo, bar)
     records = store.tidy(ids)
     chosen = [records[image_id] for image_id in ids if image_id in records]
     if not chosen:
-        reasons = "; ".join(failed.values())
-        raise UserError(f"no image could be sampled: {reasons}")
-    summary = summarise(experiment, chosen, failed)
-    store.write_json("summary.json", summary)
-    store.write_text("summary.md", readable(summary, experiment))
+        raise SomeFailed(f"no image could be sampled: {'; '.join(summed_up(failed, 3)) or 'there are no images'}")
+    summary = summarise(experiment, chosen, failed, sampled=len(todo) - len(failed))
+    if summary != store.read_json("summary.json"):
+        store.write_json("summary.json", summary)
+        store.write_text("summary.md", readable(summary, experiment))
     if todo or not (store.path / "grid.png").exists():
         draw_grid(experiment, chosen)
     report(cfg, f"{experiment.label}-{cfg.mask.name}-{store.path.name}", store.path, summary, chosen)
-    return store
+    return Outcome(store, summary, failed)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from isdiff.errors import UserError
 from isdiff.files import atomic_open, atomic_save
+
+try:
+    import fcntl
+except ImportError:  # Windows: one process a folder
+    fcntl = None  # type: ignore[assignment]
 
 
 class RunFolder:
@@ -23,47 +31,91 @@ class RunFolder:
         self.path = Path(path)
         self.records_path = self.path / "per_image.jsonl"
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else adds or rewrites records meanwhile, in this process or another."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path, os.O_RDONLY) if fcntl else -1
+        try:
+            if fcntl:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            if fcntl:
+                os.close(handle)
+
     def image_path(self, image_id: str) -> Path:
+        """
+        Raises:
+            UserError: the id would lead out of the folder.
+        """
+        if not image_id or image_id.startswith(".") or any(c in image_id for c in "/\\\0"):
+            raise UserError(f"image id {image_id!r} is no file name; ids must be without slashes and leading dots")
         return self.path / "images" / f"{image_id}.png"
 
     def records(self) -> dict[str, dict[str, Any]]:
-        """Records by image id, of images whose picture exists; a line torn by a kill is passed over."""
+        """Records by image id, of images whose picture exists.
+
+        A line that is no record (torn by a kill, edited by hand) is passed over: its image is made again.
+        """
         found = {}
         if self.records_path.exists():
-            for line in self.records_path.read_text("utf-8").splitlines():
-                try:
-                    record = json.loads(line)
-                except json.JSONDecodeError:
-                    continue
-                if self.image_path(record["id"]).exists():
-                    found[record["id"]] = record
+            for line in self.records_path.read_text("utf-8", errors="replace").splitlines():
+                record = parsed(line)
+                with suppress(UserError, OSError):
+                    if record and self.image_path(record["id"]).stat().st_size > 0:
+                        found[record["id"]] = record
         return found
 
     def add(self, image: np.ndarray, record: dict[str, Any]) -> None:
         """Store one result: ``image`` (H, W, 3) uint8."""
         atomic_save(self.image_path(record["id"]), lambda stream: Image.fromarray(image).save(stream, "png"))
         line = (json.dumps(record) + "\n").encode()
-        # One write to a file opened for appending: several processes may add at once, and no line is torn by another.
-        handle = os.open(self.records_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            os.write(handle, line)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with self.locked():
+            handle = os.open(self.records_path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                end = os.fstat(handle).st_size
+                if end and os.pread(handle, 1, end - 1) != b"\n":
+                    line = b"\n" + line  # a kill tore the line before: this one is not to be lost with it
+                os.write(handle, line)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
-    def tidy(self, order: list[str]) -> dict[str, dict[str, Any]]:
-        """Rewrite the records whole, in the dataset's order first; returns them."""
-        records = self.records()
+    def tidy(self, order: list[str], drop: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+        """Rewrite the records whole, in the dataset's order first and without those of ``drop``; returns them."""
+        dropped = set(drop)
         place = {image_id: i for i, image_id in enumerate(order)}
-        ordered = dict(sorted(records.items(), key=lambda item: (place.get(item[0], len(place)), item[0])))
-        if ordered:
-            with atomic_open(self.records_path) as stream:
-                stream.writelines(json.dumps(record) + "\n" for record in ordered.values())
+        with self.locked():
+            records = {image_id: r for image_id, r in self.records().items() if image_id not in dropped}
+            ordered = dict(sorted(records.items(), key=lambda item: (place.get(item[0], len(place)), item[0])))
+            lines = [json.dumps(record) + "\n" for record in ordered.values()]
+            there = self.records_path.read_text("utf-8", errors="replace") if self.records_path.exists() else ""
+            if there != "".join(lines):
+                with atomic_open(self.records_path) as stream:
+                    stream.writelines(lines)
         return ordered
 
     def image(self, image_id: str) -> np.ndarray:
-        with Image.open(self.image_path(image_id)) as image:
-            return np.asarray(image.convert("RGB"))
+        """(H, W, 3) uint8.
+
+        Raises:
+            UserError: the picture is damaged.
+        """
+        path = self.image_path(image_id)
+        try:
+            with Image.open(path) as image:
+                return np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError):
+            raise UserError(f"{path} is damaged; delete it and run the same command again") from None
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The content of a file that ``write_json`` left; empty if it is not there or damaged."""
+        try:
+            found = json.loads((self.path / name).read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def write_json(self, name: str, content: Any) -> None:
         with atomic_open(self.path / name) as stream:
@@ -73,3 +125,19 @@ class RunFolder:
     def write_text(self, name: str, content: str) -> None:
         with atomic_open(self.path / name) as stream:
             stream.write(content)
+
+
+NUMBERS = ("network_calls", "attempts", "chosen_attempt", "seconds")
+
+
+def parsed(line: str) -> dict[str, Any] | None:
+    """The record in a line; None where it is none."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("id"), str):
+        return None
+    numbers = all(isinstance(record.get(name), (int, float)) for name in NUMBERS)
+    lists = all(isinstance(record.get(name), list) for name in ("dce", "start_timesteps"))
+    return record if numbers and lists else None

@@ -83,6 +83,9 @@ class Trajectory:
         attempts: one entry for each attempt begun.
         best: where the attempt with the smallest DCE so far can be taken up again.
         fresh: noise that a method drew before the network call and uses after it.
+        finite: a boolean tensor that turns False with the first answer that is not finite; read only where the loop
+            waits for the device anyway.
+        broken: this image cannot be finished.
     """
 
     task: Task
@@ -97,6 +100,8 @@ class Trajectory:
     attempts: list[Attempt] = field(default_factory=list)
     best: Trajectory | None = None
     fresh: Tensor | None = None
+    finite: Tensor | None = None
+    broken: bool = False
 
     @property
     def index(self) -> int:
@@ -108,7 +113,7 @@ class Trajectory:
 
     @property
     def finished(self) -> bool:
-        return self.position == len(self.plan) - 1
+        return self.broken or self.position == len(self.plan) - 1
 
     @property
     def needs_network(self) -> bool:

@@ -22,9 +22,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff.compare import compose_run
 from isdiff.config import build
+from isdiff.data.base import Dataset
 from isdiff.data.files import BenchmarkDataset
 from isdiff.errors import Missing, UserError
 from isdiff.files import atomic_open, atomic_save
+from isdiff.masks.base import MaskSource
 
 # name: (numbers of the published set, images to take)
 BENCHMARKS = {"celeba": (range(30000), 1000), "imagenet": (range(1, 50001), 1000), "places2": (range(1, 36501), 5000)}
@@ -47,7 +49,7 @@ def write_manifests(folder: Path) -> None:
 
 def doctor(name: str, record: bool, overrides: list[str]) -> None:
     cfg = compose_run([f"dataset={name}", *overrides])
-    dataset = build(cfg.dataset)
+    dataset = build(cfg.dataset, Dataset)
     ids = dataset.ids()
     if isinstance(dataset, BenchmarkDataset):
         present = [i for i in ids if dataset.file(i) is not None]
@@ -100,9 +102,9 @@ def masks(name: str, mask: str, out: Path | None, record: bool, overrides: list[
     from PIL import Image
 
     cfg = compose_run([f"dataset={name}", f"mask={mask}", *overrides])
-    source, size = build(cfg.mask), cfg.dataset.size
+    source, size = build(cfg.mask, MaskSource), cfg.dataset.size
     hashes = {}
-    for image_id in track(build(cfg.dataset).ids(), f"{mask} masks"):
+    for image_id in track(build(cfg.dataset, Dataset).ids(), f"{mask} masks"):
         hole = source.hole(image_id, size, size)
         hashes[image_id] = hashlib.sha256(hole.tobytes()).hexdigest()
         if out:

@@ -36,7 +36,7 @@ def write_credits(folder: Path, rows: list[dict[str, str]]) -> None:
         "# Credits of the photographs",
         "",
         f"{len(rows)} photographs, at most 512 pixels on the shorter side, from packages of the Debian distribution,",
-        "by licence. The 60 test photographs are in the public domain or under CC0. `photos.csv` has the same as a table.",
+        "by licence. The 60 test photographs are in the public domain or under CC0. `photos.csv` has the same facts.",
     ]
     for licence in sorted(by_licence):
         text += ["", f"## {licence}", ""]

@@ -1,5 +1,10 @@
-"""Run one experiment: ``python scripts/run.py dataset=avatars mask=half method=ddnm+isdiff limit=16 seed=0``."""
+"""Run one experiment: ``python scripts/run.py dataset=photos mask=half method=ddnm+isdiff limit=16 seed=0``.
 
+With ``--multirun`` several, of which each may fail on its own. Exit codes: 0 all images are there; 1 the configuration
+does not work; 2 weights or images are missing; 3 some images could not be made.
+"""
+
+import os
 import sys
 from pathlib import Path
 
@@ -7,23 +12,43 @@ import hydra
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from isdiff.errors import UserError
+from isdiff.errors import SomeFailed, UserError, explained, summed_up
+
+LINES: list[tuple[str, str, int]] = []  # of a multirun: what was asked for, what came of it, and its exit code
+
+
+def one_run(cfg) -> tuple[str, int]:
+    """A sentence about the run and its exit code; prints what went wrong."""
+    from isdiff.runner import execute
+
+    try:
+        outcome = execute(cfg)
+    except (UserError, OSError) as error:
+        print(f"isdiff: {explained(error)}", file=sys.stderr)
+        return explained(error), getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:
+        print("isdiff: stopped; the same command goes on from here", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(130)  # Hydra's clean-up would show a traceback
+    print((outcome.store.path / "summary.md").read_text("utf-8"))
+    print(f"results: {outcome.store.path}")
+    for line in summed_up(outcome.failed):
+        print(f"isdiff: {line}", file=sys.stderr)
+    values = (f"{name} {m['value']:.4g}" for name, m in outcome.summary["metrics"].items() if "value" in m)
+    failed = [f"{len(outcome.failed)} failed"] if outcome.failed else []
+    return ", ".join([f"{outcome.summary['n']} images", *failed, *values]), SomeFailed.exit_code * bool(outcome.failed)
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="config")
 def main(cfg) -> None:
-    from isdiff.runner import execute
+    from hydra.core.hydra_config import HydraConfig
 
-    try:
-        store = execute(cfg)
-    except UserError as error:
-        print(f"isdiff: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit("isdiff: stopped; the same command goes on from here")
-    print((store.path / "summary.md").read_text("utf-8"))
-    print(f"results: {store.path}")
+    line, code = one_run(cfg)
+    LINES.append((" ".join(HydraConfig.get().overrides.task), line, code))
 
 
 if __name__ == "__main__":
     main()
+    if len(LINES) > 1:
+        print("\n" + "\n".join(f"{asked}: {line}" for asked, line, _ in LINES))
+    sys.exit(max((code for *_, code in LINES), default=0))

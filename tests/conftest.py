@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from safetensors.torch import load_file
 
+settings.register_profile("isdiff", deadline=None)  # machines are slow and busy
+settings.load_profile("isdiff")
 os.environ.setdefault("WANDB_MODE", "offline")
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"

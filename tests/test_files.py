@@ -10,9 +10,11 @@ from PIL import Image
 
 from isdiff.compare import compose_run
 from isdiff.config import build
+from isdiff.data.base import Dataset
 from isdiff.data.files import FolderDataset
 from isdiff.data.images import center_crop_long_edge, guided_diffusion, load_rgb, paste
 from isdiff.errors import Missing, UserError
+from isdiff.masks.base import MaskSource
 from isdiff.masks.fixed import ExpandMask, HalfMask
 from isdiff.masks.wide import WideMask
 
@@ -176,7 +178,7 @@ def editbench(tmp_path):
 
 def test_editbench(editbench):
     cfg = compose_run(["dataset=editbench", f"dataset.path={editbench}", "dataset.prompt=prompt_mask-rich"])
-    data, masks = build(cfg.dataset), build(cfg.mask)
+    data, masks = build(cfg.dataset, Dataset), build(cfg.mask, MaskSource)
     assert data.ids() == ["natural-3", "natural-1", "generated-2"]
     data.require(data.ids())
     assert data.caption("natural-3") == "a small cat"

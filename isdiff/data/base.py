@@ -29,6 +29,15 @@ class Dataset(ABC):
     def image(self, image_id: str) -> np.ndarray:
         """(H, W, 3), uint8 RGB."""
 
+    def stamp(self, image_id: str) -> str:
+        """A cheap signature of the file that the image comes from. Equal ones: surely the same content; different ones,
+        or an empty one: look at the content."""
+        return ""
+
+    def notes(self) -> list[str]:
+        """Sentences about what was found that a user should read once, such as files that were passed over."""
+        return []
+
     def caption(self, image_id: str) -> str:
         """A sentence that describes the image.
 

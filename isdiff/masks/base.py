@@ -15,6 +15,10 @@ class MaskSource(ABC):
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
         """(height, width), bool, True = generate."""
 
+    def stamp(self, image_id: str) -> str:
+        """A cheap signature of the file that the mask comes from; see :meth:`isdiff.data.base.Dataset.stamp`."""
+        return ""
+
 
 def random_state(seed: int, image_id: str) -> np.random.RandomState:
     """The legacy generator, whose draws are frozen for good, keyed by (seed, image id)."""

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+VERDICT_IMAGES = 16  # a bootstrap over fewer images covers much less than its 95 %
+
 
 class Unavailable(Exception):
     """A metric cannot run here; the message says what is missing."""
@@ -106,11 +108,30 @@ class Estimate:
     high: float
     n: int
 
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
+    def as_dict(self) -> dict[str, float | None]:
+        """For JSON, which has no NaN: what is not known is null."""
+        return {key: value if np.isfinite(value) else None for key, value in asdict(self).items()}
+
+    @classmethod
+    def of(cls, entries: dict[str, float | None]) -> Estimate:
+        """From what ``as_dict`` gave."""
+        value, low, high = (float("nan") if entries[k] is None else float(entries[k]) for k in ("value", "low", "high"))
+        return cls(value, low, high, int(entries["n"] or 0))
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return self.text()
+
+    def text(self, style: str = ".3f") -> str:
+        """Value and interval; only the value where no interval is known."""
+        if not np.isfinite(self.value):
+            return "unknown"
+        known = np.isfinite(self.low) and np.isfinite(self.high)
+        return f"{self.value:{style}}" + (f" [{self.low:{style}}, {self.high:{style}}]" if known else "")
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether a difference may be called one: its interval leaves zero out and rests on ``VERDICT_IMAGES``."""
+        return self.n >= VERDICT_IMAGES and (self.low > 0 or self.high < 0)
 
 
 def selections(n: int, count: int, seed: int = 0) -> np.ndarray:
@@ -131,19 +152,33 @@ def interval(values: np.ndarray, whole: float) -> tuple[float, float]:
     Resampling repeats images, which makes sets look less alike: a Frechet distance grows by it, a mean does not. Moving
     the interval by the difference between the resamples' mean and the value itself takes that out.
     """
-    low, high = np.percentile(values - (values.mean() - whole), [2.5, 97.5])
+    known = values[np.isfinite(values)]  # a selection of one image over and over has no distance between sets
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.percentile(known - (known.mean() - whole), [2.5, 97.5])
     return float(low), float(high)
 
 
-def difference(first: Sample, second: Sample, count: int = 1000) -> Estimate:
+def difference(
+    first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
+) -> Estimate:
     """``second - first`` for two runs over the same images, with the interval of the paired difference.
 
+    Args:
+        ids: names of the two samples' images: those that both have are paired, in whatever order. Without it the
+            samples are of the same images in the same order.
     Raises:
-        ValueError: the runs have different numbers of images.
+        ValueError: the runs have different numbers of images and no names, or no image in common.
     """
-    if first.n != second.n:
-        raise ValueError(f"cannot pair {first.n} images with {second.n}")
-    values = [second.value(c) - first.value(c) for c in selections(first.n, count)]
-    every = np.arange(first.n)
-    whole = second.value(every) - first.value(every)
-    return Estimate(whole, *interval(np.array(values), whole), first.n)
+    if ids is None:
+        if first.n != second.n:
+            raise ValueError(f"cannot pair {first.n} images with {second.n} without their names")
+        ids = [str(i) for i in range(first.n)], [str(i) for i in range(second.n)]
+    places = [{name: i for i, name in enumerate(names)} for names in ids]
+    shared = [name for name in ids[0] if name in places[1]]
+    if not shared:
+        raise ValueError("the runs have no image in common")
+    one, two = (np.array([at[name] for name in shared]) for at in places)
+    values = [second.value(two[c]) - first.value(one[c]) for c in selections(len(shared), count)]
+    whole = second.value(two) - first.value(one)
+    return Estimate(whole, *interval(np.array(values), whole), len(shared))

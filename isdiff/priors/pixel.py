@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from isdiff.errors import UserError
 from isdiff.methods.base import Prediction
 from isdiff.priors.memory import Halving
 from isdiff.trajectory import Task
@@ -27,9 +28,27 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 
 def resolve_device(device: str) -> torch.device:
-    if device != "auto":
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """``auto`` is the GPU where there is one.
+
+    Raises:
+        UserError: no device has that name, or this machine does not have it.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise UserError(f"runtime.device is {device!r}; it must be auto, cpu, cuda or cuda:1, for example") from None
+    if chosen.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (chosen.index or 0) >= count:
+            raise UserError(f"runtime.device is {device!r}, but torch sees {count} GPUs here; give cpu or auto")
+    elif chosen.type != "cpu":
+        try:
+            torch.zeros(1, device=chosen)
+        except (RuntimeError, NotImplementedError, AssertionError):
+            raise UserError(f"runtime.device is {device!r}, which does not work here; give cpu or auto") from None
+    return chosen
 
 
 class PixelPrior:

@@ -18,12 +18,16 @@ class Start(ABC):
     def begin(self, task: Task, stream: Stream, attempt: int, grid: Grid) -> tuple[Tensor, int]:
         """The noisy image (C, H, W) that attempt number ``attempt`` (from 0) starts with, and its index in the grid."""
 
+    def begin_index(self, attempt: int, grid: Grid) -> int:
+        """The index alone; default: the noisiest."""
+        return len(grid) - 1
+
 
 class NoiseStart(Start):
     """The vanilla start: ``x_T = eps`` at the noisiest step."""
 
     def begin(self, task: Task, stream: Stream, attempt: int, grid: Grid) -> tuple[Tensor, int]:
-        return stream.normal(like=task.image), len(grid) - 1
+        return stream.normal(like=task.image), self.begin_index(attempt, grid)
 
 
 class Seed(ABC):
@@ -47,6 +51,9 @@ class SeededStart(Start):
         self.seed, self.start, self.lam = seed, start, lam
 
     def begin(self, task: Task, stream: Stream, attempt: int, grid: Grid) -> tuple[Tensor, int]:
-        index = grid.index_at(self.start - attempt * self.lam)
+        index = self.begin_index(attempt, grid)
         composed = task.compose(self.seed.fill(task, stream))
         return add_noise(composed, stream.normal(like=composed), grid.abar(index)), index
+
+    def begin_index(self, attempt: int, grid: Grid) -> int:
+        return grid.index_at(self.start - attempt * self.lam)

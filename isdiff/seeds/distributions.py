@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from isdiff.seeds.base import Seed
 from isdiff.trajectory import Stream, Task
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture  # half of a second, and only where a mixture is fitted
 
 
 class DistributionSeed(Seed):
@@ -64,6 +65,10 @@ class MixtureSeed(DistributionSeed):
         self.fits: WeakKeyDictionary[Task, GaussianMixture] = WeakKeyDictionary()
 
     def fit(self, task: Task) -> GaussianMixture:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture
+        from threadpoolctl import threadpool_limits
+
         known = known_vectors(task)
         known = known[:: -(-len(known) // self.max_pixels)]
         # Float noise is no new colour: without rounding, flat regions would ask for more components than they have.

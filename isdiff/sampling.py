@@ -1,0 +1,157 @@
+"""Sampling the images of an experiment, in this process or in several."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any
+
+import torch
+from omegaconf import OmegaConf
+
+from isdiff.data.photos import pixels_hash
+from isdiff.errors import UserError, explained
+from isdiff.priors.pixel import resolve_device
+from isdiff.progress import Reporter
+from isdiff.trajectory import Task
+
+if TYPE_CHECKING:
+    from isdiff.runner import Experiment
+
+Report = Callable[[str, Any], None]
+
+
+def tasks(experiment: Experiment, ids: list[str], report: Report) -> Iterator[Task]:
+    """Tasks one by one; an image that cannot be used is reported and the others go on."""
+    for image_id in ids:
+        try:
+            yield experiment.ready(image_id)
+        except UserError as error:
+            report("failed", (image_id, str(error)))
+
+
+def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
+    """Sample ``ids`` in this process. ``report`` hears ``calls`` (network calls made), ``done`` (an image's id and
+    calls) and ``failed`` (id and reason)."""
+    engine = experiment.engine(progress=lambda count: report("calls", count))
+    for result in engine.run(tasks(experiment, ids, report)):
+        if result.failure:
+            report("failed", (result.task.id, result.failure))
+            continue
+        picture = experiment.finish(result)
+        experiment.store.add(picture, experiment.record(result) | {"picture_sha": pixels_hash(picture)})
+        report("done", (result.task.id, result.calls))
+
+
+def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[str, str]:
+    """Sample ``ids`` as the configuration says; returns what failed, with reasons.
+
+    Raises:
+        UserError: a sampling process ended before its images were done.
+    """
+    failed: dict[str, str] = {}
+
+    def report(kind: str, content: Any) -> None:
+        if kind == "calls":
+            bar.work(content)
+        elif kind == "done":
+            bar.finish(content[1])
+        elif kind == "failed":
+            failed[content[0]] = content[1]
+            bar.finish(0)
+        elif kind == "expected":
+            bar.expect(content)
+
+    if min(experiment.cfg.runtime.workers, len(ids)) > 1:
+        sample_in_processes(experiment, ids, report)
+    else:
+        bar.expect(experiment.engine().calls_expected())
+        sample(experiment, ids, report)
+    return failed
+
+
+def sample_share(container: dict[str, Any], ids: list[str], rank: int, workers: int, pipe: Connection) -> None:
+    """Body of a sampling process: its share of the images, on its own GPU where there are several."""
+    from isdiff.runner import Experiment
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    cfg = OmegaConf.create(container)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    if resolve_device(cfg.runtime.device).type == "cuda" and cfg.runtime.device in ("auto", "cuda"):
+        cfg.runtime.device = f"cuda:{rank % torch.cuda.device_count()}"
+    try:
+        experiment = Experiment.of(cfg)
+        pipe.send(("expected", experiment.engine().calls_expected()))
+        sample(experiment, ids[rank::workers], lambda kind, content: pipe.send((kind, content)))
+        pipe.send(("end", None))
+    except (UserError, OSError) as error:
+        pipe.send(("error", explained(error)))
+    except Exception:
+        pipe.send(("error", traceback.format_exc()))
+
+
+def end_with_parent() -> None:
+    """A process whose parent was killed has nobody to report to; what it finished is on disk."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def sample_in_processes(experiment: Experiment, ids: list[str], report: Report) -> None:
+    """Sample ``ids`` in ``runtime.workers`` processes; images depend on nothing but their ids, so shares may vary.
+
+    Raises:
+        UserError: a process ended early; the others finish their shares first.
+    """
+    workers = min(experiment.cfg.runtime.workers, len(ids))
+    context = multiprocessing.get_context("spawn")
+    container = OmegaConf.to_container(experiment.cfg, resolve=True)
+    assert isinstance(container, dict)
+    pipes, pool = [], []
+    for rank in range(workers):
+        mine, theirs = context.Pipe(duplex=False)
+        arguments = (container, ids, rank, workers, theirs)
+        process = context.Process(target=sample_share, args=arguments, daemon=True)
+        process.start()
+        theirs.close()  # so that the process's end is the pipe's end
+        pipes.append(mine)
+        pool.append(process)
+    try:
+        errors = listen(pipes, pool, report)
+    finally:
+        for process in pool:
+            process.terminate()
+        for process in pool:
+            process.join()
+    if errors:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise UserError(f"{errors[0]}{more}; what is finished is kept, run the same command again to go on")
+
+
+def listen(pipes: list[Connection], pool: list, report: Report) -> list[str]:
+    """Pass on what the processes say until all have ended; returns how those ended that did not finish."""
+    errors = []
+    open_pipes = dict(zip(pipes, pool, strict=True))
+    while open_pipes:
+        for pipe in wait(list(open_pipes)):
+            process = open_pipes[pipe]
+            try:
+                kind, content = pipe.recv()
+            except (EOFError, OSError):
+                process.join()
+                errors.append(f"a sampling process died (exit code {process.exitcode})")
+                kind = "end"
+            if kind == "error":
+                errors.append(content)
+            if kind in ("end", "error"):
+                del open_pipes[pipe]
+            else:
+                report(kind, content)
+    return errors

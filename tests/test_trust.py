@@ -1,0 +1,272 @@
+"""Nothing wrong in silence: what went in is remembered, what cannot be is said, what is not asked for does not run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, run_script
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from isdiff.compare import compose_run
+from isdiff.config import check, named_class, text_of, with_texts
+from isdiff.data.base import Dataset
+from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan
+from isdiff.engine import Engine
+from isdiff.errors import UserError, summed_up
+from isdiff.loggers import chosen_dce
+from isdiff.masks.base import MaskSource
+from isdiff.methods.base import Method, Prediction
+from isdiff.methods.ddnm import DDNM
+from isdiff.methods.repaint import RePaint
+from isdiff.metrics.base import VERDICT_IMAGES, Estimate, MeanSample, difference, estimate
+from isdiff.metrics.kernel import KernelSample
+from isdiff.refine import CrossEntropy, Refinement
+from isdiff.seeds.base import SeededStart
+from isdiff.seeds.distributions import build_seed
+from isdiff.trajectory import Task
+
+QUICK = ["model=avatars64", "method=ddnm", "sampler.repeat=1", "sampler.steps=2", "metrics.names=null"]
+
+
+def run(out: Path, *overrides: str, code: int = 0):
+    done = run_script(*QUICK, f"output_root={out}", *overrides, check=False)
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def folder(out: Path) -> Path:
+    (found,) = {p.parent for p in out.rglob("per_image.jsonl")}
+    return found
+
+
+def pictures(out: Path) -> dict[str, bytes]:
+    return {p.stem: p.read_bytes() for p in sorted((folder(out) / "images").glob("*.png"))}
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """Three image files of one's own."""
+    data = DrawnDataset("avatars", root=str(ROOT / "data"))
+    (tmp_path / "faces").mkdir()
+    for name, image_id in zip("abc", data.ids(), strict=False):
+        Image.fromarray(data.image(image_id)).save(tmp_path / "faces" / f"{name}.png")
+    return tmp_path / "faces"
+
+
+# Content
+
+
+def test_replaced_photographs_and_edited_masks_are_sampled_anew(faces, tmp_path):
+    mask, out = tmp_path / "mask.png", tmp_path / "out"
+    hole = np.zeros((64, 64), np.uint8)
+    hole[:, 32:] = 255
+    Image.fromarray(hole).save(mask)
+    options = ["dataset=folder", f"dataset.path={faces}", "mask=files", f"mask.path={mask}"]
+    run(out, *options)
+    first = pictures(out)
+    image = np.asarray(Image.open(faces / "b.png")).copy()
+    Image.fromarray(255 - image).save(faces / "b.png")
+    (faces / "c.png").touch()  # a new date alone changes nothing
+    done = run(out, *options)
+    second = pictures(out)
+    assert "the image or mask b changed since the last run" in done.stderr
+    assert [name for name in "abc" if first[name] != second[name]] == ["b"]
+    Image.fromarray(hole.T.copy()).save(mask)
+    done = run(out, *options)
+    assert "3 images or masks changed" in done.stderr and "changed" not in run(out, *options).stderr
+    assert not set(pictures(out).values()) & set(second.values())
+    records = [json.loads(line) for line in (folder(out) / "per_image.jsonl").open()]
+    assert len({r["image_sha"] for r in records}) == 3 and len({r["mask_sha"] for r in records}) == 1
+
+
+def test_a_finished_run_keeps_its_circumstances(tmp_path):
+    out = tmp_path / "out"
+    run(out, "dataset=avatars", "limit=2", "metrics.names=[ssim]", "metrics.bootstrap=20")
+    summary = (folder(out) / "summary.json").read_bytes()
+    run(out, "dataset=avatars", "limit=2", "metrics.names=[ssim]", "metrics.bootstrap=20", "runtime.batch_size=1")
+    assert (folder(out) / "summary.json").read_bytes() == summary
+    run(out, "dataset=avatars", "limit=3", "metrics.names=[ssim]", "metrics.bootstrap=20", "runtime.batch_size=1")
+    third = json.loads((folder(out) / "summary.json").read_text())
+    assert third["batch_size"] == 1 and third["n"] == 3
+
+
+def test_damaged_pictures_and_records_are_made_again(tmp_path):
+    out = tmp_path / "out"
+    run(out, "dataset=avatars", "limit=3")
+    whole = pictures(out)
+    place = folder(out)
+    names = sorted(whole)
+    (place / "images" / f"{names[0]}.png").write_bytes(b"")
+    lines = (place / "per_image.jsonl").read_text().splitlines()
+    odd = ["", "null", "[1]", "{}", '{"id": 3}', '{"id": "../x"}', json.dumps({"id": names[1]}), "\x00", "\u2028"]
+    (place / "per_image.jsonl").write_text("\n".join([lines[0], *odd, lines[2], lines[1][:40]]))
+    run(out, "dataset=avatars", "limit=3")
+    assert pictures(out) == whole
+    assert [json.loads(line)["id"] for line in (place / "per_image.jsonl").open()] == names
+
+
+# Numbers
+
+
+class OneBroken:
+    """A prior whose answers for one image are not numbers from some step on."""
+
+    def __init__(self, value: float, after: int) -> None:
+        self.value, self.after = value, after
+
+    def __call__(self, images, timesteps, tasks):
+        answers = []
+        for image, t, task in zip(images, timesteps, tasks, strict=True):
+            noise = 0.9 * image
+            if task.id == "bad" and t < self.after:
+                noise = torch.full_like(image, self.value)
+            answers.append(Prediction(noise))
+        return answers
+
+
+def jobs(*names: str):
+    hole = torch.zeros(1, 16, 16, dtype=torch.bool)
+    hole[..., 8:] = True
+    for name in names:
+        image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(len(name))) * 2 - 1
+        yield Task(name, image.masked_fill(hole, 0), hole)
+
+
+@pytest.mark.parametrize("after", [1001, 300], ids=["from the start", "after the checkpoint"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("method", [DDNM(0.85), RePaint(eta=0.0)], ids=["ddnm", "repaint"])
+def test_an_image_with_nan_fails_and_leaves_its_mates_alone(method, value, after):
+    def results(*names: str):
+        engine = Engine(
+            OneBroken(value, after), Grid.of(named_betas("linear"), leading_timesteps(1000, 10)), method,
+            lambda n: resampling_plan(n, (3, 2)), start=SeededStart(build_seed("gmm", 2, 1, 100), 0.9, 0.05),
+            refinement=Refinement(CrossEntropy(), 2, 0.5, 0.6), batch_size=3,
+        )  # fmt: skip
+        return {r.task.id: r for r in engine.run(jobs(*names))}
+
+    mixed, alone = results("x", "bad", "yy"), results("x", "yy")
+    assert "not finite numbers" in mixed["bad"].failure
+    for name in ("x", "yy"):
+        assert mixed[name].failure is None and torch.equal(mixed[name].x, alone[name].x)
+
+
+def test_the_logged_dce_is_the_chosen_attempts():
+    assert chosen_dce({"dce": [3.0, 1.0, 2.0], "chosen_attempt": 1}) == 1.0
+    assert chosen_dce({"dce": [], "chosen_attempt": 0}) is None
+
+
+def test_no_verdict_on_few_images():
+    few, many = (Estimate(1.0, 0.5, 1.5, n) for n in (VERDICT_IMAGES - 1, VERDICT_IMAGES))
+    assert not few.excludes_zero and many.excludes_zero and not Estimate(1.0, -0.5, 1.5, 900).excludes_zero
+
+
+def test_runs_are_paired_by_image():
+    first, second = MeanSample(np.array([1.0, 2.0, 3.0])), MeanSample(np.array([30.0, 10.0]))
+    found = difference(first, second, 10, (["a", "b", "c"], ["c", "a"]))
+    assert found.value == pytest.approx((30 + 10) / 2 - (3 + 1) / 2) and found.n == 2
+    with pytest.raises(ValueError, match="no image in common"):
+        difference(first, second, 10, (["a", "b", "c"], ["d", "e"]))
+    with pytest.raises(ValueError, match="cannot pair 3 images with 2 without their names"):
+        difference(first, second, 10)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_what_is_not_known_is_null_and_not_nan(n):
+    rng = np.random.default_rng(0)
+    found = estimate(KernelSample(rng.standard_normal((n, 4)), rng.standard_normal((n, 4))), 50)
+    text = json.dumps(found.as_dict(), allow_nan=False)
+    assert Estimate.of(json.loads(text)).text() == found.text()
+    assert "nan" not in found.text()
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("isdiff.refine.enabled=off", "isdiff.refine.enabled is 'off'; it must be true or false"),
+        ("isdiff.seed.enabled=no", "isdiff.seed.enabled is 'no'; it must be true or false"),
+        ("runtime.compile=maybe", "runtime.compile is 'maybe'; it must be true or false"),
+        ("metrics.download=0", "metrics.download is 0; it must be true or false"),
+        ("seed=true", "seed is True; it must be a whole number"),
+        ("mask.name=../../x", "mask.name is '../../x'; it names folders"),
+        ("method.name=a/b", "method.name is 'a/b'; it names folders"),
+        ("dataset.name=.hidden", "dataset.name is '.hidden'; it names folders"),
+        ("model.name=null", "model.name is None; it names folders"),
+    ],
+)
+def test_strings_are_no_switches_and_names_no_paths(override, message):
+    with pytest.raises(UserError) as caught:
+        check(compose_run(["method=ddnm+isdiff", override]))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system", "isdiff.environment.subprocess.Popen", "isdiff.files.os.system", "isdiff.nets.unet.UNet",
+        "isdiff.masks.base.MaskSource.hole", "isdiff.errors.UserError", "isdiff.no_such.Thing", "isdiff", "", None, 3,
+        "isdiff..masks", "isdiff.masks.fixed.np.ndarray", "isdiffer.masks.Fake",
+    ],
+)  # fmt: skip
+def test_only_masks_can_be_named_as_masks(target):
+    with pytest.raises(UserError, match="only a MaskSource of isdiff can be named"):
+        named_class(target, MaskSource)
+
+
+def test_a_program_named_as_a_mask_does_not_start(tmp_path):
+    proof = tmp_path / "proof"
+    target = ["mask._target_=isdiff.environment.subprocess.Popen", f"+mask.args=[touch,{proof}]"]
+    done = run(tmp_path / "out", "dataset=avatars", "limit=1", *target, code=1)
+    assert "only a MaskSource of isdiff" in done.stderr and not proof.exists()
+
+
+def test_every_configured_class_is_of_its_kind():
+    from omegaconf import OmegaConf
+
+    bases = {"dataset": Dataset, "mask": MaskSource, "method": Method}
+    for group, base in bases.items():
+        for path in (ROOT / "configs" / group).glob("*.yaml"):
+            node = OmegaConf.load(path)
+            target = node.get("_target_") or (node.get(group) or {}).get("_target_")
+            assert target is None or issubclass(named_class(target, base), base)
+
+
+# Prompts
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), min_size=1, max_size=40)
+SI = compose_run(["method=si"])
+
+
+@settings(max_examples=50)
+@given(TEXTS.filter(lambda text: text.strip() == text and not text.startswith("@")))
+def test_any_text_can_be_a_prompt_by_file(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "prompt.txt"
+    path.write_text(text, "utf-8", newline="")
+    cfg = SI.copy()
+    cfg.prompt = f"@{path}"
+    assert with_texts(cfg).prompt == text
+
+
+def test_prompts_that_begin_with_at():
+    assert text_of("@@home") == "@home" and text_of("red") == "red" and text_of(None) == ""
+    with pytest.raises(UserError, match=r"there is no text file nowhere\.txt"):
+        text_of("@nowhere.txt")
+
+
+# Failures
+
+
+def test_failures_are_summed_up():
+    failed = {f"im{i}": f"image /x/im{i}.png cannot be read" for i in range(1000)} | {"q": "its mask hides everything"}
+    lines = summed_up(failed)
+    assert lines == ["im0: image /x/im0.png cannot be read, and 999 more like it", "q: its mask hides everything"]
+    assert len(summed_up({str(i): f"reason {i}{'x' * i}" for i in range(50)})) <= 51
+    assert len(summed_up({f"im{i}": "x" * i for i in range(50)}, 5)) == 6
