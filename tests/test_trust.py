@@ -270,3 +270,77 @@ def test_failures_are_summed_up():
     assert lines == ["im0: image /x/im0.png cannot be read, and 999 more like it", "q: its mask hides everything"]
     assert len(summed_up({str(i): f"reason {i}{'x' * i}" for i in range(50)})) <= 51
     assert len(summed_up({f"im{i}": "x" * i for i in range(50)}, 5)) == 6
+
+
+# Fuzz
+
+KEYS = [
+    "sampler.steps", "sampler.eta", "sampler.jump", "sampler.repeat", "sampler.spacing", "isdiff.seed.components",
+    "isdiff.seed.start", "isdiff.seed.scale", "isdiff.seed.max_pixels", "isdiff.seed.kind", "isdiff.refine.attempts",
+    "isdiff.refine.lambda", "isdiff.refine.tau", "isdiff.refine.checkpoint", "isdiff.refine.bins",
+    "isdiff.refine.smoothing", "isdiff.refine.texture", "isdiff.refine.direction", "runtime.batch_size", "runtime.workers",
+    "runtime.pad_to", "runtime.precision", "limit", "seed", "output.composite", "output.seam", "metrics.bootstrap",
+    "metrics.names", "prompt", "method.version", "model.num_timesteps", "model.noise_schedule", "model.image_size",
+]  # fmt: skip
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 2000), st.floats(width=32), st.text(max_size=5),
+    st.lists(st.integers(0, 3), max_size=2),
+)  # fmt: skip
+WHOLE = compose_run(["method=ddnm+isdiff", "dataset=avatars"])
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(KEYS), VALUES)
+def test_any_value_of_any_key_works_or_gets_one_sentence(key, value):
+    """From configuration to engine and metrics, without sampling."""
+    from omegaconf import OmegaConf
+
+    from isdiff.config import build_engine, config_hash, result_config
+    from isdiff.report import configured_metrics
+
+    cfg = WHOLE.copy()
+    OmegaConf.update(cfg, key, value)
+    try:
+        cfg = with_texts(cfg)
+        check(cfg)
+        build_engine(cfg, OneBroken(0.0, 0)).calls_expected()
+        config_hash(result_config(cfg, "fp32"))
+        configured_metrics(cfg)
+    except UserError as error:
+        assert "\n" not in str(error).strip() and str(error)
+
+
+LINES = st.one_of(
+    st.text(max_size=30),
+    st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda c: st.lists(c, max_size=3)).map(
+        json.dumps
+    ),
+    st.dictionaries(
+        st.sampled_from(["id", "dce", "seconds", "attempts", "network_calls"]), st.integers() | st.text(max_size=3)
+    ).map(json.dumps),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(LINES, max_size=6), st.binary(max_size=20))
+def test_any_content_of_a_run_folder_is_read_without_harm(tmp_path_factory, lines, picture):
+    import shutil
+
+    from isdiff.store import RunFolder
+
+    place = tmp_path_factory.getbasetemp() / "fuzzed"
+    shutil.rmtree(place, ignore_errors=True)
+    (place / "images").mkdir(parents=True)
+    good = {
+        "id": "good", "network_calls": 3, "attempts": 1, "chosen_attempt": 0, "seconds": 1.0, "dce": [],
+        "start_timesteps": [9],
+    }  # fmt: skip
+    (place / "images" / "good.png").write_bytes(b"x" + picture)
+    text = "\n".join([*lines, json.dumps(good), *lines])
+    (place / "per_image.jsonl").write_bytes(text.encode("utf-8", "surrogatepass"))
+    (place / "summary.json").write_bytes(picture)
+    store = RunFolder(place)
+    assert "good" in store.records() and store.tidy(["good"])["good"] == good
+    assert store.read_json("summary.json") == {} or picture.strip().startswith(b"{")
+    with pytest.raises(UserError, match=r"good\.png is damaged"):
+        store.image("good")
