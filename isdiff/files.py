@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,3 +40,8 @@ def sha256_file(path: str | Path) -> str:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def is_sha256(text: object) -> bool:
+    """Whether ``text`` is a sha256 as :func:`sha256_file` writes it."""
+    return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) is not None

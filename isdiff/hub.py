@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
 
 from isdiff.errors import Missing, UserError
-from isdiff.files import atomic_open, sha256_file
+from isdiff.files import atomic_open, is_sha256, sha256_file
 
 SUMS = "SHA256SUMS"
 
@@ -32,6 +36,66 @@ class HubEntry:
     revision: str | None = None
 
 
+def is_hub_id(weights: str) -> bool:
+    """``owner/name``, and no folder of that name is meant."""
+    return weights.count("/") == 1 and not Path(weights).parent.is_dir() and "." not in weights.split("/")[0]
+
+
+def brief(error: BaseException) -> str:
+    """The first line of another library's error, without its end if that is long."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
+
+
+def is_finite(value: torch.Tensor) -> bool:
+    """Whether all numbers are finite, also as float32."""
+    # torch tests no 8-bit floats, and float64 can exceed what the networks' float32 holds.
+    wide = value.float() if value.is_floating_point() and value.itemsize in (1, 8) else value
+    return bool(torch.isfinite(wide).all())
+
+
+def load_part(cls: Any, folder: Path, part: str, variant: str | None = None) -> Any:
+    """A model or tokenizer of diffusers or transformers from ``folder / part``, with all of its tensors.
+
+    Both libraries fill tensors that a file lacks with random numbers and go on; here that is an error.
+
+    Raises:
+        UserError: files are missing or damaged, tensors are missing, misshapen or not finite.
+    """
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.set_verbosity_error()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    is_net = isinstance(cls, type) and issubclass(cls, torch.nn.Module)
+    options: dict[str, Any] = {"output_loading_info": True, "variant": variant} if is_net else {}
+    try:
+        if not (folder / part).is_dir():
+            raise FileNotFoundError("the folder is missing")
+        loaded = cls.from_pretrained(str(folder), subfolder=part, local_files_only=True, **options)
+    except Exception as error:  # of two libraries and their readers in Rust, which raise bare ones too
+        raise UserError(f"{folder / part} holds no whole {cls.__name__} ({brief(error)}); get it again") from None
+    if not is_net:
+        return loaded
+    net, info = loaded
+    for key, how in (("missing_keys", "is missing"), ("mismatched_keys", "has another shape")):
+        if names := sorted(map(str, info.get(key, ()))):
+            raise UserError(f"{folder / part}: tensor {names[0]} {how}; get it again")
+    check_finite(net, folder / part)
+    return net
+
+
+def check_finite(net: torch.nn.Module, source: Path) -> None:
+    """
+    Raises:
+        UserError: a tensor holds NaN or infinity.
+    """
+    for name, value in net.state_dict().items():
+        if not is_finite(value):
+            raise UserError(f"{source}: tensor {name} is not finite (NaN or infinity); get it again")
+
+
 def download(entry: HubEntry, folder: Path) -> Path:
     """Fetch (or go on fetching) the repository into ``folder`` and note the hashes.
 
@@ -46,10 +110,9 @@ def download(entry: HubEntry, folder: Path) -> Path:
         snapshot_download(entry.repo, revision=revision, allow_patterns=list(entry.allow), local_dir=folder)
         revision = revision or current_revision(entry.repo)
     except Exception as error:  # the hub's client has many kinds, from no network to a gated repository
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"could not fetch {entry.repo} from the hub ({reason}). What came is kept; run the same command to go on, "
-            f"or put a copy of the repository into {folder}"
+            f"could not fetch {entry.repo} from the hub ({brief(error)}). What came is kept; run the same command to "
+            f"go on, or put a copy of the repository into {folder}"
         ) from None
     if (folder / SUMS).exists():
         verify(folder)
@@ -69,7 +132,9 @@ def current_revision(repo: str) -> str | None:
 def noted_revision(folder: Path) -> str | None:
     """The commit that an earlier download noted."""
     note = folder / SUMS
-    return note.read_text().splitlines()[0].split()[-1] if note.exists() else None
+    lines = note.read_text(errors="replace").splitlines() if note.is_file() else []
+    words = lines[0].split() if lines else []
+    return words[-1] if len(words) == 4 and words[0] == "#" and words[-1] != "None" else None
 
 
 def model_files(folder: Path) -> list[Path]:
@@ -77,16 +142,38 @@ def model_files(folder: Path) -> list[Path]:
     return sorted(p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
+def noted_hashes(folder: Path) -> dict[str, str]:
+    """Names in the folder with the sha256 that was noted for each.
+
+    Raises:
+        UserError: the note is damaged, or names files outside the folder.
+    """
+    note, found = folder / SUMS, {}
+    try:
+        lines = note.read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{note} cannot be read ({brief(error)}); delete it and get {folder.name} again") from None
+    for line in lines:
+        if line.startswith("#") or not line.strip():
+            continue
+        digest, _, name = line.partition("  ")
+        inside = name and not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+        if not is_sha256(digest) or not inside:
+            raise UserError(f"{note}: the line {line[:80]!r} is damaged; delete the file and get {folder.name} again")
+        found[name] = digest
+    return found
+
+
 def verify(folder: Path) -> int:
     """How many files there are, all of which have the hashes noted.
 
     Raises:
         Missing: files are not here.
-        UserError: files have changed.
+        UserError: files have changed, or the note is damaged.
     """
-    noted = [line.split("  ", 1) for line in (folder / SUMS).read_text().splitlines() if not line.startswith("#")]
-    if absent := [name for _, name in noted if not (folder / name).exists()]:
+    noted = noted_hashes(folder)
+    if absent := [name for name in noted if not (folder / name).is_file()]:
         raise Missing([f"{folder / absent[0]} is missing: python scripts/weights.py get {folder.name}"])
-    if changed := [name for digest, name in noted if sha256_file(folder / name) != digest]:
+    if changed := [name for name, digest in noted.items() if sha256_file(folder / name) != digest]:
         raise UserError(f"{folder / changed[0]} does not have the sha256 noted in {SUMS}; delete it and get it again")
     return len(noted)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from isdiff.diffusion.process import named_betas
 from isdiff.errors import UserError
-from isdiff.hub import SUMS, verify
+from isdiff.hub import SUMS, brief, check_finite, is_hub_id, load_part, verify
 from isdiff.models import load_net
+from isdiff.nets.classifier import Classifier
 from isdiff.priors.guidance import ClassifierGuidance
 from isdiff.priors.latent import LatentPrior
 from isdiff.priors.pixel import DTYPES, PixelPrior
 from isdiff.priors.text import TextEncoder
 
+NETWORKS = ("unet", "vae", "text_encoder")
+WITHOUT_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 GUIDED = 7.5  # guidance_scale that "auto" means where there is text, unless model.text_guidance says otherwise
 
 
@@ -37,11 +42,6 @@ def missing_weights(cfg: DictConfig) -> list[str]:
     ]
 
 
-def is_hub_id(weights: str) -> bool:
-    """``owner/name``, and no folder of that name is meant."""
-    return weights.count("/") == 1 and not Path(weights).parent.is_dir() and "." not in weights.split("/")[0]
-
-
 def load_prior(cfg: DictConfig, device: torch.device, precision: str) -> PixelPrior | LatentPrior:
     """
     Raises:
@@ -51,14 +51,34 @@ def load_prior(cfg: DictConfig, device: torch.device, precision: str) -> PixelPr
 
 
 def load_pixel(cfg: DictConfig, device: torch.device, precision: str) -> PixelPrior:
-    prior = PixelPrior(load_net(cfg.model), device, precision, cfg.runtime.pad_to)
+    """
+    Raises:
+        UserError: weights that are missing or damaged, of another kind of network, or made for other classes.
+    """
+    net = load_net(cfg.model)
+    require_denoiser(net, cfg.model)
+    prior = PixelPrior(net, device, precision, cfg.runtime.pad_to)
     if cfg.model.get("guidance_scale"):
         guide = OmegaConf.merge(cfg.model.classifier, {"weights": "random"} if cfg.model.weights == "random" else {})
-        classifier = load_net(guide).to(device, DTYPES[precision])
-        prior.guidance = ClassifierGuidance(classifier, cfg.model.guidance_scale)
+        classifier = load_net(guide)
+        if not isinstance(classifier, Classifier):
+            raise UserError(f"weights {guide.weights} are no classifier's; give others as model.classifier.weights")
+        prior.guidance = ClassifierGuidance(classifier.to(device, DTYPES[precision]), cfg.model.guidance_scale)
     if cfg.runtime.compile:
         prior.net = torch.compile(prior.net, dynamic=False)
     return prior
+
+
+def require_denoiser(net: nn.Module, model: DictConfig) -> None:
+    """
+    Raises:
+        UserError: the network predicts no noise, or takes other class labels than the model's configuration gives.
+    """
+    if isinstance(net, Classifier):
+        raise UserError(f"weights {model.weights} are a classifier's; give a diffusion model's as model.weights")
+    takes, given = getattr(net, "num_classes", None), model.get("num_classes")
+    if takes != given:
+        raise UserError(f"weights {model.weights} take {takes} classes; set model.num_classes, which is {given}")
 
 
 def guidance_scale(cfg: DictConfig) -> float:
@@ -102,31 +122,83 @@ def load_pipeline(model: DictConfig):
     """A diffusers inpainting pipeline from a folder, a single file or the hub.
 
     Raises:
-        UserError: it is not there, parts of it are missing, or files are not those whose hashes were noted.
+        UserError: it is not there, parts of it are missing or not finite, or files are not those whose hashes were
+            noted.
     """
     if model.weights == "random":
         return random_pipeline(model)
-    from diffusers import StableDiffusionInpaintPipeline
     from diffusers.utils import logging as diffusers_logging
 
     diffusers_logging.set_verbosity_error()
     diffusers_logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    options = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     source = Path(model.weights)
     if (source / SUMS).exists():
         verify(source)
     try:
         if source.suffix in (".safetensors", ".ckpt"):
-            return StableDiffusionInpaintPipeline.from_single_file(str(source), safety_checker=None)
-        if source.is_dir():
-            options["local_files_only"] = True
-        else:
-            options["revision"] = model.revision
-        return StableDiffusionInpaintPipeline.from_pretrained(str(source), variant=model.variant, **options)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"model {model.weights} is no whole diffusers inpainting pipeline ({reason[:200]})") from None
+            return single_file(source)
+        return whole_pipeline(source if source.is_dir() else fetched(model), model.variant)
+    except Exception as error:  # diffusers, transformers and the hub's client raise many kinds
+        raise UserError(f"model {model.weights} is no whole diffusers inpainting pipeline ({brief(error)})") from None
+
+
+def single_file(path: Path):
+    from diffusers import StableDiffusionInpaintPipeline
+
+    if not path.is_file():
+        raise UserError("there is no such file")
+    pipeline = StableDiffusionInpaintPipeline.from_single_file(str(path), safety_checker=None)
+    for part in NETWORKS:
+        if getattr(pipeline, part, None) is not None:
+            check_finite(getattr(pipeline, part), path)
+    return pipeline
+
+
+def fetched(model: DictConfig) -> Path:
+    """The local folder of an id on the hub; only what is not there yet is downloaded."""
+    from diffusers import StableDiffusionInpaintPipeline
+
+    return Path(
+        StableDiffusionInpaintPipeline.download(
+            model.weights, revision=model.revision, variant=model.variant, **WITHOUT_CHECKER
+        )
+    )
+
+
+def whole_pipeline(folder: Path, variant: str | None):
+    """The pipeline in a folder, whose networks are loaded one by one, because only then missing tensors are noticed."""
+    import diffusers
+    import transformers
+
+    index = json.loads((folder / "model_index.json").read_text())
+    if not isinstance(index, dict):
+        raise UserError("model_index.json names no parts")
+    networks = {}
+    for part in NETWORKS:
+        library, name = index.get(part) or (None, None)
+        cls = getattr({"diffusers": diffusers, "transformers": transformers}.get(library), str(name), None)
+        if isinstance(cls, type) and issubclass(cls, nn.Module):
+            # Like diffusers: a part without files of the variant has others.
+            has = variant and any((folder / part).glob(f"*.{variant}[.-]*"))
+            networks[part] = load_part(cls, folder, part, variant if has else None)
+    pipeline = diffusers.StableDiffusionInpaintPipeline.from_pretrained(
+        str(folder), variant=variant, local_files_only=True, **WITHOUT_CHECKER, **networks
+    )
+    check_words(pipeline)
+    return pipeline
+
+
+def check_words(pipeline) -> None:
+    """
+    Raises:
+        UserError: the tokenizer has no words, or words for which the text encoder has no vectors.
+    """
+    if pipeline.text_encoder is None or pipeline.tokenizer is None:
+        return
+    words, vectors = len(pipeline.tokenizer), pipeline.text_encoder.get_input_embeddings().num_embeddings
+    if not 2 < words <= vectors:
+        raise UserError(f"its tokenizer has {words} words, its text_encoder vectors for {vectors}")
 
 
 def random_pipeline(model: DictConfig):

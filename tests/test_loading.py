@@ -1,0 +1,539 @@
+"""Weights files that people really have: the wrong ones, half of one, edited ones. One sentence each, or a load."""
+
+import json
+import os
+import shutil
+import struct
+
+import pytest
+import torch
+from conftest import ROOT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
+
+from isdiff.errors import Missing, UserError
+from isdiff.files import sha256_file
+from isdiff.models import build_net, load_attribute_net, load_caption_net, load_net, open_weights, save_weights
+from isdiff.nets.attributes import AttributeNet
+
+SMALL = {"model_channels": 32, "channel_mult": [1], "num_res_blocks": 1, "attention_resolutions": []}
+NETS = {
+    "unet": SMALL,
+    "ddim": {"_target_": "isdiff.nets.ddim.DDIMUNet", "ch": 32, "ch_mult": [1], "num_res_blocks": 1, "image_size": 8},
+    "classifier": {
+        "_target_": "isdiff.nets.classifier.Classifier", "image_size": 8, "model_channels": 32, "num_classes": 3,
+        "num_res_blocks": 1, "attention_resolutions": [], "channel_mult": [1], "num_head_channels": 32,
+    },
+}  # fmt: skip
+LATENT = ROOT / "models" / "avatars64-latent"
+
+
+def written(path, arguments=SMALL, edit=None, header=None):
+    """A weights file without a note; ``edit`` changes its tensors."""
+    torch.manual_seed(0)
+    tensors = {k: v.half().contiguous() for k, v in build_net(arguments).state_dict().items()}
+    if edit is not None:
+        edit(tensors)
+    save_file(tensors, path, metadata={"net": json.dumps(arguments)} if header is None else header)
+    return path
+
+
+def load(path):
+    return load_net(OmegaConf.create({"name": "m", "weights": str(path)}))
+
+
+def refused(path, message, loader=load):
+    with pytest.raises(UserError, match=message) as caught:
+        loader(path)
+    text = str(caught.value)
+    assert path.name in text and "\n" not in text and len(text) < 600
+    return text
+
+
+def nan(tensors):
+    tensors["out.2.weight"][0, 0, 0, 0] = float("nan")
+
+
+def infinite(tensors):
+    tensors["out.2.weight"] = tensors["out.2.weight"].double() + 1e300
+
+
+def missing(tensors):
+    del tensors["out.2.weight"]
+
+
+def extra(tensors):
+    tensors["spare.weight"] = torch.zeros(2)
+
+
+def misshapen(tensors):
+    tensors["out.2.weight"] = torch.zeros(6, 31, 3, 3)
+
+
+def integers(tensors):
+    tensors["out.2.weight"] = torch.zeros(6, 32, 3, 3, dtype=torch.int16)
+
+
+EDITS = {
+    nan: r"out\.2\.weight .*not finite", infinite: r"out\.2\.weight .*not finite",
+    missing: r"out\.2\.weight is missing", extra: r"spare\.weight is none of the network's",
+    misshapen: r"out\.2\.weight is 6x31x3x3, 6x32x3x3 is expected", integers: r"out\.2\.weight holds int16",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_tensors_that_do_not_fit(tmp_path, edit):
+    refused(written(tmp_path / "net.safetensors", edit=edit), EDITS[edit])
+
+
+@pytest.mark.parametrize("kind", NETS)
+def test_every_kind_of_network_loads_or_is_refused(tmp_path, kind):
+    path = written(tmp_path / "net.safetensors", NETS[kind])
+    net = load(path)
+    torch.manual_seed(0)
+    for a, b in zip(net.parameters(), build_net(NETS[kind]).parameters(), strict=True):
+        assert torch.equal(a, b.half().float())
+
+    def broken(tensors):
+        tensors[min(tensors)].view(-1)[0] = float("nan")
+
+    refused(written(path, NETS[kind], broken), "not finite")
+    refused(written(path, NETS[kind], lambda tensors: tensors.pop(min(tensors))), "is missing")
+
+
+@pytest.mark.parametrize(
+    "header, message",
+    [
+        ({}, "no network"),
+        ({"net": "{"}, "not JSON"),
+        ({"net": "[" * 100_000}, "not JSON"),
+        ({"net": "[1]"}, "no network"),
+        ({"net": json.dumps({"_target_": "os.system"})}, "'os.system'.*isdiff.nets.unet.UNet"),
+        ({"net": json.dumps({"_target_": ["x"]})}, "_target_"),
+        ({"net": json.dumps(SMALL | {"colour": 1})}, "colour"),
+        ({"net": json.dumps(SMALL | {"model_channels": "32"})}, "model_channels is '32'"),
+        ({"net": json.dumps(SMALL | {"channel_mult": 3})}, "channel_mult is 3"),
+        ({"net": json.dumps(SMALL | {"channel_mult": [None]})}, "channel_mult"),
+        ({"net": json.dumps(SMALL | {"channel_mult": []})}, "channel_mult"),
+        ({"net": json.dumps(SMALL | {"channel_mult": [float("nan")]})}, "channel_mult|NaN"),
+        ({"net": json.dumps(SMALL | {"velocity": "sideways"})}, "sideways"),
+        ({"net": json.dumps(SMALL | {"num_heads": 0})}, "net"),
+        ({"net": json.dumps(SMALL | {"num_heads": 7})}, "net"),
+        ({"net": json.dumps(SMALL | {"num_head_channels": 10**6})}, "net"),
+        ({"net": json.dumps(SMALL | {"patch_size": 0})}, "net"),
+        ({"net": json.dumps(SMALL | {"model_channels": 10**9})}, "net"),
+        ({"net": json.dumps(SMALL | {"model_channels": 32 * 10**5})}, "is expected"),
+        ({"net": json.dumps(SMALL | {"num_res_blocks": 10**9})}, "num_res_blocks"),
+        ({"net": json.dumps(SMALL | {"channel_mult": [1] * 10**5})}, "channel_mult"),
+        ({"net": json.dumps(SMALL | {"num_classes": 10**12})}, "net"),
+    ],
+)
+def test_headers_that_do_not_fit(tmp_path, header, message):
+    refused(written(tmp_path / "net.safetensors", header=header), message)
+
+
+def test_absurd_sizes_take_no_memory(tmp_path):
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for size in (32 * 10**4, 32 * 10**5, 10**9):
+        refused(written(tmp_path / "net.safetensors", header={"net": json.dumps(SMALL | {"model_channels": size})}), "")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+def damaged_truncated(path):
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def damaged_half(path):
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def damaged_empty(path):
+    path.write_bytes(b"")
+
+
+def damaged_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def damaged_page(path):
+    path.write_text("<html>sign in</html>")
+
+
+DAMAGES = [damaged_truncated, damaged_half, damaged_empty, damaged_folder, damaged_page]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("loader", [load, load_attribute_net, open_weights])
+def test_files_that_are_none(tmp_path, damage, loader):
+    path = written(tmp_path / "net.safetensors")
+    damage(path)
+    refused(path, "folder" if damage is damaged_folder else "not a whole safetensors file", loader)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    path = written(tmp_path / "net.safetensors")
+
+    def forbidden(*args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("isdiff.models.safe_open", forbidden)
+    refused(path, "Permission denied")
+
+
+def test_links_and_notes(tmp_path):
+    path = written(tmp_path / "net.safetensors")
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(path)
+    load(link)
+    note = tmp_path / "net.safetensors.sha256"
+    for text in (b"", b"\xff\xfe", b"not a hash"):
+        note.write_bytes(text)
+        refused(path, r"net\.safetensors\.sha256")
+    note.unlink()
+    path.unlink()
+    with pytest.raises(Missing, match=r"link\.safetensors"):
+        load(link)
+
+
+def attribute_file(path, edit=None, header=None):
+    net = AttributeNet({"hair": ["red", "none"]})
+    with torch.no_grad():
+        if edit:
+            edit(net)
+    save_weights(path, net, {"classes": json.dumps(net.classes)} if header is None else header)
+    return path
+
+
+@pytest.mark.parametrize(
+    "header, message",
+    [
+        ({}, "classes"),
+        ({"classes": "{"}, "not JSON"),
+        ({"classes": "[1, 2]"}, "classes"),
+        ({"classes": '{"hair": 3}'}, "classes"),
+        ({"classes": '{"a.b": ["c"]}'}, "classes"),
+        ({"classes": '{"hair": ["red", "none", "more"]}'}, r"heads\.hair\.(bias|weight) is"),
+        ({"classes": '{"hat": ["red", "none"]}'}, r"heads\.\w+\.\w+ is"),
+    ],
+)
+def test_attribute_networks_are_checked(tmp_path, header, message):
+    refused(attribute_file(tmp_path / "classifier.safetensors", header=header), message, load_attribute_net)
+
+
+def test_attribute_networks_load_and_are_finite(tmp_path):
+    path = attribute_file(tmp_path / "classifier.safetensors")
+    assert load_attribute_net(path).classes == {"hair": ["red", "none"]}
+    attribute_file(path, lambda net: net.embed.bias.fill_(float("inf")))
+    refused(path, r"embed\.bias .*not finite", load_attribute_net)
+
+
+@pytest.fixture
+def latent(tmp_path):
+    """The shipped latent model, without the note that would catch every change."""
+    folder = tmp_path / "latent"
+    shutil.copytree(LATENT, folder, ignore=shutil.ignore_patterns("SHA256SUMS", "card", "README.md"))
+    return folder
+
+
+def edit_file(path, change, header=None):
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata=header or {"format": "pt"})
+
+
+def first_nan(tensors):
+    tensors[min(tensors)].view(-1)[:1] = float("nan")
+
+
+def drop_first(tensors):
+    del tensors[min(tensors)]
+
+
+def reshape_first(tensors):
+    tensors[min(tensors)] = torch.zeros(3, 5)
+
+
+def add_one(tensors):
+    tensors["spare"] = torch.zeros(1)
+
+
+CAPTIONS, TEXT = "captions.safetensors", "text_encoder/model.safetensors"
+
+
+@pytest.mark.parametrize(
+    "file, change, message",
+    [
+        (CAPTIONS, first_nan, r"captions\.safetensors.*not finite"),
+        (CAPTIONS, drop_first, r"captions\.safetensors.*is missing"),
+        (CAPTIONS, reshape_first, r"captions\.safetensors.*is expected"),
+        (CAPTIONS, add_one, r"captions\.safetensors.*spare is none"),
+        (TEXT, first_nan, r"text_encoder.*not finite"),
+        (TEXT, drop_first, r"text_encoder.*is missing"),
+        (TEXT, reshape_first, "text_encoder"),
+    ],
+)
+def test_caption_networks_are_checked(latent, file, change, message):
+    edit_file(latent / file, change, {"end": "1"} if file == CAPTIONS else None)
+    with pytest.raises(UserError, match=message) as caught:
+        load_caption_net(latent)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["text_encoder/config.json", "tokenizer/tokenizer.json", CAPTIONS])
+def test_caption_networks_of_broken_files(latent, file):
+    load_caption_net(latent)
+    content = (latent / file).read_bytes()
+    (latent / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=file.split("/")[0]):
+        load_caption_net(latent)
+    (latent / file).unlink()
+    with pytest.raises(UserError):
+        load_caption_net(latent)
+    (latent / file).write_bytes(content)
+    edit_file(latent / CAPTIONS, lambda tensors: None, {"end": "last"})
+    with pytest.raises(UserError, match="end"):
+        load_caption_net(latent)
+
+
+def pipeline(folder):
+    from isdiff.priors.load import load_pipeline
+
+    return load_pipeline(OmegaConf.create({"name": "m", "weights": str(folder), "variant": None, "revision": None}))
+
+
+UNET, VAE = (f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae"))
+
+
+@pytest.mark.parametrize("file", [UNET, VAE, TEXT])
+@pytest.mark.parametrize("change", [first_nan, drop_first, reshape_first])
+def test_diffusers_folders_are_checked(latent, file, change):
+    edit_file(latent / file, change)
+    with pytest.raises(UserError, match="latent.*" + file.split("/")[0]) as caught:
+        pipeline(latent)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["model_index.json", "unet/config.json", "tokenizer/tokenizer.json", "scheduler/scheduler_config.json", UNET, TEXT],
+)
+@pytest.mark.parametrize("how", ["half", "empty", "other", "gone"])
+def test_broken_diffusers_folders(latent, file, how):
+    path = latent / file
+    content = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes({"half": content[: len(content) // 2], "empty": b"", "other": b"[1]"}[how])
+    with pytest.raises(UserError, match="latent") as caught:
+        pipeline(latent)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_whole_diffusers_folder_loads(latent):
+    assert {type(part).__name__ for part in (pipeline(latent).unet, pipeline(latent).vae)} == {
+        "UNet2DConditionModel", "AutoencoderKL"
+    }  # fmt: skip
+    with pytest.raises(UserError, match="file"):
+        pipeline(latent / "nothing.safetensors")
+    (latent / "one.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match=r"one\.safetensors"):
+        pipeline(latent / "one.safetensors")
+
+
+def pixel(**nets):
+    from isdiff.priors.load import load_pixel
+
+    model = {"name": "m", **nets}
+    cfg = OmegaConf.create({"model": model, "runtime": {"pad_to": 4, "compile": False}})
+    return load_pixel(cfg, torch.device("cpu"), "fp32")
+
+
+def test_networks_of_the_wrong_kind(tmp_path):
+    net = str(written(tmp_path / "net.safetensors"))
+    guide = str(written(tmp_path / "guide.safetensors", NETS["classifier"]))
+    labelled = str(written(tmp_path / "labelled.safetensors", SMALL | {"num_classes": 3}))
+    pixel(weights=net)
+    both = {"guidance_scale": 1.0, "num_classes": 3}
+    pixel(weights=labelled, classifier={"name": "c", "weights": guide}, **both)
+    with pytest.raises(UserError, match=r"guide\.safetensors"):
+        pixel(weights=guide)
+    with pytest.raises(UserError, match=r"net\.safetensors"):
+        pixel(weights=labelled, classifier={"name": "c", "weights": net}, **both)
+    with pytest.raises(UserError, match=r"labelled\.safetensors.*num_classes"):
+        pixel(weights=labelled)
+
+
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory):
+    path = written(tmp_path_factory.mktemp("valid") / "net.safetensors", NETS["classifier"])
+    return path.read_bytes()
+
+
+def survives(content: bytes, path) -> None:
+    """A sentence, or a network that answers with numbers."""
+    path.write_bytes(content)
+    try:
+        net = load(path)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    assert all(p.isfinite().all() for p in net.parameters())
+
+
+FAST = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+)
+
+
+@FAST
+@given(data=st.data())
+def test_damaged_bytes_load_or_are_refused(valid, tmp_path, data):
+    header = 8 + struct.unpack("<Q", valid[:8])[0]
+    content = bytearray(valid)
+    places = st.integers(0, header - 1) | st.integers(0, 7) | st.integers(0, len(valid) - 1)
+    for place in data.draw(st.lists(places, min_size=1, max_size=3)):
+        content[place] ^= 1 << data.draw(st.integers(0, 7))
+    end = data.draw(st.just(len(valid)) | st.just(len(valid)) | st.integers(0, len(valid)))
+    survives(bytes(content[:end]), tmp_path / "net.safetensors")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@FAST
+@given(
+    edits=st.dictionaries(st.sampled_from([*NETS["classifier"], "velocity", "extra"]), VALUES, min_size=1, max_size=2)
+)
+def test_edited_headers_load_or_are_refused(valid, tmp_path, edits):
+    length = struct.unpack("<Q", valid[:8])[0]
+    header = json.loads(valid[8 : 8 + length])
+    header["__metadata__"]["net"] = json.dumps(NETS["classifier"] | edits)
+    new = json.dumps(header).encode()
+    survives(struct.pack("<Q", len(new)) + new + valid[8 + length :], tmp_path / "net.safetensors")
+
+
+# What stands for the weights in a run's identity.
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    import isdiff.fingerprint as module
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(module, "SETTLED_NS", 0)
+    module.forget()
+    return tmp_path / "cache" / "isdiff" / "hashes.json"
+
+
+def fingerprint(weights, **options):
+    from isdiff.fingerprint import weights_fingerprint
+
+    return weights_fingerprint(str(weights), **options)
+
+
+def test_a_file_is_known_by_its_content(tmp_path, cache):
+    path = written(tmp_path / "net.safetensors")
+    first = fingerprint(path)
+    assert first == sha256_file(path)
+    moved = tmp_path / "elsewhere" / "other.safetensors"
+    moved.parent.mkdir()
+    shutil.copy(path, moved)
+    assert fingerprint(moved, name="other") == first
+    written(path, edit=lambda tensors: tensors["out.2.weight"].fill_(1))
+    assert fingerprint(path) != first
+    path.unlink()
+    assert fingerprint(path) == "missing" and fingerprint("random") == "random"
+
+
+def test_a_note_does_not_stand_for_the_content(tmp_path, cache):
+    path = written(tmp_path / "net.safetensors")
+    path.with_name(path.name + ".sha256").write_text("0" * 64 + "  net.safetensors\n")
+    assert fingerprint(path) == sha256_file(path)
+
+
+def test_a_folder_is_known_by_the_content_of_its_model_files(latent, tmp_path, cache):
+    first = fingerprint(latent)
+    assert first == fingerprint(LATENT) and len(first) == 64, "notes and cards do not count"
+    (latent / "README.md").write_text("about")
+    assert fingerprint(latent) == first
+    moved = tmp_path / "moved"
+    latent.rename(moved)
+    assert fingerprint(moved) == first
+    edit_file(moved / VAE, lambda tensors: tensors[min(tensors)].mul_(2))
+    second = fingerprint(moved)
+    config = moved / "unet" / "config.json"
+    config.write_text(config.read_text() + " ")
+    assert len({first, second, fingerprint(moved), fingerprint(moved, variant="fp16")}) == 4
+    assert fingerprint(tmp_path) == "missing", "no model lies there"
+
+
+def test_a_hub_id_is_known_by_its_commit(tmp_path, cache, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert fingerprint("owner/tiny") == "owner/tiny"
+    assert fingerprint("owner/tiny", revision="v1") == "owner/tiny@v1"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repo = tmp_path / "hub" / "models--owner--tiny"
+    (repo / "snapshots" / commit).mkdir(parents=True)
+    (repo / "snapshots" / commit / "model_index.json").write_text("{}")
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(commit)
+    assert fingerprint("owner/tiny") == f"owner/tiny@{commit}" == fingerprint("owner/tiny", revision=commit)
+    assert fingerprint("owner/tiny", variant="fp16") not in (fingerprint("owner/tiny"), fingerprint("owner/other"))
+
+
+def test_large_files_are_hashed_once(tmp_path, cache, monkeypatch):
+    import isdiff.fingerprint as module
+
+    path = written(tmp_path / "net.safetensors")
+    hashed = []
+    monkeypatch.setattr(module, "sha256_file", lambda p: hashed.append(p) or sha256_file(p))
+    first = fingerprint(path)
+    assert fingerprint(path) == first and len(hashed) == 1
+    module.forget()  # another process
+    assert fingerprint(path) == first and len(hashed) == 1 and str(path) in cache.read_text()
+    os.utime(path, ns=(1, 1))
+    assert fingerprint(path) == first and len(hashed) == 2
+
+
+def test_a_file_just_written_is_hashed_again(tmp_path, cache, monkeypatch):
+    """Within the clock's grain a second write leaves size and time as they were."""
+    import isdiff.fingerprint as module
+
+    monkeypatch.setattr(module, "SETTLED_NS", 10**15)
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"a")
+    first = fingerprint(path)
+    stat = path.stat()
+    path.write_bytes(b"b")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert fingerprint(path) != first
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[]", b'{"x": 3}', b'{"PATH": [1, 2, 3, "no hash"]}', b"null"])
+def test_a_damaged_cache_is_no_matter(tmp_path, cache, content):
+    path = written(tmp_path / "net.safetensors")
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(content.replace(b"PATH", str(path).encode()))
+    assert fingerprint(path) == sha256_file(path)
+    assert json.loads(cache.read_text())[str(path)][-1] == sha256_file(path)
+
+
+def test_a_cache_that_cannot_be_written_is_no_matter(tmp_path, cache, monkeypatch):
+    path = written(tmp_path / "net.safetensors")
+    (tmp_path / "cache").write_text("a file in the way")
+    assert fingerprint(path) == sha256_file(path)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("pathlib.Path.home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert fingerprint(path) == sha256_file(path)
