@@ -93,11 +93,12 @@ def check(cfg: DictConfig) -> None:
         ("isdiff.refine.direction", ("hole", "known")),
         ("runtime.precision", ("fp32", "bf16", "fp16", "auto")),
         ("logger.kind", ("none", "wandb")),
+        ("model.noise_schedule", ("linear", "scaled_linear", "cosine")),
     ]
     counts = [
         "sampler.steps", "sampler.jump", "sampler.repeat", "isdiff.seed.components", "isdiff.seed.scale",
         "isdiff.seed.max_pixels", "isdiff.refine.attempts", "isdiff.refine.bins", "runtime.batch_size",
-        "runtime.workers", "runtime.pad_to",
+        "runtime.workers", "runtime.pad_to", "model.num_timesteps", "model.image_size",
     ]  # fmt: skip
     for group in ("dataset", "mask", "method", "model"):
         name = OmegaConf.select(cfg, f"{group}.name")
@@ -198,7 +199,10 @@ def build_grid(cfg: DictConfig) -> Grid:
         "trailing": lambda: trailing_timesteps(total, steps),
         "linspace": lambda: spaced_timesteps(total, str(steps)),
     }[cfg.sampler.spacing]()
-    return Grid.of(named_betas(cfg.model.noise_schedule, total), spaced)
+    try:
+        return Grid.of(named_betas(cfg.model.noise_schedule, total), spaced)
+    except ValueError as error:
+        raise UserError(f"model.num_timesteps is {total}: {error}") from None
 
 
 def build_start(cfg: DictConfig) -> Start:

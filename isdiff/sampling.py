@@ -8,6 +8,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,6 @@ def sample_share(container: dict[str, Any], ids: list[str], rank: int, workers: 
     """Body of a sampling process: its share of the images, on its own GPU where there are several."""
     from isdiff.runner import Experiment
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=end_with_parent, daemon=True).start()
     cfg = OmegaConf.create(container)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
@@ -94,6 +94,18 @@ def sample_share(container: dict[str, Any], ids: list[str], rank: int, workers: 
         pipe.send(("error", explained(error)))
     except Exception:
         pipe.send(("error", traceback.format_exc()))
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def end_with_parent() -> None:
@@ -119,7 +131,8 @@ def sample_in_processes(experiment: Experiment, ids: list[str], report: Report) 
         mine, theirs = context.Pipe(duplex=False)
         arguments = (container, ids, rank, workers, theirs)
         process = context.Process(target=sample_share, args=arguments, daemon=True)
-        process.start()
+        with deaf_to_interrupts():  # which the child inherits: Ctrl-C reaches the whole group, the parent decides
+            process.start()
         theirs.close()  # so that the process's end is the pipe's end
         pipes.append(mine)
         pool.append(process)

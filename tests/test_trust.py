@@ -289,7 +289,7 @@ VALUES = st.one_of(
 WHOLE = compose_run(["method=ddnm+isdiff", "dataset=avatars"])
 
 
-@settings(max_examples=150)
+@settings(max_examples=200)
 @given(st.sampled_from(KEYS), VALUES)
 def test_any_value_of_any_key_works_or_gets_one_sentence(key, value):
     """From configuration to engine and metrics, without sampling."""

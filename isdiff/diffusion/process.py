@@ -20,9 +20,11 @@ def named_betas(name: str, num_timesteps: int = 1000) -> Tensor:
     ``cosine``: Nichol & Dhariwal 2021, Eq. 17, betas capped at 0.999.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or too few steps for it.
     """
     if name == "linear":
+        if num_timesteps <= 20:
+            raise ValueError(f"the linear schedule needs more than 20 timesteps, not {num_timesteps}")
         scale = 1000 / num_timesteps
         return torch.linspace(scale * 1e-4, scale * 0.02, num_timesteps, dtype=torch.float64)
     if name == "scaled_linear":
