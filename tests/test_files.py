@@ -28,7 +28,9 @@ def picture(path, size=(40, 30), mode="RGB"):
 
 
 def dataset(name: str, path) -> object:
-    return build(compose_run([f"dataset={name}", f"dataset.path={path}", f"data_root={ROOT / 'data'}"]).dataset)
+    return build(
+        compose_run([f"dataset={name}", f"dataset.path={path}", f"data_root={ROOT / 'data'}"]).dataset, Dataset
+    )
 
 
 @pytest.mark.parametrize(

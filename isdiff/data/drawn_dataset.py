@@ -5,18 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+import zlib
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from isdiff.data.base import Dataset
+from isdiff.data.base import GENERATED, Dataset, check_choice, check_text, check_whole, file_stamp
 from isdiff.data.drawn import Drawing, draw, split_ids
+from isdiff.data.files import read_table
 from isdiff.data.splits import caption_of
 from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
 from isdiff.files import atomic_open
+
+MEND = "it ships with the repository, or run scripts/make_drawn.py"
 
 
 class DrawnDataset(Dataset):
@@ -30,17 +34,17 @@ class DrawnDataset(Dataset):
     """
 
     def __init__(self, name: str, split: str = "test", root: str = "data", size: int = 64, count: int = 1000) -> None:
-        if name not in COLLECTIONS:
-            raise UserError(f"dataset.name is {name!r}; drawn datasets are {', '.join(COLLECTIONS)}")
-        if split not in ("test", "dev", "train"):
-            raise UserError(f"dataset.split is {split!r}; {name} has test, dev and train")
+        check_choice("dataset.name", name, list(COLLECTIONS), "drawn datasets are")
+        check_choice("dataset.split", split, ("test", "dev", "train"), f"{name} has")
+        check_text("dataset.root", root)
+        check_whole("dataset.size", size)
+        check_whole("dataset.count", count)
         self.name, self.split, self.folder, self.size, self.count = name, split, Path(root) / name, size, count
         self.archive: zipfile.ZipFile | None = None
         if split == "test" and size == 64:
-            path = self.folder / "test.zip"
-            if not path.exists():
-                raise UserError(f"{path} is missing; it ships with the repository, or run scripts/make_drawn.py")
-            self.archive = zipfile.ZipFile(path)
+            self.archive = opened(self.folder / "test.zip")
+            if count > (there := len(self.archive.namelist())):
+                raise UserError(f"dataset.count is {count}; the shipped test split of {name} has {there} images")
 
     def ids(self) -> list[str]:
         return split_ids(self.name, self.split, self.count)
@@ -48,18 +52,42 @@ class DrawnDataset(Dataset):
     def image(self, image_id: str) -> np.ndarray:
         if self.archive is None:
             return draw(image_id, self.size).pixels
-        with self.archive.open(f"{image_id}.webp") as stream:
-            return np.asarray(Image.open(stream).convert("RGB"))
+        try:
+            with self.archive.open(f"{image_id}.webp") as stream:
+                return np.asarray(Image.open(stream).convert("RGB"))
+        except KeyError:
+            raise UserError(f"image {image_id} is not in {self.archive.filename}") from None
+        except (OSError, SyntaxError, ValueError, zipfile.BadZipFile, zlib.error):
+            raise UserError(f"image {image_id} in {self.archive.filename} is damaged; {MEND}") from None
 
     @cached_property
     def captions(self) -> dict[str, str]:
-        with (self.folder / "test.csv").open(encoding="utf-8", newline="") as stream:
-            return {row["id"]: row["caption"] for row in csv.DictReader(stream)}
+        rows = read_table(self.folder / "test.csv", ("id", "caption"), MEND)
+        return {row["id"]: row["caption"] for row in rows}
 
     def caption(self, image_id: str) -> str:
-        if self.archive is not None:
-            return self.captions[image_id]
-        return caption_of(image_id)
+        if self.archive is None:
+            return caption_of(image_id)
+        if image_id not in self.captions:
+            raise UserError(f"image {image_id} has no caption in {self.folder / 'test.csv'}; {MEND}")
+        return self.captions[image_id]
+
+    def stamp(self, image_id: str) -> str:
+        return GENERATED if self.archive is None else file_stamp(self.folder / "test.zip")
+
+
+def opened(path: Path) -> zipfile.ZipFile:
+    """
+    Raises:
+        UserError: it is missing or no archive.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; {MEND}") from None
+    except (OSError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read as an archive ({reason}); {MEND}") from None
 
 
 def write_split(folder: Path, split: str, drawings: list[Drawing]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from isdiff.data.files import FileDataset
+from isdiff.data.base import check_choice, check_text, file_stamp, shown
+from isdiff.data.files import FileDataset, by_id, read_table, walk
 from isdiff.errors import Missing, UserError
 from isdiff.masks.base import MaskSource
 from isdiff.masks.files import read_mask
@@ -25,10 +25,23 @@ def find_root(path: Path) -> Path:
     Raises:
         Missing: there is none.
     """
-    for part in PARTS:
-        for file in sorted(path.rglob(f"annotations_{part}.csv")):
-            return file.parent
-    raise Missing([f"EditBench is not below {path} (no annotations_natural.csv). {ADVICE}"])
+    names = [f"annotations_{part}.csv" for part in PARTS]
+    found = [(names.index(name), len(file.parts), file) for name, file in walk(path) if name in names]
+    if not found:
+        raise Missing([f"EditBench is not below {shown(path)} (no annotations_natural.csv). {ADVICE}"])
+    return min(found)[-1].parent
+
+
+def place(root: Path, kind: str, image_id: str) -> Path:
+    """The image (``references``) or mask (``masks``) of an id.
+
+    Raises:
+        UserError: the id is not of EditBench.
+    """
+    part, _, number = image_id.partition("-")
+    if part not in PARTS:
+        raise UserError(f"image {image_id} is none of EditBench; mask=editbench goes with dataset=editbench alone")
+    return root / f"{kind}_{part}" / f"{number}.png"
 
 
 class EditBench(FileDataset):
@@ -51,21 +64,21 @@ class EditBench(FileDataset):
         preprocess: str = "center_crop_long_edge",
     ) -> None:
         super().__init__(path, size, preprocess)
-        if part not in (*PARTS, "both"):
-            raise UserError(f"dataset.part is {part!r}; EditBench has natural, generated and both")
-        if prompt not in PROMPTS:
-            raise UserError(f"dataset.prompt is {prompt!r}; EditBench has {', '.join(PROMPTS)}")
+        check_choice("dataset.part", part, (*PARTS, "both"), "EditBench has")
+        check_choice("dataset.prompt", prompt, PROMPTS, "EditBench has")
         self.parts, self.prompt = PARTS if part == "both" else (part,), prompt
 
     @cached_property
+    def root(self) -> Path:
+        return find_root(self.path)
+
+    @cached_property
     def rows(self) -> dict[str, dict[str, str]]:
-        root, rows = find_root(self.path), {}
+        rows: dict[str, dict[str, str]] = {}
         for part in self.parts:
-            file = root / f"annotations_{part}.csv"
-            if not file.exists():
-                raise Missing([f"{file} is missing. {ADVICE}"])
-            with file.open(encoding="utf-8", newline="") as stream:
-                rows |= {f"{part}-{row['aos']}": row for row in csv.DictReader(stream)}
+            file = self.root / f"annotations_{part}.csv"
+            table = read_table(file, ("aos", *PROMPTS), ADVICE)
+            rows |= by_id(file, [f"{part}-{row['aos']}" for row in table], table)
         return rows
 
     def ids(self) -> list[str]:
@@ -75,12 +88,12 @@ class EditBench(FileDataset):
         return self.rows[image_id][self.prompt]
 
     def file(self, image_id: str) -> Path | None:
-        file = place(self.path, "references", image_id)
-        return file if file.exists() else None
+        file = place(self.root, "references", image_id)
+        return file if file.is_file() else None
 
     def require(self, ids: Sequence[str]) -> None:
         if absent := [image_id for image_id in ids if self.file(image_id) is None]:
-            first = place(self.path, "references", absent[0])
+            first = place(self.root, "references", absent[0])
             raise Missing([f"{len(absent)} of {len(ids)} images of editbench are missing (first: {first}). {ADVICE}"])
 
 
@@ -88,12 +101,22 @@ class EditBenchMask(MaskSource):
     """The hole that comes with each image; white = generate."""
 
     def __init__(self, path: str) -> None:
+        check_text("mask.path", path)
         self.path = Path(path)
 
+    @cached_property
+    def root(self) -> Path:
+        return find_root(self.path)
+
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
-        return read_mask(place(self.path, "masks", image_id), height, width)
+        """
+        Raises:
+            UserError: EditBench or the mask is not here, or the image is not EditBench's.
+        """
+        return read_mask(place(self.root, "masks", image_id), height, width)
 
-
-def place(path: Path, kind: str, image_id: str) -> Path:
-    part, number = image_id.split("-", 1)
-    return find_root(path) / f"{kind}_{part}" / f"{number}.png"
+    def stamp(self, image_id: str) -> str:
+        try:
+            return file_stamp(place(self.root, "masks", image_id))
+        except UserError:
+            return ""

@@ -5,17 +5,66 @@ from __future__ import annotations
 import csv
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from isdiff.data.base import Dataset
-from isdiff.data.images import PREPROCESSING, load_rgb
+from isdiff.data.base import (
+    MAX_ID_BYTES,
+    Dataset,
+    check_choice,
+    check_text,
+    check_whole,
+    file_stamp,
+    ids_of_files,
+    safe_id,
+    shown,
+)
+from isdiff.data.images import PREPROCESSING, image_suffixes, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+def walk(root: Path, closed: list[Path] | None = None) -> Iterator[tuple[str, Path]]:
+    """Everything below ``root`` that is no folder, as (name, path); hidden files and folders are passed over.
+
+    Every real folder is visited once, and links that lead above ``root`` are not followed, so links in circles end.
+    Folders come before links to them: a link never decides under which path a file is known. Folders that cannot be
+    listed are added to ``closed``.
+    """
+    seen = {str(parent) for parent in Path(os.path.realpath(root)).parents}
+    folders, links = [str(root)], list[str]()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        real = os.path.realpath(folder)
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:
+            if closed is not None and folder != str(root):
+                closed.append(Path(folder))
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif entry.is_symlink() and os.path.isdir(entry.path):
+                links.append(entry.path)
+            else:
+                yield entry.name, Path(entry.path)
+
+
+def reason_to_skip(name: str, path: Path) -> str | None:
+    """Why a file is not used; None if it may be an image."""
+    if (suffix := suffix_of(name)) not in image_suffixes():
+        return (suffix if suffix.isprintable() else repr(suffix)) or "without suffix"
+    if not path.is_file():
+        return "broken links" if path.is_symlink() else "that are no regular files"
+    return None
 
 
 class FileDataset(Dataset):
@@ -28,53 +77,137 @@ class FileDataset(Dataset):
     """
 
     def __init__(self, path: str, size: int, preprocess: str = "center_crop_long_edge") -> None:
-        if preprocess not in PREPROCESSING:
-            raise UserError(f"dataset.preprocess is {preprocess!r}; there are {', '.join(PREPROCESSING)}")
+        check_text("dataset.path", path)
+        check_whole("dataset.size", size)
+        check_choice("dataset.preprocess", preprocess, list(PREPROCESSING))
         self.path, self.size, self.preprocess = Path(path), size, preprocess
 
     @cached_property
     def index(self) -> dict[str, Path]:
-        """Every image file below the folder by its name, found once."""
-        found: dict[str, Path] = {}
-        for folder, _, names in os.walk(self.path, followlinks=True):
-            for name in sorted(names):
-                if name.lower().endswith(SUFFIXES):
-                    found.setdefault(name, Path(folder) / name)
-        return found
+        """Every image file below the folder by its name, found once; of several with one name, the first by depth."""
+        found = [(len(path.parts), str(path), name) for name, path in walk(self.path)]
+        index: dict[str, Path] = {}
+        for _, path, name in sorted(found):
+            if suffix_of(name) in image_suffixes():
+                index.setdefault(name, Path(path))
+        return index
 
     @abstractmethod
     def file(self, image_id: str) -> Path | None:
         """The file of an image; None if it is not here."""
 
     def image(self, image_id: str) -> np.ndarray:
+        """
+        Raises:
+            UserError: the file is not here or cannot be used.
+        """
         file = self.file(image_id)
         if file is None:
-            raise UserError(f"image {image_id} is not below {self.path}")
-        return np.asarray(PREPROCESSING[self.preprocess](load_rgb(file), self.size))
+            raise UserError(f"image {image_id} is not below {shown(self.path)}")
+        image = load_rgb(file)
+        try:
+            return np.asarray(PREPROCESSING[self.preprocess](image, self.size))
+        except ValueError as error:
+            raise UserError(f"image {shown(file)} cannot be used: {error}") from None
+
+    def stamp(self, image_id: str) -> str:
+        try:
+            file = self.file(image_id)
+        except UserError:  # such as annotations that are not here
+            return ""
+        return "" if file is None else file_stamp(file)
 
 
 class FolderDataset(FileDataset):
-    """Anyone's images: every image file below a folder, cropped to squares; ids are relative paths without suffix."""
+    """Anyone's images: every image file below a folder, cropped to squares; ids as :func:`ids_of_files` makes them.
+
+    Attributes:
+        skipped: files that are left out, by reason; known after the first listing. Hidden ones do not count.
+    """
 
     name = "folder"
 
     @cached_property
     def files(self) -> dict[str, Path]:
         if not self.path.is_dir():
-            raise Missing([f"dataset.path: there is no folder {self.path}; give dataset.path=FOLDER"])
-        paths = sorted(p for p in self.path.rglob("*") if p.suffix.lower() in SUFFIXES)
-        if not paths:
-            raise Missing([f"dataset.path: {self.path} has no image ({', '.join(SUFFIXES)})"])
-        stems = [p.relative_to(self.path).with_suffix("").as_posix().replace("/", "__") for p in paths]
-        # a.jpg beside a.png: keep both, told apart by their suffixes
-        twice = {stem for stem in stems if stems.count(stem) > 1}
-        return {s if s not in twice else f"{s}_{p.suffix[1:].lower()}": p for s, p in zip(stems, paths, strict=True)}
+            raise Missing([f"dataset.path: there is no folder {shown(self.path)}; give dataset.path=FOLDER"])
+        closed: list[Path] = []
+        images, self.skipped = [], dict[str, list[Path]]()
+        for name, path in walk(self.path, closed):
+            if reason := reason_to_skip(name, path):
+                self.skipped.setdefault(reason, []).append(path)
+            else:
+                images.append(path)
+        if closed:
+            self.skipped["folders that cannot be listed"] = closed
+        if not images:
+            others = f"; {self.left_out()}" if self.skipped else ""
+            raise Missing([f"dataset.path: {shown(self.path)} has no image (.png, .jpg or another format){others}"])
+        relative = sorted((path.relative_to(self.path).parts, path) for path in images)
+        return dict(zip(ids_of_files(["/".join(p) for p, _ in relative]), [path for _, path in relative], strict=True))
+
+    def left_out(self, kinds: int = 8) -> str:
+        total = sum(map(len, self.skipped.values()))
+        ranked = sorted(self.skipped.items(), key=lambda item: (-len(item[1]), item[0]))
+        parts = [f"{len(paths)} {reason}" for reason, paths in ranked[:kinds]]
+        if rest := sum(len(paths) for _, paths in ranked[kinds:]):
+            parts.append(f"{rest} of other kinds")
+        first = min(path.relative_to(self.path) for paths in self.skipped.values() for path in paths)
+        return f"{total} files are left out: {', '.join(parts)} (first: {shown(first)})"
+
+    def notes(self) -> list[str]:
+        """One line on the files that are left out, if there are any."""
+        return [f"{shown(self.path)}: {self.left_out()}"] if self.files and self.skipped else []
 
     def ids(self) -> list[str]:
         return list(self.files)
 
     def file(self, image_id: str) -> Path | None:
         return self.files.get(image_id)
+
+
+def read_table(file: Path, columns: Sequence[str], advice: str) -> list[dict[str, str]]:
+    """The rows of a CSV file that has these columns, all of them filled.
+
+    Raises:
+        Missing: there is no such file; ``advice`` says how to get it.
+        UserError: it is no such table; names the row as a spreadsheet numbers it, the header being row 1.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets put a mark in front
+            reader = csv.DictReader(stream)
+            names, rows = reader.fieldnames or [], list(reader)
+    except FileNotFoundError:
+        raise Missing([f"{shown(file)} is missing. {advice}"]) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{shown(file)} cannot be read as a CSV table ({reason})") from None
+    if absent := [column for column in columns if column not in names]:
+        raise UserError(f"{shown(file)} has no column {absent[0]}; it must have {', '.join(columns)}")
+    if not rows:
+        raise UserError(f"{shown(file)} has no rows; get the file anew")
+    for n, row in enumerate(rows, 2):
+        for column in columns:
+            if row[column] is None:
+                raise UserError(f"{shown(file)}, row {n}: {column} has no value")
+    return rows
+
+
+def by_id(file: Path, ids: Sequence[str], rows: Sequence[dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Rows of a table by their images' ids.
+
+    Raises:
+        UserError: an id is unsafe or there twice; names file and row.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for n, (image_id, row) in enumerate(zip(ids, rows, strict=True), 2):
+        if not safe_id(image_id):
+            rule = f"without slashes, .., blanks at the ends and a dot in front, at most {MAX_ID_BYTES} bytes"
+            raise UserError(f"{shown(file)}, row {n}: id {image_id!r} is no file name; it must be {rule}")
+        if image_id in found:
+            raise UserError(f"{shown(file)}, row {n}: id {image_id!r} is there twice")
+        found[image_id] = row
+    return found
 
 
 class BenchmarkDataset(FileDataset):
@@ -86,6 +219,9 @@ class BenchmarkDataset(FileDataset):
         patterns: file names that people have for image ``number``; those with ``{next}``, which is ``number + 1``, are
             for copies that were renumbered from 1 to ``total``.
         advice: how to get the images, for the message when they are missing.
+
+    Raises:
+        UserError: an argument or a row of the manifest is not so.
     """
 
     def __init__(
@@ -100,9 +236,12 @@ class BenchmarkDataset(FileDataset):
         preprocess: str = "center_crop_long_edge",
     ) -> None:
         super().__init__(path, size, preprocess)
+        check_text("dataset.name", name)
+        check_text("dataset.manifest", manifest)
+        check_whole("dataset.total", total, 0)
+        check_patterns(patterns)
         self.name, self.patterns, self.advice, self.total = name, list(patterns), advice, total
-        with open(manifest, encoding="utf-8") as stream:
-            self.rows = {row["id"]: row for row in csv.DictReader(stream)}
+        self.rows = read_manifest(Path(manifest))
 
     def ids(self) -> list[str]:
         return list(self.rows)
@@ -131,3 +270,32 @@ class BenchmarkDataset(FileDataset):
                 [f"{len(absent)} of {len(ids)} images of {self.name} are not below {self.path} (first: {absent[0]}). "
                  f"{self.advice}"]
             )  # fmt: skip
+
+
+def check_patterns(patterns: object) -> None:
+    if not isinstance(patterns, (list, tuple)) or not patterns:
+        raise UserError(
+            f"dataset.patterns is {patterns!r}; it must be a list of file names with {{number}} or {{next}}"
+        )
+    for pattern in patterns:
+        try:
+            str(pattern).format(number=1, next=2)
+        except (LookupError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"dataset.patterns: {pattern!r} takes more than {{number}} and {{next}} ({error})"
+            ) from None
+
+
+def read_manifest(file: Path) -> dict[str, dict[str, str]]:
+    """The rows of a manifest by id.
+
+    Raises:
+        UserError: it is missing or damaged; says which row.
+    """
+    advice = "Run from the repository's folder, or write it anew: scripts/data.py manifests"
+    rows = read_table(file, ("id", "number"), advice)
+    for n, row in enumerate(rows, 2):
+        if not (row["number"].isascii() and row["number"].strip().isdigit()):
+            number = row["number"]
+            raise UserError(f"{shown(file)}, row {n}: number is {number!r}; it must be a whole number of at least 0")
+    return by_id(file, [row["id"] for row in rows], rows)

@@ -2,37 +2,130 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from isdiff.data.base import shown
 from isdiff.errors import UserError
 
+ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
-def load_rgb(path: Path) -> Image.Image:
-    """An image file as 8-bit RGB: EXIF rotation applied, gray repeated, transparency over white, 16 bits scaled to 8.
+
+@lru_cache
+def image_suffixes() -> frozenset[str]:
+    """The suffixes, in lower case and with their dots, of the formats that this Pillow decodes."""
+    Image.init()
+    # Stubs recognise a format (HDF5, GRIB, WMF, ...) and leave the decoding to others; so does MPEG.
+    stubs = {name for name, (opener, _) in Image.OPEN.items() if is_stub(opener)} | {"MPEG"}
+    decoded = {*Image.OPEN, "MPO"} - stubs  # MPO is opened as JPEG
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in decoded)
+
+
+def is_stub(opener: object) -> bool:
+    return isinstance(opener, type) and issubclass(opener, ImageFile.StubImageFile)
+
+
+def suffix_of(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def load_rgb(path: str | Path) -> Image.Image:
+    """An image file as 8-bit RGB: EXIF rotation applied, the first of several frames, gray repeated, transparency over
+    white, other ranges of values as :func:`eight_bits` says.
 
     Raises:
-        UserError: the file is missing, damaged or no image.
+        UserError: the file is missing, damaged, too large, no image, or has values outside of their range.
     """
+    image = decoded(path)
     try:
-        with Image.open(path) as image:
-            image.load()
-            image = ImageOps.exif_transpose(image)
+        return over_white(eight_bits(image))
+    except ValueError as error:
+        raise UserError(f"image {shown(path)} cannot be used: {error}") from None
+
+
+def decoded(path: str | Path, what: str = "image") -> Image.Image:
+    """An image file in its own mode, its first frame, turned as its EXIF data say.
+
+    Raises:
+        UserError: the file is missing, damaged, too large or no image; ``what`` names its role.
+    """
+    file = f"{what} {shown(path)}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                opened.load()
+                image = upright(opened)
     except FileNotFoundError:
-        raise UserError(f"image {path} is missing") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"image {path} cannot be read ({error})") from None
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float64)
-        values = values / 257 if values.max() > 255 else values
-        image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        raise UserError(f"{file} is missing") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = f"{Image.MAX_IMAGE_PIXELS or 0:,}"
+        raise UserError(f"{file} has more than {limit} pixels; save it smaller") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{file} cannot be read as an image (damaged, or of no format that Pillow knows)") from None
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+        raise UserError(f"{file} cannot be read as an image ({reason})") from None
+    if 0 in image.size:
+        raise UserError(f"{file} has no pixels: it is {image.width}x{image.height}")
+    return image
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF data say; data that cannot be read say nothing."""
+    try:
+        image.getexif()
+    except Exception:  # viewers show such pictures too
+        return image
+    return ImageOps.exif_transpose(image)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Modes of more than 8 bits a channel scaled to 0..255 as L (LA with transparency); other modes as they are.
+
+    Whole numbers have the range 0..65535, whatever values occur: a dark 16-bit picture stays dark. Fractions have the
+    range 0..1, or 0..255 if one is above 1.
+
+    Raises:
+        ValueError: values outside of that range, or that are no numbers.
+    """
+    if not image.mode.startswith("I") and image.mode != "F":
+        return image
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    top = 255 if image.mode == "F" else 65535
+    if not (low >= 0 and high <= top):  # so written that NaN is refused
+        raise ValueError(f"its values go from {low:g} to {high:g}; they must be within 0 and {top}")
+    if image.mode == "F":
+        gray = np.rint(values * (255 if high <= 1 else 1)).astype(np.uint8)
+    else:
+        gray = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if not isinstance(transparent, int):
+        return Image.fromarray(gray)
+    return Image.merge("LA", [Image.fromarray(gray), Image.fromarray(np.uint8(255) * (values != transparent))])
+
+
+def has_transparency(image: Image.Image) -> bool:
+    return image.mode in ALPHA_MODES or "transparency" in image.info
+
+
+def as_rgba(image: Image.Image) -> Image.Image:
+    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+
+
+def over_white(image: Image.Image) -> Image.Image:
+    """As RGB, transparency over white."""
+    if has_transparency(image):
+        image = as_rgba(image)
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
@@ -46,11 +139,18 @@ def center_crop_long_edge(image: Image.Image, size: int) -> Image.Image:
 
 def guided_diffusion(image: Image.Image, size: int) -> Image.Image:
     """What guided-diffusion and RePaint do: halve by 2x2 means while the shorter side is at least twice ``size``,
-    resize it to ``size`` by bicubic, crop the centre."""
+    resize it to ``size`` by bicubic, crop the centre.
+
+    Raises:
+        ValueError: a sliver, which would first become larger than an image may be.
+    """
     while min(image.size) >= 2 * size:
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
     scale = size / min(image.size)
-    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+    width, height = round(image.width * scale), round(image.height * scale)
+    if Image.MAX_IMAGE_PIXELS and width * height > max(Image.MAX_IMAGE_PIXELS, image.width * image.height):
+        raise ValueError(f"{image.width}x{image.height} is too long and thin to enlarge; crop it first")
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (image.width - size) // 2, (image.height - size) // 2
     return image.crop((left, top, left + size, top + size))
 

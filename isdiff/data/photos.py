@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from isdiff.data.base import Dataset
+from isdiff.data.base import Dataset, file_stamp
 from isdiff.data.images import load_rgb
 from isdiff.errors import UserError
 
@@ -157,6 +157,14 @@ class PhotoDataset(Dataset):
                 "or this Pillow decodes or reduces differently; scripts/make_photos.py --check says how many differ"
             )
         return pixels
+
+    def stamp(self, image_id: str) -> str:
+        """Of the photograph, with the place of the crop: another one in ``test.csv`` is other content."""
+        if image_id not in self.boxes:
+            return ""
+        file, box, _ = self.boxes[image_id]
+        found = file_stamp(file)
+        return found and f"{found}-{'-'.join(map(str, box))}"
 
 
 def random_crops(root: str | Path, split: str, size: int) -> Callable[[np.random.Generator, int], np.ndarray]:

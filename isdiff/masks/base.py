@@ -7,17 +7,34 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from isdiff.data.base import GENERATED
+
 
 class MaskSource(ABC):
     """Gives every image its hole, a function of the image's id, its size and the configuration alone."""
 
     @abstractmethod
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
-        """(height, width), bool, True = generate."""
+        """(height, width), bool, True = generate.
+
+        Raises:
+            UserError: the mask is missing or cannot be used.
+        """
 
     def stamp(self, image_id: str) -> str:
-        """A cheap signature of the file that the mask comes from; see :meth:`isdiff.data.base.Dataset.stamp`."""
+        """A cheap signature of the file that the hole comes from.
+
+        Equal stamps: surely the same content; different ones: look at the content. ``""`` is unknown: always look;
+        ``"generated"`` is a hole that follows from the id and the configuration alone. Never raises.
+        """
         return ""
+
+
+class GeneratedMask(MaskSource):
+    """A mask that needs no file."""
+
+    def stamp(self, image_id: str) -> str:
+        return GENERATED
 
 
 def random_state(seed: int, image_id: str) -> np.random.RandomState:

@@ -2,64 +2,121 @@
 
 from __future__ import annotations
 
+import os
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from isdiff.data.base import check_flag, check_text, file_stamp, shown
+from isdiff.data.images import as_rgba, decoded, eight_bits, has_transparency, image_suffixes, suffix_of
 from isdiff.errors import UserError
 from isdiff.masks.base import MaskSource
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+TOLERANCE = 0.05  # share of pixels that may be gray, as the edges of drawn masks and the noise of JPEG are
 
 
 class FileMask(MaskSource):
     """White is the hole; ``invert`` for files with the other polarity.
 
     Args:
-        path: an image file, used for every image, or a folder with ``<image id>.png`` (or jpg, bmp, webp) files.
+        path: an image file, used for every image, or a folder with one ``<image id>.png`` for each (or any other
+            format that Pillow opens).
         invert: black is the hole.
+
+    Raises:
+        UserError: there is no such file or folder, or ``invert`` is no bool.
     """
 
     def __init__(self, path: str, invert: bool = False) -> None:
+        check_text("mask.path", path)
+        check_flag("mask.invert", invert)
         self.path, self.invert = Path(path), invert
         if not self.path.exists():
-            raise UserError(f"mask.path: there is no file or folder {self.path}; give an image or a folder of images")
+            where = shown(self.path)
+            raise UserError(f"mask.path: there is no file or folder {where}; give an image or a folder of images")
+
+    @cached_property
+    def index(self) -> dict[str, list[str]]:
+        """The names of the image files in the folder, by the id that they are for; looked up once."""
+        found: dict[str, list[str]] = {}
+        try:
+            names = sorted(os.listdir(self.path))
+        except OSError as error:
+            raise UserError(f"mask.path: {shown(self.path)} cannot be listed ({error.strerror})") from None
+        for name in names:
+            if suffix_of(name) in image_suffixes() and not name.startswith("."):
+                found.setdefault(os.path.splitext(name)[0], []).append(name)
+        return found
 
     def file_for(self, image_id: str) -> Path:
-        if self.path.is_file():
+        """
+        Raises:
+            UserError: the folder has none for this image, or several.
+        """
+        if not self.path.is_dir():
             return self.path
-        for suffix in SUFFIXES:
-            if (file := self.path / f"{image_id}{suffix}").exists():
-                return file
-        raise UserError(f"no mask for image {image_id}: expected {self.path / image_id}.png (or jpg, bmp, webp)")
+        names = self.index.get(image_id, [])
+        if not names:
+            expected = shown(self.path / f"{image_id}.png")
+            raise UserError(f"no mask for image {image_id}: expected {expected} (or another image format)")
+        if len(names) > 1:
+            several = ", ".join(names)
+            raise UserError(f"image {image_id} has {len(names)} masks in {shown(self.path)} ({several}); leave one")
+        return self.path / names[0]
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
         return read_mask(self.file_for(image_id), height, width, self.invert)
 
+    def stamp(self, image_id: str) -> str:
+        try:
+            return file_stamp(self.file_for(image_id))
+        except UserError:
+            return ""
 
-def read_mask(file: Path, height: int, width: int, invert: bool = False) -> np.ndarray:
+
+def read_mask(file: str | Path, height: int, width: int, invert: bool = False) -> np.ndarray:
     """(height, width) bool, True where the file is white (black with ``invert``).
 
-    Cut to the same proportions about its middle, as images are, so that a mask drawn on the uncropped image fits; then
-    scaled without gray values.
+    Turned as its EXIF data say and cut to the same proportions about its middle, as images are, so that a mask drawn on
+    the uncropped image fits; then scaled without gray values. Where only transparency varies, opaque counts as white.
 
     Raises:
         UserError: the file is missing, is no image, or is gray.
     """
+    image = decoded(file, "mask")
     try:
-        with Image.open(file) as image:
-            gray = image.convert("L")
-    except FileNotFoundError:
-        raise UserError(f"mask {file} is missing") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"mask {file} cannot be read as an image ({error})") from None
+        gray = as_gray(eight_bits(image))
+    except ValueError as error:
+        raise UserError(f"mask {shown(file)} cannot be used: {error}") from None
     if gray.size != (width, height):
         gray = ImageOps.fit(gray, (width, height), Image.Resampling.NEAREST)
     values = np.asarray(gray)
     between = np.mean((values > 25) & (values < 230))
-    if between > 0.05:
+    if between > TOLERANCE:
         raise UserError(
-            f"mask {file} is gray in {between:.0%} of its pixels; masks must be black and white (white = hole)"
+            f"mask {shown(file)} is gray in {between:.0%} of its pixels; masks must be black and white (white = hole)"
         )
     return (values < 128) if invert else (values >= 128)
+
+
+def as_gray(image: Image.Image) -> Image.Image:
+    """The picture of a mask, mode L: its colours, or its opacity if it has one colour only.
+
+    Raises:
+        ValueError: both vary, and they do not say the same.
+    """
+    if not has_transparency(image):
+        return image.convert("L") if image.mode in ("1", "L") else image.convert("RGB").convert("L")
+    image = as_rgba(image)
+    *colours, opacity = image.split()
+    gray = image.convert("RGB").convert("L")
+    if len(set(opacity.getextrema())) == 1:
+        return gray
+    if all(len(set(channel.getextrema())) == 1 for channel in colours):
+        return opacity
+    visible = (np.asarray(gray) >= 128) & (np.asarray(opacity) >= 128)
+    if np.mean(visible != (np.asarray(gray) >= 128)) > TOLERANCE:
+        raise ValueError("it has a shape both in its colours and in its transparency; save it in black and white")
+    return gray

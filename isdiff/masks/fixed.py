@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from isdiff.masks.base import MaskSource
+from isdiff.masks.base import GeneratedMask
 
 
-class HalfMask(MaskSource):
+class HalfMask(GeneratedMask):
     """The left half (columns 0 .. W//2 - 1) is given, the right half is the hole."""
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
@@ -16,7 +16,7 @@ class HalfMask(MaskSource):
         return hole
 
 
-class ExpandMask(MaskSource):
+class ExpandMask(GeneratedMask):
     """A centred square of a quarter of the shorter side is given: 64x64 of 256x256, 16x16 of 64x64."""
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:

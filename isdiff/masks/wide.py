@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.random import RandomState
 
-from isdiff.masks.base import MaskSource, random_state
+from isdiff.data.base import check_whole
+from isdiff.masks.base import GeneratedMask, random_state
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,17 @@ def candidate(rng: RandomState, height: int, width: int, settings: WideSettings)
     return (draw_boxes if kind else draw_strokes)(rng, height, width, settings)
 
 
-class WideMask(MaskSource):
+class WideMask(GeneratedMask):
     """Five candidates on a 256 or 512 canvas, one of those that hide at most half, scaled to the image.
 
     LaMa leaves an image out when all five hide more than half; here five more are drawn, so every image has a mask.
+
+    Args:
+        seed: other seeds, other masks; any whole number.
     """
 
     def __init__(self, seed: int = 0) -> None:
+        check_whole("mask.seed", seed, low=None)
         self.seed = seed
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:

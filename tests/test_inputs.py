@@ -1,0 +1,644 @@
+"""Files as people have them: odd names, odd formats, odd values, links in circles, damaged tables."""
+
+import importlib.util
+import io
+import os
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_script
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
+
+import isdiff.data.files
+from isdiff.data.base import MAX_ID_BYTES, Dataset, safe_id
+from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.data.editbench import EditBench, EditBenchMask
+from isdiff.data.files import BenchmarkDataset, FolderDataset, image_suffixes
+from isdiff.data.images import guided_diffusion, load_rgb
+from isdiff.data.photos import PhotoDataset
+from isdiff.errors import Missing, UserError
+from isdiff.masks.base import MaskSource
+from isdiff.masks.files import FileMask, read_mask
+from isdiff.masks.fixed import ExpandMask, HalfMask
+from isdiff.masks.wide import WideMask
+
+HALF = np.repeat([[0] * 8 + [255] * 8], 16, axis=0).astype(np.uint8)  # a mask whose right half is white
+
+
+def picture(path, value=0, size=(8, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value, value, value)).save(path)
+    return path
+
+
+def ids_of(path) -> list[str]:
+    return FolderDataset(str(path), 8).ids()
+
+
+def one_sentence(caught) -> str:
+    text = str(caught.value)
+    assert "\n" not in text and text
+    return text
+
+
+def corner(path):
+    return tuple(np.asarray(load_rgb(path))[0, 0])
+
+
+# Names -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_file_keeps_an_id_of_its_own(tmp_path):
+    names = ["same.JPG", "same.jpg", "sub/x.png", "sub__x.png", "a.jpg", "a.png", "a_png.bmp", "lonely.png"]
+    for i, name in enumerate(names):
+        picture(tmp_path / name, i)
+    data = FolderDataset(str(tmp_path), 8)
+    ids = data.ids()
+    assert len(set(ids)) == len(names) and {data.file(i) for i in ids} == {tmp_path / n for n in names}
+    assert {"lonely", "a_jpg", "a_png"} <= set(ids)
+    assert data.file("a_png").name == "a_png.bmp", "a file that collides with nothing by itself keeps its id"
+    assert ids == ids_of(tmp_path) and all(map(safe_id, ids))
+    for image_id in ids:
+        if data.file(image_id).suffix != ".jpg":
+            assert data.image(image_id)[0, 0, 0] == names.index(str(data.file(image_id).relative_to(tmp_path)))
+
+
+def test_ids_are_names_that_the_store_can_write(tmp_path):
+    names = ["x" * 250 + ".png", "x" * 250 + ".PNG", "é" * 120 + ".png", " blank .png", "back\\slash.png",
+             "two..dots.png", "new\nline.png", os.fsdecode(b"\xff\xfe.png"),
+             "d" * 150 + "/" + "e" * 150 + ".png"]  # fmt: skip
+    for name in names:
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    ids = ids_of(tmp_path)
+    assert len(set(ids)) == len(names) and ids == ids_of(tmp_path)
+    for image_id in ids:
+        assert safe_id(image_id), image_id
+        (tmp_path / f".{image_id}.png.1234567.tmp").touch()
+    assert all(len(i.encode()) <= MAX_ID_BYTES for i in ids)
+
+
+@pytest.mark.parametrize(
+    "text", ["..", "a/b", "a\\b", "a\0", ".a", " a", "a ", "a..b", "", "x" * 201, "é" * 101, "a\nb", "\udcff"]
+)
+def test_unsafe_ids(text):
+    assert not safe_id(text)
+
+
+@pytest.mark.parametrize("text", ["a", "natural-1", "x" * 200, "été 2024", "a.b", "名前", "a  b"])
+def test_safe_ids(text):
+    assert safe_id(text)
+
+
+# Formats -----------------------------------------------------------------------------------------------------------
+
+
+def test_formats_that_pillow_opens(tmp_path):
+    for name in ("a.gif", "b.avif", "c.webp", "d.tiff", "e.ppm", "f.jp2", "g.ico", "h.tga", "i.pcx", "j.jfif", "k.TIF"):
+        picture(tmp_path / name, 200)
+    frames = [Image.new("P", (8, 6), i) for i in (0, 1, 2)]
+    for frame in frames:
+        frame.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
+    frames[1].save(tmp_path / "moving.gif", save_all=True, append_images=frames[2:])
+    data = FolderDataset(str(tmp_path), 4)
+    assert data.ids() == ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "moving"] and data.notes() == []
+    for image_id in data.ids():
+        assert data.image(image_id).shape == (4, 4, 3)
+    assert tuple(data.image("moving")[0, 0]) == (255, 0, 0), "the first frame"
+    assert {".png", ".gif", ".avif", ".jpg", ".mpo"} <= image_suffixes()
+    assert not {".pdf", ".palm", ".h5", ".grib", ".mpg"} & image_suffixes(), "written or named, but not decoded"
+
+
+def test_what_is_left_out_is_said_in_one_line(tmp_path):
+    picture(tmp_path / "x.png")
+    for name in ("notes.txt", "more.txt", "paper.pdf", "README", ".DS_Store", "._x.png", ".git/y.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "round.png").symlink_to(tmp_path / "round.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    data = FolderDataset(str(tmp_path), 8)
+    assert data.ids() == ["x"]
+    (line,) = data.notes()
+    assert "\n" not in line and str(tmp_path) in line and "7 files" in line
+    assert "2 .txt" in line and "1 .pdf" in line and "1 without suffix" in line and "2 broken links" in line
+    assert "DS_Store" not in line and sum(map(len, data.skipped.values())) == 7
+    assert DrawnDataset("avatars", root=str(ROOT / "data")).notes() == []
+
+
+def test_a_folder_without_images_says_what_is_there(tmp_path):
+    (tmp_path / "film.mp4").touch()
+    with pytest.raises(Missing, match=r"has no image.*1 \.mp4") as caught:
+        ids_of(tmp_path)
+    one_sentence(caught)
+
+
+# Links and numbers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(20)
+def test_links_in_circles_end(tmp_path):
+    root = tmp_path / "data"
+    picture(root / "deep" / "x.png")
+    for name in ("one", "two"):
+        (root / "deep" / name).symlink_to("..")
+        (root / name).symlink_to("..")
+    picture(tmp_path / "elsewhere" / "y.png")
+    (root / "a_link").symlink_to(tmp_path / "elsewhere")
+    (root / "zz_link").symlink_to(tmp_path / "elsewhere")
+    assert ids_of(root) == ["a_link__y", "deep__x"], "every folder once, and nothing from above the dataset"
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("id,number\nn-1,1\n")
+    picture(root / "deep" / "1.png")
+    assert BenchmarkDataset("n", str(root), 8, str(manifest), ["{number}.png"], "").file("n-1") is not None
+    with pytest.raises(Missing, match="EditBench is not below"):
+        EditBench(str(root)).ids()
+
+
+def seconds_to_list(root, count: int, monkeypatch) -> float:
+    """A folder of so many names in pairs (which are told apart by their suffixes), without writing them to a disk."""
+    names = [f"{i // 2:06d}.{'jpg' if i % 2 else 'png'}" for i in range(count)]
+    monkeypatch.setattr(isdiff.data.files, "walk", lambda *_: ((name, root / name) for name in names))
+    monkeypatch.setattr(type(root), "is_file", lambda self: True)
+    start = time.perf_counter()
+    assert len(set(ids_of(root))) == count
+    return time.perf_counter() - start
+
+
+def test_listing_takes_time_in_proportion(tmp_path, monkeypatch):
+    few = seconds_to_list(tmp_path, 3000, monkeypatch)
+    assert seconds_to_list(tmp_path, 30_000, monkeypatch) < 20 * few + 1
+
+
+# Values ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [[0, 257 * 3], [0, 300, 65535]])
+@pytest.mark.parametrize("suffix", ["png", "tiff", "pgm"])
+def test_sixteen_bits_are_never_guessed_from_the_values(tmp_path, values, suffix):
+    deep = np.array([values], np.uint16)
+    Image.fromarray(deep).save(tmp_path / f"deep.{suffix}", **({"format": "PPM"} if suffix == "pgm" else {}))
+    assert np.array_equal(np.asarray(load_rgb(tmp_path / f"deep.{suffix}"))[..., 0], np.rint(deep / 257))
+
+
+def test_floats_and_wide_integers(tmp_path):
+    def read(values, kind):
+        Image.fromarray(np.array([values], kind)).save(tmp_path / "v.tiff")
+        return np.asarray(load_rgb(tmp_path / "v.tiff"))[0, :, 0].tolist()
+
+    assert read([0, 0.5, 1], np.float32) == [0, 128, 255]
+    assert read([0, 1.4, 254.6], np.float32) == [0, 1, 255]
+    assert read([0, 257, 65535], np.int32) == [0, 1, 255]
+    for values, kind in [
+        ([-0.1, 1], np.float32), ([0, 256], np.float32), ([0, np.nan], np.float32), ([0, np.inf], np.float32),
+        ([0, 65536], np.int32), ([-1, 3], np.int32),
+    ]:  # fmt: skip
+        with pytest.raises(UserError, match=r"v\.tiff cannot be used") as caught:
+            read(values, kind)
+        one_sentence(caught)
+
+
+def test_modes(tmp_path):
+    red = Image.new("RGB", (6, 4), (250, 10, 10))
+    for mode, suffix in [
+        ("1", "png"),
+        ("CMYK", "tiff"),
+        ("CMYK", "jpg"),
+        ("YCbCr", "tiff"),
+        ("P", "png"),
+        ("LA", "png"),
+    ]:
+        red.convert("L" if mode == "LA" else "RGB").convert(mode).save(tmp_path / f"{mode}.{suffix}")
+        assert load_rgb(tmp_path / f"{mode}.{suffix}").size == (6, 4)
+    lab = Image.merge("LAB", [Image.new("L", (6, 4), v) for v in (136, 208, 195)])  # the red of sRGB
+    lab.save(tmp_path / "lab.tiff")
+    assert np.abs(np.array(corner(tmp_path / "lab.tiff"), int) - (255, 0, 0)).max() < 12
+    clear = Image.new("P", (6, 4), 1)
+    clear.putpalette([0, 0, 0, 200, 0, 0])
+    clear.save(tmp_path / "clear.png", transparency=1)
+    clear.save(tmp_path / "clear.gif", transparency=1)
+    assert corner(tmp_path / "clear.png") == corner(tmp_path / "clear.gif") == (255, 255, 255)
+    Image.fromarray(np.array([[7, 65535]], np.uint16)).save(tmp_path / "deep.png", transparency=7)
+    assert corner(tmp_path / "deep.png") == (255, 255, 255), "transparent at 16 bits"
+    Image.merge("LA", [Image.new("L", (6, 4), 9), Image.new("L", (6, 4), 0)]).save(tmp_path / "la.png")
+    assert corner(tmp_path / "la.png") == (255, 255, 255)
+
+
+@pytest.mark.parametrize("limit", [100, 30], ids=["error", "warning"])
+def test_images_that_are_too_large(tmp_path, monkeypatch, limit):
+    """Below half of the size Pillow raises an error, below the size it warns: either is one sentence here."""
+    picture(tmp_path / "x.png", size=(15, 15) if limit == 100 else (10, 9))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    for read in (load_rgb, lambda path: read_mask(path, 8, 8)):
+        with pytest.raises(UserError, match=r"x\.png has more than .* pixels") as caught:
+            read(tmp_path / "x.png")
+        one_sentence(caught)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp", "tiff", "bmp", "avif", "qoi", "ppm"])
+def test_truncated_files(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / f"whole.{suffix}")
+    data = (tmp_path / f"whole.{suffix}").read_bytes()
+    for part in (len(data) // 2, 20, 3, 0):
+        (tmp_path / f"torn.{suffix}").write_bytes(data[:part])
+        for read in (load_rgb, lambda path: read_mask(path, 8, 8)):
+            with pytest.raises(UserError, match=rf"torn\.{suffix} cannot be read") as caught:
+                read(tmp_path / f"torn.{suffix}")
+            one_sentence(caught)
+
+
+def test_slivers(tmp_path):
+    picture(tmp_path / "a.png", 9, (1, 1))
+    picture(tmp_path / "b.png", 9, (1, 40))
+    for way in ("center_crop_long_edge", "guided_diffusion"):
+        data = FolderDataset(str(tmp_path), 16, way)
+        assert all(data.image(i).shape == (16, 16, 3) and (data.image(i) == 9).all() for i in data.ids())
+    picture(tmp_path / "c.png", 9, (1, 60_000))
+    with pytest.raises(UserError, match=r"c\.png .*long") as caught:
+        FolderDataset(str(tmp_path), 256, "guided_diffusion").image("c")
+    one_sentence(caught)
+    assert guided_diffusion(Image.new("RGB", (3000, 2000)), 256).size == (256, 256)
+    (tmp_path / "none.ppm").write_bytes(b"P6\n0 5\n255\n")
+    with pytest.raises(UserError, match=r"none\.ppm") as caught:
+        load_rgb(tmp_path / "none.ppm")
+    one_sentence(caught)
+
+
+def test_damaged_camera_notes_do_not_cost_the_picture(tmp_path):
+    Image.new("RGB", (6, 4), (200, 0, 0)).save(tmp_path / "x.png", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff garbage")
+    assert load_rgb(tmp_path / "x.png").size == (6, 4)
+
+
+# Tables ------------------------------------------------------------------------------------------------------------
+
+
+def benchmark(manifest, **options):
+    given = {"patterns": ["{number}.png"], "advice": "get it", "total": 0} | options
+    return BenchmarkDataset("n", str(manifest.parent), 8, str(manifest), **given)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "has no column id"), ("id,count\na,1\n", "has no column number"), ("id,number\n", "has no rows"),
+        ("id,number\na,1\n../b,2\n", "row 3: id '../b'"), ("id,number\na,x\n", "row 2: number is 'x'"),
+        ("id,number\na,1.5\n", "row 2: number is '1.5'"), ("id,number\na\n", "row 2: number"),
+        ("id,number\na,1\na,2\n", "row 3: id 'a'"), ("id,number\n a,1\n", "row 2: id ' a'"),
+        ("id,number\na,-3\n", "row 2: number is '-3'"),
+    ],
+)  # fmt: skip
+def test_manifests(tmp_path, text, message):
+    manifest = tmp_path / "m.csv"
+    manifest.write_text(text)
+    with pytest.raises(UserError, match=rf"m\.csv.*{message}") as caught:
+        benchmark(manifest).ids()
+    one_sentence(caught)
+
+
+def test_manifests_that_are_no_text_or_not_there(tmp_path):
+    (tmp_path / "m.csv").write_bytes(b"id,number\n\xff\xfe,1\n")
+    for name in ("m.csv", "none.csv", "."):
+        with pytest.raises(UserError) as caught:
+            benchmark(tmp_path / name).ids()
+        assert str(tmp_path / name) in one_sentence(caught)
+    (tmp_path / "m.csv").write_bytes("id,number\na,1\n".encode("utf-8-sig"))
+    assert benchmark(tmp_path / "m.csv").ids() == ["a"], "as spreadsheets save it"
+
+
+@pytest.fixture
+def editbench(tmp_path):
+    """Makes a one-image copy; gives a function that writes its annotations."""
+    for part in ("natural", "generated"):
+        picture(tmp_path / f"references_{part}" / "1.png")
+        (tmp_path / f"masks_{part}").mkdir()
+        Image.fromarray(HALF).save(tmp_path / f"masks_{part}" / "1.png")
+    head = "aos,prompt_full,prompt_mask-simple,prompt_mask-rich\n"
+
+    def write(text: str = f"{head}1,a cat,cat,a big cat\n"):
+        for part in ("natural", "generated"):
+            (tmp_path / f"annotations_{part}.csv").write_text(text.replace("HEAD\n", head))
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "has no column aos"), ("aos,prompt_full\n1,x\n", "has no column prompt_mask-simple"),
+        ("HEAD\n", "has no rows"), ("HEAD\n../1,a,b,c\n", "row 2: id 'natural-../1'"),
+        ("HEAD\n1,a\n", "row 2: prompt_mask-simple"),
+        ("HEAD\n1,a,b,c\n1,a,b,c\n", "row 3: id 'natural-1'"),
+    ],
+)  # fmt: skip
+def test_annotations(editbench, text, message):
+    with pytest.raises(UserError, match=rf"annotations_natural\.csv.*{message}") as caught:
+        EditBench(str(editbench(text))).ids()
+    one_sentence(caught)
+
+
+def test_editbench_masks_go_with_editbench(editbench):
+    masks = EditBenchMask(str(editbench()))
+    assert masks.hole("natural-1", 16, 16).sum() == 128
+    for image_id in ("avatars-test-00000", "x"):
+        with pytest.raises(UserError, match=rf"{image_id}.*editbench") as caught:
+            masks.hole(image_id, 16, 16)
+        one_sentence(caught)
+
+
+def test_shipped_splits_that_are_damaged(tmp_path):
+    (tmp_path / "avatars").mkdir()
+    archive = tmp_path / "avatars" / "test.zip"
+    archive.write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(UserError, match=r"test\.zip") as caught:
+        DrawnDataset("avatars", root=str(tmp_path))
+    one_sentence(caught)
+    with zipfile.ZipFile(archive, "w") as stream:
+        stream.writestr("avatars-test-00000.webp", b"torn")
+    with pytest.raises(UserError, match=r"dataset\.count is 5; .* has 1 image") as caught:
+        DrawnDataset("avatars", root=str(tmp_path), count=5)
+    data = DrawnDataset("avatars", root=str(tmp_path), count=1)
+    for act in (lambda: data.image("avatars-test-00000"), lambda: data.image("nobody"), lambda: data.caption("nobody")):
+        with pytest.raises(UserError) as caught:
+            act()
+        one_sentence(caught)
+
+
+# Masks -------------------------------------------------------------------------------------------------------------
+
+
+def half(tmp_path, image, name="m.png", **options):
+    image.save(tmp_path / name, **options)
+    return read_mask(tmp_path / name, 16, 16)
+
+
+def test_masks_in_every_kind_of_file(tmp_path):
+    white = Image.fromarray(HALF)
+    kinds = {
+        "16 bits": (Image.fromarray(HALF.astype(np.uint16) * 257), "m.png"),
+        "palette": (white.convert("P"), "m.png"),
+        "1 bit": (white.convert("1"), "m.png"),
+        "gif": (white, "m.gif"),
+        "avif": (white.convert("RGB"), "m.avif"),
+        "float": (Image.fromarray(HALF.astype(np.float32) / 255), "m.tiff"),
+        "CMYK": (white.convert("RGB").convert("CMYK"), "m.tiff"),
+        "black, drawn in alpha": (Image.merge("LA", [Image.new("L", (16, 16), 0), white]), "m.png"),
+        "white, drawn in alpha": (Image.merge("RGBA", [Image.new("L", (16, 16), 255)] * 3 + [white]), "m.webp"),
+        "white strokes on clear black": (Image.merge("LA", [white, white]), "m.png"),
+        "opaque": (white.convert("RGBA"), "m.png"),
+    }
+    for kind, (image, name) in kinds.items():
+        options = {"lossless": True, "exact": True} if name.endswith("webp") else {}
+        assert np.array_equal(half(tmp_path, image, name, **options), HALF > 0), kind
+    low = Image.fromarray(HALF.astype(np.uint16))
+    assert not half(tmp_path, low).any(), "255 of 65535 is black"
+    with pytest.raises(UserError, match="both in its colours and in its transparency") as caught:
+        half(tmp_path, Image.merge("LA", [white, Image.fromarray(255 - HALF)]))
+    one_sentence(caught)
+
+
+def test_masks_are_turned_as_their_images_are(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(HALF).save(tmp_path / "m.jpg", exif=exif, quality=95)
+    turned = np.asarray(load_rgb(tmp_path / "m.jpg"))[..., 0] > 127
+    assert np.array_equal(read_mask(tmp_path / "m.jpg", 16, 16), turned) and not turned[0, 0] and turned[-1, 0]
+
+
+def test_folders_of_masks(tmp_path):
+    for name in ("a.png", "b.gif", "c.PNG", "d.tiff", "two.png", "two.jpg", "._a.png"):
+        Image.fromarray(HALF).save(tmp_path / name, **({"format": "PNG"} if name.endswith("PNG") else {}))
+    masks = FileMask(str(tmp_path))
+    assert all(masks.hole(i, 16, 16).sum() == 128 for i in "abcd")
+    with pytest.raises(UserError, match=r"two.*two\.jpg.*two\.png") as caught:
+        masks.hole("two", 16, 16)
+    one_sentence(caught)
+    with pytest.raises(UserError, match=r"no mask for image e: expected .*e\.png"):
+        masks.hole("e", 16, 16)
+
+
+# Arguments ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda p: FileMask(p, invert="no"), "mask.invert is 'no'; it must be true or false"),
+        (lambda p: FileMask(p, invert=1), "mask.invert is 1; it must be true or false"),
+        (lambda p: FileMask(None), "mask.path is None"), (lambda p: FileMask(""), "mask.path is ''"),
+        (lambda p: EditBenchMask(3), "mask.path is 3"),
+        (lambda p: WideMask(seed="x"), "mask.seed is 'x'; it must be a whole number"),
+        (lambda p: WideMask(seed=True), "mask.seed is True"), (lambda p: WideMask(seed=1.5), "mask.seed is 1.5"),
+        (lambda p: FolderDataset(p, "8"), "dataset.size is '8'; it must be a whole number of at least 1"),
+        (lambda p: FolderDataset(p, 0), "dataset.size is 0"), (lambda p: FolderDataset(p, 8.5), "dataset.size is 8.5"),
+        (lambda p: FolderDataset(7, 8), "dataset.path is 7"),
+        (lambda p: FolderDataset(p, 8, "x"), "dataset.preprocess is 'x'"),
+        (lambda p: FolderDataset(p, 8, ["x"]), r"dataset.preprocess is \['x'\]"),
+        (lambda p: EditBench(p, 8, ["both"]), "dataset.part is"),
+        (lambda p: EditBench(p, 8, prompt={}), "dataset.prompt is {}"),
+        (lambda p: DrawnDataset(["avatars"]), "dataset.name is"),
+        (lambda p: DrawnDataset("avatars", 3), "dataset.split is 3"),
+        (lambda p: DrawnDataset("avatars", "dev", p, 64.0), "dataset.size is 64.0"),
+        (lambda p: DrawnDataset("avatars", "dev", p, 64, 0), "dataset.count is 0"),
+        (lambda p: DrawnDataset("avatars", "dev", p, 64, "9"), "dataset.count is '9'"),
+        (lambda p: DrawnDataset("avatars", "dev", 5), "dataset.root is 5"),
+        (lambda p: BenchmarkDataset("n", p, 8, 4, ["{number}"], ""), "dataset.manifest is 4"),
+        (lambda p: BenchmarkDataset("n", p, 8, p, "{number}", ""), "dataset.patterns is '{number}'"),
+        (lambda p: BenchmarkDataset("n", p, 8, p, [], ""), r"dataset.patterns is \[\]"),
+        (lambda p: BenchmarkDataset("n", p, 8, p, ["{n}.png"], ""), "dataset.patterns"),
+        (lambda p: BenchmarkDataset("n", p, 8, p, ["{number}"], "", "x"), "dataset.total is 'x'"),
+    ],
+)  # fmt: skip
+def test_arguments(tmp_path, make, message):
+    with pytest.raises(UserError, match=message) as caught:
+        make(str(tmp_path))
+    one_sentence(caught)
+
+
+# Stamps ------------------------------------------------------------------------------------------------------------
+
+
+def test_stamps_of_files_change_with_them(tmp_path, editbench):
+    root = editbench()
+    picture(root / "images" / "a.png")
+    Image.fromarray(HALF).save(root / "a.png")
+    cases = [
+        (FolderDataset(str(root / "images"), 8), "a", root / "images" / "a.png"),
+        (EditBench(str(root)), "natural-1", root / "references_natural" / "1.png"),
+        (EditBenchMask(str(root)), "generated-1", root / "masks_generated" / "1.png"),
+        (FileMask(str(root)), "a", root / "a.png"),
+        (FileMask(str(root / "a.png")), "anything", root / "a.png"),
+    ]
+    for time_of_change, (source, image_id, file) in enumerate(cases, 1):
+        before = source.stamp(image_id)
+        assert before and before == source.stamp(image_id) and source.stamp("nobody-else") in ("", before)
+        os.utime(file, ns=(time_of_change, time_of_change))
+        assert source.stamp(image_id) not in ("", before)
+    file = root / "images" / "a.png"
+    before = cases[0][0].stamp("a")
+    file.write_bytes(file.read_bytes() + b"x")
+    os.utime(file, ns=(1, 1))
+    assert cases[0][0].stamp("a") != before
+    file.unlink()
+    assert cases[0][0].stamp("a") == ""
+
+
+def test_stamps_of_what_ships():
+    root = str(ROOT / "data")
+    shipped, photos = DrawnDataset("avatars", root=root), PhotoDataset(root=root)
+    first, second, *_ = shipped.ids()
+    assert shipped.stamp(first) == shipped.stamp(second) != ""
+    stamps = {photos.stamp(i) for i in photos.ids()}
+    assert "" not in stamps and len(stamps) == len(set(photos.boxes.values())), "another crop, another stamp"
+    assert DrawnDataset("avatars", "dev", root).stamp("avatars-dev-00000") == "generated"
+    assert {m.stamp("a") for m in (HalfMask(), ExpandMask(), WideMask())} == {"generated"}
+
+
+def test_stamps_are_unknown_by_default():
+    class Some(Dataset, MaskSource):
+        def ids(self): ...
+        def image(self, image_id): ...
+        def hole(self, image_id, height, width): ...
+
+    assert Some().stamp("a") == "" and Some().notes() == []
+
+
+# Anything at all ---------------------------------------------------------------------------------------------------
+
+FORMATS = [
+    "png",
+    "jpeg",
+    "gif",
+    "webp",
+    "tiff",
+    "bmp",
+    "ppm",
+    "tga",
+    "ico",
+    "im",
+    "sgi",
+    "pcx",
+    "dds",
+    "jpeg2000",
+    "qoi",
+]
+MODES = ["1", "L", "P", "LA", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F"]
+
+
+@st.composite
+def files(draw) -> bytes:
+    """An image of any mode in any format that takes it, whole, cut or with some bytes changed; or any bytes."""
+    if draw(st.integers(0, 5)) == 0:
+        return draw(st.binary(max_size=200))
+    mode, size = draw(st.sampled_from(MODES)), (draw(st.integers(1, 20)), draw(st.integers(1, 20)))
+    noise = np.random.default_rng(draw(st.integers(0, 99))).integers(0, 256, size[0] * size[1] * 4, np.uint8).tobytes()
+    bits = (
+        -(-size[0] // 8) * size[1]
+        if mode == "1"
+        else size[0] * size[1] * {"I;16": 2, "I": 4, "F": 4}.get(mode, len(mode))
+    )
+    bits = size[0] * size[1] if mode == "P" else size[0] * size[1] * 3 if mode == "YCbCr" else bits
+    image, stream = Image.frombytes(mode, size, noise[:bits]), io.BytesIO()
+    for kind in draw(st.permutations(FORMATS)):
+        try:
+            image.save(stream, kind)
+            break
+        except Exception:
+            stream = io.BytesIO()
+    data = bytearray(stream.getvalue())
+    for at, value in draw(st.lists(st.tuples(st.integers(0, 9999), st.integers(0, 255)), max_size=4)):
+        data[at % max(1, len(data)) : at % max(1, len(data)) + 1] = bytes([value])
+    return bytes(data[: draw(st.sampled_from([len(data), len(data), len(data) // 2]))])
+
+
+@settings(deadline=None, max_examples=40)
+@given(files())
+def test_any_bytes_are_an_image_or_one_sentence(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("any") / "file.png"
+    path.write_bytes(data)
+    try:
+        pixels = np.asarray(load_rgb(path))
+        assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3 and min(pixels.shape) > 0
+    except UserError as error:
+        assert "file.png" in str(error) and "\n" not in str(error)
+
+
+@settings(deadline=None, max_examples=40)
+@given(files(), st.booleans(), st.integers(1, 20), st.integers(1, 20))
+def test_any_bytes_are_a_mask_or_one_sentence(tmp_path_factory, data, invert, height, width):
+    path = tmp_path_factory.mktemp("any") / "file.png"
+    path.write_bytes(data)
+    try:
+        hole = read_mask(path, height, width, invert)
+        assert hole.shape == (height, width) and hole.dtype == bool
+    except UserError as error:
+        assert "file.png" in str(error) and "\n" not in str(error)
+
+
+def test_a_decoder_that_breaks_is_one_sentence(tmp_path, monkeypatch):
+    picture(tmp_path / "x.png")
+    for error in (MemoryError(), AssertionError("no\nway"), RuntimeError("x"), KeyError(3), RecursionError()):
+        monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self, error=error: (_ for _ in ()).throw(error))
+        with pytest.raises(UserError, match=r"x\.png cannot be read") as caught:
+            load_rgb(tmp_path / "x.png")
+        one_sentence(caught)
+
+
+# The script --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def script(capsys):
+    """``scripts/data.py`` in this process: (exit code, what it says on stderr)."""
+    spec = importlib.util.spec_from_file_location("data_script", ROOT / "scripts" / "data.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def call(*args: object) -> tuple[int, str]:
+        code = module.run([str(a) for a in args])
+        return code, capsys.readouterr().err
+
+    return call
+
+
+def test_the_script_says_what_is_wrong_in_one_line(tmp_path, script):
+    here = f"dataset.path={picture(tmp_path / 'images' / 'x.png').parent}"
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "folder_256.sha256").write_text("what is this\n")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "x.png").write_text("")
+    cases = [
+        (["doctor", "folder"], "dataset.path has no value"),
+        (["doctor", "nothing"], "do not compose"),
+        (["doctor", "folder", here, "dataset.size=x"], "dataset.size is 'x'"),
+        (["doctor", "folder", here, "dataset.size=${nothing}"], "nothing"),
+        (["doctor", "folder", here, f"data_root={tmp_path}"], "folder_256.sha256"),
+        (["doctor", "folder", f"dataset.path={tmp_path / 'torn'}"], "x.png cannot be read"),
+        (["doctor", "celeba", f"dataset.manifest={tmp_path / 'none.csv'}"], "none.csv is missing"),
+        (
+            ["masks", "folder", "files", here, f"mask.path={tmp_path}", f"--out={tmp_path / 'out'}"],
+            "no mask for image x",
+        ),
+        (["masks", "folder", "files", here, f"mask.path={tmp_path / 'torn'}"], "mask"),
+        (["masks", "folder", "half", here, "--out", tmp_path / "torn" / "x.png" / "out"], "x.png"),
+        (["manifests", "--out", tmp_path / "torn" / "x.png"], "x.png"),
+    ]
+    for args, message in cases:
+        code, said = script(*args)
+        assert code in (1, 2) and message in said, args
+        assert said.strip().splitlines()[-1].startswith("isdiff: ") and said.count("isdiff: ") == 1, said
+    assert script("doctor", "folder", here)[0] == 0
+
+
+def test_the_doctor_says_what_is_left_out(tmp_path):
+    picture(tmp_path / "x.png")
+    (tmp_path / "y.txt").touch()
+    done = run_script("doctor", "folder", f"dataset.path={tmp_path}", script="data.py")
+    assert "1 files are left out: 1 .txt" in done.stdout
