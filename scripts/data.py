@@ -16,6 +16,8 @@ import hashlib
 import sys
 from pathlib import Path
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 from rich.progress import track
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -24,7 +26,7 @@ from isdiff.compare import compose_run
 from isdiff.config import build
 from isdiff.data.base import Dataset
 from isdiff.data.files import BenchmarkDataset
-from isdiff.errors import Missing, UserError
+from isdiff.errors import Missing, UserError, explained, summed_up
 from isdiff.files import atomic_open, atomic_save
 from isdiff.masks.base import MaskSource
 
@@ -51,6 +53,8 @@ def doctor(name: str, record: bool, overrides: list[str]) -> None:
     cfg = compose_run([f"dataset={name}", *overrides])
     dataset = build(cfg.dataset, Dataset)
     ids = dataset.ids()
+    for line in dataset.notes():
+        print(line)
     if isinstance(dataset, BenchmarkDataset):
         present = [i for i in ids if dataset.file(i) is not None]
         print(f"{len(present)} of {len(ids)} images are below {dataset.path}")
@@ -58,16 +62,16 @@ def doctor(name: str, record: bool, overrides: list[str]) -> None:
             dataset.require(ids)
     else:
         present = ids
-    broken, hashes = [], {}
+    broken, hashes = {}, {}
     for image_id in track(present, "reading"):
         try:
             hashes[image_id] = hashlib.sha256(dataset.image(image_id).tobytes()).hexdigest()
         except UserError as error:
-            broken.append(str(error))
+            broken[image_id] = str(error)
     print(f"{len(hashes)} are readable")
     compare_hashes(Path(cfg.data_root) / "manifests" / f"{name}_{cfg.dataset.size}.sha256", hashes, record)
     if broken:
-        raise UserError(f"{len(broken)} images cannot be used: " + "; ".join(broken[:10]))
+        raise UserError(f"{len(broken)} images cannot be used: " + "; ".join(summed_up(broken)))
     if isinstance(dataset, BenchmarkDataset):
         dataset.require(ids)
 
@@ -76,9 +80,9 @@ def compare_hashes(file: Path, hashes: dict[str, str], record: bool) -> None:
     """Hashes of 8-bit images against those recorded in ``file``, one line ``<sha256>  <image id>`` each.
 
     Raises:
-        UserError: some differ, with the first of them.
+        UserError: some differ, with the first of them, or the file is no such list.
     """
-    known = dict(line.split("  ")[::-1] for line in file.read_text().splitlines()) if file.exists() else {}
+    known = read_hashes(file) if file.exists() else {}
     if record:
         with atomic_open(file) as stream:
             stream.writelines(f"{digest}  {image_id}\n" for image_id, digest in (known | hashes).items())
@@ -89,6 +93,17 @@ def compare_hashes(file: Path, hashes: dict[str, str], record: bool) -> None:
         raise UserError(f"{len(other)} images are not those of {file} (first: {other[0]}): another copy or decoder")
     if same := known.keys() & hashes.keys():
         print(f"{len(same)} are those of {file}")
+
+
+def read_hashes(file: Path) -> dict[str, str]:
+    """The hashes of a list by image id."""
+    known = {}
+    for n, line in enumerate(file.read_text("utf-8", errors="replace").splitlines(), 1):
+        digest, apart, image_id = line.partition("  ")
+        if not apart or len(digest) != 64:
+            raise UserError(f"{file}, line {n} is no '<sha256>  <image id>'; delete the file and run with --record")
+        known[image_id] = digest
+    return known
 
 
 def hash_list(hashes: dict[str, str]) -> str:
@@ -122,7 +137,7 @@ def masks(name: str, mask: str, out: Path | None, record: bool, overrides: list[
         print(f"the masks are those of {committed}")
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("doctor")
@@ -134,8 +149,8 @@ def main() -> None:
     write.add_argument("--out", type=Path, help="folder for the PNG files")
     write.add_argument("--record", action="store_true", help="write the list that is committed")
     commands.add_parser("manifests").add_argument("--out", type=Path, default=Path("data/manifests"))
-    overrides = [argument for argument in sys.argv[1:] if "=" in argument]
-    args = parser.parse_args([argument for argument in sys.argv[1:] if "=" not in argument])
+    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    args = parser.parse_args([a for a in arguments if a not in overrides])
     if args.command == "doctor":
         doctor(args.dataset, args.record, overrides)
     elif args.command == "masks":
@@ -144,11 +159,24 @@ def main() -> None:
         write_manifests(args.out)
 
 
-if __name__ == "__main__":
+def run(arguments: list[str]) -> int:
+    """The exit code; what went wrong is one line on stderr."""
     try:
-        main()
+        main(arguments)
     except Missing as error:
         print(f"isdiff: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except UserError as error:
-        sys.exit(f"isdiff: {error}")
+        return error.exit_code
+    except (UserError, OSError) as error:  # Hydra's explanations have several lines
+        print(f"isdiff: {' '.join(explained(error).split())}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
+    except (HydraException, OmegaConfBaseException) as error:
+        print(f"isdiff: the configuration does not resolve: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("isdiff: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
