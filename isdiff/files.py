@@ -1,14 +1,21 @@
-"""Files that are either whole or absent: write under a temporary name, then rename."""
+"""Files that are either whole or absent: write, link or download under a temporary name, then rename."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from isdiff.errors import UserError
+from isdiff.progress import Reporter
+
+CHUNK = 1 << 20
 
 
 @contextmanager
@@ -37,7 +44,7 @@ def atomic_save(path: str | Path, save: Callable[[IO[bytes]], object]) -> Path:
 def sha256_file(path: str | Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while chunk := stream.read(1 << 20):
+        while chunk := stream.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
 
@@ -45,3 +52,47 @@ def sha256_file(path: str | Path) -> str:
 def is_sha256(text: object) -> bool:
     """Whether ``text`` is a sha256 as :func:`sha256_file` writes it."""
     return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) is not None
+
+
+def link(place: Path, path: Path) -> None:
+    """Make ``place`` a link to ``path``, in one step."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    fresh = place.with_name(f".{place.name}.link")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(path.resolve())
+    fresh.replace(place)
+
+
+def fetch(url: str, partial: Path, size: int | None) -> None:
+    """Download ``url`` into ``partial``, going on after what is there.
+
+    Raises:
+        UserError: the server refuses, or answers with a web page.
+        OSError: the connection broke; what came is kept.
+    """
+    have = partial.stat().st_size if partial.exists() else 0
+    if size is not None and have == size:
+        return
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=30)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing is left to send
+            return
+        raise UserError(f"the server answered {error.code} {error.reason}") from None
+    with response:
+        kind = response.headers.get("Content-Type", "")
+        if "text/html" in kind or "xml" in kind:
+            raise UserError(f"a web page came instead of the file ({kind})")
+        resumed = response.status == 206
+        length = response.headers.get("Content-Length")
+        total = size or (int(length) + have * resumed if length else 0)
+        with partial.open("ab" if resumed else "wb") as stream:
+            done = have if resumed else 0
+            with Reporter(partial.stem, total >> 20, done=done >> 20, unit="MiB") as bar:
+                while chunk := response.read(CHUNK):
+                    stream.write(chunk)
+                    done += len(chunk)
+                    bar.advance(len(chunk) / CHUNK)
+    if total and done < total:
+        raise OSError(f"the connection ended after {done} of {total} bytes; run the same command again to go on")

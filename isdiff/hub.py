@@ -1,8 +1,12 @@
-"""Model folders from the Hugging Face hub, at one revision, with the sha256 of every file noted."""
+"""Model folders from the Hugging Face hub, at one revision, with the sha256 of every file noted.
+
+Their parts are loaded whole, with every tensor that the network has, or not at all.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -94,6 +98,28 @@ def check_finite(net: torch.nn.Module, source: Path) -> None:
     for name, value in net.state_dict().items():
         if not is_finite(value):
             raise UserError(f"{source}: tensor {name} is not finite (NaN or infinity); get it again")
+
+
+def check_tensors(what: str, expected: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> None:
+    """
+    Raises:
+        UserError: a tensor is missing, misshapen, of integers, or none of the network's; names the first one.
+    """
+    for key, wanted in expected.items():
+        if key not in tensors:
+            raise UserError(f"{what}: tensor {key} is missing")
+        have = tensors[key]
+        if have.shape != wanted.shape:
+            raise UserError(f"{what}: tensor {key} is {shown(have)}, {shown(wanted)} is expected")
+        if have.is_floating_point() != wanted.is_floating_point():
+            held, due = (str(value.dtype).removeprefix("torch.") for value in (have, wanted))
+            raise UserError(f"{what}: tensor {key} holds {held}, {due} is expected")
+    if spare := sorted(set(tensors) - set(expected)):
+        raise UserError(f"{what}: tensor {spare[0][:100]} is none of the network's")
+
+
+def shown(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "one number"
 
 
 def download(entry: HubEntry, folder: Path) -> Path:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from isdiff.errors import Missing, UserError
 from isdiff.files import is_sha256, sha256_file
-from isdiff.hub import SUMS, brief, is_finite, load_part, verify
+from isdiff.hub import SUMS, brief, check_tensors, is_finite, load_part, verify
 from isdiff.nets.attributes import AttributeNet
 from isdiff.nets.captions import CaptionNet
 from isdiff.nets.classifier import Classifier
@@ -79,8 +79,10 @@ def is_of(value: Any, hint: Any) -> bool:
     inner = typing.get_args(hint)
     if isinstance(hint, types.UnionType):
         return any(is_of(value, each) for each in inner)
-    if typing.get_origin(hint) is Sequence:
+    if typing.get_origin(hint) in (Sequence, tuple):
         return isinstance(value, (list, tuple)) and all(is_of(each, inner[0]) for each in value)
+    if typing.get_origin(hint) is dict:
+        return isinstance(value, dict)
     if hint in (int, float) and isinstance(value, int):
         return not isinstance(value, bool)
     return isinstance(value, hint) and (hint is not float or math.isfinite(value))
@@ -104,7 +106,7 @@ def fitted_net(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> n
         )
     with torch.device("meta"):
         plan = build_net(arguments)
-    check_tensors(cls.__name__, plan.state_dict(), tensors)
+    check_tensors(f"they do not fit {cls.__name__}", plan.state_dict(), tensors)
     side = full["image_size"] if cls is Classifier else full.get("patch_size", 1) * 2 ** (levels + 2)
     try_out(plan, side, options)
     net = build_net(arguments)
@@ -129,29 +131,6 @@ def try_out(plan: nn.Module, side: int, options: dict[str, Any]) -> None:
         raise UserError(f"the {name} of {given} takes no RGB images ({brief(error)})") from None
     if not isinstance(plan, Classifier) and out.shape[1] not in (3, 6):
         raise UserError(f"the {name} has {out.shape[1]} output channels; it must have 3 or 6")
-
-
-def check_tensors(name: str, expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-    """
-    Raises:
-        UserError: a tensor is missing, misshapen, of integers, or none of the network's; names the first one.
-    """
-    for key, wanted in expected.items():
-        if key not in tensors:
-            raise UserError(f"they do not fit {name}: tensor {key} is missing")
-        have = tensors[key]
-        if have.shape != wanted.shape:
-            shapes = f"tensor {key} is {shown(have)}, {shown(wanted)} is expected"
-            raise UserError(f"they do not fit {name}: {shapes}")
-        if have.is_floating_point() != wanted.is_floating_point():
-            held, due = (str(value.dtype).removeprefix("torch.") for value in (have, wanted))
-            raise UserError(f"they do not fit {name}: tensor {key} holds {held}, {due} is expected")
-    if spare := sorted(set(tensors) - set(expected)):
-        raise UserError(f"they do not fit {name}: tensor {spare[0][:100]} is none of the network's")
-
-
-def shown(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "one number"
 
 
 def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -180,6 +159,22 @@ def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if not is_finite(value):
             raise UserError(f"weights {path}: tensor {name[:100]} is not finite (NaN or infinity); restore the file")
     return tensors, header
+
+
+def plain_state(path: Path, state: Any) -> dict[str, Tensor]:
+    """A state dict out of the wrappers it is published in, without the ``module.`` of data-parallel training.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise UserError(f"{path} is not a plain state dict: it holds a {type(state).__name__}")
+    if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        kind = type(state[odd[0]]).__name__
+        raise UserError(f"{path} is not a plain state dict: {odd[0][:100]} is a {kind}, no tensor")
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def check_note(path: Path) -> None:
@@ -262,7 +257,7 @@ def load_attribute_net(path: Path) -> AttributeNet:
             raise UserError("classes in the header must be a list for every attribute")
         with torch.device("meta"):
             plan = AttributeNet(classes)
-        check_tensors("AttributeNet", plan.state_dict(), tensors)
+        check_tensors("they do not fit AttributeNet", plan.state_dict(), tensors)
     except (KeyError, RuntimeError, TypeError, ValueError, UserError) as error:
         what = error if isinstance(error, UserError) else f"the header's classes cannot be used ({brief(error)})"
         raise UserError(f"weights {path}: {what}") from None
@@ -293,7 +288,7 @@ def load_caption_net(folder: Path) -> tuple[CaptionNet, Any]:
     net = CaptionNet(text, int(header["end"]))
     whole = {f"text.{name}": value for name, value in text.state_dict().items()} | tensors
     try:
-        check_tensors("CaptionNet", net.state_dict(), whole)
+        check_tensors("they do not fit CaptionNet", net.state_dict(), whole)
     except UserError as error:
         raise UserError(f"weights {path}: {error}") from None
     net.load_state_dict(whole)

@@ -6,23 +6,27 @@ Where no hash is published, the first download's is recorded and enforced from t
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import http.client
 import json
-import urllib.error
-import urllib.request
+import os
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from isdiff.errors import UserError
-from isdiff.files import atomic_open, sha256_file
-from isdiff.hub import HubEntry
-from isdiff.models import save_weights
-from isdiff.progress import Reporter
+from isdiff.errors import Missing, UserError
+from isdiff.files import atomic_open, fetch, is_sha256, link, sha256_file
+from isdiff.hub import HubEntry, brief, check_tensors, is_finite
+from isdiff.models import build_net, is_of, open_weights, plain_state, save_weights
 
-CHUNK = 1 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -47,20 +51,55 @@ class Entry:
     sha256: str | None = None
 
 
+def read_manifest(path: Path) -> tuple[dict[str, Entry], dict[str, HubEntry]]:
+    """The files and the hub folders of a manifest, by name.
+
+    Raises:
+        Missing: there is no manifest.
+        UserError: it is no YAML, or an entry lacks fields, has others, or has a name that leaves its folder.
+    """
+    if not path.is_file():
+        raise Missing([f"{path} is missing: give the folder that has the manifest (scripts/weights.py --root ...)"])
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path} cannot be read ({brief(error)}); restore it") from None
+    if not isinstance(content, dict) or not all(isinstance(content.get(k) or {}, dict) for k in ("files", "hub")):
+        raise UserError(f"{path} is no manifest: it must have entries under 'files' or 'hub'; restore it")
+    files, hub = ((content.get(key) or {}).items() for key in ("files", "hub"))
+    return (
+        {name: entry_of(Entry, path, name, fields) for name, fields in files},
+        {name: entry_of(HubEntry, path, name, fields) for name, fields in hub},
+    )
+
+
+def entry_of(cls: type, path: Path, name: Any, fields: Any) -> Any:
+    """An entry of the manifest with every field checked; lists become tuples."""
+    given = {"name": name, **fields} if isinstance(fields, dict) else {"name": name}
+    known = {field.name: field for field in dataclasses.fields(cls)}
+    where = f"{path}: entry {str(name)[:80]!r}"
+    if lacking := [key for key, field in known.items() if key not in given and field.default is dataclasses.MISSING]:
+        raise UserError(f"{where} lacks {lacking[0]!r}; add it or restore the file")
+    for key, value in given.items():
+        if key not in known:
+            raise UserError(f"{where} has {str(key)[:80]!r}, which no entry has; remove it")
+        if not is_of(value, typing.get_type_hints(cls)[key]):
+            raise UserError(f"{where} has {key} {str(value)[:80]!r}; it must be of type {known[key].type}")
+        if key in ("name", "file") and (Path(value).name != value or value.startswith(".") or "\\" in value):
+            raise UserError(f"{where} has {key} {value[:80]!r}; it must be a plain name, without folders")
+    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+
 class Weights:
-    """The weights folder (``model_root``) and its manifest."""
+    """The weights folder (``model_root``) and its manifest.
+
+    Raises:
+        UserError: the manifest is missing or damaged.
+    """
 
     def __init__(self, root: str | Path = "models", manifest: str | Path | None = None) -> None:
         self.root = Path(root)
-        content = OmegaConf.to_container(OmegaConf.load(manifest or self.root / "manifest.yaml"))
-        self.entries: dict[str, Entry] = {
-            name: Entry(name=name, **{**entry, "mirrors": tuple(entry["mirrors"])})
-            for name, entry in content["files"].items()
-        }
-        self.repositories = {
-            name: HubEntry(name=name, **{**entry, "allow": tuple(entry["allow"])})
-            for name, entry in content.get("hub", {}).items()
-        }
+        self.entries, self.repositories = read_manifest(Path(manifest or self.root / "manifest.yaml"))
         self.hashes_path = self.root / "hashes.json"
 
     def entry(self, name: str) -> Entry:
@@ -77,14 +116,29 @@ class Weights:
         return self.root / entry.name / "weights.safetensors"
 
     def hashes(self) -> dict[str, str]:
-        return json.loads(self.hashes_path.read_text()) if self.hashes_path.exists() else {}
+        """The recorded sha256 of every file.
 
-    def record(self, file: str, digest: str) -> None:
-        with atomic_open(self.hashes_path) as stream:
-            json.dump(self.hashes() | {file: digest}, stream, indent=1)
+        Raises:
+            UserError: the record is damaged.
+        """
+        try:
+            content = json.loads(self.hashes_path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict) or not all(map(is_sha256, content.values())):
+            raise UserError(f"{self.hashes_path} is damaged; restore it, or delete it to record hashes anew")
+        return content
 
-    def verify(self, entry: Entry, path: Path) -> str:
-        """The file's sha256 if it may be used.
+    def record(self, entry: Entry, digest: str) -> None:
+        hashes = self.hashes()
+        if hashes.get(entry.file) != digest:
+            with atomic_open(self.hashes_path) as stream:
+                json.dump(hashes | {entry.file: digest}, stream, indent=1)
+
+    def verify(self, entry: Entry, path: Path, again: bool = False) -> str:
+        """The file's sha256 if it may be used; ``again`` overrules a recorded hash, never a published one.
 
         Raises:
             UserError: a web page instead of the file, a wrong size, or a wrong hash.
@@ -98,9 +152,21 @@ class Weights:
         if entry.size is not None and size != entry.size:
             raise UserError(f"{entry.file}: {size} bytes came, {entry.size} are expected")
         digest = sha256_file(path)
-        expected = entry.sha256 or self.hashes().get(entry.file)
-        if expected and digest != expected:
-            raise UserError(f"{entry.file}: its sha256 is {digest}, {expected} is expected")
+        if entry.sha256 and digest != entry.sha256:
+            raise UserError(f"{entry.file}: its sha256 is {digest}, {entry.sha256} is expected")
+        recorded = None if entry.sha256 or again else self.hashes().get(entry.file)
+        if recorded and digest != recorded:
+            raise UserError(
+                f"{entry.file}: its sha256 is {digest}, {recorded} is expected, which {self.hashes_path} has from the "
+                f"first file; if this one is right: scripts/weights.py register {entry.name} PATH --again"
+            )
+        return digest
+
+    def accept(self, entry: Entry, path: Path, again: bool = False) -> str:
+        """The file's sha256 if it may be used and recorded: one that no hash vouches for must fit the network."""
+        digest = self.verify(entry, path, again)
+        if not entry.sha256 and (again or entry.file not in self.hashes()):
+            fitting_state(entry, path)
         return digest
 
     def get(self, name: str) -> Path:
@@ -108,45 +174,64 @@ class Weights:
 
         Raises:
             UserError: no mirror gave a file that fits, with what each said.
+            OSError: the disk is full, or the folder cannot be written.
         """
         entry = self.entry(name)
         path = self.path(entry)
         if path.exists():
-            self.verify(entry, path)
+            self.record(entry, self.accept(entry, path))
             return path
+        self.hashes()  # a damaged record is found before the download
         partial = path.with_name(path.name + ".partial")
         partial.parent.mkdir(parents=True, exist_ok=True)
         reasons = []
         for url in entry.mirrors:
             try:
                 fetch(url, partial, entry.size)
-                digest = self.verify(entry, partial)
+                digest = self.accept(entry, partial)
             except UserError as error:
                 partial.unlink(missing_ok=True)  # what does not fit is no start for another try
                 reasons.append(f"{url}: {error}")
                 continue
-            except (OSError, urllib.error.URLError) as error:
-                reasons.append(f"{url}: {error}")  # a broken connection: what came is kept for the next try
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                if getattr(error, "filename", None) or getattr(error, "errno", None) in FULL:
+                    raise  # the error is this machine's, and no mirror helps
+                reasons.append(f"{url}: {brief(error)}")  # a broken connection: what came is kept for the next try
                 continue
             partial.replace(path)
-            self.record(entry.file, digest)
+            self.record(entry, digest)
             return path
         raise UserError(
             f"could not fetch {entry.file}. If you have it: scripts/weights.py register {name} PATH. Tried: "
-            + "; ".join(reasons)
+            + ("; ".join(reasons) or "nothing, no mirror is listed")
         )
 
-    def register(self, name: str, path: Path) -> Path:
-        """Take a file that the user already has, by a link to it."""
+    def register(self, name: str, path: Path, again: bool = False) -> Path:
+        """Take a file that the user already has, by a link to it. A file that is refused leaves everything as it was.
+
+        Args:
+            again: replace a file that is here, and the hash that was recorded for it.
+        Raises:
+            UserError: no such file, or not the one that is listed.
+        """
         entry = self.entry(name)
         if not path.is_file():
             raise UserError(f"there is no file {path}")
-        digest = self.verify(entry, path)
+        if entry.sha256 and is_safetensors(path):
+            raise UserError(
+                f"{path} is a safetensors file, but {entry.file} is expected; register that one, or put a file that "
+                f"scripts/weights.py converted at {self.converted(entry)}"
+            )
+        self.hashes()  # a damaged record is found before anything changes
+        digest = self.accept(entry, path, again)
         place = self.path(entry)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.unlink(missing_ok=True)
-        place.symlink_to(path.resolve())
-        self.record(entry.file, digest)
+        own = place.is_file() and not place.is_symlink()
+        # A file that is in its place stays: linked to itself it would be lost.
+        if not (own and (place.samefile(path) or sha256_file(place) == digest)):
+            if own and not again:
+                raise UserError(f"{place} is here with another content; register {name} PATH --again replaces it")
+            link(place, path)
+        self.record(entry, digest)
         return place
 
     def convert(self, name: str) -> Path:
@@ -155,75 +240,58 @@ class Weights:
         Raises:
             UserError: the file is missing, is no plain state dict, or does not fit the network strictly.
         """
-        from isdiff.models import build_net
-
         entry = self.entry(name)
         source, target = self.path(entry), self.converted(entry)
         if not source.exists():
+            if source.is_symlink():
+                gone = f"{source} is a link to {os.readlink(source)}, which is gone"
+                raise UserError(f"{gone}; link it anew: scripts/weights.py register {name} PATH")
             raise UserError(f"{source} is not here; fetch it: scripts/weights.py get {name}")
         digest = self.verify(entry, source)
-        try:
-            state = torch.load(source, map_location="cpu", weights_only=True)
-        except Exception as error:  # a pickle that is not plain tensors raises many things
-            raise UserError(f"{entry.file} is not a plain state dict and will not be unpickled ({error})") from None
-        state = plain_state(state)
+        state = fitting_state(entry, source)
         with torch.device("meta"):
             net = build_net(entry.net)
-        try:
-            net.load_state_dict(state, strict=True, assign=True)
-        except RuntimeError as error:
-            raise UserError(f"{entry.file} does not fit {entry.net['_target_']}: {str(error)[:300]}") from None
-        header = {"net": json.dumps(entry.net), "source_sha256": digest}
-        save_weights(target, net, header, dtype=None)
+        net.load_state_dict(state, strict=True, assign=True)
+        self.record(entry, digest)
+        save_weights(target, net, {"net": json.dumps(entry.net), "source_sha256": digest}, dtype=None)
         return target
 
     def status(self, entry: Entry) -> str:
-        """``ready``, ``downloaded``, ``partly here`` or ``missing``."""
+        """``ready``, ``downloaded``, ``partly here``, ``broken link`` or ``missing``."""
         path = self.path(entry)
         if self.converted(entry).exists():
             return "ready"
         if path.exists():
             return "downloaded"
+        if path.is_symlink():
+            return "broken link"
         return "partly here" if path.with_name(path.name + ".partial").exists() else "missing"
 
 
-def plain_state(state: Any) -> dict[str, torch.Tensor]:
-    """A state dict out of the wrappers it is published in, without the ``module.`` of data-parallel training."""
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    return {name.removeprefix("module."): value for name, value in state.items()}
+def is_safetensors(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(9)[8:] == b"{"
 
 
-def fetch(url: str, partial: Path, size: int | None) -> None:
-    """Download ``url`` into ``partial``, going on after what is there.
+def fitting_state(entry: Entry, path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a published file (a pickle of plain tensors, or safetensors), which fit the entry's network.
 
     Raises:
-        UserError: the server refuses, or answers with a web page.
-        OSError: the connection broke; what came is kept.
+        UserError: it is another kind of file, or does not fit the network strictly, or is not finite.
     """
-    have = partial.stat().st_size if partial.exists() else 0
-    if size is not None and have == size:
-        return
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=30)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is left to send
-            return
-        raise UserError(f"the server answered {error.code} {error.reason}") from None
-    with response:
-        kind = response.headers.get("Content-Type", "")
-        if "text/html" in kind or "xml" in kind:
-            raise UserError(f"a web page came instead of the file ({kind})")
-        resumed = response.status == 206
-        length = response.headers.get("Content-Length")
-        total = size or (int(length) + have * resumed if length else 0)
-        with partial.open("ab" if resumed else "wb") as stream:
-            done = have if resumed else 0
-            with Reporter(partial.stem, total >> 20, done=done >> 20, unit="MiB") as bar:
-                while chunk := response.read(CHUNK):
-                    stream.write(chunk)
-                    done += len(chunk)
-                    bar.advance(len(chunk) / CHUNK)
-    if total and done < total:
-        raise OSError(f"the connection ended after {done} of {total} bytes; run the same command again to go on")
+    if is_safetensors(path):
+        state = open_weights(path)[0]
+    else:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a pickle that is not plain tensors raises many things
+            what = f"{path} is not a plain state dict and will not be unpickled"
+            raise UserError(f"{what} ({brief(error)})") from None
+    state = plain_state(path, state)
+    with torch.device("meta"):
+        plan = build_net(entry.net)
+    check_tensors(f"{path} does not fit {entry.net.get('_target_', 'UNet')}", plan.state_dict(), state)
+    for name, value in state.items():
+        if not is_finite(value):
+            raise UserError(f"{path}: tensor {name[:100]} is not finite (NaN or infinity); get the file again")
+    return state

@@ -10,6 +10,9 @@ import pytest
 from conftest import run_script
 from omegaconf import OmegaConf
 
+from isdiff.errors import UserError
+from isdiff.hub import noted_revision, verify
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"model_index.json": b"{}", "unet/net.fp16.safetensors": b"weights" * 1000, "unet/net.safetensors": b"big" * 9}
 
@@ -98,3 +101,30 @@ def test_no_network_is_one_sentence(tmp_path):
     done = weights(tmp_path, "http://127.0.0.1:9", "get", "tiny")
     assert done.returncode == 1 and "could not fetch owner/tiny from the hub" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "note, message",
+    [
+        (b"\xff\xfe", "cannot be read"),
+        (b"only one word\n", "'only one word' is damaged"),
+        (b"0" * 64 + b"  ../outside\n", "is damaged"),
+        (b"0" * 64 + b"  /etc/hostname\n", "is damaged"),
+        (b"0" * 63 + b"  model_index.json\n", "is damaged"),
+    ],
+)
+def test_a_damaged_note_is_one_sentence(tmp_path, note, message):
+    (tmp_path / "SHA256SUMS").write_bytes(note)
+    with pytest.raises(UserError, match=message) as caught:
+        verify(tmp_path)
+    assert "SHA256SUMS" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "note, revision",
+    [("", None), (f"{'0' * 64}  model_index.json\n", None), ("# a/b at None\n", None), ("# a/b at c0ffee\n", "c0ffee")],
+)
+def test_the_noted_revision(tmp_path, note, revision):
+    assert noted_revision(tmp_path) is None
+    (tmp_path / "SHA256SUMS").write_text(note)
+    assert noted_revision(tmp_path) == revision

@@ -1,14 +1,22 @@
 """Fetching weights, against a local server that behaves as real ones have been seen to."""
 
+import errno
 import hashlib
+import importlib.util
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 from conftest import ROOT, golden_json, run_script
 from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
 
 from isdiff.errors import UserError
 from isdiff.models import build_net, load_net
@@ -140,21 +148,212 @@ class Evil:
         return print, ("this must never be printed",)
 
 
-def test_pickled_code_is_never_run(tmp_path, capsys):
+def state_as(tmp_path, tensors, name: str = "own.pt"):
+    path = tmp_path / name
+    torch.save(tensors, path)
+    return path
+
+
+def other_state(seed: int = 1) -> dict:
+    torch.manual_seed(seed)
+    return build_net(NET).state_dict()
+
+
+def untouched(tmp_path) -> dict:
+    return {p: (p.is_symlink(), p.read_bytes()) for p in sorted(tmp_path.rglob("*")) if p.is_file()}
+
+
+def with_nan() -> dict:
+    state = other_state()
+    state["out.2.weight"][0, 0, 0, 0] = float("nan")
+    return state
+
+
+@pytest.mark.parametrize(
+    "tensors, message",
+    [
+        ({"a": Evil()}, "not a plain state dict"),
+        ([1, 2], "not a plain state dict: it holds a list"),
+        ({"a": 3}, "not a plain state dict: a is a int"),
+        ({3: torch.zeros(1)}, "not a plain state dict"),
+        ({"a": torch.zeros(1)}, r"does not fit isdiff\.nets\.unet\.UNet: tensor .* is missing"),
+        (with_nan(), r"out\.2\.weight is not finite"),
+        (b"", "not a plain state dict"),
+        (b"no pickle at all", "not a plain state dict"),
+        (b"<html>please sign in</html>", "a web page came"),
+    ],
+)
+def test_a_wrong_file_is_refused_and_leaves_everything(tmp_path, capsys, tensors, message):
+    """In particular no hash is recorded that would lock the right file out."""
     weights = folder(tmp_path)
-    torch.save({"a": Evil()}, tmp_path / "evil.pt")
-    weights.register("net", tmp_path / "evil.pt")
+    own = state_as(tmp_path, tensors)
+    if isinstance(tensors, bytes):
+        own.write_bytes(tensors)
+    before = untouched(tmp_path)
+    with pytest.raises(UserError, match=message) as caught:
+        weights.register("net", own)
+    assert untouched(tmp_path) == before and "never be printed" not in capsys.readouterr().out
+    assert "\n" not in str(caught.value)
+    weights.register("net", state_as(tmp_path, other_state(), "right.pt"))
+    weights.convert("net")
+    before = untouched(tmp_path)
+    with pytest.raises(UserError):
+        weights.register("net", own)
+    assert untouched(tmp_path) == before
+
+
+def test_a_recorded_hash_is_replaced_on_purpose(tmp_path):
+    weights = folder(tmp_path)
+    weights.register("net", state_as(tmp_path, other_state(1)))
+    weights.convert("net")
+    second = state_as(tmp_path, other_state(2), "second.pt")
+    with pytest.raises(UserError, match=r"register net PATH --again"):
+        weights.register("net", second)
+    with pytest.raises(UserError, match="does not fit"):
+        weights.register("net", state_as(tmp_path, {"a": torch.zeros(1)}, "wrong.pt"), again=True)
+    assert weights.hashes() == {"net.pt": hashlib.sha256((tmp_path / "own.pt").read_bytes()).hexdigest()}
+    weights.register("net", second, again=True)
+    weights.convert("net")
+    assert weights.hashes() == {"net.pt": hashlib.sha256(second.read_bytes()).hexdigest()}
+    net = load_net(OmegaConf.create({"weights": str(weights.converted(weights.entry("net")))}))
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in other_state(2).items())
+
+
+def test_a_published_hash_is_never_replaced(tmp_path, checkpoint):
+    weights = folder(tmp_path, sha256=hashlib.sha256(checkpoint).hexdigest())
+    with pytest.raises(UserError, match="its sha256 is") as caught:
+        weights.register("net", state_as(tmp_path, other_state()), again=True)
+    assert "--again" not in str(caught.value)
+
+
+def test_a_first_download_that_does_not_load_is_not_recorded(tmp_path, server, checkpoint):
+    url, _ = server
     with pytest.raises(UserError, match="not a plain state dict"):
-        weights.convert("net")
-    assert "never be printed" not in capsys.readouterr().out
+        folder(tmp_path, f"{url}/other").get("net")
+    assert not (tmp_path / "hashes.json").exists() and not list(tmp_path.rglob("*.partial"))
+    assert folder(tmp_path, f"{url}/other", f"{url}/good").get("net").read_bytes() == checkpoint
 
 
-def test_another_networks_file_does_not_fit(tmp_path):
+def test_a_file_put_in_its_place_is_recorded_when_it_fits(tmp_path, checkpoint):
     weights = folder(tmp_path)
-    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")
-    weights.register("net", tmp_path / "other.pt")
-    with pytest.raises(UserError, match=r"does not fit isdiff\.nets\.unet\.UNet"):
+    place = weights.path(weights.entry("net"))
+    place.parent.mkdir()
+    place.write_bytes(b"something else")
+    for command in (weights.get, weights.convert):
+        with pytest.raises(UserError, match="not a plain state dict"):
+            command("net")
+    assert weights.hashes() == {}
+    place.write_bytes(checkpoint)
+    weights.convert("net")
+    assert weights.hashes() == {"net.pt": hashlib.sha256(checkpoint).hexdigest()}
+
+
+def test_a_link_whose_target_vanished(tmp_path, server, checkpoint):
+    url, _ = server
+    weights = folder(tmp_path, f"{url}/good")
+    own = tmp_path / "own.pt"
+    own.write_bytes(checkpoint)
+    place = weights.register("net", own)
+    own.unlink()
+    assert weights.status(weights.entry("net")) == "broken link"
+    with pytest.raises(UserError, match=r"net\.pt is a link to .*own\.pt, which is gone"):
         weights.convert("net")
+    moved = tmp_path / "moved.pt"
+    moved.write_bytes(checkpoint)
+    weights.register("net", moved)
+    assert place.read_bytes() == checkpoint
+    moved.unlink()
+    assert weights.get("net").read_bytes() == checkpoint and not place.is_symlink()
+
+
+def test_registering_over_what_is_here(tmp_path, server, checkpoint):
+    url, _ = server
+    weights = folder(tmp_path, f"{url}/good")
+    place = weights.get("net")
+    link = tmp_path / "link.pt"
+    link.symlink_to(place)
+    copy = tmp_path / "copy.pt"
+    copy.write_bytes(checkpoint)
+    for path in (place, link, copy):
+        assert weights.register("net", path).read_bytes() == checkpoint
+        assert weights.register("net", path, again=True) == place and not place.is_symlink()
+    (tmp_path / "hashes.json").unlink()
+    with pytest.raises(UserError, match=r"another content.*--again"):
+        weights.register("net", state_as(tmp_path, other_state()))
+    assert place.read_bytes() == checkpoint
+    weights.register("net", state_as(tmp_path, other_state()), again=True)
+    assert place.is_symlink()
+
+
+def test_a_safetensors_file_is_registered(tmp_path, checkpoint):
+    weights = folder(tmp_path)
+    save_file(other_state(), tmp_path / "own.safetensors")
+    weights.register("net", tmp_path / "own.safetensors")
+    converted = weights.convert("net")
+    assert all(torch.equal(value, other_state()[name]) for name, value in load_file(converted).items())
+    save_file({"a": torch.zeros(1)}, tmp_path / "wrong.safetensors")
+    with pytest.raises(UserError, match="does not fit"):
+        weights.register("net", tmp_path / "wrong.safetensors", again=True)
+    (tmp_path / "wrong.safetensors").write_bytes((tmp_path / "own.safetensors").read_bytes()[:-9])
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        weights.register("net", tmp_path / "wrong.safetensors", again=True)
+    published = folder(tmp_path, sha256=hashlib.sha256(checkpoint).hexdigest())
+    with pytest.raises(UserError, match=r"net\.pt is expected.*weights\.safetensors"):
+        published.register("net", tmp_path / "own.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"null", b"\xff\xfe", b'{"net.pt": 3}', b'{"net.pt": "x"}'])
+def test_a_damaged_record_of_hashes(tmp_path, server, checkpoint, content):
+    url, seen = server
+    weights = folder(tmp_path, f"{url}/good")
+    (tmp_path / "hashes.json").write_bytes(content)
+    before = untouched(tmp_path)
+    for command in (weights.get, lambda name: weights.register(name, state_as(tmp_path, other_state()))):
+        with pytest.raises(UserError, match=r"hashes\.json is damaged"):
+            command("net")
+    (tmp_path / "own.pt").unlink()
+    assert untouched(tmp_path) == before and not seen
+
+
+GOOD = {"file": "net.pt", "mirrors": [], "licence": "none", "source": "test", "net": NET}
+REPO = {"repo": "owner/tiny", "allow": [], "licence": "none", "source": "test", "gigabytes": 1}
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("files: {net: [", "cannot be read"),
+        ("files: ${nowhere}", "cannot be read"),
+        ("[1, 2]", "is no manifest"),
+        ("files: 3", "is no manifest"),
+        ({"files": {"net": None}}, "entry 'net' lacks 'file'"),
+        ({"files": {"net": {**GOOD, "mirrors": "http://x"}}}, "has mirrors 'http://x'"),
+        ({"files": {"net": {k: v for k, v in GOOD.items() if k != "licence"}}}, "entry 'net' lacks 'licence'"),
+        ({"files": {"net": {**GOOD, "colour": 1}}}, "has 'colour'"),
+        ({"files": {"net": {**GOOD, "size": "big"}}}, "has size 'big'"),
+        ({"files": {"net": {**GOOD, "net": "UNet"}}}, "has net 'UNet'"),
+        ({"files": {"net": {**GOOD, "file": "../net.pt"}}}, r"'\.\./net\.pt'; it must be a plain name"),
+        ({"files": {"../net": GOOD}}, "it must be a plain name"),
+        ({"files": {"..": GOOD}}, "it must be a plain name"),
+        ({"files": {"/net": GOOD}}, "it must be a plain name"),
+        ({"files": {3: GOOD}}, "has name '3'"),
+        ({"hub": {"../tiny": REPO}}, "it must be a plain name"),
+        ({"hub": {"tiny": {**REPO, "repo": None}}}, "has repo"),
+    ],
+)
+def test_damaged_manifests(tmp_path, content, message):
+    path = tmp_path / "manifest.yaml"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    if content == {"files": {3: GOOD}}:
+        path.write_text(path.read_text().replace('"3"', "3"))
+    with pytest.raises(UserError, match=message) as caught:
+        Weights(tmp_path)
+    assert "manifest.yaml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_no_manifest(tmp_path):
+    with pytest.raises(UserError, match=r"manifest\.yaml is missing"):
+        Weights(tmp_path)
 
 
 RECORDED = {
@@ -175,3 +374,108 @@ def test_the_command_lists_and_refuses():
     assert "adm256_uncond" in run_script("list", script="weights.py").stdout
     done = run_script("get", "nonsense", script="weights.py", check=False)
     assert done.returncode == 1 and "there are no weights 'nonsense'" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("weights_script", ROOT / "scripts" / "weights.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def said(script, capsys, *arguments: str) -> tuple[int, str]:
+    code = script.run(list(map(str, arguments)))
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["get", "x"], ["convert", "../x"], ["register", "x", "y"]])
+def test_unknown_names_are_one_sentence(script, capsys, tmp_path, command):
+    folder(tmp_path)
+    code, text = said(script, capsys, "--root", tmp_path, *command)
+    assert code == 1 and text.startswith(f"isdiff: there are no weights {command[1]!r}") and text.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["list"], ["check"], ["get", "net"]])
+def test_a_folder_without_a_manifest_is_one_sentence(script, capsys, tmp_path, command):
+    code, text = said(script, capsys, "--root", tmp_path / "none", *command)
+    assert code == 2 and "manifest.yaml is missing" in text and text.count("\n") == 1
+
+
+def test_no_network_is_one_sentence(script, capsys, tmp_path):
+    folder(tmp_path, "http://127.0.0.1:9/net.pt", "no address", "ftp://127.0.0.1:9/x")
+    code, text = said(script, capsys, "--root", tmp_path, "get", "net")
+    assert code == 1 and "could not fetch net.pt" in text and text.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_disk_errors_are_one_sentence(script, capsys, tmp_path, monkeypatch, number):
+    folder(tmp_path, "http://127.0.0.1:9/one", "http://127.0.0.1:9/two")
+
+    def full(*args, **kwargs):
+        raise OSError(number, os.strerror(number), str(tmp_path / "downloads"))
+
+    monkeypatch.setattr("isdiff.weights.fetch", full)
+    code, text = said(script, capsys, "--root", tmp_path, "get", "net")
+    assert code == 1 and str(tmp_path / "downloads") in text and text.count("\n") == 1
+    assert "output_root" not in text and "could not fetch" not in text
+
+
+def test_hub_folders_are_not_registered(script, capsys, tmp_path):
+    OmegaConf.save(OmegaConf.create({"files": {}, "hub": {"tiny": REPO}}), tmp_path / "manifest.yaml")
+    for command in (["convert", "tiny"], ["register", "tiny", "x"]):
+        code, text = said(script, capsys, "--root", tmp_path, *command)
+        assert code == 1 and f"put a copy of it at {tmp_path / 'tiny'}" in text and text.count("\n") == 1
+
+
+def test_check_looks_at_everything(script, capsys, tmp_path, checkpoint):
+    entries = {name: {**GOOD, "file": f"{name}.pt", "size": len(checkpoint)} for name in ("a", "b", "c")}
+    OmegaConf.save(OmegaConf.create({"files": entries}), tmp_path / "manifest.yaml")
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "a.pt").write_bytes(b"short")
+    (tmp_path / "downloads" / "b.pt").write_bytes(checkpoint)
+    (tmp_path / "downloads" / "c.pt").symlink_to(tmp_path / "gone.pt")
+    assert script.run(["--root", str(tmp_path), "check"]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("b ") and "a.pt: 5 bytes came" in err and "c.pt is a link to" in err
+
+
+def test_registering_again_through_the_command(script, capsys, tmp_path):
+    folder(tmp_path)
+    paths = [state_as(tmp_path, other_state(i), f"{i}.pt") for i in (1, 2)]
+    assert said(script, capsys, "--root", tmp_path, "register", "net", paths[0])[0] == 0
+    assert "--again" in said(script, capsys, "--root", tmp_path, "register", "net", paths[1])[1]
+    assert said(script, capsys, "--root", tmp_path, "register", "net", paths[1], "--again")[0] == 0
+
+
+def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint):
+    """Ctrl-C in the middle: what came is kept."""
+    stop = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(checkpoint) + (3 << 20)))
+            self.end_headers()
+            self.wfile.write(bytes(2 << 20))
+            self.wfile.flush()
+            stop.wait(60)
+
+        def log_message(self, *args):
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    folder(tmp_path, f"http://127.0.0.1:{http.server_port}/net.pt")
+    command = [sys.executable, str(ROOT / "scripts" / "weights.py"), "--root", str(tmp_path), "get", "net"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    partial = tmp_path / "downloads" / "net.pt.partial"
+    deadline = time.monotonic() + 60
+    while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=30)
+    stop.set()
+    http.shutdown()
+    assert process.returncode == 130 and "interrupted" in text and "Traceback" not in text
+    assert partial.stat().st_size >= 1 << 20
