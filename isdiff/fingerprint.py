@@ -78,7 +78,10 @@ def parts(index: Path) -> list[str]:
 def hub_fingerprint(repo: str, revision: str | None, variant: str | None) -> str:
     from huggingface_hub import constants, try_to_load_from_cache
 
-    found = try_to_load_from_cache(repo, "model_index.json", cache_dir=constants.HF_HUB_CACHE, revision=revision)
+    try:
+        found = try_to_load_from_cache(repo, "model_index.json", cache_dir=constants.HF_HUB_CACHE, revision=revision)
+    except (ValueError, OSError):  # the hub allows no such id, or the cache cannot be read; loading will say so
+        found = None
     commit = Path(found).parent.name if isinstance(found, str) else revision
     return repo + (f"@{commit}" if commit else "") + (f"#{variant}" if variant else "")
 

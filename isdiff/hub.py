@@ -6,6 +6,7 @@ Their parts are loaded whole, with every tensor that the network has, or not at 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ from isdiff.errors import Missing, UserError
 from isdiff.files import atomic_open, is_sha256, sha256_file
 
 SUMS = "SHA256SUMS"
+FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")  # never the end of an id on the hub
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ class HubEntry:
 
 
 def is_hub_id(weights: str) -> bool:
-    """``owner/name``, and no folder of that name is meant."""
-    return weights.count("/") == 1 and not Path(weights).parent.is_dir() and "." not in weights.split("/")[0]
+    """``owner/name``, and neither a weights file nor something in a folder that is here is meant."""
+    id_like = re.fullmatch(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", weights)
+    return id_like is not None and Path(weights).suffix not in FILES and not Path(weights).parent.is_dir()
 
 
 def brief(error: BaseException) -> str:

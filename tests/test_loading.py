@@ -537,3 +537,18 @@ def test_a_cache_that_cannot_be_written_is_no_matter(tmp_path, cache, monkeypatc
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr("pathlib.Path.home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
     assert fingerprint(path) == sha256_file(path)
+
+
+ODD = ["nowhere/net.safetensors", "nowhere/net.ckpt", "a b/c", "~/net", "x/", "a/b/c", "a", ""]
+
+
+@pytest.mark.parametrize("weights", ODD)
+def test_paths_are_no_hub_ids(cache, weights):
+    from isdiff.hub import is_hub_id
+
+    assert not is_hub_id(weights) and fingerprint(weights) == "missing"
+
+
+@pytest.mark.parametrize("weights", ["owner/a--b", "owner/a..b", "owner/tiny-1.5", "0x/x_y"])
+def test_odd_hub_ids_are_no_traceback(cache, weights):
+    assert fingerprint(weights) == weights
