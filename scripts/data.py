@@ -132,7 +132,7 @@ def masks(name: str, mask: str, out: Path | None, record: bool, overrides: list[
             stream.write(text)
         print(f"{len(hashes)} hashes in {file}")
     if committed.exists():
-        if committed.read_text() != text:
+        if committed.read_text("utf-8", errors="replace") != text:
             raise UserError(f"these masks are not those of {committed}: another mask.seed, or another OpenCV drew them")
         print(f"the masks are those of {committed}")
 

@@ -193,7 +193,7 @@ def test_editbench(editbench):
     with pytest.raises(Missing, match="EditBench is not below"):
         dataset("editbench", editbench / "nothing").ids()
     with pytest.raises(UserError, match="prompt is 'x'"):
-        build(compose_run(["dataset=editbench", "dataset.prompt=x"]).dataset)
+        build(compose_run(["dataset=editbench", "dataset.prompt=x"]).dataset, Dataset)
 
 
 @settings(deadline=None, max_examples=30)

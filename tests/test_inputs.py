@@ -26,6 +26,7 @@ from isdiff.masks.files import FileMask, read_mask
 from isdiff.masks.fixed import ExpandMask, HalfMask
 from isdiff.masks.wide import WideMask
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Pillow, on the files that are damaged here
 HALF = np.repeat([[0] * 8 + [255] * 8], 16, axis=0).astype(np.uint8)  # a mask whose right half is white
 
 
@@ -165,7 +166,7 @@ def seconds_to_list(root, count: int, monkeypatch) -> float:
     """A folder of so many names in pairs (which are told apart by their suffixes), without writing them to a disk."""
     names = [f"{i // 2:06d}.{'jpg' if i % 2 else 'png'}" for i in range(count)]
     monkeypatch.setattr(isdiff.data.files, "walk", lambda *_: ((name, root / name) for name in names))
-    monkeypatch.setattr(type(root), "is_file", lambda self: True)
+    monkeypatch.setattr(os.path, "isfile", lambda path: True)
     start = time.perf_counter()
     assert len(set(ids_of(root))) == count
     return time.perf_counter() - start
@@ -410,6 +411,8 @@ def test_masks_are_turned_as_their_images_are(tmp_path):
     Image.fromarray(HALF).save(tmp_path / "m.jpg", exif=exif, quality=95)
     turned = np.asarray(load_rgb(tmp_path / "m.jpg"))[..., 0] > 127
     assert np.array_equal(read_mask(tmp_path / "m.jpg", 16, 16), turned) and not turned[0, 0] and turned[-1, 0]
+    Image.fromarray(HALF.astype(np.uint16) * 257).save(tmp_path / "m.png", exif=exif)
+    assert np.array_equal(read_mask(tmp_path / "m.png", 16, 16), turned)
 
 
 def test_folders_of_masks(tmp_path):
@@ -488,6 +491,28 @@ def test_stamps_of_files_change_with_them(tmp_path, editbench):
     assert cases[0][0].stamp("a") != before
     file.unlink()
     assert cases[0][0].stamp("a") == ""
+
+
+def test_stamps_of_files_that_change_places(tmp_path):
+    """Of one size and date, as archives unpack them."""
+    for name, value in (("a", 0), ("b", 255)):
+        Image.new("L", (4, 4), value).save(tmp_path / f"{name}.bmp")
+        os.utime(tmp_path / f"{name}.bmp", ns=(1, 1))
+    before = [FileMask(str(tmp_path)).stamp(i) for i in "ab"]
+    time.sleep(0.05)  # beyond the grain of the file system's clock
+    for old, new in (("a", "c"), ("b", "a"), ("c", "b")):
+        (tmp_path / f"{old}.bmp").rename(tmp_path / f"{new}.bmp")
+    after = [FileMask(str(tmp_path)).stamp(i) for i in "ab"]
+    assert after[0] not in before and after[1] not in before
+
+
+def test_stamps_of_unknown_ids_are_empty(tmp_path):
+    (tmp_path / "m.csv").write_text("id,number\na,1\n")
+    folder, photos = FolderDataset(str(tmp_path / "none"), 8), PhotoDataset(root=str(ROOT / "data"))
+    masks = FileMask(str(tmp_path)), EditBenchMask(str(tmp_path))
+    sources = benchmark(tmp_path / "m.csv"), EditBench(str(tmp_path)), folder, photos, *masks
+    for source in sources:
+        assert source.stamp("nobody") == ""
 
 
 def test_stamps_of_what_ships():
@@ -641,4 +666,4 @@ def test_the_doctor_says_what_is_left_out(tmp_path):
     picture(tmp_path / "x.png")
     (tmp_path / "y.txt").touch()
     done = run_script("doctor", "folder", f"dataset.path={tmp_path}", script="data.py")
-    assert "1 files are left out: 1 .txt" in done.stdout
+    assert "1 file is left out: 1 .txt" in done.stdout

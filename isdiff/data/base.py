@@ -1,7 +1,8 @@
-"""What a dataset is, which ids it may have, and checks of the values that datasets and masks are made with."""
+"""What a dataset is, its ids and the tables that list them, and checks of the values it and masks are made with."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import unicodedata
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from isdiff.errors import UserError
+from isdiff.errors import Missing, UserError
 
 MAX_ID_BYTES = 200  # file systems take 255: ``.<id>.png.<process>.tmp`` has to fit as well
 GENERATED = "generated"  # the stamp of content that follows from the id and the configuration alone
@@ -110,13 +111,61 @@ def hashed(text: str, name: str, digits: int = 8) -> str:
     return clean.encode()[: MAX_ID_BYTES - digits - 1].decode(errors="ignore") + "_" + digest
 
 
+def read_table(file: Path, columns: Sequence[str], advice: str) -> list[dict[str, str]]:
+    """The rows of a CSV file that has these columns, all of them filled.
+
+    Raises:
+        Missing: there is no such file; ``advice`` says how to get it.
+        UserError: it is no such table; names the row as a spreadsheet numbers it, the header being row 1.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets put a mark in front
+            reader = csv.DictReader(stream)
+            names, rows = reader.fieldnames or [], list(reader)
+    except FileNotFoundError:
+        raise Missing([f"{shown(file)} is missing. {advice}"]) from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{shown(file)} cannot be read as a CSV table ({reason})") from None
+    if absent := [column for column in columns if column not in names]:
+        raise UserError(f"{shown(file)} has no column {absent[0]}; it must have {', '.join(columns)}")
+    if not rows:
+        raise UserError(f"{shown(file)} has no rows; get the file anew")
+    for n, row in enumerate(rows, 2):
+        for column in columns:
+            if row[column] is None:
+                raise UserError(f"{shown(file)}, row {n}: {column} has no value")
+    return rows
+
+
+def by_id(file: Path, ids: Sequence[str], rows: Sequence[dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Rows of a table by their images' ids.
+
+    Raises:
+        UserError: an id is unsafe or there twice; names file and row.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for n, (image_id, row) in enumerate(zip(ids, rows, strict=True), 2):
+        if not safe_id(image_id):
+            rule = f"without slashes, .., blanks at the ends and a dot in front, at most {MAX_ID_BYTES} bytes"
+            raise UserError(f"{shown(file)}, row {n}: id {image_id!r} is no file name; it must be {rule}")
+        if image_id in found:
+            raise UserError(f"{shown(file)}, row {n}: id {image_id!r} is there twice")
+        found[image_id] = row
+    return found
+
+
 def file_stamp(path: Path) -> str:
-    """Size and time of change of a file; ``""`` if it cannot be looked at."""
+    """Size and times of a file; ``""`` if it cannot be looked at.
+
+    The time of the last change of its entry is one of them: files of one size and date (from an archive, say) that
+    change places keep all else.
+    """
     try:
         found = os.stat(path)
     except (OSError, ValueError):
         return ""
-    return f"{found.st_size}-{found.st_mtime_ns}"
+    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
 
 
 def shown(path: str | Path) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from isdiff.data.base import check_choice, check_text, file_stamp, shown
-from isdiff.data.files import FileDataset, by_id, read_table, walk
+from isdiff.data.base import by_id, check_choice, check_text, file_stamp, read_table, shown
+from isdiff.data.files import FileDataset, walk
 from isdiff.errors import Missing, UserError
 from isdiff.masks.base import MaskSource
 from isdiff.masks.files import read_mask
@@ -118,5 +118,5 @@ class EditBenchMask(MaskSource):
     def stamp(self, image_id: str) -> str:
         try:
             return file_stamp(place(self.root, "masks", image_id))
-        except UserError:
+        except (UserError, OSError):
             return ""

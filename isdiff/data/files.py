@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -12,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from isdiff.data.base import (
-    MAX_ID_BYTES,
     Dataset,
+    by_id,
     check_choice,
     check_text,
     check_whole,
     file_stamp,
     ids_of_files,
-    safe_id,
+    read_table,
     shown,
 )
 from isdiff.data.images import PREPROCESSING, image_suffixes, load_rgb, suffix_of
@@ -44,7 +43,7 @@ def walk(root: Path, closed: list[Path] | None = None) -> Iterator[tuple[str, Pa
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError:
-            if closed is not None and folder != str(root):
+            if closed is not None:
                 closed.append(Path(folder))
             continue
         for entry in entries:
@@ -62,7 +61,7 @@ def reason_to_skip(name: str, path: Path) -> str | None:
     """Why a file is not used; None if it may be an image."""
     if (suffix := suffix_of(name)) not in image_suffixes():
         return (suffix if suffix.isprintable() else repr(suffix)) or "without suffix"
-    if not path.is_file():
+    if not os.path.isfile(path):
         return "broken links" if path.is_symlink() else "that are no regular files"
     return None
 
@@ -113,7 +112,7 @@ class FileDataset(Dataset):
     def stamp(self, image_id: str) -> str:
         try:
             file = self.file(image_id)
-        except UserError:  # such as annotations that are not here
+        except (UserError, OSError):  # such as annotations that are not here
             return ""
         return "" if file is None else file_stamp(file)
 
@@ -122,24 +121,34 @@ class FolderDataset(FileDataset):
     """Anyone's images: every image file below a folder, cropped to squares; ids as :func:`ids_of_files` makes them.
 
     Attributes:
-        skipped: files that are left out, by reason; known after the first listing. Hidden ones do not count.
+        skipped: files that are left out, by reason; hidden ones do not count.
     """
 
     name = "folder"
 
     @cached_property
-    def files(self) -> dict[str, Path]:
+    def listing(self) -> tuple[list[Path], dict[str, list[Path]]]:
+        """Files that may be images, and the others by reason."""
         if not self.path.is_dir():
             raise Missing([f"dataset.path: there is no folder {shown(self.path)}; give dataset.path=FOLDER"])
         closed: list[Path] = []
-        images, self.skipped = [], dict[str, list[Path]]()
+        images, skipped = [], dict[str, list[Path]]()
         for name, path in walk(self.path, closed):
             if reason := reason_to_skip(name, path):
-                self.skipped.setdefault(reason, []).append(path)
+                skipped.setdefault(reason, []).append(path)
             else:
                 images.append(path)
         if closed:
-            self.skipped["folders that cannot be listed"] = closed
+            skipped["folders that cannot be listed"] = closed
+        return images, skipped
+
+    @property
+    def skipped(self) -> dict[str, list[Path]]:
+        return self.listing[1]
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        images, _ = self.listing
         if not images:
             others = f"; {self.left_out()}" if self.skipped else ""
             raise Missing([f"dataset.path: {shown(self.path)} has no image (.png, .jpg or another format){others}"])
@@ -153,7 +162,8 @@ class FolderDataset(FileDataset):
         if rest := sum(len(paths) for _, paths in ranked[kinds:]):
             parts.append(f"{rest} of other kinds")
         first = min(path.relative_to(self.path) for paths in self.skipped.values() for path in paths)
-        return f"{total} files are left out: {', '.join(parts)} (first: {shown(first)})"
+        what = "1 file is" if total == 1 else f"{total} files are"
+        return f"{what} left out: {', '.join(parts)} (first: {shown(first)})"
 
     def notes(self) -> list[str]:
         """One line on the files that are left out, if there are any."""
@@ -164,50 +174,6 @@ class FolderDataset(FileDataset):
 
     def file(self, image_id: str) -> Path | None:
         return self.files.get(image_id)
-
-
-def read_table(file: Path, columns: Sequence[str], advice: str) -> list[dict[str, str]]:
-    """The rows of a CSV file that has these columns, all of them filled.
-
-    Raises:
-        Missing: there is no such file; ``advice`` says how to get it.
-        UserError: it is no such table; names the row as a spreadsheet numbers it, the header being row 1.
-    """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets put a mark in front
-            reader = csv.DictReader(stream)
-            names, rows = reader.fieldnames or [], list(reader)
-    except FileNotFoundError:
-        raise Missing([f"{shown(file)} is missing. {advice}"]) from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{shown(file)} cannot be read as a CSV table ({reason})") from None
-    if absent := [column for column in columns if column not in names]:
-        raise UserError(f"{shown(file)} has no column {absent[0]}; it must have {', '.join(columns)}")
-    if not rows:
-        raise UserError(f"{shown(file)} has no rows; get the file anew")
-    for n, row in enumerate(rows, 2):
-        for column in columns:
-            if row[column] is None:
-                raise UserError(f"{shown(file)}, row {n}: {column} has no value")
-    return rows
-
-
-def by_id(file: Path, ids: Sequence[str], rows: Sequence[dict[str, str]]) -> dict[str, dict[str, str]]:
-    """Rows of a table by their images' ids.
-
-    Raises:
-        UserError: an id is unsafe or there twice; names file and row.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for n, (image_id, row) in enumerate(zip(ids, rows, strict=True), 2):
-        if not safe_id(image_id):
-            rule = f"without slashes, .., blanks at the ends and a dot in front, at most {MAX_ID_BYTES} bytes"
-            raise UserError(f"{shown(file)}, row {n}: id {image_id!r} is no file name; it must be {rule}")
-        if image_id in found:
-            raise UserError(f"{shown(file)}, row {n}: id {image_id!r} is there twice")
-        found[image_id] = row
-    return found
 
 
 class BenchmarkDataset(FileDataset):
@@ -255,6 +221,8 @@ class BenchmarkDataset(FileDataset):
         return [p for p in self.patterns if p not in renumbered]
 
     def file(self, image_id: str) -> Path | None:
+        if image_id not in self.rows:
+            return None
         number = int(self.rows[image_id]["number"])
         names = (pattern.format(number=number, next=number + 1) for pattern in self.usable_patterns)
         return next((self.index[name] for name in names if name in self.index), None)

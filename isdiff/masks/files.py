@@ -72,7 +72,7 @@ class FileMask(MaskSource):
     def stamp(self, image_id: str) -> str:
         try:
             return file_stamp(self.file_for(image_id))
-        except UserError:
+        except (UserError, OSError):
             return ""
 
 
