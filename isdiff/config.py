@@ -24,6 +24,7 @@ from isdiff.diffusion.timesteps import (
 )
 from isdiff.engine import Engine, Prior
 from isdiff.errors import UserError
+from isdiff.fingerprint import weights_fingerprint
 from isdiff.methods.base import Method
 from isdiff.priors.text import TASKS, PromptPair, powerpaint_prompts
 from isdiff.refine import CrossEntropy, Refinement
@@ -265,7 +266,7 @@ def result_config(cfg: DictConfig, precision: str) -> dict[str, Any]:
         raise UserError(f"the configuration does not resolve: {error}") from None
     kept: dict[str, Any] = {name: full[name] for name in names}
     kept |= {"seed": full["seed"], "precision": precision, "pad_to": full["runtime"]["pad_to"]}
-    kept["model"]["sha256"] = recorded_hash(full["model"]["weights"])
+    kept["model"]["fingerprint"] = fingerprint(full["model"])
     if full.get("latent") is not None:
         kept |= {key: full[key] for key in ("latent", "prompt", "negative_prompt")}
     seed, refine = kept["isdiff"]["seed"], kept["isdiff"]["refine"]
@@ -280,24 +281,21 @@ def result_config(cfg: DictConfig, precision: str) -> dict[str, Any]:
         del kept["output"]["seam"]
     # Where files lie does not change what is in them.
     for group, key in (
-        ("dataset", "root"),
-        ("dataset", "features"),
-        ("model", "weights"),
-        ("model", "how"),
-        ("model", "isdiff"),
+        *(("dataset", key) for key in ("root", "features")),
+        *(("model", key) for key in ("weights", "how", "isdiff", "revision", "variant")),
     ):
         kept[group].pop(key, None)
     if kept["model"].get("classifier"):
-        kept["model"]["classifier"] = kept["model"]["classifier"]["name"] if kept["model"]["guidance_scale"] else None
+        guide = kept["model"]["classifier"]
+        kept["model"]["classifier"] = fingerprint(guide) if kept["model"]["guidance_scale"] else None
     return kept
 
 
-def recorded_hash(weights: str) -> str | None:
-    """The sha256 noted beside a weights file (and checked when it is loaded): other weights, other results."""
-    note, sums = Path(f"{weights}.sha256"), Path(weights) / "SHA256SUMS"
-    if sums.is_file():
-        return hashlib.sha256(sums.read_bytes()).hexdigest()
-    return note.read_text().split()[0] if note.exists() else None
+def fingerprint(model: dict[str, Any]) -> str:
+    """What identifies the content of a model's weights: other weights, other results."""
+    return weights_fingerprint(
+        str(model["weights"]), name=model["name"], revision=model.get("revision"), variant=model.get("variant")
+    )
 
 
 def config_hash(kept: dict[str, Any]) -> str:

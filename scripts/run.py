@@ -34,7 +34,8 @@ def one_run(cfg) -> tuple[str, int]:
     print(f"results: {outcome.store.path}")
     for line in summed_up(outcome.failed):
         print(f"isdiff: {line}", file=sys.stderr)
-    values = (f"{name} {m['value']:.4g}" for name, m in outcome.summary["metrics"].items() if "value" in m)
+    found = {name: m.get("value") for name, m in outcome.summary["metrics"].items()}
+    values = (f"{name} {value:.4g}" for name, value in found.items() if value is not None)
     failed = [f"{len(outcome.failed)} failed"] if outcome.failed else []
     return ", ".join([f"{outcome.summary['n']} images", *failed, *values]), SomeFailed.exit_code * bool(outcome.failed)
 

@@ -21,9 +21,10 @@ from isdiff.masks.fixed import HalfMask
 SMALL = ["dataset=avatars", "mask=half", "sampler.steps=6", "limit=3", "metrics.bootstrap=50", "metrics.download=false"]
 
 
-def run(out: Path, *overrides: str, **options) -> Path:
+def run(out: Path, *overrides: str, code: int = 0, **options) -> Path:
     """Run and return the folder of the run."""
-    done = run_script(*SMALL, f"output_root={out}", *overrides, **options)
+    done = run_script(*SMALL, f"output_root={out}", *overrides, check=False, **options)
+    assert done.returncode == code, done.stderr
     return ROOT / done.stdout.rsplit("results: ", 1)[1].strip()
 
 
@@ -147,7 +148,7 @@ def test_mask_files_and_images_that_cannot_be_used(tmp_path):
     hole[20:40, 20:40] = 255
     Image.fromarray(hole).save(tmp_path / "masks" / f"{ids[0]}.png")
     Image.fromarray(np.full((64, 64), 255, np.uint8)).save(tmp_path / "masks" / f"{ids[1]}.png")
-    folder = run(tmp_path, "method=ddnm", "sampler.repeat=1", "mask=files", f"mask.path={tmp_path / 'masks'}")
+    folder = run(tmp_path, "method=ddnm", "sampler.repeat=1", "mask=files", f"mask.path={tmp_path / 'masks'}", code=3)
     assert list(pictures(folder)) == [f"{ids[0]}.png"]
     failed = json.loads((folder / "summary.json").read_text())["failed"]
     assert "hides everything" in failed[ids[1]] and "no mask for image" in failed[ids[2]]
@@ -171,7 +172,7 @@ def test_anyones_images_of_every_kind(tmp_path):
     (images / "torn.png").write_bytes((images / "torn.png").read_bytes()[:900])
     folder = run(
         tmp_path / "out", "dataset=folder", f"dataset.path={images}", "model=avatars64", "method=ddnm",
-        "sampler.repeat=1", "sampler.steps=2", "mask=files", f"mask.path={masks}", "limit=null",
+        "sampler.repeat=1", "sampler.steps=2", "mask=files", f"mask.path={masks}", "limit=null", code=3,
     )  # fmt: skip
     assert set(pictures(folder)) == {f"{name}.png" for name in kinds}
     failed = json.loads((folder / "summary.json").read_text())["failed"]
@@ -196,7 +197,7 @@ def test_anyones_images_of_every_kind(tmp_path):
         (["mask=files"], "mask.path has no value; give mask.path=..."),
         (["limit=0"], "limit is 0; it must be a whole number of at least 1, or null for all images"),
         (["metrics.names=[psnr]"], "metrics.names has 'psnr'; there are perceptual, frechet, lpips, fid"),
-        (["mask._target_=os.system"], "only classes of isdiff can be named"),
+        (["mask._target_=os.system"], "only a MaskSource of isdiff can be named there"),
     ],
 )
 def test_bad_values_get_one_sentence(tmp_path, overrides, message):

@@ -344,3 +344,24 @@ def test_any_content_of_a_run_folder_is_read_without_harm(tmp_path_factory, line
     assert store.read_json("summary.json") == {} or picture.strip().startswith(b"{")
     with pytest.raises(UserError, match=r"good\.png is damaged"):
         store.image("good")
+
+
+def test_other_weights_are_other_results(tmp_path):
+    """Under the same name and at the same place: the content counts."""
+    import shutil
+
+    from isdiff.config import config_hash, result_config
+
+    def name(path) -> str:
+        return config_hash(result_config(compose_run(["method=ddnm", f"model.weights={path}"]), "fp32"))
+
+    shipped = ROOT / "models" / "avatars64" / "unet.safetensors"
+    copy = tmp_path / "unet.safetensors"
+    shutil.copyfile(shipped, copy)
+    assert name(copy) == name(shipped), "where a file lies does not matter"
+    shutil.copyfile(ROOT / "models" / "drawings64" / "unet.safetensors", copy)
+    assert name(copy) == name(ROOT / "models" / "drawings64" / "unet.safetensors") != name(shipped)
+    content = bytearray(copy.read_bytes())
+    content[-1] ^= 1
+    copy.write_bytes(content)
+    assert name(copy) not in (name(shipped), name(ROOT / "models" / "drawings64" / "unet.safetensors"))
