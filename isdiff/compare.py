@@ -50,7 +50,8 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             return compose("config", list(overrides))
     except HydraException as error:
-        raise UserError(f"these overrides do not compose: {' '.join(overrides)} ({error})") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"these overrides do not compose: {' '.join(overrides)} ({reason})") from None
 
 
 def run_row(

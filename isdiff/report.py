@@ -137,7 +137,7 @@ def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
     rows: list[list[Tile]] = []
     for record in records[:GRID_ROWS]:
         image_id = record["id"]
-        task, truth = experiment.ready(image_id), experiment.dataset.image(image_id)
+        task, truth = experiment.ready(image_id), experiment.inputs.pop(image_id).pixels
         tiles: list[Tile] = [(with_hole(truth, task.pixel_hole[0].cpu().numpy()), image_id)]
         if isinstance(start, SeededStart):
             stream = Stream(experiment.cfg.seed, image_id, record["chosen_attempt"])

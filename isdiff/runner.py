@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,19 @@ from isdiff.store import RunFolder
 from isdiff.trajectory import Stream, Task
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a result is made from: ``pixels`` (H, W, 3) uint8, ``hole`` (H, W) bool, and where they came from."""
+
+    pixels: np.ndarray
+    hole: np.ndarray
+    stamps: list[str]
+
+    @property
+    def content(self) -> dict[str, str]:
+        return {"image_sha": pixels_hash(self.pixels), "mask_sha": pixels_hash(np.packbits(self.hole))}
+
+
 @dataclass
 class Experiment:
     """A checked configuration with its folder, data and masks."""
@@ -51,6 +64,7 @@ class Experiment:
     store: RunFolder
     dataset: Dataset
     masks: MaskSource
+    inputs: dict[str, Inputs] = field(default_factory=dict)  # of images that are being made
 
     @classmethod
     def of(cls, cfg: DictConfig) -> Experiment:
@@ -97,21 +111,18 @@ class Experiment:
         return build_engine(self.cfg, self.prior, self.prior.pictures, **options)
 
     def stamps(self, image_id: str) -> list[str]:
-        """Cheap signatures of the files that the image and its mask come from; empty ones where nothing is known."""
-        try:
-            return [self.dataset.stamp(image_id), self.masks.stamp(image_id)]
-        except OSError:
-            return ["", ""]
+        """Cheap signatures of the files that the image and its mask come from, empty where nothing is known, and the
+        text that it is asked for with."""
+        return [self.dataset.stamp(image_id), self.masks.stamp(image_id), self.prompt(image_id)]
 
-    def content(self, image_id: str) -> dict[str, str]:
-        """What goes into the result besides the configuration: hashes of image and hole.
-
-        Raises:
-            UserError: one of them cannot be read.
+    def read(self, image_id: str) -> Inputs:
         """
+        Raises:
+            UserError: the image, its mask or its caption cannot be read.
+        """
+        stamps = self.stamps(image_id)  # before the files: one that changes meanwhile is then seen as changed
         pixels = self.dataset.image(image_id)
-        hole = self.masks.hole(image_id, *pixels.shape[:2])
-        return {"image_sha": pixels_hash(pixels), "mask_sha": pixels_hash(np.packbits(hole))}
+        return Inputs(pixels, self.masks.hole(image_id, *pixels.shape[:2]), stamps)
 
     def ready(self, image_id: str) -> Task:
         """The task as the model takes it: in its own space, with its prompt."""
@@ -137,8 +148,8 @@ class Experiment:
         Raises:
             UserError: the image or its mask cannot be used.
         """
-        pixels = self.dataset.image(image_id)
-        hole = self.masks.hole(image_id, *pixels.shape[:2])
+        self.inputs[image_id] = self.read(image_id)
+        pixels, hole = self.inputs[image_id].pixels, self.inputs[image_id].hole
         if hole.all() or not hole.any():
             what = "everything" if hole.all() else "nothing"
             raise UserError(f"the mask of image {image_id} hides {what}; check its polarity (mask.invert)")
@@ -159,10 +170,12 @@ class Experiment:
         composite = self.cfg.output.composite
         if composite == "raw":
             return picture
-        hole = result.task.pixel_hole[0].cpu().numpy()
-        return paste(picture, self.dataset.image(result.task.id), hole, self.cfg.output.seam * (composite == "blend"))
+        given = self.inputs[result.task.id]
+        return paste(picture, given.pixels, given.hole, self.cfg.output.seam * (composite == "blend"))
 
     def record(self, result: Result) -> dict[str, Any]:
+        """What is remembered of a finished image."""
+        given = self.inputs.pop(result.task.id)
         judged = [round(a.dce, 6) for a in result.attempts if a.dce is not None]
         return {
             "id": result.task.id,
@@ -173,8 +186,8 @@ class Experiment:
             "dce": judged,
             "start_timesteps": [a.start_timestep for a in result.attempts],
             "seconds": round(result.seconds, 4),
-            **self.content(result.task.id),
-            "stamps": self.stamps(result.task.id),
+            **given.content,
+            "stamps": given.stamps,
         }
 
 
@@ -187,26 +200,31 @@ class Outcome:
     failed: dict[str, str]
 
 
-def usable(experiment: Experiment, records: dict[str, dict[str, Any]], ids: list[str]) -> tuple[set[str], set[str]]:
-    """Of the images that have a record: those whose inputs are still what went in, and those whose inputs changed.
+def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
+    """Images that have a record but whose image, mask or text is not what went in; their records are dropped.
 
     Files are read again only where their size or date changed. What cannot be read now is kept as it was.
     """
-    same, changed = set(), set()
+    changed, stamps = set(), {}
+    records = experiment.store.records()
     for image_id in ids:
         record = records.get(image_id)
         if record is None:
             continue
-        stamps = experiment.stamps(image_id)
-        if "" not in stamps and stamps == record.get("stamps"):
-            same.add(image_id)
-            continue
         try:
-            unchanged = experiment.content(image_id) == {key: record.get(key) for key in ("image_sha", "mask_sha")}
+            now = experiment.stamps(image_id)
+            if now == record.get("stamps") and all(now[:2]):
+                continue
+            given = experiment.read(image_id)
         except UserError:
-            unchanged = True
-        (same if unchanged else changed).add(image_id)
-    return same, changed
+            continue
+        before = record.get("stamps") or [""]
+        if given.content == {key: record.get(key) for key in given.content} and given.stamps[-1] == before[-1]:
+            stamps[image_id] = {"stamps": given.stamps}
+        else:
+            changed.add(image_id)
+    experiment.store.tidy(ids, drop=changed, update=stamps)
+    return changed
 
 
 def execute(cfg: DictConfig) -> Outcome:
@@ -221,12 +239,12 @@ def execute(cfg: DictConfig) -> Outcome:
     store, ids = experiment.store, experiment.ids()
     for note in experiment.dataset.notes():
         print(f"isdiff: {note}", file=sys.stderr)
-    same, changed = usable(experiment, store.records(), ids)
+    changed = changed_inputs(experiment, ids)
     if changed:
         some = f"{len(changed)} images or masks" if len(changed) > 1 else f"the image or mask {min(changed)}"
         print(f"isdiff: {some} changed since the last run; sampled anew", file=sys.stderr)
-    store.tidy(ids, drop=changed)
-    todo = [image_id for image_id in ids if image_id not in same]
+    done = store.records()
+    todo = [image_id for image_id in ids if image_id not in done]
     failed: dict[str, str] = {}
     if todo:
         experiment.require(todo)

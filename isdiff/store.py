@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,15 @@ class RunFolder:
             finally:
                 os.close(handle)
 
-    def tidy(self, order: list[str], drop: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
-        """Rewrite the records whole, in the dataset's order first and without those of ``drop``; returns them."""
-        dropped = set(drop)
+    def tidy(
+        self, order: list[str], drop: Iterable[str] = (), update: Mapping[str, dict[str, Any]] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Rewrite the records whole, in the dataset's order first, without those of ``drop`` and with the new entries
+        of ``update``; returns them."""
+        dropped, news = set(drop), update or {}
         place = {image_id: i for i, image_id in enumerate(order)}
         with self.locked():
-            records = {image_id: r for image_id, r in self.records().items() if image_id not in dropped}
+            records = {i: r | news.get(i, {}) for i, r in self.records().items() if i not in dropped}
             ordered = dict(sorted(records.items(), key=lambda item: (place.get(item[0], len(place)), item[0])))
             lines = [json.dumps(record) + "\n" for record in ordered.values()]
             there = self.records_path.read_text("utf-8", errors="replace") if self.records_path.exists() else ""

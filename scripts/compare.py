@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff.compare import CONFIGS, compare
-from isdiff.errors import UserError
+from isdiff.errors import UserError, explained
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
@@ -21,7 +21,10 @@ if __name__ == "__main__":
     args = parser.parse_args()
     try:
         folder = compare(OmegaConf.load(CONFIGS / "compare" / f"{args.name}.yaml"), args.overrides)
-    except UserError as error:
-        sys.exit(f"isdiff: {error}")
+    except (UserError, OSError) as error:
+        print(f"isdiff: {explained(error)}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 1))
+    except KeyboardInterrupt:
+        sys.exit("isdiff: stopped; the same command goes on from here")
     print((folder / "summary.md").read_text("utf-8"))
     print(f"pictures and numbers: {folder}")

@@ -310,15 +310,10 @@ def test_any_value_of_any_key_works_or_gets_one_sentence(key, value):
         assert "\n" not in str(error).strip() and str(error)
 
 
-LINES = st.one_of(
-    st.text(max_size=30),
-    st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda c: st.lists(c, max_size=3)).map(
-        json.dumps
-    ),
-    st.dictionaries(
-        st.sampled_from(["id", "dce", "seconds", "attempts", "network_calls"]), st.integers() | st.text(max_size=3)
-    ).map(json.dumps),
-)
+JSON = st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda c: st.lists(c, max_size=3))
+FIELDS = st.sampled_from(["id", "dce", "seconds", "attempts", "network_calls"])
+RECORDS = st.dictionaries(FIELDS, st.integers() | st.text(max_size=3))
+LINES = st.one_of(st.text(max_size=30), JSON.map(json.dumps), RECORDS.map(json.dumps))
 
 
 @settings(max_examples=60)

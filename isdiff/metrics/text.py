@@ -71,8 +71,12 @@ class CLIPScore(TextMetric):
             raise Unavailable(f"{self.folder} is not here: python scripts/weights.py get {self.folder.name}")
         from transformers import CLIPModel, CLIPProcessor
 
-        model = CLIPModel.from_pretrained(self.folder, local_files_only=True).eval()
-        processor = CLIPProcessor.from_pretrained(self.folder, local_files_only=True)
+        try:
+            model = CLIPModel.from_pretrained(self.folder, local_files_only=True).eval()
+            processor = CLIPProcessor.from_pretrained(self.folder, local_files_only=True)
+        except Exception as error:  # damaged files raise many things
+            reason = " ".join(str(error).split())[:200]
+            raise Unavailable(f"{self.folder} holds no whole CLIP model ({reason}); get it again") from None
         values = []
         for i in range(0, len(results), 16):
             inputs = processor(

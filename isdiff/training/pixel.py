@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from isdiff.data.photos import random_crops
 from isdiff.data.splits import rendered_split
 from isdiff.diffusion.process import named_betas
+from isdiff.hub import check_tensors
 from isdiff.loggers import training_log
 from isdiff.models import open_weights
 from isdiff.nets.unet import UNet
@@ -92,7 +93,9 @@ def train_pixel_model(cfg) -> Trainer:
     images = training_images(cfg, "train", cfg.train_images)
     net = UNet(**cfg.net).to(device, memory_format=torch.channels_last)
     if cfg.init_from:
-        net.load_state_dict(open_weights(Path(cfg.init_from))[0])
+        tensors, _ = open_weights(Path(cfg.init_from))
+        check_tensors(f"train.init_from={cfg.init_from}", net.state_dict(), tensors)
+        net.load_state_dict(tensors)
     loss = HybridLoss(named_betas(cfg.noise_schedule), cfg.loss.weighting)
     timesteps = TimestepSampler(loss.posterior.alphas_cumprod, cfg.loss.log_sigma_mean, cfg.loss.log_sigma_std)
     forward = torch.compile(net) if cfg.compile else net
