@@ -278,7 +278,8 @@ KEYS = [
     "sampler.steps", "sampler.eta", "sampler.jump", "sampler.repeat", "sampler.spacing", "isdiff.seed.components",
     "isdiff.seed.start", "isdiff.seed.scale", "isdiff.seed.max_pixels", "isdiff.seed.kind", "isdiff.refine.attempts",
     "isdiff.refine.lambda", "isdiff.refine.tau", "isdiff.refine.checkpoint", "isdiff.refine.bins",
-    "isdiff.refine.smoothing", "isdiff.refine.texture", "isdiff.refine.direction", "runtime.batch_size", "runtime.workers",
+    "isdiff.refine.smoothing", "isdiff.refine.texture", "isdiff.refine.direction", "runtime.batch_size",
+    "runtime.workers",
     "runtime.pad_to", "runtime.precision", "limit", "seed", "output.composite", "output.seam", "metrics.bootstrap",
     "metrics.names", "prompt", "method.version", "model.num_timesteps", "model.noise_schedule", "model.image_size",
 ]  # fmt: skip
