@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import (
-    Grid,
     leading_timesteps,
     resampling_plan,
     spaced_timesteps,
@@ -25,9 +25,10 @@ from isdiff.diffusion.timesteps import (
 from isdiff.engine import Engine, Prior
 from isdiff.errors import UserError
 from isdiff.fingerprint import weights_fingerprint
-from isdiff.methods.base import Method
+from isdiff.known.base import Known
 from isdiff.priors.text import TASKS, PromptPair, powerpaint_prompts
 from isdiff.refine import CrossEntropy, Refinement
+from isdiff.samplers.base import Sampler
 from isdiff.seeds.base import NoiseStart, SeededStart, Start
 from isdiff.seeds.distributions import build_seed
 
@@ -54,10 +55,13 @@ def named_class(target: Any, base: type[T]) -> type[T]:
     return cls
 
 
-def build(node: DictConfig, base: type[T]) -> T:
+def build(node: DictConfig, base: type[T], labels: Sequence[str] = ("name", "features")) -> T:
     """The object that a node with a ``_target_`` describes, a ``base`` of this package; other keys are its arguments.
 
-    Keys that the class does not take (such as ``name``) label the node and are not passed on.
+    Args:
+        labels: keys that may label the node; they are handed to classes that take them.
+    Raises:
+        UserError: a key that the class does not take, or a value that it refuses.
     """
     try:
         values = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
@@ -65,9 +69,11 @@ def build(node: DictConfig, base: type[T]) -> T:
         raise UserError(f"{error.full_key} has no value; give {error.full_key}=...") from None
     assert isinstance(values, dict)
     cls = named_class(values.pop("_target_", None), base)
-    known = inspect.signature(cls).parameters
+    takes = inspect.signature(cls).parameters
+    if unknown := [str(key) for key in values if key not in takes and key not in labels]:
+        raise UserError(f"{unknown[0]} is no argument of {cls.__name__}, which takes {', '.join(takes) or 'none'}")
     try:
-        return cls(**{str(key): value for key, value in values.items() if key in known})
+        return cls(**{str(key): value for key, value in values.items() if key in takes})
     except (ValueError, TypeError) as error:
         raise UserError(f"{cls.__name__}: {error}" if isinstance(error, TypeError) else str(error)) from None
 
@@ -115,7 +121,7 @@ def check(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, key)
         whole = isinstance(value, int) and not isinstance(value, bool)
         require(whole and value >= 1, f"{key} is {value!r}; it must be a whole number of at least 1")
-    for key in ("isdiff.seed.start", "isdiff.refine.checkpoint", "sampler.eta"):
+    for key in ("isdiff.seed.start", "isdiff.refine.checkpoint"):
         value = OmegaConf.select(cfg, key)
         require(is_number(value) and 0 <= value <= 1, f"{key} is {value!r}; it must be between 0 and 1")
     refine = [f"isdiff.refine.{key}" for key in ("lambda", "tau", "texture", "smoothing")]
@@ -206,6 +212,25 @@ def build_grid(cfg: DictConfig) -> Grid:
         raise UserError(f"model.num_timesteps is {total}: {error}") from None
 
 
+SCHEDULE = ("steps", "spacing", "jump", "repeat")  # keys of a sampler's node that say which levels it visits
+
+
+def build_sampler(cfg: DictConfig) -> Sampler:
+    return build(cfg.sampler, Sampler, labels=SCHEDULE)
+
+
+def build_known(cfg: DictConfig) -> Known:
+    """
+    Raises:
+        UserError: the method has keys that nobody reads.
+    """
+    if spare := sorted(set(cfg.method) - {"name", "known"}):
+        raise UserError(
+            f"method.{spare[0]} is no key of a method; settings of its steps are sampler's, such as sampler.eta"
+        )
+    return build(cfg.method.known, Known)
+
+
 def build_start(cfg: DictConfig) -> Start:
     s = cfg.isdiff.seed
     if not s.enabled:
@@ -237,7 +262,8 @@ def build_engine(cfg: DictConfig, prior: Prior, pictures: Callable | None = None
     return Engine(
         prior,
         build_grid(cfg),
-        build(cfg.method, Method),
+        build_sampler(cfg),
+        build_known(cfg),
         lambda steps: resampling_plan(steps, loop),
         start=build_start(cfg),
         refinement=build_refinement(cfg),

@@ -1,25 +1,26 @@
 """The one sampling loop.
 
-Every image is a trajectory with its own plan, position, noise and attempts. A tick gathers all live trajectories into
-one network batch, whatever timestep each is at, and moves each one step on; steps that need no network run in
-between, and a finished image's place is taken by the next one at once. The step itself is the method's affair and sees
-a single image, so nothing can leak between images.
+Every image is a sampler's generator with its own plan, noise and attempts. A tick gathers what all live generators ask
+for into one network batch, whatever timestep each is at, and sends the answers back; a finished image's place is taken
+by the next one at once. A sampler sees a single image, so nothing can leak between images.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from isdiff.diffusion.timesteps import Grid
-from isdiff.methods.base import Method, Prediction
+from isdiff.diffusion.grid import Grid
+from isdiff.known.base import Known
+from isdiff.prediction import Prediction
 from isdiff.refine import Refinement
+from isdiff.samplers.base import Sampler, Steps
 from isdiff.seeds.base import NoiseStart, Start
 from isdiff.trajectory import Attempt, Stream, Task, Trajectory
 
@@ -28,7 +29,7 @@ class Prior(Protocol):
     """A diffusion model: answers for a batch in which every image is at its own timestep."""
 
     def __call__(
-        self, images: Sequence[Tensor], timesteps: Sequence[int], tasks: Sequence[Task]
+        self, images: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]
     ) -> list[Prediction]: ...
 
 
@@ -57,12 +58,53 @@ NOT_FINITE = (
 )
 
 
+@dataclass
+class Live:
+    """One image in the loop: its current attempt, and what all its attempts cost and showed.
+
+    Attributes:
+        asked: the noisy image and its index that wait for the network; None when the attempt is at its end.
+        best: the attempt with the smallest DCE so far, its generator paused where it can be taken up again.
+        finite: a boolean tensor that turns False with the first answer that is not finite; read only where the loop
+            waits for the device anyway.
+    """
+
+    tr: Trajectory
+    steps: Steps
+    asked: tuple[Tensor, int] | None
+    judged: bool = False
+    calls: int = 0
+    seconds: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list)
+    best: Live | None = None
+    finite: Tensor | None = None
+    broken: bool = False
+
+    def answer(self, prediction: Prediction) -> int:
+        """Go on with the network's answer; returns the index that it was asked for."""
+        assert self.asked is not None
+        index = self.asked[1]
+        self.calls += 1
+        finite = torch.isfinite(prediction.noise).all()
+        self.finite = finite if self.finite is None else self.finite & finite
+        try:
+            self.asked = self.steps.send(prediction)
+        except StopIteration:
+            self.asked = None
+        return index
+
+    @property
+    def finished(self) -> bool:
+        return self.broken or self.asked is None
+
+
 class Engine:
     """
     Args:
         prior: the network.
         grid: timesteps and noise levels.
-        method: the step rule.
+        sampler: how an image moves through them.
+        known: what happens to its known region on the way.
         plan: from the number of steps left to the list of indices to walk, e.g. ``resampling_plan``.
         start: first state of each attempt; pure noise by default.
         refinement: judges attempts at a checkpoint; None lets the first one run through.
@@ -77,7 +119,8 @@ class Engine:
         self,
         prior: Prior,
         grid: Grid,
-        method: Method,
+        sampler: Sampler,
+        known: Known,
         plan: Callable[[int], Sequence[int]],
         *,
         start: Start | None = None,
@@ -88,101 +131,95 @@ class Engine:
         progress: Callable[[int], None] = lambda count: None,
         pictures: Callable[[Sequence[Tensor], Sequence[Task]], Sequence[Tensor]] = lambda states, tasks: states,
     ) -> None:
-        self.prior, self.grid, self.method, self.plan = prior, grid, method, plan
+        self.prior, self.grid, self.sampler, self.known, self.plan = prior, grid, sampler, known, plan
         self.start, self.refinement = start or NoiseStart(), refinement
         self.batch_size, self.run_seed, self.stream, self.pictures = batch_size, run_seed, stream, pictures
         self.progress = progress
 
     def calls_expected(self) -> int:
         """Network calls of an image whose first attempt passes."""
-        first = self.start.begin_index(0, self.grid)
-        plan = self.plan(first + 1)
-        return sum(later < earlier for earlier, later in pairwise(plan))
+        plan = self.plan(self.start.begin_index(0, self.grid) + 1)
+        return sum(later < earlier for earlier, later in pairwise(plan)) * self.sampler.calls_per_step
 
     @torch.inference_mode()
     def run(self, tasks: Iterable[Task]) -> Iterator[Result]:
         """Yield results as they finish, in no particular order."""
         waiting = iter(tasks)
-        live: list[Trajectory] = []
+        live: list[Live] = []
         while True:
             while len(live) < self.batch_size and (task := next(waiting, None)) is not None:
                 live.append(self.begin(task))
             if not live:
                 return
             self.tick(live)
-            done = [tr for tr in live if tr.finished]
+            done = [image for image in live if image.finished]
             yield from map(self.result, done, self.timed_pictures(done))
-            live = [tr for tr in live if not tr.finished]
+            live = [image for image in live if not image.finished]
 
-    def timed_pictures(self, done: list[Trajectory]) -> Sequence[Tensor]:
+    def timed_pictures(self, done: list[Live]) -> Sequence[Tensor]:
         begun = time.perf_counter()
-        for tr in done:
-            # Both: a method's clamping can hide an infinite answer, and its own arithmetic can overflow.
-            tr.broken = not (tr.finite and torch.isfinite(tr.x).all())
-        pictures = self.pictures([tr.x for tr in done], [tr.task for tr in done])
+        for image in done:
+            # Both: a rule's clamping can hide an infinite answer, and its own arithmetic can overflow.
+            image.broken = not (image.finite and torch.isfinite(image.tr.x).all())
+        pictures = self.pictures([image.tr.x for image in done], [image.tr.task for image in done])
         share = (time.perf_counter() - begun) / max(1, len(done))
-        for tr in done:
-            tr.seconds += share
+        for image in done:
+            image.seconds += share
         return pictures
 
-    def begin(self, task: Task, before: Trajectory | None = None) -> Trajectory:
-        """The first state of the next attempt at ``task``."""
+    def begin(self, task: Task, before: Live | None = None) -> Live:
+        """The next attempt at ``task``, up to its first request."""
         history = list(before.attempts) if before else []
         stream = self.stream(self.run_seed, task.id, len(history))
         x, index = self.start.begin(task, stream, len(history), self.grid)
         tr = Trajectory(task, stream, tuple(self.plan(index + 1)), x)
-        tr.attempts = [*history, Attempt(self.grid.timesteps[index])]
+        steps = self.sampler(tr, self.grid, self.known)
+        image = Live(tr, steps, next(steps), attempts=[*history, Attempt(self.grid.timesteps[index])])
         if before:
-            tr.calls, tr.seconds, tr.best = before.calls, before.seconds, before.best
-        return tr
+            image.calls, image.seconds, image.best = before.calls, before.seconds, before.best
+        return image
 
-    def tick(self, live: list[Trajectory]) -> None:
+    def tick(self, live: list[Live]) -> None:
         """One network call for all of ``live`` and every step that follows from it; replaces restarted entries."""
         begun = time.perf_counter()
-        inputs = [self.method.network_input(tr, self.grid) for tr in live]
-        timesteps = [self.grid.timesteps[tr.index] for tr in live]
-        answers = self.prior(inputs, timesteps, [tr.task for tr in live])
+        asked = [image.asked for image in live if image.asked is not None]
+        timesteps = [self.grid.timesteps[index] for _, index in asked]
+        answers = self.prior([x for x, _ in asked], timesteps, [image.tr.task for image in live])
         due = []
-        for slot, (tr, answer) in enumerate(zip(live, answers, strict=True)):
-            tr.calls += 1
-            finite = torch.isfinite(answer.noise).all()
-            tr.finite = finite if tr.finite is None else tr.finite & finite
-            index = tr.index
-            tr.x = self.method.down(tr, self.grid, answer)
-            tr.position += 1
-            if self.refinement and self.refinement.due(tr, index, self.grid):
-                due.append(slot)
-        for slot in due:
-            live[slot].broken = not live[slot].finite
-        due = [slot for slot in due if not live[slot].broken]
-        pictures = self.pictures([live[slot].x0 for slot in due], [live[slot].task for slot in due])
+        for slot, (image, answer) in enumerate(zip(live, answers, strict=True)):
+            index = image.answer(answer)
+            if self.refinement and not image.judged and self.refinement.due(index, self.grid):
+                image.broken = not image.finite
+                due += [] if image.broken else [slot]
+        pictures = self.pictures([live[slot].tr.x0 for slot in due], [live[slot].tr.task for slot in due])
         for slot, picture in zip(due, pictures, strict=True):
             live[slot] = self.refine(live[slot], picture)
-        for tr in live:
-            while not tr.finished and not tr.needs_network:
-                tr.x = self.method.up(tr, self.grid)
-                tr.position += 1
         share = (time.perf_counter() - begun) / len(live)
-        for tr in live:
-            tr.seconds += share
+        for image in live:
+            image.seconds += share
         self.progress(len(live))
 
-    def refine(self, tr: Trajectory, picture: Tensor) -> Trajectory:
-        """The trajectory to go on with: this attempt, a fresh one, or after the last the best of all."""
+    def refine(self, image: Live, picture: Tensor) -> Live:
+        """The attempt to go on with: this one, a fresh one, or after the last the best of all."""
         assert self.refinement is not None
-        if self.refinement.judge(tr, picture):
-            return tr
-        if len(tr.attempts) < self.refinement.attempts:
-            return self.begin(tr.task, tr)
-        best = tr.best
-        assert best is not None
-        best.calls, best.seconds, best.attempts = tr.calls, tr.seconds, tr.attempts
+        dce = self.refinement.judge(image.tr.task, picture)
+        image.judged, image.attempts[-1].dce = True, dce
+        if image.best is None or dce < min(a.dce for a in image.attempts[:-1] if a.dce is not None):
+            image.best = image
+        if dce <= self.refinement.tau:
+            return image
+        if len(image.attempts) < self.refinement.attempts:
+            return self.begin(image.tr.task, image)
+        best = image.best
+        best.calls, best.seconds, best.attempts = image.calls, image.seconds, image.attempts
         return best
 
-    def result(self, tr: Trajectory, picture: Tensor) -> Result:
-        judged = [a.dce for a in tr.attempts if a.dce is not None]
-        last = len(tr.attempts) - 1
+    def result(self, image: Live, picture: Tensor) -> Result:
+        judged = [a.dce for a in image.attempts if a.dce is not None]
+        last = len(image.attempts) - 1
         passed = not judged or (self.refinement is not None and judged[-1] <= self.refinement.tau)
         chosen = last if passed else judged.index(min(judged))
-        failure = NOT_FINITE if tr.broken else None
-        return Result(tr.task, tr.x, picture, tr.calls, tr.seconds, tuple(tr.attempts), chosen, failure)
+        failure = NOT_FINITE if image.broken else None
+        return Result(
+            image.tr.task, image.tr.x, picture, image.calls, image.seconds, tuple(image.attempts), chosen, failure
+        )

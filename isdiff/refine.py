@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from isdiff.diffusion.timesteps import Grid
-from isdiff.trajectory import Trajectory
+from isdiff.diffusion.grid import Grid
+from isdiff.trajectory import Task
 
 
 class CrossEntropy:
@@ -70,16 +70,10 @@ class Refinement:
     def __init__(self, measure: CrossEntropy, attempts: int, tau: float, checkpoint: float) -> None:
         self.measure, self.attempts, self.tau, self.checkpoint = measure, attempts, tau, checkpoint
 
-    def due(self, tr: Trajectory, index: int, grid: Grid) -> bool:
-        """Whether the prediction just made at ``index`` is the one to judge: the first at or below the checkpoint."""
-        return not tr.judged and index <= grid.index_at(self.checkpoint)
+    def due(self, index: int, grid: Grid) -> bool:
+        """Whether the prediction made at ``index`` may be judged: the first at or below the checkpoint is."""
+        return index <= grid.index_at(self.checkpoint)
 
-    def judge(self, tr: Trajectory, picture: Tensor) -> bool:
-        """Record the DCE of the current attempt, whose prediction looks like ``picture`` (C, H, W), and remember the
-        best attempt; True if this one passes."""
-        dce = self.measure(picture, tr.task.reference(picture), tr.task.pixel_hole)
-        tr.judged = True
-        tr.attempts[-1].dce = dce
-        if tr.best is None or dce < min(a.dce for a in tr.attempts[:-1]):
-            tr.best = tr.snapshot()
-        return dce <= self.tau
+    def judge(self, task: Task, picture: Tensor) -> float:
+        """DCE of an attempt whose prediction looks like ``picture`` (C, H, W)."""
+        return self.measure(picture, task.reference(picture), task.pixel_hole)

@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from isdiff.config import (
     build,
     build_engine,
+    build_known,
+    build_sampler,
     check,
     config_hash,
     method_label,
@@ -74,6 +76,7 @@ class Experiment:
         """
         cfg = with_texts(cfg)
         check(cfg)
+        build_sampler(cfg), build_known(cfg)  # what they refuse is said before anything is read
         device = resolve_device(cfg.runtime.device)
         precision = resolve_precision(cfg.runtime.precision, device)
         label = method_label(cfg)

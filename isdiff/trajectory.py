@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,52 +72,20 @@ class Attempt:
 
 @dataclass
 class Trajectory:
-    """The state of one image.
+    """The state of one image in one attempt.
 
     Attributes:
-        plan: indices into the grid, from the start to -1; ``position`` points at the current one.
-        x: (C, H, W) float32, the noisy image at ``plan[position]``.
-        x0: (C, H, W), the method's latest prediction of the clean image, before any correction; None at the start.
-        calls: network calls spent on this image, all attempts together.
-        attempts: one entry for each attempt begun.
-        best: where the attempt with the smallest DCE so far can be taken up again.
-        fresh: noise that a method drew before the network call and uses after it.
-        finite: a boolean tensor that turns False with the first answer that is not finite; read only where the loop
-            waits for the device anyway.
-        broken: this image cannot be finished.
+        plan: indices into the grid, from the start to -1, that a sampler walks along.
+        x: (C, H, W) float32, the noisy image where the sampler stands.
+        x0: (C, H, W), the latest prediction of the clean image, before any correction; None at the start.
     """
 
     task: Task
     stream: Stream
     plan: tuple[int, ...]
     x: Tensor
-    position: int = 0
     x0: Tensor | None = None
-    judged: bool = False
-    calls: int = 0
-    seconds: float = 0.0
-    attempts: list[Attempt] = field(default_factory=list)
-    best: Trajectory | None = None
-    fresh: Tensor | None = None
-    finite: Tensor | None = None
-    broken: bool = False
 
-    @property
-    def index(self) -> int:
-        return self.plan[self.position]
-
-    @property
-    def next_index(self) -> int:
-        return self.plan[self.position + 1]
-
-    @property
-    def finished(self) -> bool:
-        return self.broken or self.position == len(self.plan) - 1
-
-    @property
-    def needs_network(self) -> bool:
-        return not self.finished and self.next_index < self.index
-
-    def snapshot(self) -> Trajectory:
-        """A copy to which the trajectory can return: tensors are never written in place, so they may be shared."""
-        return copy.copy(self)
+    def noise(self) -> Tensor:
+        """Fresh standard normal noise of this attempt, (C, H, W)."""
+        return self.stream.normal(like=self.x)

@@ -1,24 +1,41 @@
 """The engine: independence of images, attempts, and exact answers where they are known."""
 
 import itertools
-import math
 
 import pytest
 import torch
 
+from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan
+from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
-from isdiff.methods.base import Prediction
-from isdiff.methods.ddnm import DDNM
-from isdiff.methods.repaint import RePaint
+from isdiff.known.base import Known
+from isdiff.known.ddnm import NullSpace
+from isdiff.known.repaint import Renoised
+from isdiff.prediction import Prediction
 from isdiff.refine import Refinement
+from isdiff.samplers.ancestral import Ancestral
+from isdiff.samplers.ddim import DDIM
+from isdiff.samplers.ddnm import DDNMSteps
+from isdiff.samplers.dpmpp import DPMPP2M
+from isdiff.samplers.heun import Heun
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MeanSeed, MixtureSeed
 from isdiff.trajectory import Stream, Task
 
 GRID = Grid.of(named_betas("linear"), leading_timesteps(1000, 10))
-METHODS = [DDNM(), RePaint(), RePaint("ancestral"), RePaint(eta=0.5)]
+METHODS = {
+    "ddnm": (DDNMSteps(), NullSpace()),
+    "repaint": (DDIM(), Renoised()),
+    "repaint-ancestral": (Ancestral(), Renoised()),
+    "repaint-eta": (DDIM(0.5), Renoised()),
+    "ddnm-heun": (Heun(), NullSpace()),
+    "repaint-heun": (Heun(), Renoised()),
+    "ddnm-dpmpp_2m": (DPMPP2M(), NullSpace()),
+    "repaint-dpmpp_sde": (DPMPP2M(stochastic=True), Renoised()),
+    "ddnm-ancestral": (Ancestral(), NullSpace()),
+    "none-ddim": (DDIM(1.0), Known()),
+}
 
 
 def make_tasks(count: int = 16) -> list[Task]:
@@ -33,30 +50,34 @@ class ScriptedRefinement(Refinement):
 
     def __init__(self, table, attempts=3, tau=1.0, checkpoint=0.5):
         super().__init__(None, attempts, tau, checkpoint)
-        self.table = table
+        self.table, self.seen = table, {}
 
-    def judge(self, tr, picture):
-        self.measure = lambda *_: self.table[tr.task.id][len(tr.attempts) - 1]
-        return super().judge(tr, picture)
+    def judge(self, task, picture):
+        self.seen[task.id] = self.seen.get(task.id, -1) + 1
+        return self.table[task.id][self.seen[task.id]]
 
 
 def run(prior, tasks, **options):
     options.setdefault("plan", lambda n: resampling_plan(n, (3, 2)))
-    options.setdefault("method", DDNM())
+    sampler, known = options.pop("method", METHODS["ddnm"])
+    options |= {"sampler": sampler, "known": known}
     return {r.task.id: r for r in Engine(prior, GRID, **options).run(tasks)}
 
 
-@pytest.mark.parametrize("method", METHODS, ids=["ddnm", "repaint", "repaint-ancestral", "repaint-eta"])
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_results_do_not_depend_on_batch_size_or_order(golden_prior, method):
     """In float32, to the bit: images, calls and decisions."""
-    isdiff = {
-        "start": SeededStart(MixtureSeed(3), 0.95, 0.1),
-        "refinement": ScriptedRefinement({f"img{i}": [2.0, 0.5 + i % 3, 3.0 - i % 2] for i in range(16)}),
-    }
-    tasks = make_tasks()
-    reference = run(golden_prior, tasks, method=method, batch_size=16, **isdiff)
+    tasks = make_tasks(16 if method is METHODS["ddnm"] else 6)
+
+    def run_all(ordered, batch_size):
+        table = {f"img{i}": [2.0, 0.5 + i % 3, 3.0 - i % 2] for i in range(16)}
+        start = SeededStart(MixtureSeed(3), 0.95, 0.1)
+        options = {"start": start, "refinement": ScriptedRefinement(table)}
+        return run(golden_prior, ordered, method=method, batch_size=batch_size, **options)
+
+    reference = run_all(tasks, 16)
     for batch_size, ordered in ((1, tasks), (5, tasks[::-1]), (16, tasks[3:] + tasks[:3])):
-        again = run(golden_prior, ordered, method=method, batch_size=batch_size, **isdiff)
+        again = run_all(ordered, batch_size)
         for key, result in reference.items():
             assert torch.equal(again[key].x, result.x), (batch_size, key)
             assert again[key].attempts == result.attempts and again[key].calls == result.calls
@@ -76,7 +97,7 @@ def test_hidden_pixels_change_nothing(golden_prior):
     task = make_tasks(1)[0]
     leaky = Task(task.id, torch.where(task.hole, torch.rand_like(task.image), task.image), task.hole)
     start = SeededStart(MixtureSeed(3), 0.9, 0.1)
-    for method in METHODS:
+    for method in METHODS.values():
         first, second = (run(golden_prior, [t], method=method, start=start)["img0"].x for t in (task, leaky))
         hole = task.hole.expand_as(first)
         assert torch.equal(first[hole], second[hole])
@@ -129,23 +150,6 @@ def test_streams_differ_by_seed_image_and_attempt():
     assert torch.equal(draws[0], Stream(*keys[0]).normal(like))
     # Recorded once: noise must not change between versions of this package.
     assert draws[0].flatten()[:3].tolist() == pytest.approx([-0.660958, 1.297060, -0.257748], abs=1e-5)
-
-
-def test_gaussian_data_is_sampled_exactly():
-    """For data N(0, s^2) the best noise estimate is known; DDIM must then give N(0, s^2) from pure noise."""
-    s = 0.5
-    grid = Grid.of(named_betas("linear"), leading_timesteps(1000, 250))
-
-    def prior(images, timesteps, tasks):
-        levels = [grid.alphas_cumprod[grid.timesteps.index(t)] for t in timesteps]
-        return [Prediction(math.sqrt(1 - a) * x / (a * s * s + 1 - a)) for x, a in zip(images, levels, strict=True)]
-
-    everything = torch.ones(1, 32, 32, dtype=torch.bool)
-    tasks = [Task(f"g{i}", torch.zeros(3, 32, 32), everything) for i in range(8)]
-    engine = Engine(prior, grid, DDNM(eta=0.0), resampling_plan)
-    found = torch.stack([r.x for r in engine.run(tasks)])
-    assert found.std().item() == pytest.approx(s, rel=0.02)
-    assert found.mean().item() == pytest.approx(0, abs=0.02)
 
 
 def test_memory_shortage_halves_the_batch(golden_net):

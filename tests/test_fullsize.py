@@ -77,11 +77,13 @@ def test_guidance_is_the_gradient_of_the_log_likelihood():
 
 def test_guidance_raises_the_class_it_asks_for(golden_net):
     """A DDNM run that is guided towards class 3 ends at images which the classifier takes for it more."""
+    from isdiff.diffusion.grid import Grid
     from isdiff.diffusion.process import named_betas
-    from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan
+    from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
     from isdiff.engine import Engine
-    from isdiff.methods.ddnm import DDNM
+    from isdiff.known.ddnm import NullSpace
     from isdiff.priors.pixel import PixelPrior
+    from isdiff.samplers.ddnm import DDNMSteps
     from isdiff.trajectory import Task
 
     net, hole = small_classifier(), torch.zeros(1, 16, 16, dtype=torch.bool)
@@ -102,7 +104,7 @@ def test_guidance_raises_the_class_it_asks_for(golden_net):
     liked = {}
     for scale in (0.0, 3.0):
         prior = Labelled(golden_net, torch.device("cpu"), guidance=ClassifierGuidance(net, scale))
-        engine = Engine(prior, grid, DDNM(0.0), lambda n: resampling_plan(n, (1, 1)))
+        engine = Engine(prior, grid, DDNMSteps(0.0), NullSpace(), lambda n: resampling_plan(n, (1, 1)))
         results = [r.x for r in engine.run(Task(f"{i}", torch.zeros(3, 16, 16), hole) for i in range(4))]
         with torch.inference_mode():
             liked[scale] = net(torch.stack(results), torch.zeros(4, dtype=torch.long)).log_softmax(1)[:, 3].mean()

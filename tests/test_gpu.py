@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan
+from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
-from isdiff.methods.ddnm import DDNM
+from isdiff.known.ddnm import NullSpace
 from isdiff.priors.pixel import PixelPrior
+from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.trajectory import Task
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
@@ -25,6 +27,6 @@ def test_gpu_agrees_with_cpu(golden_net, precision, tolerance):
         hole[..., 8:] = True
         image = torch.linspace(-1, 1, 768, device=device).view(3, 16, 16).masked_fill(hole, 0)
         prior = PixelPrior(copy.deepcopy(golden_net), device, dtype)
-        engine = Engine(prior, grid, DDNM(0.0), lambda n: resampling_plan(n, (3, 2)))
+        engine = Engine(prior, grid, DDNMSteps(0.0), NullSpace(), lambda n: resampling_plan(n, (3, 2)))
         found[name] = torch.stack([r.x.cpu() for r in engine.run(Task(f"{i}", image, hole) for i in range(3))])
     assert (found["cpu"] - found["cuda"]).abs().max() < tolerance

@@ -6,20 +6,22 @@ import torch
 from latent_parts import LATENT, arrays, build_parts, build_pipeline, read, set_weights
 
 from isdiff.compare import compose_run
+from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import add_noise, named_betas
-from isdiff.diffusion.timesteps import Grid, leading_timesteps, trailing_timesteps
+from isdiff.diffusion.timesteps import leading_timesteps, trailing_timesteps
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.methods.base import Prediction
-from isdiff.methods.ddim import DDIM
-from isdiff.methods.rasg import RASG, noise_level
+from isdiff.known.base import Known
+from isdiff.prediction import Prediction
 from isdiff.priors import attention
 from isdiff.priors.latent import LatentPrior, LatentTask, shrink, sure_cells
 from isdiff.priors.load import velocity_table
 from isdiff.priors.text import PromptPair, TextEncoder, expand_task_words, powerpaint_prompts
+from isdiff.samplers.ddim import DDIM
+from isdiff.samplers.rasg import RASG, noise_level
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MeanSeed, MixtureSeed
-from isdiff.trajectory import Task
+from isdiff.trajectory import Task, Trajectory
 
 BETAS = named_betas("scaled_linear")
 CPU = torch.device("cpu")
@@ -46,10 +48,10 @@ class Fixed:
         return self.first.pop() if self.first else torch.randn(like.shape, generator=self.generator)
 
 
-def run(prior, grid, method, tasks, firsts, generator=None):
+def run(prior, grid, sampler, tasks, firsts, generator=None):
     streams = {task.id: first for task, first in zip(tasks, firsts, strict=True)}
     engine = Engine(
-        prior, grid, method, lambda n: tuple(range(n - 1, -2, -1)), pictures=prior.pictures,
+        prior, grid, sampler, Known(), lambda n: tuple(range(n - 1, -2, -1)), pictures=prior.pictures,
         stream=lambda seed, image_id, attempt: Fixed(streams[image_id], generator),
     )  # fmt: skip
     results = {r.task.id: r for r in engine.run(tasks)}
@@ -264,12 +266,12 @@ def test_rasg_steps():
         grid = Grid.of(BETAS, [before, t])
         noise = r["eps_uncond"][i] + case["guidance_scale"] * (r["eps_cond"][i] - r["eps_uncond"][i])
         for kind, expected in (("reference", "z_prev"), ("ddim", "z_prev_standard_sigma")):
-
-            class Tr:
-                x, index, next_index, x0 = r["z_t"][i], 1, 0, None
-
-            found = RASG(case["eta"], kind).down(Tr, grid, Prediction(noise, score=r["grad_raw"][i]))
-            close(found, r[expected][i], 1e-5)
+            tr = Trajectory(None, None, (1, 0), r["z_t"][i])
+            steps = RASG(case["eta"], kind)(tr, grid, Known())
+            next(steps)
+            with pytest.raises(StopIteration):
+                steps.send(Prediction(noise, score=r["grad_raw"][i]))
+            close(tr.x, r[expected][i], 1e-5)
 
 
 def test_noise_levels_equal_the_reference():
@@ -344,7 +346,7 @@ def test_isdiff_in_latent_space_judges_decoded_pictures(parts):
 
     tasks = [prior.prepare(task_of(half(), f"{i}"), PromptPair.plain("", "")) for i in range(3)]
     engine = Engine(
-        prior, Grid.of(BETAS, trailing_timesteps(1000, 10)), DDIM(), lambda n: tuple(range(n - 1, -2, -1)),
+        prior, Grid.of(BETAS, trailing_timesteps(1000, 10)), DDIM(), Known(), lambda n: tuple(range(n - 1, -2, -1)),
         start=SeededStart(MixtureSeed(3), 1.0, 0.1), pictures=pictures,
         refinement=Refinement(CrossEntropy(), 2, 0.0, 0.6),
     )  # fmt: skip
@@ -374,7 +376,7 @@ def test_memory_shortage_halves_calls_and_decoding(parts):
         prior = kind(unet, vae, text, CPU)
         tasks = [prior.prepare(task_of(half(), f"{i}"), PromptPair.plain("", "")) for i in range(6)]
         grid = Grid.of(BETAS, trailing_timesteps(1000, 2))
-        engine = Engine(prior, grid, DDIM(), lambda n: tuple(range(n - 1, -2, -1)), pictures=prior.pictures)
+        engine = Engine(prior, grid, DDIM(), Known(), lambda n: tuple(range(n - 1, -2, -1)), pictures=prior.pictures)
         return prior, {r.task.id: r.picture for r in engine.run(tasks)}
 
     (_, full), (limited, found) = pictures(LatentPrior), pictures(Limited)
@@ -400,5 +402,5 @@ def test_clear_errors(parts):
         LatentPrior(UNet2DConditionModel(**config), vae, text, CPU)
     with pytest.raises(UserError, match="HD-Painter needs one above 1"):
         LatentPrior(unet, vae, text, CPU, painta=True)
-    with pytest.raises(ValueError, match=r"method\.sigma is 'x'"):
+    with pytest.raises(ValueError, match=r"sampler\.sigma is 'x'"):
         RASG(sigma="x")

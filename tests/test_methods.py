@@ -7,12 +7,16 @@ import pytest
 import torch
 from conftest import GOLDEN
 
+from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan, spaced_timesteps
+from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan, spaced_timesteps
 from isdiff.engine import Engine
-from isdiff.methods.ddnm import DDNM
-from isdiff.methods.repaint import RePaint
+from isdiff.known.ddnm import NullSpace
+from isdiff.known.repaint import Renoised
 from isdiff.priors.pixel import PixelPrior
+from isdiff.samplers.ancestral import Ancestral
+from isdiff.samplers.ddim import DDIM
+from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.trajectory import Task
 
 DDNM_RUNS = sorted((GOLDEN / "ddnm").glob("*.npz"))
@@ -29,7 +33,7 @@ class Replay:
         return torch.from_numpy(next(self.draws)).float()
 
 
-def replay(run, prior, grid, method, plan, images, holes):
+def replay(run, prior, grid, sampler, known, plan, images, holes):
     """Results (B, C, H, W) and network calls of a recorded run."""
     streams = {}
 
@@ -38,7 +42,7 @@ def replay(run, prior, grid, method, plan, images, holes):
         streams[b] = Replay([run["x_T"][b], *run["noise"][:, b]])
         return streams[b]
 
-    engine = Engine(prior, grid, method, plan, batch_size=len(images), stream=stream)
+    engine = Engine(prior, grid, sampler, known, plan, batch_size=len(images), stream=stream)
     tasks = [
         Task(str(b), torch.from_numpy(image), hole) for b, (image, hole) in enumerate(zip(images, holes, strict=True))
     ]
@@ -54,9 +58,11 @@ def test_ddnm_replays(path, golden_prior, golden_ddim_net):
         golden_prior = PixelPrior(golden_ddim_net, torch.device("cpu"))
     grid = Grid.of(named_betas("linear"), leading_timesteps(1000, int(run["T_sampling"])))
     loop = (int(run["travel_length"]), int(run["travel_repeat"]))
-    method = DDNM(float(run["eta"]), str(run["version"]))
+    sampler = DDNMSteps(float(run["eta"]), str(run["version"]))
     holes = [torch.from_numpy(run["mask"] == 0)[None]] * len(run["y"])
-    final, calls = replay(run, golden_prior, grid, method, lambda n: resampling_plan(n, loop), run["y"], holes)
+    final, calls = replay(
+        run, golden_prior, grid, sampler, NullSpace(), lambda n: resampling_plan(n, loop), run["y"], holes
+    )
     assert calls == len(run["call_t"])
     torch.testing.assert_close(final, torch.from_numpy(run["final"]), atol=1e-4, rtol=0)
 
@@ -69,7 +75,7 @@ def test_repaint_replays(path, golden_prior):
     scale = float(run["guidance"])
     if scale:  # the recording's stand-in for a classifier
         golden_prior.guidance = lambda x, t, y: scale * torch.cos(2 * x + 1)
-    method = RePaint("ancestral", clip_denoised=bool(run["clip_denoised"]))
+    known = Renoised(clip_denoised=bool(run["clip_denoised"]))
     loop = (jump["jump_length"], jump["jump_n_sample"])
 
     def plan(steps):
@@ -77,7 +83,7 @@ def test_repaint_replays(path, golden_prior):
 
     keep = np.broadcast_to(run["gt_keep_mask"], (len(run["gt"]), *run["gt_keep_mask"].shape[1:]))
     holes = [torch.from_numpy(k == 0) for k in keep]
-    final, calls = replay(run, golden_prior, grid, method, plan, run["gt"], holes)
+    final, calls = replay(run, golden_prior, grid, Ancestral(), known, plan, run["gt"], holes)
     assert calls == len(run["model_t"])
     torch.testing.assert_close(final, torch.from_numpy(run["final"]), atol=1e-4, rtol=0)
 
@@ -85,10 +91,11 @@ def test_repaint_replays(path, golden_prior):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: DDNM(eta=1.2), "method.eta is 1.2"),
-        (lambda: DDNM(version="new"), "method.version is 'new'"),
-        (lambda: RePaint(sampler="euler"), "method.sampler is 'euler'"),
-        (lambda: RePaint(eta=-1), "method.eta is -1"),
+        (lambda: DDNMSteps(eta=1.2), "sampler.eta is 1.2"),
+        (lambda: DDNMSteps(version="new"), "sampler.version is 'new'"),
+        (lambda: Renoised(clip_denoised="no"), "method.known.clip_denoised is 'no'"),
+        (lambda: DDIM(eta=-1), "sampler.eta is -1"),
+        (lambda: DDIM(eta=True), "sampler.eta is True"),
     ],
 )
 def test_bad_arguments(make, message):

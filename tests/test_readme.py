@@ -3,32 +3,46 @@
 import re
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 import torch
 import yaml
 from conftest import ROOT
 
-from isdiff.diffusion.process import add_noise, named_betas, predict_x0
-from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan
+from isdiff.diffusion.grid import Grid
+from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
-from isdiff.methods.base import Method
+from isdiff.known.base import Known
+from isdiff.samplers.base import Sampler
+from isdiff.samplers.ddim import DDIM
 from isdiff.trajectory import Task
 
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_added_method_runs_and_keeps_known_pixels(golden_prior):
-    code = re.search(r"```python\n(# isdiff/methods/paste.py.*?)```", README, re.S).group(1)
-    names = {"Method": Method, "add_noise": add_noise, "predict_x0": predict_x0}
-    exec(code, names)
+def shown_code(path: str) -> str:
+    return re.search(rf"```python\n(# {re.escape(path)}.*?)```", README, re.S).group(1)
+
+
+def test_the_added_method_and_sampler_run_and_keep_known_pixels(golden_prior):
+    names = {"Known": Known, "Sampler": Sampler, "pairwise": pairwise}
+    exec(shown_code("isdiff/known/faded.py"), names)
+    exec(shown_code("isdiff/samplers/plain.py"), names)
     grid = Grid.of(named_betas("linear"), leading_timesteps(1000, 10))
     hole = torch.zeros(1, 16, 16, dtype=torch.bool)
     hole[..., 8:] = True
     task = Task("a", torch.rand(3, 16, 16).masked_fill(hole, 0), hole)
-    engine = Engine(golden_prior, grid, names["Paste"](), lambda n: resampling_plan(n, (3, 2)))
-    (result,) = engine.run([task])
-    assert torch.allclose(result.x[:, ~hole[0]], task.image[:, ~hole[0]], atol=1e-5)
+    for sampler in (DDIM(), names["Plain"]()):
+        engine = Engine(golden_prior, grid, sampler, names["Faded"](), lambda n: resampling_plan(n, (3, 2)))
+        (result,) = engine.run([task])
+        assert torch.allclose(result.x[:, ~hole[0]], task.image[:, ~hole[0]], atol=1e-5)
+    results = []
+    for sampler in (DDIM(), names["Plain"]()):
+        (result,) = Engine(golden_prior, grid, sampler, Known(), resampling_plan).run([task])
+        results.append(result.x)
+    assert torch.allclose(*results, atol=1e-5), "the sampler shown is DDIM"
 
 
 def test_every_file_that_the_readme_links_to_is_there():

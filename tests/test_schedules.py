@@ -9,8 +9,9 @@ from conftest import golden_json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import Posterior, add_noise, named_betas, predict_noise, predict_x0
-from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan, spaced_timesteps
+from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan, spaced_timesteps
 
 
 @pytest.mark.parametrize("case", golden_json("schedules/named_betas.json")["cases"], ids=lambda c: c["schedule"])

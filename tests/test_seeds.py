@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import Grid, leading_timesteps
+from isdiff.diffusion.timesteps import leading_timesteps
 from isdiff.seeds.base import NoiseStart, SeededStart
 from isdiff.seeds.distributions import MeanSeed, MixtureSeed, OracleSeed, build_seed
 from isdiff.trajectory import Stream, Task

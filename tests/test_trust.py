@@ -15,18 +15,22 @@ from isdiff.compare import compose_run
 from isdiff.config import check, named_class, text_of, with_texts
 from isdiff.data.base import Dataset
 from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan
+from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError, summed_up
+from isdiff.known.ddnm import NullSpace
+from isdiff.known.repaint import Renoised
 from isdiff.loggers import chosen_dce
 from isdiff.masks.base import MaskSource
-from isdiff.methods.base import Method, Prediction
-from isdiff.methods.ddnm import DDNM
-from isdiff.methods.repaint import RePaint
 from isdiff.metrics.base import VERDICT_IMAGES, Estimate, MeanSample, difference, estimate
 from isdiff.metrics.kernel import KernelSample
+from isdiff.prediction import Prediction
 from isdiff.refine import CrossEntropy, Refinement
+from isdiff.samplers.base import Sampler
+from isdiff.samplers.ddim import DDIM
+from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import build_seed
 from isdiff.trajectory import Task
@@ -140,11 +144,11 @@ def jobs(*names: str):
 
 @pytest.mark.parametrize("after", [1001, 300], ids=["from the start", "after the checkpoint"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("method", [DDNM(0.85), RePaint(eta=0.0)], ids=["ddnm", "repaint"])
+@pytest.mark.parametrize("method", [(DDNMSteps(), NullSpace()), (DDIM(), Renoised())], ids=["ddnm", "repaint"])
 def test_an_image_with_nan_fails_and_leaves_its_mates_alone(method, value, after):
     def results(*names: str):
         engine = Engine(
-            OneBroken(value, after), Grid.of(named_betas("linear"), leading_timesteps(1000, 10)), method,
+            OneBroken(value, after), Grid.of(named_betas("linear"), leading_timesteps(1000, 10)), *method,
             lambda n: resampling_plan(n, (3, 2)), start=SeededStart(build_seed("gmm", 2, 1, 100), 0.9, 0.05),
             refinement=Refinement(CrossEntropy(), 2, 0.5, 0.6), batch_size=3,
         )  # fmt: skip
@@ -231,7 +235,7 @@ def test_a_program_named_as_a_mask_does_not_start(tmp_path):
 def test_every_configured_class_is_of_its_kind():
     from omegaconf import OmegaConf
 
-    bases = {"dataset": Dataset, "mask": MaskSource, "method": Method}
+    bases = {"dataset": Dataset, "mask": MaskSource, "sampler": Sampler}
     for group, base in bases.items():
         for path in (ROOT / "configs" / group).glob("*.yaml"):
             node = OmegaConf.load(path)
@@ -281,7 +285,7 @@ KEYS = [
     "isdiff.refine.smoothing", "isdiff.refine.texture", "isdiff.refine.direction", "runtime.batch_size",
     "runtime.workers",
     "runtime.pad_to", "runtime.precision", "limit", "seed", "output.composite", "output.seam", "metrics.bootstrap",
-    "metrics.names", "prompt", "method.version", "model.num_timesteps", "model.noise_schedule", "model.image_size",
+    "metrics.names", "prompt", "sampler.version", "model.num_timesteps", "model.noise_schedule", "model.image_size",
 ]  # fmt: skip
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-5, 2000), st.floats(width=32), st.text(max_size=5),

@@ -7,10 +7,6 @@ image. A *plan* is the list of indices that one image walks through; a rise in i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 
 def spaced_timesteps(num_timesteps: int, spec: str | Sequence[int]) -> tuple[int, ...]:
@@ -102,45 +98,3 @@ def resampling_plan(steps: int, *loops: tuple[int, int], echo: int = 1, start: i
                 t += jump
                 left[depth + 1 :] = [full(*loop) for loop in loops[depth + 1 :]]
     return (*plan, -1)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A grid of timesteps with its noise levels.
-
-    Attributes:
-        timesteps: ascending, in units of the training process: what the network is told.
-        alphas_cumprod: ``abar`` at each of them.
-        alphas: ``1 - beta`` of the training process at each of them.
-        num_timesteps: length of the training process.
-        last: ``abar`` after the last step; 1 is the clean image, diffusers' ``set_alpha_to_one=False`` has abar_0.
-    """
-
-    timesteps: tuple[int, ...]
-    alphas_cumprod: tuple[float, ...]
-    alphas: tuple[float, ...]
-    num_timesteps: int
-    last: float = 1.0
-
-    @classmethod
-    def of(cls, betas: Tensor, timesteps: Sequence[int], last: float = 1.0) -> Grid:
-        """The grid ``timesteps`` of the process with these ``betas``, (T,) float64."""
-        alphas, chosen = 1 - betas, list(timesteps)
-        abar = torch.cumprod(alphas, 0)
-        return cls(tuple(chosen), tuple(abar[chosen].tolist()), tuple(alphas[chosen].tolist()), len(betas), last)
-
-    def __len__(self) -> int:
-        return len(self.timesteps)
-
-    def abar(self, index: int) -> float:
-        """``abar`` at ``index``; 1 (no noise) at -1, unless ``last`` says otherwise."""
-        return self.alphas_cumprod[index] if index >= 0 else self.last
-
-    def beta(self, index: int) -> float:
-        """``beta`` of the respaced chain: the noise added from ``index - 1`` to ``index``."""
-        return 1 - self.abar(index) / self.abar(index - 1)
-
-    def index_at(self, fraction: float) -> int:
-        """The index nearest to ``fraction`` of the process (1 = the noisiest step), e.g. for a start step."""
-        target = fraction * self.num_timesteps
-        return min(range(len(self)), key=lambda i: (abs(self.timesteps[i] - target), -i))

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from isdiff.errors import UserError
-from isdiff.methods.base import Prediction
+from isdiff.prediction import Prediction
 from isdiff.priors.attention import KEY, Attended, install, rasg_score
 from isdiff.priors.memory import Halving
 from isdiff.priors.pixel import DTYPES

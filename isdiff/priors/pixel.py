@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from isdiff.errors import UserError
-from isdiff.methods.base import Prediction
+from isdiff.prediction import Prediction
 from isdiff.priors.memory import Halving
 from isdiff.trajectory import Task
 

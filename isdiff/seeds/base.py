@@ -6,8 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from isdiff.diffusion.process import add_noise
-from isdiff.diffusion.timesteps import Grid
+from isdiff.diffusion.grid import Grid
 from isdiff.trajectory import Stream, Task
 
 
@@ -53,7 +52,7 @@ class SeededStart(Start):
     def begin(self, task: Task, stream: Stream, attempt: int, grid: Grid) -> tuple[Tensor, int]:
         index = self.begin_index(attempt, grid)
         composed = task.compose(self.seed.fill(task, stream))
-        return add_noise(composed, stream.normal(like=composed), grid.abar(index)), index
+        return grid.noised(composed, stream.normal(like=composed), index), index
 
     def begin_index(self, attempt: int, grid: Grid) -> int:
         return grid.index_at(self.start - attempt * self.lam)

@@ -8,12 +8,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import Grid, leading_timesteps, resampling_plan
+from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
 from isdiff.files import atomic_save
-from isdiff.methods.ddnm import DDNM
+from isdiff.known.base import Known
 from isdiff.priors.pixel import PixelPrior
+from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.trajectory import Task
 
 
@@ -25,7 +27,7 @@ def unconditional_samples(
     device = next(net.parameters()).device
     prior = PixelPrior(net, device, precision)
     grid = Grid.of(named_betas(schedule), leading_timesteps(1000, steps))
-    engine = Engine(prior, grid, DDNM(eta), resampling_plan, batch_size=batch_size, run_seed=seed)
+    engine = Engine(prior, grid, DDNMSteps(eta), Known(), resampling_plan, batch_size=batch_size, run_seed=seed)
     blank = torch.zeros(3, size, size, device=device)
     everything = torch.ones(1, size, size, dtype=torch.bool, device=device)
     found = {r.task.id: r.x for r in engine.run(Task(f"sample-{i}", blank, everything) for i in range(count))}

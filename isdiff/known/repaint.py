@@ -1,0 +1,31 @@
+"""RePaint: Inpainting using Denoising Diffusion Probabilistic Models (Lugmayr et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from isdiff.diffusion.grid import Grid
+from isdiff.known.base import Known
+from isdiff.trajectory import Trajectory
+
+
+class Renoised(Known):
+    """Before each step the known region is replaced by the image noised to the current level (Algorithm 1); jumps back
+    up are steps of the forward process.
+
+    Args:
+        clip_denoised: clamp the predicted clean image to [-1, 1].
+    """
+
+    def __init__(self, clip_denoised: bool = True) -> None:
+        if not isinstance(clip_denoised, bool):
+            raise ValueError(f"method.known.clip_denoised is {clip_denoised!r}; it must be true or false")
+        self.clip_denoised = clip_denoised
+
+    def enter(self, tr: Trajectory, grid: Grid, index: int) -> Tensor:
+        if tr.x0 is None:  # a fresh start is left as it is
+            return tr.x
+        return tr.task.compose(tr.x, grid.noised(tr.task.image, tr.noise(), index))
+
+    def clean(self, x0: Tensor) -> Tensor:
+        return x0.clamp(-1, 1) if self.clip_denoised else x0

@@ -1,0 +1,1 @@
+"""How one image moves through the levels of noise; one sampler a file."""

@@ -1,0 +1,42 @@
+"""What a sampler is: a generator that walks one image along its plan.
+
+It yields the noisy image and its index in the grid whenever it wants the network, and is sent the
+:class:`~isdiff.prediction.Prediction`; in between it does what the step needs, climbs included. It keeps ``tr.x``, the
+state, and ``tr.x0``, the latest clean prediction, up to date, and ends with ``tr.x`` as the result. The engine batches
+what the generators of many images yield; a paused generator is a snapshot to which an image can return.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+
+from torch import Tensor
+
+from isdiff.diffusion.grid import Grid
+from isdiff.known.base import Known
+from isdiff.prediction import Prediction
+from isdiff.trajectory import Trajectory
+
+Steps = Generator[tuple[Tensor, int], Prediction, None]
+
+
+class Sampler(ABC):
+    """Holds the settings; keeps no state of any image."""
+
+    calls_per_step = 1
+
+    @abstractmethod
+    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
+        """Walk ``tr`` along ``tr.plan``; ``known`` says what happens to the known region on the way."""
+
+
+def share(name: str, value: float) -> float:
+    """``value`` if it is in [0, 1].
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value!r}; it must be a number between 0 and 1")
+    return float(value)

@@ -1,0 +1,40 @@
+"""DDIM (Song et al. 2021)."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from isdiff.diffusion.grid import Grid
+from isdiff.known.base import Known
+from isdiff.samplers.base import Sampler, Steps, share
+from isdiff.trajectory import Trajectory
+
+
+class DDIM(Sampler):
+    """
+    Args:
+        eta: share of fresh noise, in [0, 1]; 0 is deterministic, 1 has the variance of the posterior.
+    Raises:
+        ValueError: an eta outside [0, 1].
+    """
+
+    def __init__(self, eta: float = 0.0) -> None:
+        self.eta = share("sampler.eta", eta)
+
+    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
+        for t, s in pairwise(tr.plan):
+            if s > t:
+                tr.x = known.renoise(tr, grid, s)
+                continue
+            fresh = tr.noise()
+            tr.x = known.enter(tr, grid, t)
+            prediction = yield tr.x, t
+            noise = prediction.guided_noise(grid.sigma(t))
+            x0 = prediction.x0(tr.x, grid, t)
+            tr.x0 = known.clean(x0)
+            if tr.x0 is not x0:  # the noise that belongs to it
+                noise = (tr.x - grid.alpha(t) * tr.x0) / grid.sigma(t)
+            sigma = self.eta * math.sqrt(grid.posterior_variance(t, s))
+            kept = max(0.0, grid.sigma(s) ** 2 - sigma**2) ** 0.5
+            tr.x = grid.alpha(s) * known.project(tr, tr.x0) + kept * noise + sigma * fresh

@@ -1,0 +1,44 @@
+"""The steps of DDNM's public code (Wang et al. 2023): DDIM with a noise share of its own."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from isdiff.diffusion.grid import Grid
+from isdiff.known.base import Known
+from isdiff.samplers.base import Sampler, Steps, share
+from isdiff.trajectory import Trajectory
+
+
+class DDNMSteps(Sampler):
+    """
+    Args:
+        eta: share of fresh noise, in [0, 1]. Not DDIM's eta: the noise of level sigma is
+            ``sigma (eta z + sqrt(1 - eta^2) eps)``, so 1 forgets the predicted noise altogether.
+        version: ``svd`` (the published results), or ``simplified``, whose noise has the further factor
+            ``sqrt(1 - abar_s^2)``.
+    Raises:
+        ValueError: a value outside these.
+    """
+
+    def __init__(self, eta: float = 0.85, version: str = "svd") -> None:
+        if version not in ("svd", "simplified"):
+            raise ValueError(f"sampler.version is {version!r}; DDNM has 'svd' and 'simplified'")
+        self.eta, self.version = share("sampler.eta", eta), version
+
+    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
+        for t, s in pairwise(tr.plan):
+            if s > t:
+                tr.x = known.renoise(tr, grid, s)
+                continue
+            fresh = tr.noise()
+            tr.x = known.enter(tr, grid, t)
+            prediction = yield tr.x, t
+            tr.x0 = known.clean(prediction.x0(tr.x, grid, t))
+            predicted = prediction.guided_noise(grid.sigma(t))
+            noise = self.eta * fresh + math.sqrt(1 - self.eta**2) * predicted
+            sigma = grid.sigma(s)
+            if self.version == "simplified":
+                sigma *= math.sqrt(1 - grid.alpha(s) ** 4)
+            tr.x = grid.alpha(s) * known.project(tr, tr.x0) + sigma * noise
