@@ -40,7 +40,7 @@ def psnr(found: torch.Tensor, images: torch.Tensor) -> str:
 
 def noise_of(prior, x: torch.Tensor, t: int, tasks: list) -> torch.Tensor:
     parts = [slice(i, i + 32) for i in range(0, len(x), 32)]
-    return torch.stack([p.noise for s in parts for p in prior(list(x[s]), [t] * len(x[s]), tasks[s])])
+    return torch.stack([p.noise for s in parts for p in prior.predict(list(x[s]), [t] * len(x[s]), tasks[s])])
 
 
 @torch.inference_mode()
@@ -50,7 +50,7 @@ def measure(folder: Path, count: int) -> list[str]:
     images = torch.stack([to_tensor(first.dataset.image(name)) for name in names])
     latents = torch.stack([prior.encode(image) for image in images])
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
-    kept, worse = (torch.stack(prior.pictures(list(x), [])) for x in (latents, latents + 0.2 * noise))
+    kept, worse = (torch.stack(prior.decode(list(x), [])) for x in (latents, latents + 0.2 * noise))
     lines = [f"- The autoencoder gives images back with a PSNR of {psnr(kept, images)},"]
     lines += [f"  and {psnr(worse, images)} with noise of 0.2 added to the latents.", ""]
     lines += ["| mask | known latents move by | " + " | ".join(f"t = {t}" for t in TIMESTEPS) + " |"]

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,11 +22,13 @@ from isdiff.diffusion.timesteps import (
     spaced_timesteps,
     trailing_timesteps,
 )
-from isdiff.engine import Engine, Prior
+from isdiff.engine import Engine
 from isdiff.errors import UserError
 from isdiff.fingerprint import weights_fingerprint
 from isdiff.known.base import Known
-from isdiff.priors.text import TASKS, PromptPair, powerpaint_prompts
+from isdiff.priors.base import Prior
+from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.text import TextEncoder
 from isdiff.refine import CrossEntropy, Refinement
 from isdiff.samplers.base import Sampler
 from isdiff.seeds.base import NoiseStart, SeededStart, Start
@@ -55,11 +57,12 @@ def named_class(target: Any, base: type[T]) -> type[T]:
     return cls
 
 
-def build(node: DictConfig, base: type[T], labels: Sequence[str] = ("name", "features")) -> T:
+def build(node: DictConfig, base: type[T], labels: Sequence[str] = ("name", "features"), **given: Any) -> T:
     """The object that a node with a ``_target_`` describes, a ``base`` of this package; other keys are its arguments.
 
     Args:
         labels: keys that may label the node; they are handed to classes that take them.
+        given: arguments that come from elsewhere, in the place of the node's.
     Raises:
         UserError: a key that the class does not take, or a value that it refuses.
     """
@@ -73,7 +76,7 @@ def build(node: DictConfig, base: type[T], labels: Sequence[str] = ("name", "fea
     if unknown := [str(key) for key in values if key not in takes and key not in labels]:
         raise UserError(f"{unknown[0]} is no argument of {cls.__name__}, which takes {', '.join(takes) or 'none'}")
     try:
-        return cls(**{str(key): value for key, value in values.items() if key in takes})
+        return cls(**({str(key): value for key, value in values.items() if key in takes} | given))
     except (ValueError, TypeError) as error:
         raise UserError(f"{cls.__name__}: {error}" if isinstance(error, TypeError) else str(error)) from None
 
@@ -154,14 +157,20 @@ def check_latent(cfg: DictConfig) -> None:
         return
     latent_models = "avatars64_latent, sd2_inpainting, sd15_inpainting or powerpaint"
     require(kind == "latent", f"method {name} needs a latent model: model={latent_models}, not {cfg.model.name}")
+    build_conditioning(cfg, None)
+
+
+GUIDED = 7.5  # guidance_scale that "auto" means where there is text, unless model.text_guidance says otherwise
+
+
+def build_conditioning(cfg: DictConfig, text: TextEncoder | None) -> Conditioning:
+    """How a latent method asks its model, of whose pipeline ``text`` is the encoder."""
     scale = cfg.latent.guidance_scale
-    valid = scale == "auto" or (is_number(scale) and scale >= 1)
-    require(valid, f"latent.guidance_scale is {scale!r}; it must be auto or a number of at least 1")
-    for key, allowed in (("task", (None, *TASKS)), ("conditioning", ("diffusers", "hd_painter"))):
-        value = cfg.latent[key]
-        require(value in allowed, f"latent.{key} is {value!r}; it must be one of {', '.join(map(str, allowed))}")
-    degree = cfg.latent.fitting_degree
-    require(is_number(degree) and 0 <= degree <= 1, f"latent.fitting_degree is {degree!r}; it must be between 0 and 1")
+    if scale == "auto":
+        asked = cfg.prompt or cfg.negative_prompt or cfg.latent.get("task")
+        scale = cfg.model.get("text_guidance", GUIDED) if asked else 1.0
+    given = {"guidance_scale": scale, "negative_prompt": cfg.negative_prompt, "text": text}
+    return build(cfg.latent, Conditioning, **given)
 
 
 def text_of(value: Any) -> str:
@@ -246,18 +255,8 @@ def build_refinement(cfg: DictConfig) -> Refinement | None:
     return Refinement(measure, r.attempts, r.tau, r.checkpoint)
 
 
-def prompt_pair(cfg: DictConfig, prompt: str) -> PromptPair:
-    """What a latent method asks for: the prompt with HD-Painter's addition or PowerPaint's task words."""
-    latent = cfg.latent
-    if latent.task is None:
-        full = ", ".join(text for text in (prompt, latent.positive_prompt) if text)
-        return PromptPair.plain(full, cfg.negative_prompt)
-    return powerpaint_prompts(latent.task, prompt, cfg.negative_prompt, latent.fitting_degree)
-
-
-def build_engine(cfg: DictConfig, prior: Prior, pictures: Callable | None = None, **options: Any) -> Engine:
-    """The engine that ``cfg`` describes, around ``prior``; ``pictures`` is its way from states to pictures, further
-    options are the engine's."""
+def build_engine(cfg: DictConfig, prior: Prior, **options: Any) -> Engine:
+    """The engine that ``cfg`` describes, around ``prior``; further options are the engine's."""
     loop = (cfg.sampler.jump, cfg.sampler.repeat)
     return Engine(
         prior,
@@ -269,7 +268,6 @@ def build_engine(cfg: DictConfig, prior: Prior, pictures: Callable | None = None
         refinement=build_refinement(cfg),
         batch_size=cfg.runtime.batch_size,
         run_seed=cfg.seed,
-        **({} if pictures is None else {"pictures": pictures}),
         **options,
     )
 

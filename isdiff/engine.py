@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,18 +18,11 @@ from torch import Tensor
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.prediction import Prediction
+from isdiff.priors.base import Prior
 from isdiff.refine import Refinement
 from isdiff.samplers.base import Sampler, Steps
 from isdiff.seeds.base import NoiseStart, Start
 from isdiff.trajectory import Attempt, Stream, Task, Trajectory
-
-
-class Prior(Protocol):
-    """A diffusion model: answers for a batch in which every image is at its own timestep."""
-
-    def __call__(
-        self, images: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]
-    ) -> list[Prediction]: ...
 
 
 @dataclass(frozen=True)
@@ -101,7 +93,7 @@ class Live:
 class Engine:
     """
     Args:
-        prior: the network.
+        prior: the model.
         grid: timesteps and noise levels.
         sampler: how an image moves through them.
         known: what happens to its known region on the way.
@@ -112,7 +104,6 @@ class Engine:
         run_seed: with an image's id it fixes all of the image's noise.
         stream: source of noise, replaceable to replay recorded noise.
         progress: called after every network batch with the number of images in it.
-        pictures: from states (C, H, W) and their tasks to what people see; by default the states are pictures.
     """
 
     def __init__(
@@ -129,12 +120,10 @@ class Engine:
         run_seed: int = 0,
         stream: Callable[[int, str, int], Stream] = Stream,
         progress: Callable[[int], None] = lambda count: None,
-        pictures: Callable[[Sequence[Tensor], Sequence[Task]], Sequence[Tensor]] = lambda states, tasks: states,
     ) -> None:
         self.prior, self.grid, self.sampler, self.known, self.plan = prior, grid, sampler, known, plan
         self.start, self.refinement = start or NoiseStart(), refinement
-        self.batch_size, self.run_seed, self.stream, self.pictures = batch_size, run_seed, stream, pictures
-        self.progress = progress
+        self.batch_size, self.run_seed, self.stream, self.progress = batch_size, run_seed, stream, progress
 
     def calls_expected(self) -> int:
         """Network calls of an image whose first attempt passes."""
@@ -161,7 +150,7 @@ class Engine:
         for image in done:
             # Both: a rule's clamping can hide an infinite answer, and its own arithmetic can overflow.
             image.broken = not (image.finite and torch.isfinite(image.tr.x).all())
-        pictures = self.pictures([image.tr.x for image in done], [image.tr.task for image in done])
+        pictures = self.prior.decode([image.tr.x for image in done], [image.tr.task for image in done])
         share = (time.perf_counter() - begun) / max(1, len(done))
         for image in done:
             image.seconds += share
@@ -184,14 +173,14 @@ class Engine:
         begun = time.perf_counter()
         asked = [image.asked for image in live if image.asked is not None]
         timesteps = [self.grid.timesteps[index] for _, index in asked]
-        answers = self.prior([x for x, _ in asked], timesteps, [image.tr.task for image in live])
+        answers = self.prior.predict([x for x, _ in asked], timesteps, [image.tr.task for image in live])
         due = []
         for slot, (image, answer) in enumerate(zip(live, answers, strict=True)):
             index = image.answer(answer)
             if self.refinement and not image.judged and self.refinement.due(index, self.grid):
                 image.broken = not image.finite
                 due += [] if image.broken else [slot]
-        pictures = self.pictures([live[slot].tr.x0 for slot in due], [live[slot].tr.task for slot in due])
+        pictures = self.prior.decode([live[slot].tr.x0 for slot in due], [live[slot].tr.task for slot in due])
         for slot, picture in zip(due, pictures, strict=True):
             live[slot] = self.refine(live[slot], picture)
         share = (time.perf_counter() - begun) / len(live)

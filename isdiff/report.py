@@ -142,7 +142,7 @@ def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
         if isinstance(start, SeededStart):
             stream = Stream(experiment.cfg.seed, image_id, record["chosen_attempt"])
             begun = record["start_timesteps"][record["chosen_attempt"]]
-            (seed,) = experiment.pictures([task.compose(start.seed.fill(task, stream))], [task])
+            (seed,) = experiment.prior.decode([task.compose(start.seed.fill(task, stream))], [task])
             tiles.append((to_uint8(seed), f"start t = {begun}"))
         tiles += [(experiment.store.image(image_id), caption(record)), (truth, "")]
         rows.append(tiles)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from isdiff.config import (
     build,
+    build_conditioning,
     build_engine,
     build_known,
     build_sampler,
     check,
     config_hash,
     method_label,
-    prompt_pair,
     result_config,
     with_texts,
 )
@@ -32,9 +31,9 @@ from isdiff.engine import Engine, Result
 from isdiff.errors import Missing, SomeFailed, UserError, summed_up
 from isdiff.loggers import prepare, report
 from isdiff.masks.base import MaskSource
-from isdiff.priors.latent import LatentPrior
+from isdiff.priors.base import Prior
 from isdiff.priors.load import load_prior, missing_weights
-from isdiff.priors.pixel import PixelPrior, resolve_device, resolve_precision
+from isdiff.priors.pixel import resolve_device, resolve_precision
 from isdiff.progress import Reporter
 from isdiff.report import configured_metrics, draw_grid, readable, summarise
 from isdiff.sampling import sample_all
@@ -103,15 +102,11 @@ class Experiment:
             raise Missing(things)
 
     @cached_property
-    def prior(self) -> PixelPrior | LatentPrior:
-        return load_prior(self.cfg, self.device, self.precision)
-
-    def pictures(self, states: Sequence[torch.Tensor], tasks: Sequence[Task]) -> Sequence[torch.Tensor]:
-        """States as people see them; only latent ones need the model."""
-        return states if self.cfg.get("latent") is None else self.prior.pictures(states, tasks)
+    def prior(self) -> Prior:
+        return load_prior(self.cfg, self.device, self.precision, lambda text: build_conditioning(self.cfg, text))
 
     def engine(self, **options: Any) -> Engine:
-        return build_engine(self.cfg, self.prior, self.prior.pictures, **options)
+        return build_engine(self.cfg, self.prior, **options)
 
     def stamps(self, image_id: str) -> list[str]:
         """Cheap signatures of the files that the image and its mask come from, empty where nothing is known, and the
@@ -129,14 +124,7 @@ class Experiment:
 
     def ready(self, image_id: str) -> Task:
         """The task as the model takes it: in its own space, with its prompt."""
-        task = self.task(image_id)
-        if self.cfg.get("latent") is None:
-            return task
-        prompt = self.prompt(image_id)
-        prepared = self.prior.prepare(task, prompt_pair(self.cfg, prompt), prompt)
-        if not torch.isfinite(prepared.image).all():
-            raise UserError(f"the autoencoder's latents of image {image_id} are not finite numbers; check its weights")
-        return prepared
+        return self.prior.prepare(self.task(image_id), self.prompt(image_id))
 
     def prompt(self, image_id: str) -> str:
         """

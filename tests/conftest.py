@@ -24,6 +24,19 @@ def golden_json(name: str) -> dict:
     return json.loads((GOLDEN / name).read_text())
 
 
+class Answers:
+    """A prior in pixel space whose answers are a function's."""
+
+    def __init__(self, predict) -> None:
+        self.predict = predict
+
+    def prepare(self, task, prompt=""):
+        return task
+
+    def decode(self, states, tasks):
+        return states
+
+
 def images_of(dataset: str, count: int) -> torch.Tensor:
     """The first images of a shipped test split, (count, 3, 64, 64) in [-1, 1]."""
     from isdiff.data.drawn_dataset import DrawnDataset

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from conftest import Answers
 
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
@@ -106,7 +107,7 @@ def test_hidden_pixels_change_nothing(golden_prior):
 def test_ddnm_keeps_known_pixels():
     """abar is 1 at the end, so DDNM's own result has the input outside the hole."""
     task = make_tasks(1)[0]
-    result = run(lambda images, *_: [Prediction(torch.zeros_like(x)) for x in images], [task])["img0"]
+    result = run(Answers(lambda images, *_: [Prediction(torch.zeros_like(x)) for x in images]), [task])["img0"]
     assert torch.allclose(result.x[:, ~task.hole[0]], task.image[:, ~task.hole[0]], atol=1e-6)
 
 

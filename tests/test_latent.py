@@ -13,10 +13,13 @@ from isdiff.engine import Engine
 from isdiff.errors import UserError
 from isdiff.known.base import Known
 from isdiff.prediction import Prediction
-from isdiff.priors import attention
-from isdiff.priors.latent import LatentPrior, LatentTask, shrink, sure_cells
+from isdiff.priors.conditioning import attention
+from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.conditioning.hd_painter import HDPainter, shrink
+from isdiff.priors.conditioning.powerpaint import PowerPaint, expand_task_words, powerpaint_prompts
+from isdiff.priors.latent import LatentPrior, LatentTask, sure_cells
 from isdiff.priors.load import velocity_table
-from isdiff.priors.text import PromptPair, TextEncoder, expand_task_words, powerpaint_prompts
+from isdiff.priors.text import PromptPair, TextEncoder
 from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.rasg import RASG, noise_level
 from isdiff.seeds.base import SeededStart
@@ -51,7 +54,7 @@ class Fixed:
 def run(prior, grid, sampler, tasks, firsts, generator=None):
     streams = {task.id: first for task, first in zip(tasks, firsts, strict=True)}
     engine = Engine(
-        prior, grid, sampler, Known(), lambda n: tuple(range(n - 1, -2, -1)), pictures=prior.pictures,
+        prior, grid, sampler, Known(), lambda n: tuple(range(n - 1, -2, -1)),
         stream=lambda seed, image_id, attempt: Fixed(streams[image_id], generator),
     )  # fmt: skip
     results = {r.task.id: r for r in engine.run(tasks)}
@@ -83,7 +86,7 @@ def test_stable_inpainting_equals_diffusers(parts, case):
     recorded = arrays(f"stable_inpaint/{case['file']}")
     unet, vae, text = parts(case["weights_seed"])
     guided = case["guidance_scale"] > 1
-    prior = LatentPrior(unet, vae, text, CPU, guidance_scale=case["guidance_scale"])
+    prior = LatentPrior(unet, vae, Conditioning(case["guidance_scale"], text=text), CPU)
     context = text.context(PromptPair.plain(case["prompt"], case["negative_prompt"]), guided)
     torch.testing.assert_close(context[-1], recorded["prompt_embeds"][0], atol=1e-5, rtol=0)
     tasks = recorded_tasks(recorded, [context] * case["batch"])
@@ -110,8 +113,8 @@ def test_encoding_masks_and_prediction_are_those_of_the_pipeline(parts, kind):
     pipeline.scheduler.register_to_config(prediction_type=kind)
     table = velocity_table(pipeline, compose_run(["method=si"]))
     assert (table is None) == (kind == "epsilon")
-    prior = LatentPrior(unet, vae, text, CPU, guidance_scale=4.0, pad_to=1, velocity=table)
-    task = prior.prepare(Task("a", image.masked_fill(hole, 0), hole), PromptPair.plain("a dog", "blurry"))
+    prior = LatentPrior(unet, vae, Conditioning(4.0, "blurry", text), CPU, pad_to=1, velocity=table)
+    task = prior.prepare(Task("a", image.masked_fill(hole, 0), hole), "a dog")
     assert torch.equal(task.hole.float(), recorded["mask_channel"][0].float())
     # A number of steps that divides 1000: with others, diffusers' steps do not quite fit its trailing grid.
     grid = Grid.of(BETAS, trailing_timesteps(1000, 5))
@@ -130,11 +133,11 @@ def test_powerpaint_equals_the_reference(parts, case):
     recorded = arrays(f"powerpaint/{case['file']}")
     extra = {word: recorded[f"emb_{word}"] for word in ("P_ctxt", "P_shape", "P_obj")}
     unet, vae, text = parts(case["weights_seed"], extra)
-    pair = powerpaint_prompts(case["task"], case["prompt"], case["negative_prompt"], case["fitting_degree"])
-    context = text.context(pair, True)
+    asked = PowerPaint(case["guidance_scale"], case["negative_prompt"], text, case["task"], case["fitting_degree"])
+    context = asked.embedded(case["prompt"])
     torch.testing.assert_close(context[0], recorded["negative_prompt_embeds"][0], atol=1e-5, rtol=0)
     torch.testing.assert_close(context[1], recorded["prompt_embeds"][0], atol=1e-5, rtol=0)
-    prior = LatentPrior(unet, vae, text, CPU, guidance_scale=case["guidance_scale"])
+    prior = LatentPrior(unet, vae, Conditioning(case["guidance_scale"], text=text), CPU)
     grid = diffusers_grid(torch.tensor(leading_timesteps(1000, case["num_inference_steps"])) + 1)
     (found,) = run(prior, grid, DDIM(), recorded_tasks(recorded, [context]), recorded["latents_in"])
     close(found.x, recorded["latents_final"][0], 1e-5)
@@ -160,6 +163,8 @@ def test_task_words_become_their_tokens(parts):
     for row in recorded["rows"]:
         assert expand_task_words(row["text"]) == row["expanded"]
         assert text.tokenizer(row["expanded"]).input_ids == row["ids"]
+    pair = PowerPaint(text=text, task="text-guided").prompts("a dog")
+    assert "P_obj_9" in pair.prompts[0] and "P_obj_9" in pair.negative[1]
 
 
 def hd_prior(case: dict, name: str = "unet_config.json", **options) -> LatentPrior:
@@ -168,7 +173,12 @@ def hd_prior(case: dict, name: str = "unet_config.json", **options) -> LatentPri
     config = {k: v for k, v in read(f"hd_painter/{name}").items() if not k.startswith("_")}
     unet = set_weights(UNet2DConditionModel(**config), case["weights_seed"])
     vae = AutoencoderKL(**read("stable_inpaint/configs.json")["vae"])
-    return LatentPrior(unet, vae, None, CPU, guidance_scale=case["guidance_scale"], **options)
+    pad_to = options.pop("pad_to")
+    conditioning = Conditioning(case["guidance_scale"])
+    if options.get("painta") or options.get("rasg"):
+        options = {"painta": False, "rasg": False} | options
+        conditioning = HDPainter(case["guidance_scale"], **options)
+    return LatentPrior(conditioning.fitted(unet), vae, conditioning, CPU, pad_to=pad_to)
 
 
 def hd_task(recorded: dict, name: str = "0") -> LatentTask:
@@ -188,7 +198,7 @@ def test_hd_painter_equals_the_reference(case):
     recorded = arrays(f"hd_painter/{case['file']}")
     painta, rasg = "painta" in case["method"], "rasg" in case["method"]
     prior = hd_prior(case, painta=painta, rasg=rasg, pad_to=2)
-    prior.pictures = lambda states, tasks: list(states)
+    prior.decode = lambda states, tasks: list(states)
     grid = Grid.of(BETAS, recorded["timesteps"].flip(0).tolist())
     method = RASG(case["eta"]) if rasg else DDIM()
     (found,) = run(prior, grid, method, [hd_task(recorded)], recorded["z_T"])
@@ -201,14 +211,14 @@ def test_hd_painter_batches_images_of_their_own():
     prior = hd_prior(cases[0], painta=True, rasg=True, pad_to=1)
     tasks = [hd_task(arrays(f"hd_painter/{case['file']}"), case["name"]) for case in cases]
     states = [torch.randn(4, 16, 16, generator=torch.Generator().manual_seed(i)) for i in range(2)]
-    together = prior(states, [899, 399], tasks)
+    together = prior.predict(states, [899, 399], tasks)
     for i, t in enumerate((899, 399)):
-        (alone,) = prior([states[i]], [t], [tasks[i]])
+        (alone,) = prior.predict([states[i]], [t], [tasks[i]])
         close(together[i].noise, alone.noise, 1e-5)
         close(together[i].score, alone.score, 1e-4)
     calm = hd_prior(cases[0], rasg=True, pad_to=1)
-    close(calm([states[1]], [399], [tasks[1]])[0].noise, together[1].noise, 1e-5)
-    assert (calm([states[0]], [899], [tasks[0]])[0].noise - together[0].noise).abs().max() > 1e-3
+    close(calm.predict([states[1]], [399], [tasks[1]])[0].noise, together[1].noise, 1e-5)
+    assert (calm.predict([states[0]], [899], [tasks[0]])[0].noise - together[0].noise).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", ["a", "b", "c"])
@@ -315,8 +325,8 @@ def half() -> torch.Tensor:
 
 def test_seeds_are_fitted_to_cells_that_saw_no_hole(parts):
     unet, vae, text = parts(100)
-    prior = LatentPrior(unet, vae, text, CPU)
-    task = prior.prepare(task_of(half()), PromptPair.plain("", ""))
+    prior = LatentPrior(unet, vae, Conditioning(text=text), CPU)
+    task = prior.prepare(task_of(half()))
     assert task.image.shape == (4, 16, 16) and task.hole.shape == (1, 16, 16)
     assert task.sure.sum() == 16 * 7 and not task.sure[..., 7:].any(), "half, less the column beside the hole"
     few = sure_cells(~np.pad(np.ones((16, 16), bool), 24), 4, enough=50)
@@ -324,7 +334,7 @@ def test_seeds_are_fitted_to_cells_that_saw_no_hole(parts):
     # What lies beneath the hole has no say in the task, except for the oracle.
     other = task_of(half())
     other.truth[..., 40:] = 0
-    again = prior.prepare(other, PromptPair.plain("", ""))
+    again = prior.prepare(other)
     assert torch.equal(again.image, task.image) and not torch.equal(again.truth, task.truth)
     from isdiff.trajectory import Stream
 
@@ -337,17 +347,21 @@ def test_isdiff_in_latent_space_judges_decoded_pictures(parts):
     from isdiff.refine import CrossEntropy, Refinement
 
     unet, vae, text = parts(100)
-    prior = LatentPrior(unet, vae, text, CPU)
+    prior = LatentPrior(unet, vae, Conditioning(text=text), CPU)
     decoded = []
 
-    def pictures(states, tasks):
-        decoded.append(len(states))
-        return prior.pictures(states, tasks)
+    decode = prior.decode
 
-    tasks = [prior.prepare(task_of(half(), f"{i}"), PromptPair.plain("", "")) for i in range(3)]
+    def counted(states, tasks):
+        decoded.append(len(states))
+        return decode(states, tasks)
+
+    prior.decode = counted
+
+    tasks = [prior.prepare(task_of(half(), f"{i}")) for i in range(3)]
     engine = Engine(
         prior, Grid.of(BETAS, trailing_timesteps(1000, 10)), DDIM(), Known(), lambda n: tuple(range(n - 1, -2, -1)),
-        start=SeededStart(MixtureSeed(3), 1.0, 0.1), pictures=pictures,
+        start=SeededStart(MixtureSeed(3), 1.0, 0.1),
         refinement=Refinement(CrossEntropy(), 2, 0.0, 0.6),
     )  # fmt: skip
     results = list(engine.run(tasks))
@@ -366,17 +380,17 @@ def test_memory_shortage_halves_calls_and_decoding(parts):
                 raise torch.cuda.OutOfMemoryError("pretend")
             return super().batch(states, timesteps, tasks)
 
-        def decode(self, states):
+        def pictures(self, states):
             if len(states) > 4:
                 raise torch.cuda.OutOfMemoryError("pretend")
-            return super().decode(states)
+            return super().pictures(states)
 
     def pictures(kind):
         unet, vae, text = parts(100)
-        prior = kind(unet, vae, text, CPU)
-        tasks = [prior.prepare(task_of(half(), f"{i}"), PromptPair.plain("", "")) for i in range(6)]
+        prior = kind(unet, vae, Conditioning(text=text), CPU)
+        tasks = [prior.prepare(task_of(half(), f"{i}")) for i in range(6)]
         grid = Grid.of(BETAS, trailing_timesteps(1000, 2))
-        engine = Engine(prior, grid, DDIM(), Known(), lambda n: tuple(range(n - 1, -2, -1)), pictures=prior.pictures)
+        engine = Engine(prior, grid, DDIM(), Known(), lambda n: tuple(range(n - 1, -2, -1)))
         return prior, {r.task.id: r.picture for r in engine.run(tasks)}
 
     (_, full), (limited, found) = pictures(LatentPrior), pictures(Limited)
@@ -388,19 +402,19 @@ def test_clear_errors(parts):
     from diffusers import UNet2DConditionModel
 
     unet, vae, text = parts(100)
-    prior = LatentPrior(unet, vae, text, CPU)
+    prior = LatentPrior(unet, vae, Conditioning(text=text), CPU)
     odd = torch.zeros(1, 60, 66, dtype=torch.bool)
     odd[..., :9] = True
     with pytest.raises(UserError, match=r"66x60; this model needs sides that 16 divides"):
-        prior.prepare(task_of(odd), PromptPair.plain("", ""))
+        prior.prepare(task_of(odd))
     with pytest.raises(UserError, match="tokens, the text encoder takes 77; shorten it"):
-        prior.prepare(task_of(half()), PromptPair.plain("a dog " * 50, ""))
+        prior.prepare(task_of(half()), "a dog " * 50)
     with pytest.raises(UserError, match="no text encoder"):
-        LatentPrior(unet, vae, None, CPU).prepare(task_of(half()), PromptPair.plain("", ""))
+        LatentPrior(unet, vae, Conditioning(), CPU).prepare(task_of(half()))
     with pytest.raises(UserError, match="takes 4 channels; inpainting models take 9"):
         config = read("stable_inpaint/configs.json")["unet"] | {"in_channels": 4}
-        LatentPrior(UNet2DConditionModel(**config), vae, text, CPU)
-    with pytest.raises(UserError, match="HD-Painter needs one above 1"):
-        LatentPrior(unet, vae, text, CPU, painta=True)
+        LatentPrior(UNet2DConditionModel(**config), vae, Conditioning(text=text), CPU)
+    with pytest.raises(ValueError, match="HD-Painter needs one above 1"):
+        HDPainter(1.0, text=text)
     with pytest.raises(ValueError, match=r"sampler\.sigma is 'x'"):
         RASG(sigma="x")

@@ -76,7 +76,8 @@ def test_prompts_steer_and_batches_do_not(folder, tmp_path):
         (["method=ddnm", "prompt=a cat"], "method ddnm takes no text"),
         (["method=si", "latent.guidance_scale=much"], "latent.guidance_scale is 'much'"),
         (["method=powerpaint", "latent.task=erase"], "latent.task is 'erase'"),
-        (["method=si", "latent.conditioning=x"], "latent.conditioning is 'x'"),
+        (["method=si", "+latent.painta=true"], "painta is no argument of Conditioning"),
+        (["method=hd_painter", "latent.painta=yes"], "latent.painta is 'yes'"),
         (["method=powerpaint", "latent.fitting_degree=2"], "latent.fitting_degree is 2"),
     ],
 )

@@ -8,6 +8,7 @@ import math
 
 import pytest
 import torch
+from conftest import Answers
 
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
@@ -39,7 +40,7 @@ def gaussian(grid: Grid, says_clean: bool = False):
             answers.append(Prediction((x - alpha * x0) / sigma, clean=x0 if says_clean else None))
         return answers
 
-    return prior
+    return Answers(prior)
 
 
 def error(sampler, grid: Grid, says_clean: bool = False) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run_script
+from conftest import ROOT, Answers, run_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,6 +20,7 @@ from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError, summed_up
+from isdiff.known.base import Known
 from isdiff.known.ddnm import NullSpace
 from isdiff.known.repaint import Renoised
 from isdiff.loggers import chosen_dce
@@ -27,6 +28,7 @@ from isdiff.masks.base import MaskSource
 from isdiff.metrics.base import VERDICT_IMAGES, Estimate, MeanSample, difference, estimate
 from isdiff.metrics.kernel import KernelSample
 from isdiff.prediction import Prediction
+from isdiff.priors.conditioning.base import Conditioning
 from isdiff.refine import CrossEntropy, Refinement
 from isdiff.samplers.base import Sampler
 from isdiff.samplers.ddim import DDIM
@@ -118,13 +120,14 @@ def test_damaged_pictures_and_records_are_made_again(tmp_path):
 # Numbers
 
 
-class OneBroken:
+class OneBroken(Answers):
     """A prior whose answers for one image are not numbers from some step on."""
 
     def __init__(self, value: float, after: int) -> None:
+        super().__init__(self.answer)
         self.value, self.after = value, after
 
-    def __call__(self, images, timesteps, tasks):
+    def answer(self, images, timesteps, tasks):
         answers = []
         for image, t, task in zip(images, timesteps, tasks, strict=True):
             noise = 0.9 * image
@@ -235,12 +238,17 @@ def test_a_program_named_as_a_mask_does_not_start(tmp_path):
 def test_every_configured_class_is_of_its_kind():
     from omegaconf import OmegaConf
 
-    bases = {"dataset": Dataset, "mask": MaskSource, "sampler": Sampler}
-    for group, base in bases.items():
-        for path in (ROOT / "configs" / group).glob("*.yaml"):
-            node = OmegaConf.load(path)
-            target = node.get("_target_") or (node.get(group) or {}).get("_target_")
-            assert target is None or issubclass(named_class(target, base), base)
+    bases = {"dataset": Dataset, "mask": MaskSource, "sampler": Sampler, "latent": Conditioning, "known": Known}
+    found = 0
+    for path in (ROOT / "configs").glob("*/*.yaml"):
+        node = OmegaConf.load(path)
+        nodes = {path.parent.name: node} | {key: node.get(key) for key in ("dataset", "latent")}
+        nodes["known"] = (node.get("method") or {}).get("known")
+        for group, base in bases.items():
+            if target := (nodes.get(group) or {}).get("_target_"):
+                assert issubclass(named_class(target, base), base)
+                found += 1
+    assert found > 25
 
 
 # Prompts

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from isdiff.priors.text import TASK_WORDS, VECTORS
-
+# PowerPaint v1's learned words, in the order of their rows in the embedding table; each stands for ten vectors.
+TASK_WORDS = ("P_ctxt", "P_shape", "P_obj")
+VECTORS = 10
 START, END, UNKNOWN = "<start>", "<end>", "<unknown>"
 
 

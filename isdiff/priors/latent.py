@@ -14,15 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from isdiff.errors import UserError
 from isdiff.prediction import Prediction
-from isdiff.priors.attention import KEY, Attended, install, rasg_score
+from isdiff.priors.conditioning.attention import KEY
+from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.memory import Halving
-from isdiff.priors.pixel import DTYPES
-from isdiff.priors.text import PromptPair, TextEncoder
 from isdiff.trajectory import Task
 
 
@@ -51,13 +49,6 @@ class LatentTask(Task):
         return picture
 
 
-def shrink(hole: np.ndarray, factor: int) -> np.ndarray:
-    """Bicubic reduction of a mask as Pillow does it, (H // factor, W // factor), 0..255 (HD-Painter's way)."""
-    height, width = hole.shape
-    image = Image.fromarray(hole.astype(np.uint8) * 255)
-    return np.asarray(image.resize((width // factor, height // factor), Image.Resampling.BICUBIC))
-
-
 def sure_cells(hole: np.ndarray, factor: int, enough: int) -> np.ndarray:
     """Latent cells whose pixels are all known, away from the hole by one cell if ``enough`` of them remain.
 
@@ -70,14 +61,11 @@ def sure_cells(hole: np.ndarray, factor: int, enough: int) -> np.ndarray:
 
 
 class LatentPrior:
-    """
+    """The modules are used as they are: nothing is cast, moved, frozen or wrapped here.
+
     Args:
         unet, vae: diffusers models; the U-Net has 9 input channels (latents, mask, masked image's latents).
-        text: the text encoder; None for text-free use of models that then get ``context`` with each task.
-        precision: dtype of the U-Net; the autoencoder and the text encoder stay in float32.
-        guidance_scale: classifier-free guidance (Ho & Salimans 2022); 1 asks the network once.
-        conditioning: ``diffusers`` or ``hd_painter``: how the mask is reduced and the masked image made.
-        painta, rasg: HD-Painter's attention and guidance.
+        conditioning: how they are asked.
         enough: known cells that must remain for the cautious choice of what seeds are fitted to.
         velocity: (T,) alphas_cumprod, for a U-Net that predicts velocity (Salimans & Ho 2022) instead of noise.
     Raises:
@@ -88,14 +76,9 @@ class LatentPrior:
         self,
         unet,
         vae,
-        text: TextEncoder | None,
+        conditioning: Conditioning,
         device: torch.device,
-        precision: str = "fp32",
         *,
-        guidance_scale: float = 1.0,
-        conditioning: str = "diffusers",
-        painta: bool = False,
-        rasg: bool = False,
         pad_to: int = 4,
         enough: int = 50,
         velocity: Tensor | None = None,
@@ -103,18 +86,10 @@ class LatentPrior:
         channels = unet.config.in_channels
         if channels != 9:
             raise UserError(f"the model's U-Net takes {channels} channels; inpainting models take 9")
-        self.unet = unet.eval().requires_grad_(False).to(device=device, dtype=DTYPES[precision])
-        self.vae, self.text = vae.eval().requires_grad_(False).to(device=device, dtype=torch.float32), text
-        if text is not None:
-            text.model.to(device=device, dtype=torch.float32)
-        if painta or rasg:
-            if guidance_scale <= 1:
-                raise UserError(f"guidance_scale is {guidance_scale}; HD-Painter needs one above 1")
-            install(self.unet)
-        self.device, self.guidance_scale, self.conditioning = device, guidance_scale, conditioning
-        self.painta, self.rasg, self.pad_to, self.enough = painta, rasg, pad_to, enough
+        self.unet, self.vae, self.conditioning, self.device = unet, vae, conditioning, device
+        self.pad_to, self.enough = pad_to, enough
         self.velocity = None if velocity is None else velocity.to(device)
-        self.fitting, self.decoding = Halving(self.batch), Halving(self.decode)
+        self.fitting, self.decoding = Halving(self.batch), Halving(self.pictures)
 
     @property
     def factor(self) -> int:
@@ -122,38 +97,32 @@ class LatentPrior:
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @torch.inference_mode()
-    def prepare(self, task: Task, pair: PromptPair, prompt: str = "") -> LatentTask:
+    def prepare(self, task: Task, prompt: str = "") -> LatentTask:
         """
         Raises:
-            UserError: sizes that the model cannot take, a prompt that is too long, guidance without a text encoder.
+            UserError: sizes that the model cannot take, a prompt that is too long, guidance without a text encoder, or
+                latents that are not finite.
         """
         height, width = task.hole.shape[1:]
-        unit = self.factor * (8 if self.painta or self.rasg else 2 ** (len(self.unet.config.block_out_channels) - 1))
+        unit = self.conditioning.unit(self.factor, len(self.unet.config.block_out_channels))
         if height % unit or width % unit:
             raise UserError(f"image {task.id} is {width}x{height}; this model needs sides that {unit} divides")
-        if self.text is None:
-            raise UserError("this model has no text encoder; prompts and guidance_scale need one")
+        context = self.conditioning.embedded(prompt)
         hole = task.hole[0].cpu().numpy()
-        blanked = hole
-        if self.conditioning == "hd_painter":
-            cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
-            blanked = cv2.dilate(hole.astype(np.uint8), cross).astype(bool)
-            mask = shrink(blanked, self.factor) > 0
-        else:
-            mask = hole[:: self.factor, :: self.factor]
-        scales = [self.factor * 2**i for i in range(4)]
-        holes = tuple(torch.from_numpy(shrink(blanked, s) > 127).to(self.device) for s in scales)
+        blanked, mask = self.conditioning.reduced(hole, self.factor)
         tensor = lambda array: torch.from_numpy(np.ascontiguousarray(array))[None].to(self.device)  # noqa: E731
+        latents = self.encode(task.image.masked_fill(tensor(blanked), 0.0))
+        if not torch.isfinite(latents).all():
+            raise UserError(f"the latents of image {task.id} are not finite numbers; check the autoencoder's weights")
         return LatentTask(
             task.id,
-            self.encode(task.image.masked_fill(tensor(blanked), 0.0)),
+            latents,
             tensor(mask),
             truth=None if task.truth is None else self.encode(task.truth),
             sure=tensor(sure_cells(hole, self.factor, self.enough)),
-            context=self.text.context(pair, self.guidance_scale > 1),
-            tokens=self.text.attended(prompt, pair.prompts[0]).to(self.device) if self.painta or self.rasg else None,
-            holes=holes,
+            context=context.to(self.device),
             hidden=task.hole,
+            **self.conditioning.extras(prompt, blanked, self.factor),
         )
 
     def encode(self, image: Tensor) -> Tensor:
@@ -161,65 +130,47 @@ class LatentPrior:
         return self.vae.encode(image[None].float()).latent_dist.mean[0] * self.vae.config.scaling_factor
 
     @torch.inference_mode()
-    def pictures(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> list[Tensor]:
+    def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> list[Tensor]:
         """Decoded states, (3, H, W) each, about [-1, 1]."""
         return self.decoding(states)
 
-    def decode(self, states: Sequence[Tensor]) -> list[Tensor]:
+    def pictures(self, states: Sequence[Tensor]) -> list[Tensor]:
         stacked = torch.stack([*states, *[states[-1]] * (-len(states) % self.pad_to)])
         return list(self.vae.decode(stacked / self.vae.config.scaling_factor).sample[: len(states)].clamp(-1, 1))
 
-    def __call__(
-        self, states: Sequence[Tensor], timesteps: Sequence[int], tasks: Sequence[LatentTask]
-    ) -> list[Prediction]:
+    def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
         return self.fitting(states, timesteps, tasks)
 
     def batch(
-        self, states: Sequence[Tensor], timesteps: Sequence[int], tasks: Sequence[LatentTask]
+        self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[LatentTask]
     ) -> list[Prediction]:
         missing = -len(states) % self.pad_to
         fill = lambda values: [*values, *[values[-1]] * missing]  # noqa: E731
+        gradients = self.conditioning.gradients
         # Gradients cannot flow through tensors of inference mode; what is stacked here is new.
-        with torch.inference_mode(False), torch.set_grad_enabled(self.rasg):
+        with torch.inference_mode(False), torch.set_grad_enabled(gradients):
             tasks = fill(tasks)
-            x, t = (
-                torch.stack(fill(states)).requires_grad_(self.rasg),
-                torch.tensor(fill(timesteps), device=self.device),
-            )
+            x = torch.stack(fill(states)).requires_grad_(gradients)
+            t = torch.tensor(fill(timesteps), device=self.device)
             known = torch.stack([torch.cat([task.hole.to(x), task.image]) for task in tasks])
             context = torch.cat([torch.stack(parts) for parts in zip(*(task.context for task in tasks), strict=True)])
-            attended = self.attended(x, t, tasks) if self.painta or self.rasg else None
-            noise = self.noise(x, t, known, context, attended)
-            scores: Sequence[Tensor | None] = [None] * len(x)
-            if self.rasg:
-                total = rasg_score(attended.logits, attended.tokens, attended.holes[attended.rasg]).sum()
-                scores = torch.autograd.grad(total, x)[0]
+            watched = self.conditioning.watch(x, t, tasks)
+            noise = self.noise(x, t, known, context, watched)
+            scores = self.conditioning.scores(watched, x)
         pairs = zip(noise.detach(), scores, strict=True)
         return [Prediction(n, score=score) for n, score in list(pairs)[: len(x) - missing]]
 
-    def noise(self, x: Tensor, t: Tensor, known: Tensor, context: Tensor, attended: Attended | None = None) -> Tensor:
+    def noise(self, x: Tensor, t: Tensor, known: Tensor, context: Tensor, watched: Any = None) -> Tensor:
         """Guided noise estimates (B, 4, h, w) float32; ``context`` has one or two rows for each image."""
         times = len(context) // len(x)
         inputs = torch.cat([x, known], dim=1).repeat(times, 1, 1, 1)
-        extra: dict[str, Any] = {} if attended is None else {"cross_attention_kwargs": {KEY: attended}}
+        extra: dict[str, Any] = {} if watched is None else {"cross_attention_kwargs": {KEY: watched}}
         dtype = self.unet.dtype
         out = self.unet(inputs.to(dtype), t.repeat(times), context.to(dtype), return_dict=False, **extra)[0].float()
         if times == 2:
             negative, positive = out.chunk(2)
-            out = negative + self.guidance_scale * (positive - negative)
+            out = negative + self.conditioning.guidance_scale * (positive - negative)
         if self.velocity is None:
             return out
-        abar = self.velocity[t].float().view(-1, 1, 1, 1)
+        abar = self.velocity[t.long()].float().view(-1, 1, 1, 1)
         return abar.sqrt() * out + (1 - abar).sqrt() * x
-
-    def attended(self, x: Tensor, t: Tensor, tasks: Sequence[LatentTask]) -> Attended:
-        """The layers at a half and a quarter of the latents' size, and what they need to know."""
-        cells = x.shape[2] * x.shape[3]
-        holes = {cells >> (2 * i): torch.stack([task.holes[i] for task in tasks]) for i in range(4)}
-        return Attended(
-            holes,
-            torch.stack([task.tokens for task in tasks]).float(),
-            t > 500,
-            painta=frozenset({cells >> 2, cells >> 4}) if self.painta else frozenset(),
-            rasg=cells >> 4 if self.rasg else 0,
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from isdiff.errors import UserError
 from isdiff.hub import SUMS, brief, check_finite, is_hub_id, load_part, verify
 from isdiff.models import load_net
 from isdiff.nets.classifier import Classifier
+from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.guidance import ClassifierGuidance
 from isdiff.priors.latent import LatentPrior
 from isdiff.priors.pixel import DTYPES, PixelPrior
@@ -23,7 +25,7 @@ from isdiff.priors.text import TextEncoder
 
 NETWORKS = ("unet", "vae", "text_encoder")
 WITHOUT_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-GUIDED = 7.5  # guidance_scale that "auto" means where there is text, unless model.text_guidance says otherwise
+Ask = Callable[[TextEncoder | None], Conditioning]
 
 
 def is_latent(cfg: DictConfig) -> bool:
@@ -42,12 +44,14 @@ def missing_weights(cfg: DictConfig) -> list[str]:
     ]
 
 
-def load_prior(cfg: DictConfig, device: torch.device, precision: str) -> PixelPrior | LatentPrior:
+def load_prior(cfg: DictConfig, device: torch.device, precision: str, ask: Ask) -> PixelPrior | LatentPrior:
     """
+    Args:
+        ask: from a latent model's text encoder to how it is asked.
     Raises:
         UserError: weights that are missing or damaged, or of another kind of model.
     """
-    return load_latent(cfg, device, precision) if is_latent(cfg) else load_pixel(cfg, device, precision)
+    return load_latent(cfg, device, precision, ask) if is_latent(cfg) else load_pixel(cfg, device, precision)
 
 
 def load_pixel(cfg: DictConfig, device: torch.device, precision: str) -> PixelPrior:
@@ -81,26 +85,23 @@ def require_denoiser(net: nn.Module, model: DictConfig) -> None:
         raise UserError(f"weights {model.weights} take {takes} classes; set model.num_classes, which is {given}")
 
 
-def guidance_scale(cfg: DictConfig) -> float:
-    scale = cfg.latent.guidance_scale
-    if scale == "auto":
-        text = cfg.prompt or cfg.negative_prompt or cfg.latent.task
-        return float(cfg.model.get("text_guidance", GUIDED)) if text else 1.0
-    return float(scale)
-
-
-def load_latent(cfg: DictConfig, device: torch.device, precision: str) -> LatentPrior:
+def load_latent(cfg: DictConfig, device: torch.device, precision: str, ask: Ask) -> LatentPrior:
+    """The U-Net in ``precision``, the autoencoder and the text encoder in float32, none of them to be trained."""
     pipeline = load_pipeline(cfg.model)
     text = None if pipeline.text_encoder is None else TextEncoder(pipeline.tokenizer, pipeline.text_encoder)
-    prior = LatentPrior(
-        pipeline.unet, pipeline.vae, text, device, precision,
-        guidance_scale=guidance_scale(cfg), conditioning=cfg.latent.conditioning, painta=cfg.latent.painta,
-        rasg=cfg.latent.rasg, pad_to=cfg.runtime.pad_to, enough=max(32, 10 * cfg.isdiff.seed.components),
+    conditioning = ask(text)
+    for module, dtype in ((pipeline.unet, DTYPES[precision]), (pipeline.vae, torch.float32)):
+        module.eval().requires_grad_(False).to(device=device, dtype=dtype)
+    if text is not None:
+        text.model.eval().requires_grad_(False).to(device=device, dtype=torch.float32)
+    unet = conditioning.fitted(pipeline.unet)
+    if cfg.runtime.compile:
+        unet = torch.compile(unet, dynamic=False)
+    enough = max(32, 10 * cfg.isdiff.seed.components)
+    return LatentPrior(
+        unet, pipeline.vae, conditioning, device, pad_to=cfg.runtime.pad_to, enough=enough,
         velocity=velocity_table(pipeline, cfg),
     )  # fmt: skip
-    if cfg.runtime.compile:
-        prior.unet = torch.compile(prior.unet, dynamic=False)
-    return prior
 
 
 def velocity_table(pipeline, cfg: DictConfig) -> torch.Tensor | None:

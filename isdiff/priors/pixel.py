@@ -76,10 +76,20 @@ class PixelPrior:
         self.device, self.precision, self.round_to = device, precision, round_to
         self.fitting = Halving(self.batch)
 
-    def __call__(self, images: Sequence[Tensor], timesteps: Sequence[int], tasks: Sequence[Task]) -> list[Prediction]:
-        return self.fitting(images, timesteps, [task.condition for task in tasks])
+    def prepare(self, task: Task, prompt: str = "") -> Task:
+        """Tasks are in this model's space already.
 
-    def pictures(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
+        Raises:
+            UserError: a prompt, which this model cannot read.
+        """
+        if prompt:
+            raise UserError("this model takes no prompt")
+        return task
+
+    def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
+        return self.fitting(states, timesteps, [task.condition for task in tasks])
+
+    def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
         """States are pictures already."""
         return states
 

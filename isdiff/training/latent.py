@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from isdiff.diffusion.process import add_noise, named_betas
 from isdiff.files import atomic_save, sha256_file
 from isdiff.loggers import training_log
-from isdiff.priors.text import TASK_WORDS, VECTORS, expand_task_words
+from isdiff.nets.words import TASK_WORDS, VECTORS
+from isdiff.priors.conditioning.powerpaint import expand_task_words
 from isdiff.progress import Reporter
 from isdiff.training.contrastive import shortened
 from isdiff.training.health import to_batch

@@ -1,0 +1,1 @@
+"""How latent inpainting models are asked: prompts, masks, guidance; one way a file."""

@@ -1,0 +1,92 @@
+"""HD-Painter (Manukyan et al. 2023): attention that heeds the prompt in the hole, and a score that guides steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from isdiff.priors.conditioning.attention import Attended, install, rasg_score
+from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.text import PromptPair, TextEncoder
+
+if TYPE_CHECKING:
+    from isdiff.priors.latent import LatentTask
+
+CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
+
+
+def shrink(hole: np.ndarray, factor: int) -> np.ndarray:
+    """Bicubic reduction of a mask as Pillow does it, (H // factor, W // factor), 0..255."""
+    height, width = hole.shape
+    image = Image.fromarray(hole.astype(np.uint8) * 255)
+    return np.asarray(image.resize((width // factor, height // factor), Image.Resampling.BICUBIC))
+
+
+class HDPainter(Conditioning):
+    """
+    Args:
+        positive_prompt: added to every prompt.
+        painta: self-attention is reweighed by what the prompt attends to.
+        rasg: the network's answer comes with the gradient of the prompt's attention to the hole.
+    Raises:
+        ValueError: a guidance scale of 1 or less.
+    """
+
+    def __init__(
+        self,
+        guidance_scale: float = 7.5,
+        negative_prompt: str = "",
+        text: TextEncoder | None = None,
+        positive_prompt: str = "",
+        painta: bool = True,
+        rasg: bool = True,
+    ) -> None:
+        super().__init__(guidance_scale, negative_prompt, text)
+        for name, value in (("painta", painta), ("rasg", rasg)):
+            if not isinstance(value, bool):
+                raise ValueError(f"latent.{name} is {value!r}; it must be true or false")
+        if self.guidance_scale <= 1:
+            raise ValueError(f"latent.guidance_scale is {guidance_scale}; HD-Painter needs one above 1")
+        self.positive_prompt, self.painta, self.gradients = positive_prompt, painta, rasg
+
+    def prompts(self, prompt: str) -> PromptPair:
+        return super().prompts(", ".join(text for text in (prompt, self.positive_prompt) if text))
+
+    def unit(self, factor: int, levels: int) -> int:
+        return factor * 8
+
+    def reduced(self, hole: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+        blanked = cv2.dilate(hole.astype(np.uint8), CROSS).astype(bool)
+        return blanked, shrink(blanked, factor) > 0
+
+    def extras(self, prompt: str, blanked: np.ndarray, factor: int) -> dict[str, Any]:
+        holes = tuple(torch.from_numpy(shrink(blanked, factor * 2**i) > 127) for i in range(4))
+        assert self.text is not None, "prompts were embedded"
+        return {"holes": holes, "tokens": self.text.attended(prompt, self.prompts(prompt).prompts[0])}
+
+    def fitted(self, unet: nn.Module) -> nn.Module:
+        return install(unet)
+
+    def watch(self, x: Tensor, t: Tensor, tasks: Sequence[LatentTask]) -> Attended:
+        """The layers at a half and a quarter of the latents' size, and what they need to know."""
+        cells = x.shape[2] * x.shape[3]
+        holes = {cells >> (2 * i): torch.stack([task.holes[i] for task in tasks]).to(x.device) for i in range(4)}
+        return Attended(
+            holes,
+            torch.stack([task.tokens for task in tasks if task.tokens is not None]).float().to(x.device),
+            t > 500,
+            painta=frozenset({cells >> 2, cells >> 4}) if self.painta else frozenset(),
+            rasg=cells >> 4 if self.gradients else 0,
+        )
+
+    def scores(self, watched: Attended, x: Tensor) -> Sequence[Tensor | None]:
+        if not self.gradients:
+            return super().scores(watched, x)
+        total = rasg_score(watched.logits, watched.tokens, watched.holes[watched.rasg]).sum()
+        return list(torch.autograd.grad(total, x)[0])

@@ -1,0 +1,67 @@
+"""PowerPaint v1 (Zhuang et al. 2024): learned words in the prompt say what is to happen in the hole."""
+
+from __future__ import annotations
+
+from isdiff.nets.words import TASK_WORDS, VECTORS
+from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.text import PromptPair, TextEncoder
+
+QUALITY = ", worst quality, low quality, normal quality, bad quality, blurry "
+TASKS = ("text-guided", "shape-guided", "object-removal", "image-outpainting", "context-aware")
+
+
+def powerpaint_prompts(task: str, prompt: str, negative: str, fitting_degree: float = 1.0) -> PromptPair:
+    """The prompts of a task (official demo; ``context-aware`` is IOPaint's).
+
+    Args:
+        fitting_degree: in [0, 1]; only ``shape-guided`` has two different prompts to mix.
+    Raises:
+        ValueError: an unknown task.
+    """
+    if task == "text-guided":
+        return PromptPair.plain(f"{prompt} P_obj", f"{negative}{QUALITY}P_obj")
+    if task == "shape-guided":
+        negatives = f"{negative}{QUALITY}P_shape", f"{negative}{QUALITY}P_ctxt"
+        return PromptPair((f"{prompt} P_shape", f"{prompt} P_ctxt"), negatives, fitting_degree)
+    if task in ("object-removal", "image-outpainting"):
+        return PromptPair.plain(f"empty scene blur {prompt} P_ctxt", f"{negative} P_obj")
+    if task == "context-aware":
+        return PromptPair.plain(f"{prompt} P_ctxt", negative)
+    raise ValueError(f"latent.task is {task!r}; PowerPaint has {', '.join(TASKS)}")
+
+
+def expand_task_words(text: str) -> str:
+    """``P_obj`` becomes ``P_obj_0 P_obj_1 ... P_obj_9``, the strings that PowerPaint's tokenizer knows."""
+    for word in TASK_WORDS:
+        text = text.replace(word, " ".join(f"{word}_{i}" for i in range(VECTORS)))
+    return text
+
+
+class PowerPaint(Conditioning):
+    """
+    Args:
+        task: one of ``TASKS``.
+        fitting_degree: of ``shape-guided``: how closely the object fills the hole, in [0, 1].
+    Raises:
+        ValueError: a value outside these.
+    """
+
+    def __init__(
+        self,
+        guidance_scale: float = 1.0,
+        negative_prompt: str = "",
+        text: TextEncoder | None = None,
+        task: str = "context-aware",
+        fitting_degree: float = 1.0,
+    ) -> None:
+        super().__init__(guidance_scale, negative_prompt, text)
+        number = isinstance(fitting_degree, (int, float)) and not isinstance(fitting_degree, bool)
+        if not number or not 0 <= fitting_degree <= 1:
+            raise ValueError(f"latent.fitting_degree is {fitting_degree!r}; it must be between 0 and 1")
+        powerpaint_prompts(task, "", "")
+        self.task, self.fitting_degree = task, fitting_degree
+
+    def prompts(self, prompt: str) -> PromptPair:
+        pair = powerpaint_prompts(self.task, prompt, self.negative_prompt, self.fitting_degree)
+        words = lambda texts: (expand_task_words(texts[0]), expand_task_words(texts[1]))  # noqa: E731
+        return PromptPair(words(pair.prompts), words(pair.negative), pair.weight)
