@@ -20,11 +20,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from isdiff.compare import compose_run
-from isdiff.config import build
 from isdiff.data.drawn import draw, split_ids
 from isdiff.environment import device_name
-from isdiff.files import atomic_open
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import build
+from isdiff.io.files import atomic_open
 from isdiff.priors.pixel import resolve_device
 
 ROOT = Path(__file__).parents[1]

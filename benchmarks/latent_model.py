@@ -11,11 +11,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from isdiff.compare import compose_run
 from isdiff.data.images import to_tensor
 from isdiff.diffusion.process import add_noise, named_betas, predict_x0
-from isdiff.files import atomic_open
-from isdiff.runner import Experiment
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.experiment import Experiment
+from isdiff.io.files import atomic_open
 from isdiff.training.encoder import known_distance, untouched
 
 ROOT = Path(__file__).parents[1]

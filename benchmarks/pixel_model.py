@@ -18,15 +18,15 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from isdiff.compare import compose_run
-from isdiff.config import build, build_engine
 from isdiff.data.images import paste, to_tensor, to_uint8
 from isdiff.diffusion.process import named_betas
-from isdiff.files import atomic_open
-from isdiff.grid import picture_grid, with_hole
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import build, build_engine
+from isdiff.experiments.contact_sheet import contact_sheet, with_hole
+from isdiff.io.files import atomic_open
+from isdiff.io.models import load_net
 from isdiff.masks.base import MaskSource
 from isdiff.metrics.lite0 import POOLED
-from isdiff.models import load_net
 from isdiff.priors.pixel import PixelPrior, resolve_device
 from isdiff.training.health import LEVELS, SPIKE_LEVELS, corner_errors, noise_error, spikes
 from isdiff.training.pixel import training_images
@@ -66,7 +66,7 @@ def halves(net, images: np.ndarray, path: Path, device: torch.device) -> None:
         result = paste(found[str(i)], image, hole)
         tiles.append([(p, "") for p in (with_hole(image, hole), result, image)])
     lines = [[*a, *b, *c] for a, b, c in zip(*[iter(tiles)] * 3, strict=True)]
-    picture_grid(path, ["input", "DDNM", "truth"] * 3, lines, tile=256)
+    contact_sheet(path, ["input", "DDNM", "truth"] * 3, lines, tile=256)
 
 
 def nearest(net, draw, path: Path, among: int) -> list[float]:
@@ -80,7 +80,7 @@ def nearest(net, draw, path: Path, among: int) -> list[float]:
     tiles = [(image, "") for image in samples]
     closest = [(pool[j], f"{distances[i, j]:.2f}") for i, j in enumerate(distances.argmin(1))]
     lines = [part for i in range(0, 16, 8) for part in (tiles[i : i + 8], closest[i : i + 8])]
-    picture_grid(path, ["samples over nearest training images", *[""] * 7], lines)
+    contact_sheet(path, ["samples over nearest training images", *[""] * 7], lines)
     among_own = 1 - known[:200] @ known[200:].T
     return [float(np.median(distances.min(1))), float(np.median(among_own.min(1)))]
 
@@ -96,7 +96,7 @@ def main() -> None:
     torch.set_grad_enabled(False)
     device = resolve_device("auto")
     weights = options.weights or Path("models") / options.model / "unet.safetensors"
-    net = load_net(OmegaConf.create({"weights": str(weights)})).eval().to(device)
+    net = load_net(weights).eval().to(device)
     dataset = DATASETS[options.model]
     data = OmegaConf.create({"dataset": dataset, "image_size": 64, "data_root": "data", "workers": 2})
     images = training_images(data, "dev", 1000)(np.random.default_rng(7), options.images)

@@ -18,10 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff import environment
-from isdiff.compare import compose_run
-from isdiff.files import atomic_open
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.experiment import Experiment
+from isdiff.io.files import atomic_open
 from isdiff.priors.pixel import DTYPES, resolve_device
-from isdiff.runner import Experiment
 from isdiff.trajectory import Task
 
 RESULTS = Path(__file__).parent / "results"

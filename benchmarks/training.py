@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff import environment
 from isdiff.diffusion.process import named_betas
-from isdiff.files import atomic_open
+from isdiff.io.files import atomic_open
 from isdiff.nets.unet import UNet
 from isdiff.training.loss import HybridLoss
 from isdiff.training.pixel import TimestepSampler, batch_loss

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from isdiff.compare import CONFIGS, compare
 from isdiff.errors import UserError, explained
+from isdiff.experiments.compare import CONFIGS, compare
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -22,12 +22,12 @@ from rich.progress import track
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from isdiff.compare import compose_run
-from isdiff.config import build
 from isdiff.data.base import Dataset
 from isdiff.data.files import BenchmarkDataset
 from isdiff.errors import Missing, UserError, explained, summed_up
-from isdiff.files import atomic_open, atomic_save
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import build
+from isdiff.io.files import atomic_open, atomic_save
 from isdiff.masks.base import MaskSource
 
 # name: (numbers of the published set, images to take)

@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff.data.photos import crop, fixed_box, opened, photo_rows, pixels_hash, split_files
-from isdiff.files import atomic_open
+from isdiff.io.files import atomic_open
 
 CROPS = 1000
 SIZES = (64, 128, 256)

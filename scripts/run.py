@@ -19,7 +19,7 @@ LINES: list[tuple[str, str, int]] = []  # of a multirun: what was asked for, wha
 
 def one_run(cfg) -> tuple[str, int]:
     """A sentence about the run and its exit code; prints what went wrong."""
-    from isdiff.runner import execute
+    from isdiff.experiments.run import execute
 
     try:
         outcome = execute(cfg)

@@ -24,7 +24,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 
 
 def show(weights) -> None:
-    from isdiff.hub import SUMS
+    from isdiff.io.hub import SUMS
 
     for entry in weights.entries.values():
         print(f"{entry.name:20} {weights.status(entry):12} {entry.file}: {entry.source} ({entry.licence})")
@@ -40,7 +40,7 @@ def check(weights) -> None:
         UserError: what is damaged, after all has been looked at.
     """
     from isdiff.errors import UserError
-    from isdiff.hub import SUMS, verify
+    from isdiff.io.hub import SUMS, verify
 
     tests = {
         e.name: (weights.path(e), lambda e=e: weights.verify(e, weights.path(e))) for e in weights.entries.values()
@@ -65,8 +65,8 @@ def check(weights) -> None:
 
 def change(weights, args: argparse.Namespace) -> None:
     """``get``, ``register`` or ``convert`` one."""
-    from isdiff import hub
     from isdiff.errors import UserError
+    from isdiff.io import hub
 
     if args.name in weights.repositories:
         folder = weights.root / args.name
@@ -83,7 +83,7 @@ def change(weights, args: argparse.Namespace) -> None:
 
 def main(arguments: list[str]) -> None:
     args = parsed(arguments)
-    from isdiff.weights import Weights
+    from isdiff.io.weights import Weights
 
     weights = Weights(args.root)
     if args.command == "list":

@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 from omegaconf import OmegaConf
 
-from isdiff.compare import CONFIGS, compare
+from isdiff.experiments.compare import CONFIGS, compare
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from isdiff.data.drawn import BACKGROUNDS, color_name, draw, split_ids
+from isdiff.data.colors import color_name
+from isdiff.data.drawn import BACKGROUNDS, draw, split_ids
 from isdiff.data.drawn_dataset import DrawnDataset, write_split
 from isdiff.data.splits import leading, rendered_split, shares, split_attributes
 from isdiff.data.styles import COLLECTIONS

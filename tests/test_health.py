@@ -9,7 +9,7 @@ from conftest import ROOT, images_of
 from omegaconf import OmegaConf
 
 from isdiff.diffusion.process import named_betas
-from isdiff.models import load_net
+from isdiff.io.models import load_net
 from isdiff.nets.unet import UNet, group_norm
 from isdiff.training.health import HeldOut, corner_errors, noise_error, spikes
 from isdiff.training.loop import Trainer
@@ -126,7 +126,7 @@ OLD = pytest.mark.xfail(strict=True, reason="trained before groups were widened;
 )
 def test_shipped_models_have_no_droplet(model):
     """Error in the bottom right corner like in the others, and no position whose activations stand out."""
-    net = load_net(OmegaConf.create({"weights": str(ROOT / "models" / model / "unet.safetensors")})).eval()
+    net = load_net(ROOT / "models" / model / "unet.safetensors").eval()
     x0 = images_of(SHIPPED[model], 32)
     for timestep in (20, 100, 250):
         corners = corner_errors(net, x0, timestep, ABAR)

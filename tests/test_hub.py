@@ -11,7 +11,7 @@ from conftest import run_script
 from omegaconf import OmegaConf
 
 from isdiff.errors import UserError
-from isdiff.hub import noted_revision, verify
+from isdiff.io.hub import noted_revision, verify
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {"model_index.json": b"{}", "unet/net.fp16.safetensors": b"weights" * 1000, "unet/net.safetensors": b"big" * 9}

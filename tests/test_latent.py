@@ -5,20 +5,21 @@ import pytest
 import torch
 from latent_parts import LATENT, arrays, build_parts, build_pipeline, read, set_weights
 
-from isdiff.compare import compose_run
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import add_noise, named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, trailing_timesteps
 from isdiff.engine import Engine
 from isdiff.errors import UserError
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.load import velocity_table
 from isdiff.known.base import Known
 from isdiff.prediction import Prediction
 from isdiff.priors.conditioning import attention
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.conditioning.hd_painter import HDPainter, shrink
 from isdiff.priors.conditioning.powerpaint import PowerPaint, expand_task_words, powerpaint_prompts
-from isdiff.priors.latent import LatentPrior, LatentTask, sure_cells
-from isdiff.priors.load import velocity_table
+from isdiff.priors.latent import LatentPrior, sure_cells
+from isdiff.priors.latent_task import LatentTask
 from isdiff.priors.text import PromptPair, TextEncoder
 from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.rasg import RASG, noise_level

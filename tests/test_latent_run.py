@@ -82,9 +82,9 @@ def test_prompts_steer_and_batches_do_not(folder, tmp_path):
     ],
 )
 def test_bad_values_are_refused_at_once(overrides, message):
-    from isdiff.compare import compose_run
-    from isdiff.config import check
     from isdiff.errors import UserError
+    from isdiff.experiments.compare import compose_run
+    from isdiff.experiments.config import check
 
     with pytest.raises(UserError, match=message):
         check(compose_run(overrides))
@@ -94,7 +94,7 @@ def test_wrong_folders_are_one_sentence(folder, tmp_path):
     from omegaconf import OmegaConf
 
     from isdiff.errors import UserError
-    from isdiff.priors.load import load_pipeline, missing_weights
+    from isdiff.experiments.load import load_pipeline, missing_weights
 
     def model(path) -> object:
         return OmegaConf.create({"name": "m", "weights": str(path), "variant": None, "revision": None})

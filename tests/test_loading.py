@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from isdiff.errors import Missing, UserError
-from isdiff.files import sha256_file
-from isdiff.models import build_net, load_attribute_net, load_caption_net, load_net, open_weights, save_weights
+from isdiff.io.files import sha256_file
+from isdiff.io.models import build_net, load_attribute_net, load_caption_net, load_net, open_weights, save_weights
 from isdiff.nets.attributes import AttributeNet
 
 SMALL = {"model_channels": 32, "channel_mult": [1], "num_res_blocks": 1, "attention_resolutions": []}
@@ -41,7 +41,7 @@ def written(path, arguments=SMALL, edit=None, header=None):
 
 
 def load(path):
-    return load_net(OmegaConf.create({"name": "m", "weights": str(path)}))
+    return load_net(path)
 
 
 def refused(path, message, loader=load):
@@ -181,7 +181,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     def forbidden(*args, **kwargs):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("isdiff.models.safe_open", forbidden)
+    monkeypatch.setattr("isdiff.io.models.safe_open", forbidden)
     refused(path, "Permission denied")
 
 
@@ -301,7 +301,7 @@ def test_caption_networks_of_broken_files(latent, file):
 
 
 def pipeline(folder):
-    from isdiff.priors.load import load_pipeline
+    from isdiff.experiments.load import load_pipeline
 
     return load_pipeline(OmegaConf.create({"name": "m", "weights": str(folder), "variant": None, "revision": None}))
 
@@ -347,7 +347,7 @@ def test_a_whole_diffusers_folder_loads(latent):
 
 
 def pixel(**nets):
-    from isdiff.priors.load import load_pixel
+    from isdiff.experiments.load import load_pixel
 
     model = {"name": "m", **nets}
     cfg = OmegaConf.create({"model": model, "runtime": {"pad_to": 4, "compile": False}})
@@ -427,7 +427,7 @@ def test_edited_headers_load_or_are_refused(valid, tmp_path, edits):
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    import isdiff.fingerprint as module
+    import isdiff.io.fingerprint as module
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "SETTLED_NS", 0)
@@ -436,7 +436,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def fingerprint(weights, **options):
-    from isdiff.fingerprint import weights_fingerprint
+    from isdiff.io.fingerprint import weights_fingerprint
 
     return weights_fingerprint(str(weights), **options)
 
@@ -494,7 +494,7 @@ def test_a_hub_id_is_known_by_its_commit(tmp_path, cache, monkeypatch):
 
 
 def test_large_files_are_hashed_once(tmp_path, cache, monkeypatch):
-    import isdiff.fingerprint as module
+    import isdiff.io.fingerprint as module
 
     path = written(tmp_path / "net.safetensors")
     hashed = []
@@ -509,7 +509,7 @@ def test_large_files_are_hashed_once(tmp_path, cache, monkeypatch):
 
 def test_a_file_just_written_is_hashed_again(tmp_path, cache, monkeypatch):
     """Within the clock's grain a second write leaves size and time as they were."""
-    import isdiff.fingerprint as module
+    import isdiff.io.fingerprint as module
 
     monkeypatch.setattr(module, "SETTLED_NS", 10**15)
     path = tmp_path / "net.safetensors"
@@ -544,7 +544,7 @@ ODD = ["nowhere/net.safetensors", "nowhere/net.ckpt", "a b/c", "~/net", "x/", "a
 
 @pytest.mark.parametrize("weights", ODD)
 def test_paths_are_no_hub_ids(cache, weights):
-    from isdiff.hub import is_hub_id
+    from isdiff.io.hub import is_hub_id
 
     assert not is_hub_id(weights) and fingerprint(weights) == "missing"
 

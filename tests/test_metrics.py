@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from isdiff.errors import UserError
-from isdiff.files import sha256_file
+from isdiff.io.files import sha256_file
 from isdiff.metrics import build_metrics
 from isdiff.metrics.attributes import Frechet, Perceptual
 from isdiff.metrics.base import FrechetSample, MeanSample, Unavailable, difference, estimate, frechet_distance

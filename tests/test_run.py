@@ -13,9 +13,9 @@ import pytest
 from conftest import ROOT, run_script
 from PIL import Image
 
-from isdiff.compare import compose_run
-from isdiff.config import config_hash, method_label, result_config
 from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import config_hash, method_label, result_config
 from isdiff.masks.fixed import HalfMask
 
 SMALL = ["dataset=avatars", "mask=half", "sampler.steps=6", "limit=3", "metrics.bootstrap=50", "metrics.download=false"]

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, images_of, run_script
-from omegaconf import OmegaConf
 
 from isdiff.diffusion.process import add_noise, named_betas, predict_x0
-from isdiff.models import load_attribute_net, load_net
+from isdiff.io.models import load_attribute_net, load_net
 
 MODELS = ROOT / "models"
 FAMILIES = {"avatars64": ["avatars"], "drawings64": ["drawings", "landscapes"]}
@@ -17,7 +16,7 @@ FAMILIES = {"avatars64": ["avatars"], "drawings64": ["drawings", "landscapes"]}
 
 @torch.inference_mode()
 def denoised(model: str, x0: torch.Tensor, timestep: int) -> torch.Tensor:
-    net = load_net(OmegaConf.create({"weights": str(MODELS / model / "unet.safetensors")})).eval()
+    net = load_net(MODELS / model / "unet.safetensors").eval()
     abar = torch.cumprod(1 - named_betas("linear"), 0)[timestep].float()
     x = add_noise(x0, torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)), abar)
     return predict_x0(x, net(x, torch.full((len(x0),), timestep))[:, :3], abar)

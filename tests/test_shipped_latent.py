@@ -10,9 +10,9 @@ from PIL import Image
 
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.data.images import to_tensor
-from isdiff.hub import verify
+from isdiff.io.hub import verify
+from isdiff.io.models import load_caption_net
 from isdiff.masks.fixed import ExpandMask, HalfMask
-from isdiff.models import load_caption_net
 from isdiff.training.encoder import known_distance, untouched
 
 FOLDER = ROOT / "models" / "avatars64-latent"

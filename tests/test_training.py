@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from isdiff.diffusion.process import Posterior, add_noise, named_betas
-from isdiff.models import load_net, open_weights, save_weights
+from isdiff.io.models import load_net, open_weights, save_weights
 from isdiff.nets.unet import UNet
 from isdiff.training.encoder import known_distance, untouched
 from isdiff.training.latent import uniform, velocity
@@ -136,7 +136,7 @@ def test_weights_are_checked(tmp_path):
     net = UNet(**arguments)
     path = tmp_path / "unet.safetensors"
     save_weights(path, net, {"net": json.dumps(arguments)})
-    again = load_net(OmegaConf.create({"weights": str(path)}))
+    again = load_net(path)
     assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(net.parameters(), again.parameters(), strict=True))
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UserError, match="do not have the sha256 recorded"):
@@ -159,13 +159,13 @@ def test_the_real_script_trains_resumes_and_exports(tmp_path):
     facts = json.loads((tmp_path / "export" / "training.json").read_text())
     assert facts["samples_seen"] == 32 and facts["steps"] == 8
     assert {p.name for p in (tmp_path / "export").iterdir()} >= {"samples.png", "loss.png", "unet.safetensors"}
-    net = load_net(OmegaConf.create({"weights": str(tmp_path / "export" / "unet.safetensors")}))
+    net = load_net(tmp_path / "export" / "unet.safetensors")
     assert net.patch_size == 2 and net.levels is not None
     # On another machine, without the state: from the exported weights, and no step further gives them back.
     weights = f"train.init_from={tmp_path}/export/unet.safetensors"
     elsewhere = [f"output_root={tmp_path}/new", f"train.export={tmp_path}/new"]
     run_script(*small, *elsewhere, weights, "train.optim.total_samples=4", "train.optim.lr=0", script="train.py")
-    again = load_net(OmegaConf.create({"weights": str(tmp_path / "new" / "unet.safetensors")}))
+    again = load_net(tmp_path / "new" / "unet.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
 
 

@@ -11,8 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from isdiff.compare import compose_run
-from isdiff.config import check, named_class, text_of, with_texts
 from isdiff.data.base import Dataset
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.diffusion.grid import Grid
@@ -20,10 +18,12 @@ from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError, summed_up
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import check, named_class, text_of, with_texts
+from isdiff.experiments.loggers import chosen_dce
 from isdiff.known.base import Known
 from isdiff.known.ddnm import NullSpace
 from isdiff.known.repaint import Renoised
-from isdiff.loggers import chosen_dce
 from isdiff.masks.base import MaskSource
 from isdiff.metrics.base import VERDICT_IMAGES, Estimate, MeanSample, difference, estimate
 from isdiff.metrics.kernel import KernelSample
@@ -218,7 +218,7 @@ def test_strings_are_no_switches_and_names_no_paths(override, message):
 @pytest.mark.parametrize(
     "target",
     [
-        "os.system", "isdiff.environment.subprocess.Popen", "isdiff.files.os.system", "isdiff.nets.unet.UNet",
+        "os.system", "isdiff.environment.subprocess.Popen", "isdiff.io.files.os.system", "isdiff.nets.unet.UNet",
         "isdiff.masks.base.MaskSource.hole", "isdiff.errors.UserError", "isdiff.no_such.Thing", "isdiff", "", None, 3,
         "isdiff..masks", "isdiff.masks.fixed.np.ndarray", "isdiffer.masks.Fake",
     ],
@@ -308,8 +308,8 @@ def test_any_value_of_any_key_works_or_gets_one_sentence(key, value):
     """From configuration to engine and metrics, without sampling."""
     from omegaconf import OmegaConf
 
-    from isdiff.config import build_engine, config_hash, result_config
-    from isdiff.report import configured_metrics
+    from isdiff.experiments.config import build_engine, config_hash, result_config
+    from isdiff.experiments.report import configured_metrics
 
     cfg = WHOLE.copy()
     OmegaConf.update(cfg, key, value)
@@ -334,7 +334,7 @@ LINES = st.one_of(st.text(max_size=30), JSON.map(json.dumps), RECORDS.map(json.d
 def test_any_content_of_a_run_folder_is_read_without_harm(tmp_path_factory, lines, picture):
     import shutil
 
-    from isdiff.store import RunFolder
+    from isdiff.experiments.store import RunFolder
 
     place = tmp_path_factory.getbasetemp() / "fuzzed"
     shutil.rmtree(place, ignore_errors=True)
@@ -358,7 +358,7 @@ def test_other_weights_are_other_results(tmp_path):
     """Under the same name and at the same place: the content counts."""
     import shutil
 
-    from isdiff.config import config_hash, result_config
+    from isdiff.experiments.config import config_hash, result_config
 
     def name(path) -> str:
         return config_hash(result_config(compose_run(["method=ddnm", f"model.weights={path}"]), "fp32"))

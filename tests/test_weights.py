@@ -19,8 +19,8 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from isdiff.errors import UserError
-from isdiff.models import build_net, load_net
-from isdiff.weights import Weights
+from isdiff.io.models import build_net, load_net
+from isdiff.io.weights import Weights
 
 NET = {
     "_target_": "isdiff.nets.unet.UNet", "model_channels": 32, "channel_mult": [1], "num_res_blocks": 1,
@@ -83,7 +83,7 @@ def test_download_convert_and_load(tmp_path, server, checkpoint):
     assert weights.status(entry) == "downloaded"
     path = weights.convert("net")
     assert weights.status(entry) == "ready" and not list(tmp_path.rglob("*.partial"))
-    net = load_net(OmegaConf.create({"weights": str(path)}))
+    net = load_net(path)
     torch.manual_seed(0)
     for a, b in zip(net.parameters(), build_net(NET).parameters(), strict=True):
         assert torch.equal(a, b)
@@ -215,7 +215,7 @@ def test_a_recorded_hash_is_replaced_on_purpose(tmp_path):
     weights.register("net", second, again=True)
     weights.convert("net")
     assert weights.hashes() == {"net.pt": hashlib.sha256(second.read_bytes()).hexdigest()}
-    net = load_net(OmegaConf.create({"weights": str(weights.converted(weights.entry("net")))}))
+    net = load_net(weights.converted(weights.entry("net")))
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in other_state(2).items())
 
 
@@ -415,7 +415,7 @@ def test_disk_errors_are_one_sentence(script, capsys, tmp_path, monkeypatch, num
     def full(*args, **kwargs):
         raise OSError(number, os.strerror(number), str(tmp_path / "downloads"))
 
-    monkeypatch.setattr("isdiff.weights.fetch", full)
+    monkeypatch.setattr("isdiff.io.weights.fetch", full)
     code, text = said(script, capsys, "--root", tmp_path, "get", "net")
     assert code == 1 and str(tmp_path / "downloads") in text and text.count("\n") == 1
     assert "output_root" not in text and "could not fetch" not in text

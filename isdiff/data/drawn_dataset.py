@@ -17,7 +17,7 @@ from isdiff.data.drawn import Drawing, draw, split_ids
 from isdiff.data.splits import caption_of
 from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
-from isdiff.files import atomic_open
+from isdiff.io.files import atomic_open
 
 MEND = "it ships with the repository, or run scripts/make_drawn.py"
 

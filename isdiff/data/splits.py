@@ -13,7 +13,7 @@ from rich.progress import track
 
 from isdiff.data.drawn import design, draw, split_ids
 from isdiff.data.styles import COLLECTIONS
-from isdiff.files import atomic_save
+from isdiff.io.files import atomic_save
 
 T = TypeVar("T")
 

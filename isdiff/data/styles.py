@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from isdiff.data.colors import color_name
+
 # Styles that paint the whole canvas; the others are figures that stand on our backgrounds.
 FULL_CANVAS = {
     "blobs", "clay", "constellation", "critters", "cutouts", "disco", "dylan", "fun-emoji", "glass", "glyphs",
@@ -45,7 +47,6 @@ class Collection:
 
 def describe_face(style: str, options: dict, colors: list[str]) -> dict[str, str]:
     """The attributes of an avatar, the same keys for every style."""
-    from isdiff.data.drawn import color_name
 
     def variant(*keys: str) -> str:
         return next((options[f"{k}Variant"] for k in keys if f"{k}Variant" in options), "none")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from isdiff.errors import UserError
+from isdiff.io.models import load_attribute_net
 from isdiff.metrics.base import FrechetSample, MeanSample, Metric, Sample, Unavailable
-from isdiff.models import load_attribute_net
 from isdiff.nets.attributes import AttributeNet
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from isdiff.files import sha256_file
+from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import batches
 from isdiff.metrics.base import FrechetSample, MeanSample, Metric, Sample, Unavailable
 

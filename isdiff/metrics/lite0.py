@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
-from isdiff.files import sha256_file
+from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import batches
 from isdiff.metrics.base import FrechetSample, MeanSample, Metric, Sample, Unavailable
 from isdiff.metrics.kernel import KernelSample

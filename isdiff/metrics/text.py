@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from isdiff.errors import UserError
+from isdiff.io.models import load_caption_net
 from isdiff.metrics.attributes import batches
 from isdiff.metrics.base import MeanSample, Metric, Sample, Unavailable
-from isdiff.models import load_caption_net
 
 
 def score(images: Tensor, texts: Tensor) -> np.ndarray:

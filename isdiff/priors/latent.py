@@ -8,7 +8,6 @@ are decoded in batches.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -20,33 +19,9 @@ from isdiff.errors import UserError
 from isdiff.prediction import Prediction
 from isdiff.priors.conditioning.attention import KEY
 from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.latent_task import LatentTask
 from isdiff.priors.memory import Halving
 from isdiff.trajectory import Task
-
-
-@dataclass(frozen=True, eq=False)
-class LatentTask(Task):
-    """A task in latent space: ``image`` (4, h, w) are the masked image's latents, ``hole`` the mask channel.
-
-    Attributes:
-        context: (1 or 2, tokens, E), the embedded prompts; two for classifier-free guidance, the negative one first.
-        tokens: (tokens,) bool, those of the user's prompt.
-        holes: the hole at the sizes of attention layers, (gh, gw) bool each, from the largest to the smallest.
-        hidden: (1, H, W) bool, the hole in the picture.
-    """
-
-    context: Tensor | None = None
-    tokens: Tensor | None = None
-    holes: tuple[Tensor, ...] = ()
-    hidden: Tensor | None = None
-
-    @property
-    def pixel_hole(self) -> Tensor:
-        return self.hidden
-
-    def reference(self, picture: Tensor) -> Tensor:
-        """Both sides from the decoded picture, in which the autoencoder's colour shifts cancel."""
-        return picture
 
 
 def sure_cells(hole: np.ndarray, factor: int, enough: int) -> np.ndarray:

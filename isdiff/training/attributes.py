@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from isdiff.data.splits import leading, rendered_split, split_attributes
-from isdiff.files import atomic_open
-from isdiff.loggers import training_log
-from isdiff.models import save_weights
+from isdiff.experiments.loggers import training_log
+from isdiff.io.files import atomic_open
+from isdiff.io.models import save_weights
 from isdiff.nets.attributes import AttributeNet
 from isdiff.training.health import to_batch
 from isdiff.training.loop import Trainer, autocast

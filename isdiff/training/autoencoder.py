@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from isdiff.loggers import training_log
-from isdiff.models import load_attribute_net
+from isdiff.experiments.loggers import training_log
+from isdiff.io.models import load_attribute_net
 from isdiff.training.health import to_batch
 from isdiff.training.latent_data import pick, train_images
 from isdiff.training.loop import Trainer, autocast

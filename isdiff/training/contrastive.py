@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from isdiff.loggers import training_log
+from isdiff.experiments.loggers import training_log
 from isdiff.nets.captions import CaptionNet
 from isdiff.nets.words import build_tokenizer
 from isdiff.training.latent_data import pick, split_captions, train_images

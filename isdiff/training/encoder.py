@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isdiff.loggers import training_log
+from isdiff.experiments.loggers import training_log
 from isdiff.training.latent_data import Holes, pick, train_images
 from isdiff.training.loop import Trainer, autocast
 from isdiff.training.parts import save_part

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from isdiff.environment import device_name, package_versions
-from isdiff.files import atomic_open, atomic_save
-from isdiff.models import save_weights
+from isdiff.io.files import atomic_open, atomic_save
+from isdiff.io.models import save_weights
 from isdiff.training.health import LEVELS
 from isdiff.training.loop import Trainer
 from isdiff.training.preview import save_samples

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from isdiff.diffusion.process import add_noise, named_betas
-from isdiff.files import atomic_save, sha256_file
-from isdiff.loggers import training_log
+from isdiff.experiments.loggers import training_log
+from isdiff.io.files import atomic_save, sha256_file
 from isdiff.nets.words import TASK_WORDS, VECTORS
 from isdiff.priors.conditioning.powerpaint import expand_task_words
 from isdiff.progress import Reporter

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from isdiff.data.splits import rendered_split
-from isdiff.files import atomic_save
+from isdiff.io.files import atomic_save
 from isdiff.masks.fixed import ExpandMask, HalfMask
 from isdiff.masks.wide import WideMask
 from isdiff.training.health import to_batch

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from isdiff.files import atomic_save
+from isdiff.io.files import atomic_save
 from isdiff.priors.pixel import resolve_precision
 from isdiff.progress import Reporter
 

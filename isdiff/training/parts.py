@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
-from isdiff.files import atomic_open, sha256_file
-from isdiff.hub import SUMS, model_files
+from isdiff.io.files import atomic_open, sha256_file
+from isdiff.io.hub import SUMS, model_files
 from isdiff.training.export import draw_curve, read_lines
 from isdiff.training.loop import Trainer
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from isdiff.data.photos import random_crops
 from isdiff.data.splits import rendered_split
 from isdiff.diffusion.process import named_betas
-from isdiff.hub import check_tensors
-from isdiff.loggers import training_log
-from isdiff.models import open_weights
+from isdiff.experiments.loggers import training_log
+from isdiff.io.hub import check_tensors
+from isdiff.io.models import open_weights
 from isdiff.nets.unet import UNet
 from isdiff.training.export import export
 from isdiff.training.health import HeldOut, to_batch

@@ -12,7 +12,7 @@ from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
-from isdiff.files import atomic_save
+from isdiff.io.files import atomic_save
 from isdiff.known.base import Known
 from isdiff.priors.pixel import PixelPrior
 from isdiff.samplers.ddnm import DDNMSteps

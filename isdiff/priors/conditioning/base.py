@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from isdiff.errors import UserError
+from isdiff.priors.latent_task import LatentTask
 from isdiff.priors.text import PromptPair, TextEncoder
-
-if TYPE_CHECKING:
-    from isdiff.priors.latent import LatentTask
 
 
 class Conditioning:

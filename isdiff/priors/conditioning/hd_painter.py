@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,10 +13,8 @@ from torch import Tensor, nn
 
 from isdiff.priors.conditioning.attention import Attended, install, rasg_score
 from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.latent_task import LatentTask
 from isdiff.priors.text import PromptPair, TextEncoder
-
-if TYPE_CHECKING:
-    from isdiff.priors.latent import LatentTask
 
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 

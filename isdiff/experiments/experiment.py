@@ -1,8 +1,7 @@
-"""One experiment from configuration to folder: sample what is missing, then measure and report."""
+"""One experiment: a checked configuration with its folder, data, masks and model."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from isdiff.config import (
+from isdiff.data.base import Dataset
+from isdiff.data.images import paste, to_tensor, to_uint8
+from isdiff.data.photos import pixels_hash
+from isdiff.engine import Engine, Result
+from isdiff.errors import Missing, UserError
+from isdiff.experiments.config import (
     build,
     build_conditioning,
     build_engine,
@@ -24,20 +28,11 @@ from isdiff.config import (
     result_config,
     with_texts,
 )
-from isdiff.data.base import Dataset
-from isdiff.data.images import paste, to_tensor, to_uint8
-from isdiff.data.photos import pixels_hash
-from isdiff.engine import Engine, Result
-from isdiff.errors import Missing, SomeFailed, UserError, summed_up
-from isdiff.loggers import prepare, report
+from isdiff.experiments.load import load_prior, missing_weights
+from isdiff.experiments.store import RunFolder
 from isdiff.masks.base import MaskSource
 from isdiff.priors.base import Prior
-from isdiff.priors.load import load_prior, missing_weights
 from isdiff.priors.pixel import resolve_device, resolve_precision
-from isdiff.progress import Reporter
-from isdiff.report import configured_metrics, draw_grid, readable, summarise
-from isdiff.sampling import sample_all
-from isdiff.store import RunFolder
 from isdiff.trajectory import Stream, Task
 
 
@@ -180,80 +175,3 @@ class Experiment:
             **given.content,
             "stamps": given.stamps,
         }
-
-
-@dataclass
-class Outcome:
-    """A run that went to its end: its folder, what it says about itself, and the images that could not be made."""
-
-    store: RunFolder
-    summary: dict[str, Any]
-    failed: dict[str, str]
-
-
-def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
-    """Images that have a record but whose image, mask or text is not what went in; their records are dropped.
-
-    Files are read again only where their size or date changed. What cannot be read now is kept as it was.
-    """
-    changed, stamps = set(), {}
-    records = experiment.store.records()
-    for image_id in ids:
-        record = records.get(image_id)
-        if record is None:
-            continue
-        try:
-            now = experiment.stamps(image_id)
-            if now == record.get("stamps") and all(now[:2]):
-                continue
-            given = experiment.read(image_id)
-        except UserError:
-            continue
-        before = record.get("stamps") or [""]
-        if given.content == {key: record.get(key) for key in given.content} and given.stamps[-1] == before[-1]:
-            stamps[image_id] = {"stamps": given.stamps}
-        else:
-            changed.add(image_id)
-    experiment.store.tidy(ids, drop=changed, update=stamps)
-    return changed
-
-
-def execute(cfg: DictConfig) -> Outcome:
-    """Run the experiment of ``cfg``: images that its folder already has are kept, missing ones are sampled.
-
-    Raises:
-        UserError: the configuration, the data or the weights do not allow the run.
-    """
-    experiment = Experiment.of(cfg)
-    configured_metrics(cfg)  # a wrong name is refused at once, and so is a logger that could not log
-    prepare(cfg)
-    store, ids = experiment.store, experiment.ids()
-    for note in experiment.dataset.notes():
-        print(f"isdiff: {note}", file=sys.stderr)
-    changed = changed_inputs(experiment, ids)
-    if changed:
-        some = f"{len(changed)} images or masks" if len(changed) > 1 else f"the image or mask {min(changed)}"
-        print(f"isdiff: {some} changed since the last run; sampled anew", file=sys.stderr)
-    done = store.records()
-    todo = [image_id for image_id in ids if image_id not in done]
-    failed: dict[str, str] = {}
-    if todo:
-        experiment.require(todo)
-        kept = result_config(cfg, experiment.precision)
-        text = f"# {store.path.name}: hash of what the results depend on\n{OmegaConf.to_yaml(kept)}"
-        store.write_text("config.yaml", text)
-        title = f"{experiment.label} on {cfg.dataset.name}, {cfg.mask.name}"
-        with Reporter(title, len(ids), done=len(ids) - len(todo)) as bar:
-            failed = sample_all(experiment, todo, bar)
-    records = store.tidy(ids)
-    chosen = [records[image_id] for image_id in ids if image_id in records]
-    if not chosen:
-        raise SomeFailed(f"no image could be sampled: {'; '.join(summed_up(failed, 3)) or 'there are no images'}")
-    summary = summarise(experiment, chosen, failed, sampled=len(todo) - len(failed))
-    if summary != store.read_json("summary.json"):
-        store.write_json("summary.json", summary)
-        store.write_text("summary.md", readable(summary, experiment))
-    if todo or not (store.path / "grid.png").exists():
-        draw_grid(experiment, chosen)
-    report(cfg, f"{experiment.label}-{cfg.mask.name}-{store.path.name}", store.path, summary, chosen)
-    return Outcome(store, summary, failed)

@@ -14,8 +14,9 @@ from torch import nn
 
 from isdiff.diffusion.process import named_betas
 from isdiff.errors import UserError
-from isdiff.hub import SUMS, brief, check_finite, is_hub_id, load_part, verify
-from isdiff.models import load_net
+from isdiff.io.hub import SUMS, brief, check_finite, is_hub_id, load_part, verify
+from isdiff.io.models import build_net, load_net
+from isdiff.io.weights import Weights
 from isdiff.nets.classifier import Classifier
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.guidance import ClassifierGuidance
@@ -59,18 +60,33 @@ def load_pixel(cfg: DictConfig, device: torch.device, precision: str) -> PixelPr
     Raises:
         UserError: weights that are missing or damaged, of another kind of network, or made for other classes.
     """
-    net = load_net(cfg.model)
+    net = network(cfg.model)
     require_denoiser(net, cfg.model)
     prior = PixelPrior(net, device, precision, cfg.runtime.pad_to)
     if cfg.model.get("guidance_scale"):
         guide = OmegaConf.merge(cfg.model.classifier, {"weights": "random"} if cfg.model.weights == "random" else {})
-        classifier = load_net(guide)
+        classifier = network(guide)
         if not isinstance(classifier, Classifier):
             raise UserError(f"weights {guide.weights} are no classifier's; give others as model.classifier.weights")
         prior.guidance = ClassifierGuidance(classifier.to(device, DTYPES[precision]), cfg.model.guidance_scale)
     if cfg.runtime.compile:
         prior.net = torch.compile(prior.net, dynamic=False)
     return prior
+
+
+def network(model: DictConfig) -> nn.Module:
+    """The network of a ``model`` configuration, float32.
+
+    ``weights=random`` gives the network that the manifest lists under that name, untrained, to check sizes and speed.
+
+    Raises:
+        Missing: the weights are not here.
+        UserError: they are damaged, not finite, or not those of the network that their header names.
+    """
+    if model.weights != "random":
+        return load_net(Path(model.weights))
+    torch.manual_seed(0)
+    return build_net(Weights().entry(model.name).net)
 
 
 def require_denoiser(net: nn.Module, model: DictConfig) -> None:

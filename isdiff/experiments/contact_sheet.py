@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from isdiff.files import atomic_save
+from isdiff.io.files import atomic_save
 
 Tile = tuple[np.ndarray, str]
 TILE = 144
@@ -25,7 +25,7 @@ def with_hole(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return np.where(hole[..., None], hatch, image)
 
 
-def picture_grid(path: Path, header: Sequence[str], rows: Sequence[Sequence[Tile]], tile: int = TILE) -> Path:
+def contact_sheet(path: Path, header: Sequence[str], rows: Sequence[Sequence[Tile]], tile: int = TILE) -> Path:
     """Write a PNG with a titled column for each kind of picture and a row for each image.
 
     Args:

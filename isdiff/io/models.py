@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from isdiff.errors import Missing, UserError
-from isdiff.files import is_sha256, sha256_file
-from isdiff.hub import SUMS, brief, check_tensors, is_finite, load_part, verify
+from isdiff.io.files import is_sha256, sha256_file
+from isdiff.io.hub import SUMS, brief, check_tensors, is_finite, load_part, verify
 from isdiff.nets.attributes import AttributeNet
 from isdiff.nets.captions import CaptionNet
 from isdiff.nets.classifier import Classifier
@@ -221,21 +220,13 @@ def json_of(path: Path, header: Mapping[str, str], key: str, kind: str) -> dict[
     return value
 
 
-def load_net(model: DictConfig) -> nn.Module:
-    """The network of a ``model`` configuration, float32.
-
-    ``weights=random`` gives the network that the manifest lists under that name, untrained, to check sizes and speed.
+def load_net(path: Path) -> nn.Module:
+    """The network in a safetensors file, float32.
 
     Raises:
         Missing: the weights are not here.
         UserError: they are damaged, not finite, or not those of the network that their header names.
     """
-    if model.weights == "random":
-        from isdiff.weights import Weights
-
-        torch.manual_seed(0)
-        return build_net(Weights().entry(model.name).net)
-    path = Path(model.weights)
     tensors, header = open_weights(path)
     arguments = json_of(path, header, "net", "network")
     try:

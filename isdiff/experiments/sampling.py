@@ -10,19 +10,17 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
 from isdiff.data.photos import pixels_hash
 from isdiff.errors import UserError, explained
+from isdiff.experiments.experiment import Experiment
 from isdiff.priors.pixel import resolve_device
 from isdiff.progress import Reporter
 from isdiff.trajectory import Task
-
-if TYPE_CHECKING:
-    from isdiff.runner import Experiment
 
 Report = Callable[[str, Any], None]
 
@@ -78,8 +76,6 @@ def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[st
 
 def sample_share(container: dict[str, Any], ids: list[str], rank: int, workers: int, pipe: Connection) -> None:
     """Body of a sampling process: its share of the images, on its own GPU where there are several."""
-    from isdiff.runner import Experiment
-
     threading.Thread(target=end_with_parent, daemon=True).start()
     cfg = OmegaConf.create(container)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from isdiff.errors import UserError
-from isdiff.files import atomic_open, is_sha256, sha256_file
-from isdiff.hub import is_hub_id, model_files
+from isdiff.io.files import atomic_open, is_sha256, sha256_file
+from isdiff.io.hub import is_hub_id, model_files
 
 KEPT = 500  # files that the cache remembers
 SETTLED_NS = 2_000_000_000  # within the grain of a file system's clock a second write could go unseen

@@ -24,7 +24,7 @@ from isdiff.diffusion.timesteps import (
 )
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.fingerprint import weights_fingerprint
+from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.known.base import Known
 from isdiff.priors.base import Prior
 from isdiff.priors.conditioning.base import Conditioning

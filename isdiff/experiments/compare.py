@@ -15,14 +15,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from isdiff.errors import UserError
-from isdiff.files import atomic_open
-from isdiff.grid import picture_grid, with_hole
+from isdiff.experiments.contact_sheet import contact_sheet, with_hole
+from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.report import GRID_ROWS
+from isdiff.experiments.run import execute
+from isdiff.io.files import atomic_open
 from isdiff.metrics import build_metrics
 from isdiff.metrics.base import VERDICT_IMAGES, Estimate, Metric, SeedsSample, Unavailable, difference, estimate
-from isdiff.report import GRID_ROWS
-from isdiff.runner import Experiment, execute
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @dataclass
@@ -192,4 +193,4 @@ def draw(path: Path, rows: list[Row]) -> None:
             own = next(r for r in row.records if r["id"] == record["id"])
             line.append((row.experiment.store.image(own["id"]), f"{own['network_calls']} calls"))
         tiles.append([*line, (truth, "")])
-    picture_grid(path, ["input", *(row.label for row in rows), "truth"], tiles)
+    contact_sheet(path, ["input", *(row.label for row in rows), "truth"], tiles)

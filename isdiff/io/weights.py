@@ -18,13 +18,11 @@ from typing import Any
 
 import torch
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from isdiff.errors import Missing, UserError
-from isdiff.files import atomic_open, fetch, is_sha256, link, sha256_file
-from isdiff.hub import HubEntry, brief, check_tensors, is_finite
-from isdiff.models import build_net, is_of, open_weights, plain_state, save_weights
+from isdiff.io.files import atomic_open, fetch, is_sha256, link, sha256_file
+from isdiff.io.hub import HubEntry, brief, check_tensors, is_finite
+from isdiff.io.models import build_net, is_of, open_weights, plain_state, save_weights
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -61,8 +59,8 @@ def read_manifest(path: Path) -> tuple[dict[str, Entry], dict[str, HubEntry]]:
     if not path.is_file():
         raise Missing([f"{path} is missing: give the folder that has the manifest (scripts/weights.py --root ...)"])
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read ({brief(error)}); restore it") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(k) or {}, dict) for k in ("files", "hub")):
         raise UserError(f"{path} is no manifest: it must have entries under 'files' or 'hub'; restore it")

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from isdiff import environment
-from isdiff.config import build_start
 from isdiff.data.images import to_uint8
 from isdiff.errors import UserError, summed_up
-from isdiff.grid import Tile, picture_grid, with_hole
+from isdiff.experiments.config import build_start
+from isdiff.experiments.contact_sheet import Tile, contact_sheet, with_hole
+from isdiff.experiments.experiment import Experiment
 from isdiff.metrics import build_metrics
 from isdiff.metrics.base import Estimate, Metric, Unavailable, estimate
 from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Stream
-
-if TYPE_CHECKING:
-    from isdiff.runner import Experiment
 
 GRID_ROWS = 8
 
@@ -146,7 +144,7 @@ def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
             tiles.append((to_uint8(seed), f"start t = {begun}"))
         tiles += [(experiment.store.image(image_id), caption(record)), (truth, "")]
         rows.append(tiles)
-    picture_grid(experiment.store.path / "grid.png", header, rows)
+    contact_sheet(experiment.store.path / "grid.png", header, rows)
 
 
 def caption(record: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from isdiff.errors import Missing, UserError
-from isdiff.files import atomic_open, is_sha256, sha256_file
+from isdiff.io.files import atomic_open, is_sha256, sha256_file
 
 SUMS = "SHA256SUMS"
 FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")  # never the end of an id on the hub

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from isdiff.errors import UserError
-from isdiff.files import atomic_open, atomic_save
+from isdiff.io.files import atomic_open, atomic_save
 
 try:
     import fcntl

@@ -1,0 +1,1 @@
+"""Experiments: from a configuration to folders of results, tables and pictures."""

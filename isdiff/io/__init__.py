@@ -1,0 +1,1 @@
+"""Files from disk and network: whole or absent, known by their hashes."""
