@@ -6,7 +6,8 @@ import pytest
 from conftest import ROOT
 from omegaconf import OmegaConf
 
-from isdiff.experiments.compare import CONFIGS, compare
+from isdiff.errors import UserError
+from isdiff.experiments.compare import CONFIGS, compare, narrow
 
 
 @pytest.mark.slow
@@ -32,3 +33,14 @@ def test_the_demo_at_a_small_size(tmp_path, monkeypatch):
     assert (
         compare(plan, [f"output_root={tmp_path}", "sampler.steps=5", "sampler.jump=2"]) / "summary.md"
     ).read_text() == text
+
+
+def test_plans_are_narrowed():
+    plan = OmegaConf.load(CONFIGS / "compare" / "photos.yaml")
+    small = narrow(plan, limit=50, seeds=[0, 2], masks=["half"])
+    assert [group.limit for group in small.groups] == [min(group.limit, 50) for group in plan.groups]
+    assert list(small.seeds) == [0, 2] and list(small.masks) == ["half"]
+    assert small.folder == f"{plan.folder}_limit_50_seeds_0_2_masks_half", "a fuller result stays where it is"
+    assert narrow(plan) == plan and plan.groups[0].limit == 200
+    with pytest.raises(UserError, match="must be at least 1"):
+        narrow(plan, limit=0)

@@ -115,6 +115,31 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
     return folder
 
 
+def narrow(
+    plan: DictConfig, limit: int | None = None, seeds: Sequence[int] | None = None, masks: Sequence[str] | None = None
+) -> DictConfig:
+    """The plan with fewer images, other seeds or other masks; its folder says so, so that no fuller result is lost.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    plan = plan.copy()
+    if (limit is not None and limit < 1) or seeds == [] or masks == []:
+        raise UserError("--limit must be at least 1, --seeds and --masks must name some")
+    if seeds is not None:
+        plan.seeds = list(seeds)
+    if masks is not None:
+        plan.masks = list(masks)
+    for group in plan.groups:
+        group.limit = min(group.limit, limit or group.limit)
+        if masks is not None and "masks" in group:
+            group.masks = [mask for mask in group.masks if mask in masks]
+    if limit or seeds or masks:
+        parts = [f"limit {limit}" * bool(limit), f"seeds {seeds}" * bool(seeds), f"masks {masks}" * bool(masks)]
+        plan.folder = f"{plan.folder}_{'_'.join(re.findall(r'[a-z0-9]+', ' '.join(parts)))}"
+    return plan
+
+
 def entries(rows: list[Row], metrics: list[Metric], bootstrap: int, title: str) -> list[dict[str, Any]]:
     """Table entries of rows over the same images."""
     found = []
