@@ -14,18 +14,18 @@ from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
 from isdiff.io.files import atomic_save
 from isdiff.known.base import Known
-from isdiff.priors.pixel import PixelPrior
+from isdiff.priors.pixel import PixelPrior, resolve_precision
 from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.trajectory import Task
 
 
 def unconditional_samples(
     net: nn.Module, count: int, size: int, schedule: str, *, steps: int = 50, eta: float = 0.0, seed: int = 0,
-    precision: str = "bf16", batch_size: int = 32,
+    precision: str = "auto", batch_size: int = 32,
 ) -> torch.Tensor:  # fmt: skip
     """(count, 3, size, size) in [-1, 1]: "inpainting" with a hole that covers everything; DDNM's eta, 0 is DDIM."""
     device = next(net.parameters()).device
-    prior = PixelPrior(net, device, precision)
+    prior = PixelPrior(net, device, resolve_precision(precision, device))
     grid = Grid.of(named_betas(schedule), leading_timesteps(1000, steps))
     engine = Engine(prior, grid, DDNMSteps(eta), Known(), resampling_plan, batch_size=batch_size, run_seed=seed)
     blank = torch.zeros(3, size, size, device=device)
