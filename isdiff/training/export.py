@@ -30,13 +30,21 @@ def export(net: nn.Module, trainer: Trainer, cfg) -> None:
         "parameters": sum(p.numel() for p in net.parameters()),
         "last_tenth_loss": round(sum(point["loss"] for point in tail) / len(tail), 5),
         "exported": min(held_out, key=lambda point: point["dev"], default={}),
-        "configuration": OmegaConf.to_container(cfg, resolve=True),
+        "configuration": settings(cfg),
         "device": device_name(trainer.params[0].device),
         "versions": package_versions(),
     }
     with atomic_open(folder / "training.json") as stream:
         json.dump(facts, stream, indent=1)
     save_samples(net, folder / "samples.png", cfg, count=cfg.samples, columns=16, steps=100, eta=0.85)
+
+
+PLACES = ("folder", "export", "data_root", "logger", "workers", "device")  # where it ran, not what was trained
+
+
+def settings(cfg) -> dict:
+    """What a training depends on."""
+    return {key: value for key, value in OmegaConf.to_container(cfg, resolve=True).items() if key not in PLACES}
 
 
 def read_lines(path: Path) -> list[dict]:

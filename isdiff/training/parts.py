@@ -7,11 +7,10 @@ import json
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
 
 from isdiff.io.files import atomic_open, sha256_file
 from isdiff.io.hub import SUMS, model_files
-from isdiff.training.export import draw_curve, read_lines
+from isdiff.training.export import draw_curve, read_lines, settings
 from isdiff.training.loop import Trainer
 
 SCHEDULER = {
@@ -33,7 +32,7 @@ def save_part(net, name: str, trainer: Trainer, cfg, **scheduler) -> None:
         "samples_seen": trainer.samples,
         "seconds": round(trainer.seconds),
         "parameters": sum(p.numel() for p in net.parameters()),
-        "configuration": OmegaConf.to_container(cfg, resolve=True),
+        "configuration": settings(cfg),
     }
     card = folder / "card"
     with atomic_open(card / f"{cfg.name}.json") as stream:
