@@ -1,0 +1,54 @@
+"""What CONTRIBUTING shows works as shown."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from isdiff.data.base import Dataset
+from isdiff.masks.base import GeneratedMask
+from isdiff.metrics.base import MeanSample, Metric, estimate
+from isdiff.seeds.distributions import DistributionSeed, known_vectors
+from isdiff.trajectory import Stream, Task
+
+TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+NAMES = {
+    "np": np, "Dataset": Dataset, "GeneratedMask": GeneratedMask, "Metric": Metric, "MeanSample": MeanSample,
+    "DistributionSeed": DistributionSeed, "known_vectors": known_vectors,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shown():
+    names = dict(NAMES)
+    for code in re.findall(r"```python\n(.*?)```", TEXT, re.S):
+        exec(code, names)
+    return names
+
+
+def test_mask(shown):
+    hole = shown["LeftMask"](0.5).hole("a", 8, 10)
+    assert hole.sum() == 40 and hole[:, :5].all() and shown["LeftMask"]().stamp("a") == "generated"
+    with pytest.raises(ValueError, match=r"mask\.share is 2"):
+        shown["LeftMask"](2)
+
+
+def test_dataset_and_metric(shown):
+    data = shown["Ramps"]()
+    bright, dark = map(data.image, data.ids())
+    found = estimate(shown["Brightness"]().measure([bright, dark], [bright, bright]), 20)
+    assert found.value == pytest.approx((bright.mean() - dark.mean()) / 2)
+
+
+def test_seed(shown):
+    hole = torch.zeros(1, 8, 8, dtype=torch.bool)
+    hole[..., 4:] = True
+    task = Task("a", torch.full((3, 8, 8), 0.25).masked_fill(hole, 0), hole)
+    assert torch.allclose(shown["MedianSeed"]().fill(task, Stream(0, "a")), torch.tensor(0.25))
+
+
+def test_files_and_folders_that_it_names_exist():
+    for name in re.findall(r"`((?:tests|experiments|isdiff|data)/[\w./]+)`", TEXT):
+        assert (ROOT / name).exists() or (ROOT / "isdiff" / name).exists(), name
