@@ -116,9 +116,9 @@ def mean_coloured(images: list[np.ndarray], hole) -> list[np.ndarray]:
 
 def test_kid_is_near_zero_between_photographs_and_far_for_mean_coloured_holes():
     every = PHOTOS.ids()[:240]
-    files = sorted({PHOTOS.boxes[i][0] for i in every})
+    files = sorted({PHOTOS.place(i)[0] for i in every})
     half = set(files[::2])
-    one, other = ([PHOTOS.image(i) for i in every if (PHOTOS.boxes[i][0] in half) == side] for side in (True, False))
+    one, other = ([PHOTOS.image(i) for i in every if (PHOTOS.place(i)[0] in half) == side] for side in (True, False))
     count = min(len(one), len(other))
     between = measured("lite0_kid", one[:count], other[:count])
     half_hole, outside = np.s_[:, 32:], np.ones((64, 64), bool)

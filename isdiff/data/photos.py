@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -116,8 +116,8 @@ class PhotoDataset(Dataset):
             raise UserError(f"dataset.split is {split!r}; photos has test, dev and train")
         if size not in (64, 128, 256):
             raise UserError(f"dataset.size is {size!r}; photos come as 64, 128 or 256 pixels")
-        self.split, self.size, self.root = split, size, Path(root)
-        self.boxes = self.listed(count) if split == "test" else dict(self.drawn(count))
+        self.split, self.size, self.root, self.count = split, size, Path(root), count
+        self.places = self.listed(count) if split == "test" else {}
 
     def listed(self, count: int) -> dict[str, tuple[Path, Box, str]]:
         path = self.root / "photos" / "test.csv"
@@ -133,23 +133,38 @@ class PhotoDataset(Dataset):
                 found[row["id"]] = (folder / row["file"], (left, top, side), row[f"pixels_{self.size}"])
         return found
 
-    def drawn(self, count: int) -> Iterator[tuple[str, tuple[Path, Box, str]]]:
-        files = split_files(self.root, self.split)
-        for n in range(count):
-            image_id, file = f"photos-{self.split}-{n:04d}", files[n % len(files)]
-            box = fixed_box(image_id, opened(file), 64)
-            if box[2] >= self.size:
-                yield image_id, (file, box, "")
+    @cached_property
+    def files(self) -> list[Path]:
+        return split_files(self.root, self.split)
+
+    def place(self, image_id: str) -> tuple[Path, Box, str]:
+        """The photograph of an id, the crop in it, and the hash of its pixels where it is listed.
+
+        Raises:
+            UserError: the split has no such id.
+        """
+        if image_id not in self.places:
+            start, _, number = image_id.rpartition("-")
+            if self.split == "test" or start != f"photos-{self.split}" or not number.isdigit():
+                raise UserError(f"{image_id} is no image of photos, split {self.split}")
+            # Chosen when it is asked for: that takes milliseconds, and a run may want a few of a thousand.
+            file = self.files[int(number) % len(self.files)]
+            self.places[image_id] = (file, fixed_box(image_id, opened(file), 64), "")
+        return self.places[image_id]
 
     def ids(self) -> list[str]:
-        return list(self.boxes)
+        if self.split == "test":
+            return list(self.places)
+        every = [f"photos-{self.split}-{n:04d}" for n in range(self.count)]
+        # Every crop has 64 pixels; whether it has more, only looking tells.
+        return every if self.size == 64 else [i for i in every if self.place(i)[1][2] >= self.size]
 
     def image(self, image_id: str) -> np.ndarray:
         """
         Raises:
             UserError: a photograph is missing, or decodes to other pixels than those that were listed.
         """
-        file, box, expected = self.boxes[image_id]
+        file, box, expected = self.place(image_id)
         pixels = crop(opened(file), box, self.size)
         if expected and pixels_hash(pixels) != expected:
             raise UserError(
@@ -160,9 +175,10 @@ class PhotoDataset(Dataset):
 
     def stamp(self, image_id: str) -> str:
         """Of the photograph, with the place of the crop: another one in ``test.csv`` is other content."""
-        if image_id not in self.boxes:
+        try:
+            file, box, _ = self.place(image_id)
+        except UserError:
             return ""
-        file, box, _ = self.boxes[image_id]
         found = file_stamp(file)
         return found and f"{found}-{'-'.join(map(str, box))}"
 
@@ -172,7 +188,7 @@ def random_crops(root: str | Path, split: str, size: int) -> Callable[[np.random
     photos = [load_rgb(path) for path in split_files(root, split)]
 
     def draw(rng: np.random.Generator, count: int) -> np.ndarray:
-        chosen = [photos[i] for i in rng.integers(len(photos), size=count)]
+        chosen: list[Image.Image] = [photos[i] for i in rng.integers(len(photos), size=count)]
         return np.stack([crop(photo, random_box(rng, *photo.size, size), size) for photo in chosen])
 
     return draw
