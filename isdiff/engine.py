@@ -180,7 +180,8 @@ class Engine:
             if self.refinement and not image.judged and self.refinement.due(index, self.grid):
                 image.broken = not image.finite
                 due += [] if image.broken else [slot]
-        pictures = self.prior.decode([live[slot].tr.x0 for slot in due], [live[slot].tr.task for slot in due])
+        guesses = [x0 for slot in due if (x0 := live[slot].tr.x0) is not None]  # after a step there always is one
+        pictures = self.prior.decode(guesses, [live[slot].tr.task for slot in due])
         for slot, picture in zip(due, pictures, strict=True):
             live[slot] = self.refine(live[slot], picture)
         share = (time.perf_counter() - begun) / len(live)

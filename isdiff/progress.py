@@ -29,8 +29,8 @@ class Reporter:
     """
 
     def __init__(self, title: str, total: int, *, done: int = 0, unit: str = "image") -> None:
-        self.title, self.total, self.done, self.unit = title, total, done, unit
-        self.first, self.start = done, time.monotonic()
+        self.title, self.total, self.unit = title, total, unit
+        self.first, self.done, self.start = done, float(done), time.monotonic()
         self.next_line = self.start + FIRST_LINE
         self.steps_expected, self.steps = 1.0, 0.0
         console = Console(stderr=True)
@@ -45,7 +45,7 @@ class Reporter:
     def __enter__(self) -> Reporter:
         if self.bar:
             self.bar.start()
-            self.task = self.bar.add_task(self.title, total=max(self.total, 1), completed=self.done, note="")
+            self.task = self.bar.add_task(self.title, total=max(self.total, 1), completed=self.first, note="")
         return self
 
     def __exit__(self, *exc: object) -> None:

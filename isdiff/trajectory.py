@@ -66,7 +66,7 @@ class Stream:
 class Attempt:
     """What an attempt began with and what its checkpoint said (``dce`` is None if it was never judged)."""
 
-    start_timestep: int
+    start_timestep: float
     dce: float | None = None
 
 

@@ -22,23 +22,24 @@ def spaced_timesteps(num_timesteps: int, spec: str | Sequence[int]) -> tuple[int
     if isinstance(spec, str) and spec.startswith("ddim"):
         count = int(spec.removeprefix("ddim"))
         for stride in range(1, num_timesteps + 1):
-            steps = tuple(range(0, num_timesteps, stride))
-            if len(steps) == count:
-                return steps
+            found = range(0, num_timesteps, stride)
+            if len(found) == count:
+                return tuple(found)
         raise ValueError(f"no integer stride picks {count} of {num_timesteps} timesteps")
     counts = [int(part) for part in spec.split(",") if part] if isinstance(spec, str) else list(spec)
     counts = counts or [num_timesteps]
     size, longer = divmod(num_timesteps, len(counts))
-    steps, start = [], 0
+    steps: list[int] = []
+    start = 0
     for number, count in enumerate(counts):
         length = size + (number < longer)
         if length < count:
             raise ValueError(f"cannot pick {count} steps from a section of {length} timesteps")
-        stride = (length - 1) / (count - 1) if count > 1 else 1.0
+        spacing = (length - 1) / (count - 1) if count > 1 else 1.0
         place = 0.0
         for _ in range(count):
             steps.append(start + round(place))
-            place += stride
+            place += spacing
         start += length
     return tuple(sorted(set(steps)))
 

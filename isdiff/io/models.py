@@ -61,7 +61,7 @@ def checked_arguments(arguments: Mapping[str, Any]) -> tuple[type[nn.Module], di
     if not isinstance(target, str) or target not in NETS:
         raise UserError(f"_target_ is {str(target)[:80]!r}; only {', '.join(NETS)} can be built")
     cls = NETS[target]
-    hints = typing.get_type_hints(cls.__init__)
+    hints = typing.get_type_hints(vars(cls)["__init__"])
     for name, value in options.items():
         if name not in hints:
             raise UserError(

@@ -55,7 +55,8 @@ class Perceptual(AttributeMetric):
         for result, truth in zip(batches(results), batches(truths), strict=True):
             stages = zip(net.features(result)[0], net.features(truth)[0], strict=True)
             unit = torch.nn.functional.normalize
-            values.append(sum((unit(a) - unit(b)).square().sum(1).mean((1, 2)) for a, b in stages))
+            distances = ((unit(a) - unit(b)).square().sum(1).mean((1, 2)) for a, b in stages)
+            values.append(sum(distances, start=torch.zeros(())))
         return MeanSample(torch.cat(values).double().numpy())
 
 

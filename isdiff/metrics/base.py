@@ -75,7 +75,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     a, b = (a - mean_a) / np.sqrt(max(1, len(a) - 1)), (b - mean_b) / np.sqrt(max(1, len(b) - 1))
     variance = (a**2).sum() + (b**2).sum()
     if a.shape[1] < len(a):  # the R of a QR gives the same singular values in D x D
-        a, b = np.linalg.qr(a, mode="r"), np.linalg.qr(b, mode="r")
+        a, b = np.asarray(np.linalg.qr(a, mode="r")), np.asarray(np.linalg.qr(b, mode="r"))
     trace = np.linalg.svd(a @ b.T, compute_uv=False).sum()
     return float(((mean_a - mean_b) ** 2).sum() + variance - 2 * trace)
 
@@ -115,7 +115,8 @@ class Estimate:
     @classmethod
     def of(cls, entries: dict[str, float | None]) -> Estimate:
         """From what ``as_dict`` gave."""
-        value, low, high = (float("nan") if entries[k] is None else float(entries[k]) for k in ("value", "low", "high"))
+        found = (entries[key] for key in ("value", "low", "high"))
+        value, low, high = (float("nan") if number is None else float(number) for number in found)
         return cls(value, low, high, int(entries["n"] or 0))
 
     def __str__(self) -> str:

@@ -83,6 +83,7 @@ class LPIPS(Metric):
         for part in net.net.children():
             for index, layer in part.named_children():
                 if isinstance(layer, torch.nn.Conv2d):
+                    assert layer.bias is not None
                     layer.weight.copy_(convolutions[f"{index}.weight"])
                     layer.bias.copy_(convolutions[f"{index}.bias"])
         pairs = zip(batches(results, 16), batches(truths, 16), strict=True)

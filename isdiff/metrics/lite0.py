@@ -51,14 +51,16 @@ class Lite0(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         import timm
+        from timm.models.efficientnet import EfficientNet
 
         net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        assert isinstance(net, EfficientNet)
         published = torch.load(weights_path(), map_location="cpu", weights_only=True)
         # The same layers in the same order, under other names.
         named = OrderedDict(zip(net.state_dict(), published.values(), strict=True))
         net.load_state_dict(named)
         self.net = net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.blocks = [block for stage in net.blocks for block in stage]
+        self.blocks = [block for stage in net.blocks for block in stage.children()]
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """x: (B, 3, H, W) in [-1, 1], the range that the network was trained on."""
@@ -127,7 +129,7 @@ def perceptual(results: list[np.ndarray], truths: list[np.ndarray]) -> np.ndarra
                 POOLED.add([image_key(image) for image in images[start : start + 16]], pooled)
             stages.append(outputs)
         units = ((normalize(a), normalize(b)) for a, b in zip(*stages, strict=True))
-        values.append(sum((a - b).square().sum(1).mean((1, 2)) for a, b in units))
+        values.append(sum(((a - b).square().sum(1).mean((1, 2)) for a, b in units), start=torch.zeros(())))
     return torch.cat(values).double().numpy()
 
 

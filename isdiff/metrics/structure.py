@@ -21,5 +21,5 @@ class SSIM(Metric):
         from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
         pairs = zip(batches(results, 16), batches(truths, 16), strict=True)
-        values = [ssim(a, b, reduction="none", data_range=(-1.0, 1.0)) for a, b in pairs]
+        values = [torch.as_tensor(ssim(a, b, reduction="none", data_range=(-1.0, 1.0))) for a, b in pairs]
         return MeanSample(torch.cat([v.reshape(-1) for v in values]).double().numpy())

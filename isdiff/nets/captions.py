@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel
 
 
 class CaptionNet(nn.Module):
     """An image encoder beside a CLIP text model.
 
     Args:
-        text: ``CLIPTextModel``; its state at the end token stands for the caption.
+        text: its state at the end token stands for the caption.
         end: id of that token.
         widths: channels of the image encoder's stages, each at half the size of the last.
         dim: dimensions of the common space.
     """
 
-    def __init__(self, text: nn.Module, end: int, widths: tuple[int, ...] = (32, 64, 96, 128), dim: int = 64) -> None:
+    def __init__(
+        self, text: CLIPTextModel, end: int, widths: tuple[int, ...] = (32, 64, 96, 128), dim: int = 64
+    ) -> None:
         super().__init__()
         self.text, self.end = text, end
         before = (3, *widths[:-1])

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isdiff.nets.unet import AttentionBlock, ResBlock, group_norm, run_stage, timestep_embedding
+from isdiff.nets.unet import AttentionBlock, ResBlock, group_norm, run_stage, timestep_embedding, weight_dtype
 
 
 class AttentionPool(nn.Module):
@@ -82,7 +82,7 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor, timesteps: Tensor) -> Tensor:
         """Logits (B, num_classes), float32, of noisy images (B, 3, image_size, image_size) at timesteps (B,)."""
-        dtype = self.time_embed[0].weight.dtype
+        dtype = weight_dtype(self.time_embed)
         emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(dtype))
         h = x.to(dtype)
         for stage in self.input_blocks:

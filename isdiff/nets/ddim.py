@@ -82,8 +82,35 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
 
 
+class TimeEmbedding(nn.Module):
+    """Two linear layers on the sinusoidal features."""
+
+    def __init__(self, channels: int, emb_channels: int) -> None:
+        super().__init__()
+        self.dense = nn.ModuleList([nn.Linear(channels, emb_channels), nn.Linear(emb_channels, emb_channels)])
+
+    def forward(self, features: Tensor) -> Tensor:
+        first, second = self.dense
+        return second(F.silu(first(features)))
+
+
+class Middle(nn.Module):
+    """Attention between two blocks, at the lowest resolution."""
+
+    def __init__(self, channels: int, emb_channels: int, dropout: float) -> None:
+        super().__init__()
+        self.block_1, self.block_2 = (ResnetBlock(channels, channels, emb_channels, dropout) for _ in range(2))
+        self.attn_1 = AttentionBlock(channels)
+
+    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+        return self.block_2(self.attn_1(self.block_1(h, emb)), emb)
+
+
 class Level(nn.Module):
-    """The blocks of one resolution, each followed by attention or not."""
+    """The blocks of one resolution, each followed by attention or not, and resampling where another level follows."""
+
+    downsample: Downsample
+    upsample: Upsample
 
     def __init__(self, blocks: Sequence[ResnetBlock], attention: Sequence[AttentionBlock]) -> None:
         super().__init__()
@@ -116,8 +143,7 @@ class DDIMUNet(nn.Module):
     ) -> None:
         super().__init__()
         self.ch, self.image_size, emb = ch, image_size, 4 * ch
-        self.temb = nn.Module()
-        self.temb.dense = nn.ModuleList([nn.Linear(ch, emb), nn.Linear(emb, emb)])
+        self.temb = TimeEmbedding(ch, emb)
         self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
         widths = [ch * m for m in ch_mult]
         sides = [image_size // 2**i for i in range(len(widths))]
@@ -133,9 +159,7 @@ class DDIMUNet(nn.Module):
             if i < len(widths) - 1:
                 self.down[i].downsample = Downsample(at)
                 skips.append(at)
-        self.mid = nn.Module()
-        self.mid.block_1, self.mid.block_2 = (ResnetBlock(at, at, emb, dropout) for _ in range(2))
-        self.mid.attn_1 = AttentionBlock(at)
+        self.mid = Middle(at, emb, dropout)
         levels: list[Level] = []
         for i in reversed(range(len(widths))):
             blocks = []
@@ -162,19 +186,20 @@ class DDIMUNet(nn.Module):
         """
         if y is not None:
             raise ValueError("this network is not class-conditional; leave y out")
-        first, second = self.temb.dense
-        emb = second(F.silu(first(timestep_embedding(timesteps, self.ch).to(self.dtype))))
+        emb = self.temb(timestep_embedding(timesteps, self.ch).to(self.dtype))
         h = self.conv_in(x.to(self.dtype))
         skips = [h]
         for level in self.down:
+            assert isinstance(level, Level)
             for i in range(len(level.block)):
                 h = level.step(i, h, emb)
                 skips.append(h)
             if hasattr(level, "downsample"):
                 h = level.downsample(h)
                 skips.append(h)
-        h = self.mid.block_2(self.mid.attn_1(self.mid.block_1(h, emb)), emb)
+        h = self.mid(h, emb)
         for level in reversed(self.up):
+            assert isinstance(level, Level)
             for i in range(len(level.block)):
                 h = level.step(i, torch.cat([h, skips.pop()], dim=1), emb)
             if hasattr(level, "upsample"):

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isdiff.diffusion.process import named_betas
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def timestep_embedding(timesteps: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
@@ -43,7 +46,7 @@ def group_norm(channels: int, group_channels: int = 1) -> nn.GroupNorm:
     return nn.GroupNorm(next(groups for groups in range(most, 0, -1) if channels % groups == 0), channels)
 
 
-def zero_init(module: nn.Module) -> nn.Module:
+def zero_init(module: Layer) -> Layer:
     """Start a residual branch as the identity, the way the published networks were trained."""
     for p in module.parameters():
         nn.init.zeros_(p)
@@ -249,7 +252,7 @@ class UNet(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.time_embed[0].weight.dtype
+        return weight_dtype(self.time_embed)
 
     def forward(self, x: Tensor, timesteps: Tensor, y: Tensor | None = None) -> Tensor:
         """Predict the noise (and the variance channels) of a batch in which every image has its own timestep.
@@ -284,7 +287,14 @@ class UNet(nn.Module):
         return torch.cat([(1 - abar).sqrt() * x + abar.sqrt() * velocity, rest], dim=1)
 
 
-def run_stage(stage: nn.ModuleList, h: Tensor, emb: Tensor) -> Tensor:
+def weight_dtype(layers: nn.Sequential) -> torch.dtype:
+    first = layers[0]
+    assert isinstance(first, nn.Linear)
+    return first.weight.dtype
+
+
+def run_stage(stage: nn.Module, h: Tensor, emb: Tensor) -> Tensor:
+    assert isinstance(stage, nn.ModuleList)
     for layer in stage:
         h = layer(h, emb) if isinstance(layer, ResBlock) else layer(h)
     return h

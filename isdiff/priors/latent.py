@@ -30,7 +30,7 @@ def sure_cells(hole: np.ndarray, factor: int, enough: int) -> np.ndarray:
     The encoder looks beyond a cell, so that the grey of the blanked hole bleeds into its neighbours.
     """
     height, width = hole.shape
-    touched = hole.reshape(height // factor, factor, width // factor, factor).any((1, 3))
+    touched = np.asarray(hole.reshape(height // factor, factor, width // factor, factor).any((1, 3)))
     near = cv2.dilate(touched.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     return ~near if (~near).sum() >= enough else ~touched
 

@@ -27,6 +27,7 @@ class LatentTask(Task):
 
     @property
     def pixel_hole(self) -> Tensor:
+        assert self.hidden is not None
         return self.hidden
 
     def reference(self, picture: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ class PixelPrior:
         round_to: int = 4,
         guidance: Callable[[Tensor, Tensor, Tensor | None], Tensor] | None = None,
     ) -> None:
-        self.net = net.eval().to(device, DTYPES[precision], memory_format=torch.channels_last)
+        self.net: Callable[..., Tensor] = net.eval().to(device, DTYPES[precision]).to(memory_format=torch.channels_last)
         self.guidance = guidance
         self.device, self.precision, self.round_to = device, precision, round_to
         self.fitting = Halving(self.batch)
@@ -104,6 +104,8 @@ class PixelPrior:
         out = self.net(x, t, y).float().contiguous()[:count]
         scores = [None] * count if self.guidance is None else self.guidance(x, t, y).float().contiguous()[:count]
         learned = out.shape[1] == 2 * x.shape[1]
+        channels = x.shape[1] if learned else out.shape[1]
         return [
-            Prediction(*(o.chunk(2) if learned else (o, None)), score) for o, score in zip(out, scores, strict=True)
+            Prediction(o[:channels], o[channels:] if learned else None, score)
+            for o, score in zip(out, scores, strict=True)
         ]

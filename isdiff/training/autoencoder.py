@@ -7,18 +7,19 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from omegaconf import OmegaConf
-from torch import Tensor, nn
+from torch import Tensor
 
 from isdiff.experiments.loggers import training_log
 from isdiff.io.models import load_attribute_net
+from isdiff.nets.attributes import AttributeNet
+from isdiff.training.export import entries
 from isdiff.training.health import to_batch
 from isdiff.training.latent_data import pick, train_images
 from isdiff.training.loop import Trainer, autocast
 from isdiff.training.parts import save_part
 
 
-def feature_distance(net: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+def feature_distance(net: AttributeNet, a: Tensor, b: Tensor) -> Tensor:
     """(B,): the shipped perceptual distance, here as a loss."""
     unit = F.normalize
     pairs = zip(net.features(a)[0], net.features(b)[0], strict=True)
@@ -35,7 +36,7 @@ def train_autoencoder(cfg) -> Trainer:
 
     torch.manual_seed(cfg.seed)
     pixels = train_images(cfg)
-    net = AutoencoderKL(**OmegaConf.to_container(cfg.net, resolve=True))
+    net = AutoencoderKL(**entries(cfg.net))
     if cfg.init_from:
         start = AutoencoderKL.from_pretrained(cfg.init_from, local_files_only=True)
         net.load_state_dict(start.state_dict())
@@ -52,7 +53,7 @@ def train_autoencoder(cfg) -> Trainer:
         size = torch.from_numpy(rng.random((len(noise), 1, 1, 1), np.float32)) * cfg.latent_noise
         return posterior.mean + size / net.config.scaling_factor * noise
 
-    def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
+    def at_step(net: AutoencoderKL, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([cfg.seed, step])
         _, x = pick(pixels, cfg.optim.batch_size, rng)
         with autocast(torch.device("cpu")):

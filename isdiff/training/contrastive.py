@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from omegaconf import OmegaConf
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from isdiff.experiments.loggers import training_log
 from isdiff.nets.captions import CaptionNet
 from isdiff.nets.words import build_tokenizer
+from isdiff.training.export import entries
 from isdiff.training.latent_data import pick, split_captions, train_images
 from isdiff.training.loop import Trainer, autocast
 from isdiff.training.parts import finish, save_part
@@ -32,12 +32,12 @@ def train_captions(cfg) -> Trainer:
     captions = split_captions(cfg.dataset, cfg.train_images, Path(cfg.data_root), cfg.workers)
     tokenizer = build_tokenizer(captions, cfg.length)
     config = CLIPTextConfig(
-        **OmegaConf.to_container(cfg.text, resolve=True), vocab_size=len(tokenizer), max_position_embeddings=cfg.length,
+        **entries(cfg.text), vocab_size=len(tokenizer), max_position_embeddings=cfg.length,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     net = CaptionNet(CLIPTextModel(config), tokenizer.eos_token_id)
 
-    def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
+    def at_step(net: CaptionNet, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([cfg.seed, step])
         picked, x = pick(pixels, cfg.optim.batch_size, rng)
         texts = [shortened(captions[i], rng) for i in picked]

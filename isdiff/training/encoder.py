@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isdiff.experiments.loggers import training_log
 from isdiff.training.latent_data import Holes, pick, train_images
@@ -43,7 +43,7 @@ def train_encoder(cfg) -> Trainer:
     net.post_quant_conv.requires_grad_(False)
     factor, scale = 2 ** (len(net.config.block_out_channels) - 1), net.config.scaling_factor
 
-    def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
+    def at_step(net: AutoencoderKL, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([cfg.seed, step])
         _, x = pick(pixels, cfg.optim.batch_size, rng)
         hole = torch.from_numpy(np.stack([holes.draw(rng) for _ in x]))[:, None]

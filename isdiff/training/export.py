@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 from torch import nn
@@ -19,7 +20,7 @@ from isdiff.training.preview import save_samples
 def export(net: nn.Module, trainer: Trainer, cfg) -> None:
     """Write averaged weights in fp16, ``samples.png``, ``loss.png`` and ``training.json`` into ``cfg.export``."""
     folder = Path(cfg.export)
-    save_weights(folder / "unet.safetensors", net, {"net": json.dumps(OmegaConf.to_container(cfg.net, resolve=True))})
+    save_weights(folder / "unet.safetensors", net, {"net": json.dumps(entries(cfg.net))})
     curve, held_out = (read_lines(trainer.folder / name) for name in ("loss.jsonl", "dev.jsonl"))
     draw_curve(curve, folder / "loss.png", held_out)
     tail = curve[-max(1, len(curve) // 10) :]
@@ -42,9 +43,16 @@ def export(net: nn.Module, trainer: Trainer, cfg) -> None:
 PLACES = ("folder", "export", "data_root", "logger", "workers", "device")  # where it ran, not what was trained
 
 
-def settings(cfg) -> dict:
+def entries(node) -> dict[str, Any]:
+    """A mapping of the configuration in plain Python, its references filled in."""
+    found = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
+
+
+def settings(cfg) -> dict[str, Any]:
     """What a training depends on."""
-    return {key: value for key, value in OmegaConf.to_container(cfg, resolve=True).items() if key not in PLACES}
+    return {key: value for key, value in entries(cfg).items() if key not in PLACES}
 
 
 def read_lines(path: Path) -> list[dict]:

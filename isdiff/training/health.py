@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from isdiff.diffusion.process import add_noise
+from isdiff.nets.unet import UNet
 
 LEVELS = (20, 100, 250, 500, 750)  # timesteps whose errors are followed one by one
 SPIKE_LEVELS = (20, 100, 250)
@@ -59,7 +60,7 @@ class HeldOut:
         self.timesteps = timesteps(count, rng)
 
     @torch.no_grad()
-    def __call__(self, net: nn.Module) -> dict[str, float]:
+    def __call__(self, net: UNet) -> dict[str, float]:
         """``dev`` and ``train``: velocity error over the training's timesteps; ``dev_<t>``, ``train_<t>``: noise error
         at one of ``LEVELS``; ``spike``: the largest ratio of :func:`spikes`."""
         found: dict[str, float] = {}
@@ -93,15 +94,16 @@ def watched(modules: dict[str, nn.Module]):
 
 @torch.no_grad()
 def spikes(
-    net: nn.Module, x0: Tensor, timestep: int, alphas_cumprod: Tensor, blocks: Sequence[int] = (-3, -2, -1)
+    net: UNet, x0: Tensor, timestep: int, alphas_cumprod: Tensor, blocks: Sequence[int] = (-3, -2, -1)
 ) -> dict[str, float]:
     """For each of the last decoder blocks of a U-Net: its largest activation by position over the median position.
 
     The activation at a position is the root mean square over images and channels. In a sound network it follows the
     images' contents; a ratio far above 5 is a droplet (see :func:`isdiff.nets.unet.group_norm`).
     """
-    stages = {f"output_blocks.{i % len(net.output_blocks)}.0": net.output_blocks[i][0] for i in blocks}
-    with watched(stages) as seen:
+    places = range(len(net.output_blocks))
+    names = [f"output_blocks.{places[i]}.0" for i in blocks]
+    with watched({name: net.get_submodule(name) for name in names}) as seen:
         noise_error(net, x0, torch.full((len(x0),), timestep), alphas_cumprod, batch=len(x0))
     sizes = {name: out.float().square().mean((0, 1)).sqrt() for name, out in seen.items()}
     return {name: (size.max() / size.median()).item() for name, size in sizes.items()}

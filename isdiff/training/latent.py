@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from isdiff.diffusion.process import add_noise, named_betas
@@ -16,6 +15,7 @@ from isdiff.nets.words import TASK_WORDS, VECTORS
 from isdiff.priors.conditioning.powerpaint import expand_task_words
 from isdiff.progress import Reporter
 from isdiff.training.contrastive import shortened
+from isdiff.training.export import entries
 from isdiff.training.health import to_batch
 from isdiff.training.latent_data import Holes, pick, split_captions, train_images
 from isdiff.training.loop import Trainer, autocast
@@ -117,7 +117,7 @@ def train_latent_model(cfg) -> Trainer:
 
     torch.manual_seed(cfg.seed)
     data = LatentBatches(cfg, cfg.prediction_type)
-    net = UNet2DConditionModel(**OmegaConf.to_container(cfg.net, resolve=True))
+    net = UNet2DConditionModel(**entries(cfg.net))
     if cfg.init_from:
         net.load_state_dict(UNet2DConditionModel.from_pretrained(cfg.init_from, local_files_only=True).state_dict())
     forward = torch.compile(net) if cfg.compile else net

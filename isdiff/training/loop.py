@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 from isdiff.io.files import atomic_save
 from isdiff.priors.pixel import resolve_precision
 from isdiff.progress import Reporter
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def learning_rate(samples: int, *, peak: float, warmup: int, total: int, decay: float) -> float:
@@ -25,7 +29,7 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=resolve_precision("auto", device) == "bf16")
 
 
-class Trainer:
+class Trainer(Generic[Net]):
     """AdamW with an exponential moving average of the weights, for any network and loss.
 
     Args:
@@ -42,17 +46,17 @@ class Trainer:
 
     def __init__(
         self,
-        net: nn.Module,
-        loss: Callable[[nn.Module, int], dict[str, Tensor]],
+        net: Net,
+        loss: Callable[[Net, int], dict[str, Tensor]],
         folder: Path,
         options,
-        preview: Callable[[nn.Module, int], None] | None = None,
-        evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+        preview: Callable[[Net, int], None] | None = None,
+        evaluate: Callable[[Net], dict[str, float]] | None = None,
         on_log: Callable[[dict[str, float]], None] | None = None,
     ) -> None:
         self.net, self.loss, self.folder, self.options = net, loss, Path(folder), options
         self.preview, self.evaluate, self.on_log = preview, evaluate, on_log
-        self.params = list(net.parameters())
+        self.params: list[Tensor] = list(net.parameters())
         self.ema = [p.detach().clone() for p in self.params]
         self.optimizer = torch.optim.AdamW(
             self.params, lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.99), fused=True
@@ -101,7 +105,7 @@ class Trainer:
                     self.save()
                     last_save = now
                 if self.preview and now - last_preview > o.preview_every_s:
-                    self.with_average(lambda: self.preview(self.net, self.samples))
+                    self.with_average(partial(self.preview, self.net, self.samples))
                     last_preview = time.monotonic()
         if self.evaluate:
             self.with_average(self.measure)

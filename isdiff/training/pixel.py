@@ -66,7 +66,7 @@ def batch_loss(
     batch: int,
     seed: int,
     device: torch.device,
-    forward: nn.Module,
+    forward: Callable[..., Tensor],
 ) -> Callable[[nn.Module, int], dict[str, Tensor]]:
     """The loss of step n: images, timesteps and noise all follow from (seed, n)."""
 
@@ -91,7 +91,7 @@ def train_pixel_model(cfg) -> Trainer:
     torch.manual_seed(cfg.seed)
     device = torch.device(cfg.device if cfg.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     images = training_images(cfg, "train", cfg.train_images)
-    net = UNet(**cfg.net).to(device, memory_format=torch.channels_last)
+    net = UNet(**cfg.net).to(device).to(memory_format=torch.channels_last)
     if cfg.init_from:
         tensors, _ = open_weights(Path(cfg.init_from))
         check_tensors(f"train.init_from={cfg.init_from}", net.state_dict(), tensors)

@@ -7,10 +7,14 @@ Nothing here keeps state between calls: what a call needs comes with it (:class:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from diffusers.models.attention import BasicTransformerBlock
 
 KEY = "attended"
 
@@ -88,7 +92,7 @@ class ReweighedBlock(nn.Module):
     The first half of the batch is the negative prompt's, the second half the prompt's.
     """
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: BasicTransformerBlock) -> None:
         super().__init__()
         self.block = block
 
@@ -114,15 +118,15 @@ class ReweighedBlock(nn.Module):
         plain = attend(block.attn1, logits.chunk(2)[1], normed.chunk(2)[1])
         asked = block.norm2(x.chunk(2)[1] + plain)
         probabilities = attention_logits(block.attn2, asked, context.chunk(2)[1]).softmax(-1).mean(1)
-        weights = known_weights(probabilities, attended.tokens, tuple(hole.shape[1:]))
+        weights = known_weights(probabilities, attended.tokens, (hole.shape[1], hole.shape[2]))
         weights = torch.where(attended.reweigh[:, None], weights, 1.0)
         return reweigh(logits, weights.repeat(2, 1), hole.repeat(2, 1, 1))
 
 
 def install(unet: nn.Module) -> nn.Module:
     """Put :class:`ReweighedBlock` around every transformer block of the U-Net's way down and up, not of its middle."""
-    for half in (unet.down_blocks, unet.up_blocks):
-        for stage in half:
+    for half in ("down_blocks", "up_blocks"):
+        for stage in unet.get_submodule(half).children():
             for transformer in getattr(stage, "attentions", []):
                 blocks = transformer.transformer_blocks
                 for i, block in enumerate(blocks):
