@@ -81,6 +81,13 @@ def build(node: DictConfig, base: type[T], labels: Sequence[str] = ("name", "fea
         raise UserError(f"{cls.__name__}: {error}" if isinstance(error, TypeError) else str(error)) from None
 
 
+def as_dict(cfg: DictConfig, **options: Any) -> dict[str, Any]:
+    """``OmegaConf.to_container`` of a node with keys."""
+    found = OmegaConf.to_container(cfg, **options)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
+
+
 def require(condition: bool, message: str) -> None:
     if not condition:
         raise UserError(message)
@@ -197,7 +204,7 @@ def with_texts(cfg: DictConfig) -> DictConfig:
     """The configuration with its prompts read from their files."""
     cfg = cfg.copy()
     for key in ("prompt", "negative_prompt"):
-        cfg[key] = text_of(OmegaConf.to_container(cfg, resolve=False)[key]).replace("${", "\\${")
+        cfg[key] = text_of(as_dict(cfg, resolve=False)[key]).replace("${", "\\${")
     return cfg
 
 
@@ -283,7 +290,7 @@ def result_config(cfg: DictConfig, precision: str) -> dict[str, Any]:
     """The part of the configuration that results depend on; keys that are switched off count as absent."""
     names = ("dataset", "mask", "model", "method", "sampler", "isdiff", "output")
     try:
-        full = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        full = as_dict(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} has no value; give {error.full_key}=...") from None
     except OmegaConfBaseException as error:

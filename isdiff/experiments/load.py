@@ -64,7 +64,8 @@ def load_pixel(cfg: DictConfig, device: torch.device, precision: str) -> PixelPr
     require_denoiser(net, cfg.model)
     prior = PixelPrior(net, device, precision, cfg.runtime.pad_to)
     if cfg.model.get("guidance_scale"):
-        guide = OmegaConf.merge(cfg.model.classifier, {"weights": "random"} if cfg.model.weights == "random" else {})
+        guide: DictConfig = cfg.model.classifier.copy()
+        guide.weights = "random" if cfg.model.weights == "random" else guide.weights
         classifier = network(guide)
         if not isinstance(classifier, Classifier):
             raise UserError(f"weights {guide.weights} are no classifier's; give others as model.classifier.weights")
@@ -110,7 +111,7 @@ def load_latent(cfg: DictConfig, device: torch.device, precision: str, ask: Ask)
         module.eval().requires_grad_(False).to(device=device, dtype=dtype)
     if text is not None:
         text.model.eval().requires_grad_(False).to(device=device, dtype=torch.float32)
-    unet = conditioning.fitted(pipeline.unet)
+    unet: Any = conditioning.fitted(pipeline.unet)
     if cfg.runtime.compile:
         unet = torch.compile(unet, dynamic=False)
     enough = max(32, 10 * cfg.isdiff.seed.components)
@@ -194,7 +195,7 @@ def whole_pipeline(folder: Path, variant: str | None):
     networks = {}
     for part in NETWORKS:
         library, name = index.get(part) or (None, None)
-        cls = getattr({"diffusers": diffusers, "transformers": transformers}.get(library), str(name), None)
+        cls = getattr({"diffusers": diffusers, "transformers": transformers}.get(str(library)), str(name), None)
         if isinstance(cls, type) and issubclass(cls, nn.Module):
             # Like diffusers: a part without files of the variant has others.
             has = variant and any((folder / part).glob(f"*.{variant}[.-]*"))

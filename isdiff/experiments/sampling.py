@@ -146,11 +146,14 @@ def sample_in_processes(experiment: Experiment, ids: list[str], report: Report) 
 
 def listen(pipes: list[Connection], pool: list, report: Report) -> list[str]:
     """Pass on what the processes say until all have ended; returns how those ended that did not finish."""
-    errors = []
+    errors: list[str] = []
     open_pipes = dict(zip(pipes, pool, strict=True))
     while open_pipes:
-        for pipe in wait(list(open_pipes)):
+        ready = wait(list(open_pipes))
+        for pipe in [pipe for pipe in open_pipes if pipe in ready]:
             process = open_pipes[pipe]
+            kind: str
+            content: Any = None
             try:
                 kind, content = pipe.recv()
             except (EOFError, OSError):

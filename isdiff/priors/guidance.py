@@ -18,8 +18,9 @@ class ClassifierGuidance:
     def __init__(self, classifier: nn.Module, scale: float) -> None:
         self.classifier, self.scale = classifier.eval().requires_grad_(False), scale
 
-    def __call__(self, x: Tensor, timesteps: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, timesteps: Tensor, labels: Tensor | None) -> Tensor:
         """(B, C, H, W) for noisy images (B, C, H, W), timesteps (B,) and class labels (B,)."""
+        assert labels is not None, "a classifier guides towards a class"
         with torch.inference_mode(False), torch.enable_grad():
             x = x.detach().clone().requires_grad_()
             logits = self.classifier(x, timesteps.clone())
