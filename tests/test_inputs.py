@@ -521,7 +521,9 @@ def test_stamps_of_what_ships():
     first, second, *_ = shipped.ids()
     assert shipped.stamp(first) == shipped.stamp(second) != ""
     stamps = {photos.stamp(i) for i in photos.ids()}
-    assert "" not in stamps and len(stamps) == len({photos.place(i) for i in photos.ids()}), "another crop, another stamp"
+    assert "" not in stamps and len(stamps) == len({photos.place(i) for i in photos.ids()}), (
+        "another crop, another stamp"
+    )
     assert DrawnDataset("avatars", "dev", root).stamp("avatars-dev-00000") == "generated"
     assert {m.stamp("a") for m in (HalfMask(), ExpandMask(), WideMask())} == {"generated"}
 
