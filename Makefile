@@ -1,4 +1,4 @@
-# make demo    install what is needed and fill holes in eight photographs (a few minutes)
+# make demo    install what is needed and fill holes in eight faces (a few minutes)
 # make test    install and run the test suite
 # make avatars the README's table (about half an hour on two CPU cores)
 # make photos, make drawings, make latent   the tables of the other datasets and of latent methods

@@ -19,7 +19,7 @@ def test_the_demo_at_a_small_size(tmp_path, monkeypatch):
     folder = compare(plan, [f"output_root={tmp_path}", "sampler.steps=5", "sampler.jump=2"])
     rows = json.loads((folder / "table.json").read_text())["rows"]
     assert [row["label"] for row in rows] == [row.label for row in plan.groups[0].rows]
-    plain, _, isdiff, repaint = rows
+    plain, repaint, isdiff = rows
     assert plain["network_calls"] == 5 and repaint["network_calls"] > 20
     assert "lite0_perceptual_difference" not in plain
     for row in (repaint, isdiff):
@@ -27,7 +27,7 @@ def test_the_demo_at_a_small_size(tmp_path, monkeypatch):
         assert paired["value"] == pytest.approx(row["lite0_perceptual"]["value"] - plain["lite0_perceptual"]["value"])
         assert paired["low"] <= paired["value"] <= paired["high"] and paired["n"] == 3
     text = (folder / "summary.md").read_text()
-    assert "## half mask, 3 images" in text and "SD of seeds" in text and text.count("| DDNM") == 3
+    assert "## half mask, 3 images" in text and "SD of seeds" in text and text.count("| DDNM") == 2
     assert (folder / "half_3.png").stat().st_size > 10_000
     # A second run finds everything and says the same.
     assert (
