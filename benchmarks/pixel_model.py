@@ -80,7 +80,7 @@ def nearest(net, draw, path: Path, among: int) -> list[float]:
     tiles = [(image, "") for image in samples]
     closest = [(pool[j], f"{distances[i, j]:.2f}") for i, j in enumerate(distances.argmin(1))]
     lines = [part for i in range(0, 16, 8) for part in (tiles[i : i + 8], closest[i : i + 8])]
-    contact_sheet(path, ["samples over nearest training images", *[""] * 7], lines)
+    contact_sheet(path, ["sample, nearest"] * 8, lines)
     among_own = 1 - known[:200] @ known[200:].T
     return [float(np.median(distances.min(1))), float(np.median(among_own.min(1)))]
 

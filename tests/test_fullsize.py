@@ -12,6 +12,7 @@ from isdiff.io.models import build_net
 from isdiff.io.weights import Weights
 from isdiff.nets.classifier import Classifier
 from isdiff.priors.guidance import ClassifierGuidance
+from isdiff.priors.pixel import resolve_precision
 
 ENTRIES = Weights(ROOT / "models").entries
 # The other entries' networks are the same, argument by argument.
@@ -32,6 +33,10 @@ def test_the_classifier_checkpoint_fits_strictly():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    resolve_precision("auto", torch.device("cpu")) != "bf16",
+    reason="this processor has no bfloat16 arithmetic: emulated, one forward pass of a full-size network takes minutes",
+)
 @pytest.mark.parametrize("name", DIFFERENT)
 def test_a_real_forward_in_bf16(name):
     with torch.device("meta"):

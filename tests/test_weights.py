@@ -323,7 +323,7 @@ REPO = {"repo": "owner/tiny", "allow": [], "licence": "none", "source": "test", 
     "content, message",
     [
         ("files: {net: [", "cannot be read"),
-        ("files: ${nowhere}", "cannot be read"),
+        ("files: ${nowhere}", "is no manifest"),
         ("[1, 2]", "is no manifest"),
         ("files: 3", "is no manifest"),
         ({"files": {"net": None}}, "entry 'net' lacks 'file'"),
