@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from itertools import pairwise
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
 from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler
+from isdiff.samplers.base import Sampler, falls
 from isdiff.samplers.ddim import DDIM
 from isdiff.trajectory import Task
 
@@ -27,7 +26,7 @@ def shown_code(path: str) -> str:
 
 
 def test_the_added_method_and_sampler_run_and_keep_known_pixels(golden_prior):
-    names = {"Known": Known, "Sampler": Sampler, "pairwise": pairwise}
+    names = {"Known": Known, "Sampler": Sampler, "falls": falls}
     exec(shown_code("isdiff/known/faded.py"), names)
     exec(shown_code("isdiff/samplers/plain.py"), names)
     grid = Grid.of(named_betas("linear"), leading_timesteps(1000, 10))

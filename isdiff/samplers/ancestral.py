@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.prediction import Prediction
-from isdiff.samplers.base import Sampler, Steps
+from isdiff.samplers.base import Sampler, Steps, falls
 from isdiff.trajectory import Trajectory
 
 
@@ -19,10 +18,7 @@ class Ancestral(Sampler):
     """Samples ``p(x_s | x_t)`` on the respaced chain, with the learned variance where the network gives one."""
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
-        for t, s in pairwise(tr.plan):
-            if s > t:
-                tr.x = known.renoise(tr, grid, s)
-                continue
+        for t, s in falls(tr, grid, known):
             fresh = tr.noise()
             tr.x = known.enter(tr, grid, t)
             prediction = yield tr.x, t

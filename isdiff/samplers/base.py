@@ -9,7 +9,8 @@ what the generators of many images yield; a paused generator is a snapshot to wh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -29,6 +30,15 @@ class Sampler(ABC):
     @abstractmethod
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
         """Walk ``tr`` along ``tr.plan``; ``known`` says what happens to the known region on the way."""
+
+
+def falls(tr: Trajectory, grid: Grid, known: Known) -> Iterator[tuple[int, int]]:
+    """The steps down of the plan, (from, to) in indices of the grid; the climbs of resampling are done in between."""
+    for t, s in pairwise(tr.plan):
+        if s > t:
+            tr.x = known.renoise(tr, grid, s)
+        else:
+            yield t, s
 
 
 def share(name: str, value: float) -> float:

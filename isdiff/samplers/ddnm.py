@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler, Steps, share
+from isdiff.samplers.base import Sampler, Steps, falls, share
 from isdiff.trajectory import Trajectory
 
 
@@ -28,10 +27,7 @@ class DDNMSteps(Sampler):
         self.eta, self.version = share("sampler.eta", eta), version
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
-        for t, s in pairwise(tr.plan):
-            if s > t:
-                tr.x = known.renoise(tr, grid, s)
-                continue
+        for t, s in falls(tr, grid, known):
             fresh = tr.noise()
             tr.x = known.enter(tr, grid, t)
             prediction = yield tr.x, t

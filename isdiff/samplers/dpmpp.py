@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 from torch import Tensor
 
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler, Steps
+from isdiff.samplers.base import Sampler, Steps, falls
 from isdiff.trajectory import Trajectory
 
 
@@ -27,10 +26,10 @@ class DPMPP2M(Sampler):
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
         before: tuple[Tensor, float] | None = None  # the last step's clean image and its log-SNR
-        for t, s in pairwise(tr.plan):
-            if s > t:
-                tr.x, before = known.renoise(tr, grid, s), None
-                continue
+        reached = None
+        for t, s in falls(tr, grid, known):
+            before = before if t == reached else None  # a climb begins anew
+            reached = s
             fresh = tr.noise() if self.stochastic else None
             tr.x = known.enter(tr, grid, t)
             prediction = yield tr.x, t

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from torch import Tensor
 
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.prediction import Prediction
-from isdiff.samplers.base import Sampler, Steps
+from isdiff.samplers.base import Sampler, Steps, falls
 from isdiff.trajectory import Trajectory
 
 
@@ -19,10 +17,7 @@ class Heun(Sampler):
     calls_per_step = 2
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
-        for t, s in pairwise(tr.plan):
-            if s > t:
-                tr.x = known.renoise(tr, grid, s)
-                continue
+        for t, s in falls(tr, grid, known):
             tr.x = known.enter(tr, grid, t)
             prediction = yield tr.x, t
             x0, noise = projected(tr, grid, known, prediction, tr.x, t)
