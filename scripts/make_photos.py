@@ -10,7 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from isdiff.data.photos import crop, fixed_box, opened, photo_rows, pixels_hash, split_files
+from isdiff.data.images import pixels_hash
+from isdiff.data.photos import crop, fixed_box, opened, photo_rows, split_files
 from isdiff.io.files import atomic_open
 
 CROPS = 1000

@@ -30,8 +30,9 @@ def one_run(cfg) -> tuple[str, int]:
         print("isdiff: stopped; the same command goes on from here", file=sys.stderr)
         sys.stderr.flush()
         os._exit(130)  # Hydra's clean-up would show a traceback
-    print((outcome.store.path / "summary.md").read_text("utf-8"))
-    print(f"results: {outcome.store.path}")
+    path = outcome.experiment.store.path
+    print((path / "summary.md").read_text("utf-8"))
+    print(f"results: {path}")
     for line in summed_up(outcome.failed):
         print(f"isdiff: {line}", file=sys.stderr)
     found = {name: m.get("value") for name, m in outcome.summary["metrics"].items()}

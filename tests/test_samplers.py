@@ -23,6 +23,7 @@ from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.samplers.dpmpp import DPMPP2M
 from isdiff.samplers.heun import Heun
+from isdiff.samplers.rasg import RASG
 from isdiff.trajectory import Stream, Task
 
 S = 0.5
@@ -106,8 +107,8 @@ def test_stochastic_samplers_give_the_datas_spread(sampler):
 
 @pytest.mark.parametrize("known", [NullSpace(), Renoised(), Known()], ids=["ddnm", "repaint", "none"])
 @pytest.mark.parametrize(
-    "sampler", [DDIM(0.3), DDNMSteps(), Ancestral(), Heun(), DPMPP2M(), DPMPP2M(True)],
-    ids=["ddim", "ddnm", "ancestral", "heun", "2m", "sde"],
+    "sampler", [DDIM(0.3), DDNMSteps(), Ancestral(), Heun(), DPMPP2M(), DPMPP2M(True), RASG()],
+    ids=["ddim", "ddnm", "ancestral", "heun", "2m", "sde", "rasg"],
 )  # fmt: skip
 def test_every_sampler_goes_with_every_rule_and_climbs(sampler, known):
     """With resampling, to finite images, with the calls that the engine expects."""

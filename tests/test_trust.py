@@ -236,19 +236,19 @@ def test_a_program_named_as_a_mask_does_not_start(tmp_path):
 
 
 def test_every_configured_class_is_of_its_kind():
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     bases = {"dataset": Dataset, "mask": MaskSource, "sampler": Sampler, "latent": Conditioning, "known": Known}
     found = 0
     for path in (ROOT / "configs").glob("*/*.yaml"):
         node = OmegaConf.load(path)
         nodes = {path.parent.name: node} | {key: node.get(key) for key in ("dataset", "latent")}
-        nodes["known"] = (node.get("method") or {}).get("known")
+        nodes["known"] = node.method.get("known") if isinstance(node.get("method"), DictConfig) else None
         for group, base in bases.items():
-            if target := (nodes.get(group) or {}).get("_target_"):
+            if isinstance(nodes.get(group), DictConfig) and (target := nodes[group].get("_target_")):
                 assert issubclass(named_class(target, base), base)
                 found += 1
-    assert found > 25
+    assert found >= 25
 
 
 # Prompts
@@ -280,7 +280,7 @@ def test_failures_are_summed_up():
     failed = {f"im{i}": f"image /x/im{i}.png cannot be read" for i in range(1000)} | {"q": "its mask hides everything"}
     lines = summed_up(failed)
     assert lines == ["im0: image /x/im0.png cannot be read, and 999 more like it", "q: its mask hides everything"]
-    assert len(summed_up({str(i): f"reason {i}{'x' * i}" for i in range(50)})) <= 51
+    assert len(summed_up({str(i): f"reason {i}{'x' * i}" for i in range(50)})) == 6
     assert len(summed_up({f"im{i}": "x" * i for i in range(50)}, 5)) == 6
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections.abc import Callable
@@ -159,6 +160,11 @@ PREPROCESSING: dict[str, Callable[[Image.Image, int], Image.Image]] = {
     "center_crop_long_edge": center_crop_long_edge,
     "guided_diffusion": guided_diffusion,
 }
+
+
+def pixels_hash(pixels: np.ndarray) -> str:
+    """16 hex digits of the sha256 of an array's bytes: decoded pixels, packed masks."""
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from isdiff.data.base import Dataset, file_stamp
-from isdiff.data.images import load_rgb
+from isdiff.data.drawn import rng_for
+from isdiff.data.images import load_rgb, pixels_hash
 from isdiff.errors import UserError
 
 DEV_PHOTOS = 15
@@ -23,11 +24,6 @@ Box = tuple[int, int, int]  # left, top, side
 
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def pixels_hash(pixels: np.ndarray) -> str:
-    """16 hex digits of the sha256 of decoded pixels."""
-    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
 
 
 def photo_rows(root: str | Path) -> list[dict[str, str]]:
@@ -85,7 +81,7 @@ def is_flat(pixels: np.ndarray) -> bool:
 
 def fixed_box(image_id: str, photo: Image.Image, size: int) -> Box:
     """The crop that belongs to an id: the first of its own random ones that is not flat."""
-    rng = np.random.default_rng(list(hashlib.sha256(f"isdiff/photos/{image_id}".encode()).digest()))
+    rng = rng_for(f"isdiff/photos/{image_id}")
     for _ in range(50):
         box = random_box(rng, *photo.size, size)
         if not is_flat(crop(photo, box, size)):
@@ -147,7 +143,7 @@ class PhotoDataset(Dataset):
             start, _, number = image_id.rpartition("-")
             if self.split == "test" or start != f"photos-{self.split}" or not number.isdigit():
                 raise UserError(f"{image_id} is no image of photos, split {self.split}")
-            # Chosen when it is asked for: that takes milliseconds, and a run may want a few of a thousand.
+            # Chosen when it is asked for: a run may want a few of a thousand.
             file = self.files[int(number) % len(self.files)]
             self.places[image_id] = (file, fixed_box(image_id, opened(file), 64), "")
         return self.places[image_id]

@@ -51,12 +51,6 @@ def predict_noise(x_t: Tensor, x0: Tensor, abar: Tensor | float) -> Tensor:
     return (x_t - abar**0.5 * x0) / (1 - abar) ** 0.5
 
 
-def ddim_step(x0: Tensor, noise: Tensor, abar: float, sigma: float = 0.0, fresh: Tensor | None = None) -> Tensor:
-    """The step to the level ``abar`` (Song et al. 2021, Eq. 12) with ``sigma`` times ``fresh`` noise."""
-    x = abar**0.5 * x0 + max(0.0, 1 - abar - sigma**2) ** 0.5 * noise
-    return x if fresh is None else x + sigma * fresh
-
-
 class Posterior:
     """Terms of q(x_{t-1} | x_t, x0) for a chain of betas (Ho et al. 2020, Eqs. 6-7), each float64 of shape (T,)."""
 

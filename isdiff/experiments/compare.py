@@ -63,16 +63,16 @@ def run_row(
     for seed in seeds:
         names = ",".join(metric.name for metric in metrics)
         cfg = compose_run([f"mask={mask}", f"seed={seed}", f"metrics.names=[{names}]", *overrides])
-        store, experiment = execute(cfg).store, Experiment.of(cfg)
-        found = store.records()
-        runs.append((store, experiment, [found[i] for i in experiment.ids() if i in found]))
+        experiment = execute(cfg).experiment
+        found = experiment.store.records()
+        runs.append((experiment, [found[i] for i in experiment.ids() if i in found]))
     # An image that failed with one seed is left out with all, or seeds would be compared on other images.
-    common = set.intersection(*({r["id"] for r in records} for *_, records in runs))
+    common = set.intersection(*({r["id"] for r in records} for _, records in runs))
     if not common:
         raise UserError(f"{label} on {mask} masks: no image could be made with every seed")
-    for store, experiment, every in runs:
+    for experiment, every in runs:
         records = [r for r in every if r["id"] in common]
-        results = [store.image(r["id"]) for r in records]
+        results = [experiment.store.image(r["id"]) for r in records]
         truths = [experiment.dataset.image(r["id"]) for r in records]
         prompts = [experiment.prompt(r["id"]) for r in records]
         samples = {}
@@ -212,7 +212,7 @@ def draw(path: Path, rows: list[Row]) -> None:
     everywhere = set.intersection(*(set(row.ids) for row in rows))
     for record in [r for r in rows[0].records if r["id"] in everywhere][:GRID_ROWS]:
         truth = first.dataset.image(record["id"])
-        hole = first.task(record["id"]).hole[0].cpu().numpy()
+        hole = first.read(record["id"]).hole
         line = [(with_hole(truth, hole), record["id"])]
         for row in rows:
             own = next(r for r in row.records if r["id"] == record["id"])

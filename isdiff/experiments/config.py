@@ -67,16 +67,15 @@ def build(node: DictConfig, base: type[T], labels: Sequence[str] = ("name", "fea
         UserError: a key that the class does not take, or a value that it refuses.
     """
     try:
-        values = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+        values = as_dict(node, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} has no value; give {error.full_key}=...") from None
-    assert isinstance(values, dict)
     cls = named_class(values.pop("_target_", None), base)
     takes = inspect.signature(cls).parameters
-    if unknown := [str(key) for key in values if key not in takes and key not in labels]:
+    if unknown := [key for key in values if key not in takes and key not in labels]:
         raise UserError(f"{unknown[0]} is no argument of {cls.__name__}, which takes {', '.join(takes) or 'none'}")
     try:
-        return cls(**({str(key): value for key, value in values.items() if key in takes} | given))
+        return cls(**({key: value for key, value in values.items() if key in takes} | given))
     except (ValueError, TypeError) as error:
         raise UserError(f"{cls.__name__}: {error}" if isinstance(error, TypeError) else str(error)) from None
 

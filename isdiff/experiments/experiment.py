@@ -12,8 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from isdiff.data.base import Dataset
-from isdiff.data.images import paste, to_tensor, to_uint8
-from isdiff.data.photos import pixels_hash
+from isdiff.data.images import paste, pixels_hash, to_tensor, to_uint8
 from isdiff.engine import Engine, Result
 from isdiff.errors import Missing, UserError
 from isdiff.experiments.config import (

@@ -16,15 +16,14 @@ from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.loggers import prepare, report
 from isdiff.experiments.report import configured_metrics, draw_grid, readable, summarise
 from isdiff.experiments.sampling import sample_all
-from isdiff.experiments.store import RunFolder
 from isdiff.progress import Reporter
 
 
 @dataclass
 class Outcome:
-    """A run that went to its end: its folder, what it says about itself, and the images that could not be made."""
+    """A run that went to its end: what it was, what it says about itself, and the images that could not be made."""
 
-    store: RunFolder
+    experiment: Experiment
     summary: dict[str, Any]
     failed: dict[str, str]
 
@@ -94,4 +93,4 @@ def execute(cfg: DictConfig) -> Outcome:
     if todo or not (store.path / "grid.png").exists():
         draw_grid(experiment, chosen)
     report(cfg, f"{experiment.label}-{cfg.mask.name}-{store.path.name}", store.path, summary, chosen)
-    return Outcome(store, summary, failed)
+    return Outcome(experiment, summary, failed)

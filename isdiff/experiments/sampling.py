@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from isdiff.data.photos import pixels_hash
+from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError, explained
 from isdiff.experiments.experiment import Experiment
 from isdiff.priors.pixel import resolve_device
@@ -35,9 +35,10 @@ def tasks(experiment: Experiment, ids: list[str], report: Report) -> Iterator[Ta
 
 
 def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
-    """Sample ``ids`` in this process. ``report`` hears ``calls`` (network calls made), ``done`` (an image's id and
-    calls) and ``failed`` (id and reason)."""
+    """Sample ``ids`` in this process. ``report`` hears ``expected`` (network calls an image), ``calls`` (how many were
+    made), ``done`` (an image's id and calls) and ``failed`` (id and reason)."""
     engine = experiment.engine(progress=lambda count: report("calls", count))
+    report("expected", engine.calls_expected())
     for result in engine.run(tasks(experiment, ids, report)):
         if result.failure:
             report("failed", (result.task.id, result.failure))
@@ -69,7 +70,6 @@ def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[st
     if min(experiment.cfg.runtime.workers, len(ids)) > 1:
         sample_in_processes(experiment, ids, report)
     else:
-        bar.expect(experiment.engine().calls_expected())
         sample(experiment, ids, report)
     return failed
 
@@ -82,9 +82,7 @@ def sample_share(container: dict[str, Any], ids: list[str], rank: int, workers: 
     if resolve_device(cfg.runtime.device).type == "cuda" and cfg.runtime.device in ("auto", "cuda"):
         cfg.runtime.device = f"cuda:{rank % torch.cuda.device_count()}"
     try:
-        experiment = Experiment.of(cfg)
-        pipe.send(("expected", experiment.engine().calls_expected()))
-        sample(experiment, ids[rank::workers], lambda kind, content: pipe.send((kind, content)))
+        sample(Experiment.of(cfg), ids[rank::workers], lambda kind, content: pipe.send((kind, content)))
         pipe.send(("end", None))
     except (UserError, OSError) as error:
         pipe.send(("error", explained(error)))

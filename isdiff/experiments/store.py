@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from isdiff.data.base import safe_id
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_open, atomic_save
 
@@ -49,7 +50,7 @@ class RunFolder:
         Raises:
             UserError: the id would lead out of the folder.
         """
-        if not image_id or image_id.startswith(".") or any(c in image_id for c in "/\\\0"):
+        if not safe_id(image_id):
             raise UserError(f"image id {image_id!r} is no file name; ids must be without slashes and leading dots")
         return self.path / "images" / f"{image_id}.png"
 

@@ -6,7 +6,6 @@ project and they carry other names. LPIPS and FID are the first choice wherever 
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
+from isdiff.data.images import pixels_hash
 from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import batches
 from isdiff.metrics.base import FrechetSample, MeanSample, Metric, Sample, Unavailable
@@ -88,7 +88,7 @@ def resized(x: Tensor, exactly: bool) -> Tensor:
 
 
 def image_key(image: np.ndarray) -> str:
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+    return f"{image.shape}/{pixels_hash(image)}"
 
 
 class Pooled:

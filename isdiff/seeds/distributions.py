@@ -15,7 +15,7 @@ from isdiff.seeds.base import Seed
 from isdiff.trajectory import Stream, Task
 
 if TYPE_CHECKING:
-    from sklearn.mixture import GaussianMixture  # half of a second, and only where a mixture is fitted
+    from sklearn.mixture import GaussianMixture  # slow to import, and only used where a mixture is fitted
 
 
 class DistributionSeed(Seed):

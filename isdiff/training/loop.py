@@ -98,8 +98,7 @@ class Trainer(Generic[Net]):
                 if self.step % o.log_every == 0:
                     self.log(window)
                     window = []
-                due = self.samples // o.get("dev_every", 1) > (self.samples - o.batch_size) // o.get("dev_every", 1)
-                if self.evaluate and due:
+                if self.evaluate and self.samples % o.dev_every < o.batch_size:
                     self.with_average(self.measure)
                 if now - last_save > o.save_every_s:
                     self.save()
