@@ -18,7 +18,11 @@ from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import config_hash, method_label, result_config
 from isdiff.masks.fixed import HalfMask
 
-SMALL = ["dataset=avatars", "mask=half", "sampler.steps=6", "limit=3", "metrics.bootstrap=50", "metrics.download=false"]
+SMALL = [
+    "dataset=avatars", "mask=half", "sampler.steps=6", "limit=3", "metrics.bootstrap=50", "metrics.download=false",
+    "metrics.names=[perceptual]",
+]  # fmt: skip
+DEFAULT = "metrics.names=[lpips,fid,lite0_perceptual,lite0_frechet,lite0_kid,perceptual,frechet]"
 
 
 def run(out: Path, *overrides: str, code: int = 0, **options) -> Path:
@@ -34,7 +38,8 @@ def pictures(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("run"), "method=ddnm+isdiff")
+    assert list(compose_run([]).metrics.names) == DEFAULT.split("[")[1].strip("]").split(",")
+    return run(tmp_path_factory.mktemp("run"), "method=ddnm+isdiff", DEFAULT)
 
 
 def test_everything_a_run_leaves(finished):
@@ -71,7 +76,7 @@ def test_known_pixels_are_the_inputs(finished):
 def test_running_again_recomputes_nothing(finished):
     before = {p: p.stat().st_mtime_ns for p in (finished / "images").iterdir()}
     records = (finished / "per_image.jsonl").read_bytes()
-    again = run(finished.parents[3], "method=ddnm+isdiff")
+    again = run(finished.parents[3], "method=ddnm+isdiff", DEFAULT)
     assert again == finished
     assert {p: p.stat().st_mtime_ns for p in (finished / "images").iterdir()} == before
     assert (finished / "per_image.jsonl").read_bytes() == records

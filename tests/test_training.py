@@ -153,6 +153,7 @@ def test_the_real_script_trains_resumes_and_exports(tmp_path):
         "train.compile=false", f"output_root={tmp_path}", f"data_root={tmp_path}", f"train.export={tmp_path}/export",
         "train.train_images=40", "train.net.channel_mult=[1]", "train.net.attention_resolutions=[]",
         "train.optim.batch_size=4", "train.optim.log_every=1", "train.optim.preview_every_s=0", "train.samples=16",
+        "train.init_from=null", "train.dev_images=8",
     ]  # fmt: skip
     run_script(*small, "train.optim.total_samples=16", script="train.py")
     run_script(*small, "train.optim.total_samples=32", script="train.py")

@@ -71,7 +71,7 @@ def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[st
         sample_in_processes(experiment, ids, report)
     else:
         sample(experiment, ids, report)
-    return failed
+    return {image_id: failed[image_id] for image_id in ids if image_id in failed}  # whichever process was first
 
 
 def sample_share(container: dict[str, Any], ids: list[str], rank: int, workers: int, pipe: Connection) -> None:

@@ -93,16 +93,13 @@ def watched(modules: dict[str, nn.Module]):
 
 
 @torch.no_grad()
-def spikes(
-    net: UNet, x0: Tensor, timestep: int, alphas_cumprod: Tensor, blocks: Sequence[int] = (-3, -2, -1)
-) -> dict[str, float]:
-    """For each of the last decoder blocks of a U-Net: its largest activation by position over the median position.
+def spikes(net: UNet, x0: Tensor, timestep: int, alphas_cumprod: Tensor) -> dict[str, float]:
+    """For each of the last three decoder blocks of a U-Net: its largest activation by position over the median position.
 
     The activation at a position is the root mean square over images and channels. In a sound network it follows the
     images' contents; a ratio far above 5 is a droplet (see :func:`isdiff.nets.unet.group_norm`).
     """
-    places = range(len(net.output_blocks))
-    names = [f"output_blocks.{places[i]}.0" for i in blocks]
+    names = [f"output_blocks.{place}.0" for place in range(len(net.output_blocks))[-3:]]
     with watched({name: net.get_submodule(name) for name in names}) as seen:
         noise_error(net, x0, torch.full((len(x0),), timestep), alphas_cumprod, batch=len(x0))
     sizes = {name: out.float().square().mean((0, 1)).sqrt() for name, out in seen.items()}
