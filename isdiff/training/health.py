@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager
 
 import numpy as np
@@ -94,7 +94,7 @@ def watched(modules: dict[str, nn.Module]):
 
 @torch.no_grad()
 def spikes(net: UNet, x0: Tensor, timestep: int, alphas_cumprod: Tensor) -> dict[str, float]:
-    """For each of the last three decoder blocks of a U-Net: its largest activation by position over the median position.
+    """For each of a U-Net's last three decoder blocks: its largest activation by position over the median one.
 
     The activation at a position is the root mean square over images and channels. In a sound network it follows the
     images' contents; a ratio far above 5 is a droplet (see :func:`isdiff.nets.unet.group_norm`).
