@@ -224,9 +224,9 @@ def test_a_component_says_what_it_was_made_with():
 
 UNREAD = [
     "+isdiff.seed.componets=3", "+isdiff.start.stp=1", "+isdiff.criterion.bin=3", "+isdiff.refine.tua=3",
-    "+isdiff.tau=1", "+model.foo=1", "+model.isdiff.strat=1", "+logger.x=1", "+runtime.x=1", "+output.x=1", "+dataset.x=1",
-    "+mask.x=1", "+mask.features=1", "+sampler.x=1", "+method.x=1", "+method.known.x=1", "+prompts=a", "+latent.x=1",
-    "+isdiff.seed.seed=1", "+isdiff.refine.criterion=1",
+    "+isdiff.tau=1", "+model.foo=1", "+model.isdiff.strat=1", "+logger.x=1", "+runtime.x=1", "+output.x=1",
+    "+dataset.x=1", "+mask.x=1", "+mask.features=1", "+sampler.x=1", "+method.x=1", "+method.known.x=1", "+prompts=a",
+    "+latent.x=1", "+isdiff.seed.seed=1", "+isdiff.refine.criterion=1",
 ]  # fmt: skip
 
 
