@@ -86,7 +86,7 @@ def check_settings(cfg: DictConfig) -> None:
     if spare := [key for key in map(str, cfg) if key not in KEYS]:
         raise UserError(f"{spare[0]} is no key of a run; there are {', '.join(KEYS)}")
     for group, parts in PARTS.items():
-        if spare := [key for key in resolved(cfg[group], group) if key not in parts]:
+        if spare := [key for key in resolved(cfg.get(group), group) if key not in parts]:
             hint = "; settings of its steps are sampler's, such as sampler.eta" if group == "method" else ""
             raise UserError(f"{group}.{spare[0]} is no key of {group}, which has {', '.join(parts)}{hint}")
     for group in ("dataset", "mask", "method", "model"):
