@@ -200,7 +200,7 @@ class Engine:
         image.judged, image.attempts[-1].dce = True, dce
         if image.best is None or dce < min(a.dce for a in image.attempts[:-1] if a.dce is not None):
             image.best = image
-        if dce <= self.refinement.tau:
+        if self.refinement.passes(dce):
             return image
         if len(image.attempts) < self.refinement.attempts:
             return self.begin(image.tr.task, image)
@@ -210,9 +210,7 @@ class Engine:
 
     def result(self, image: Live, picture: Tensor) -> Result:
         judged = [a.dce for a in image.attempts if a.dce is not None]
-        last = len(image.attempts) - 1
-        passed = not judged or (self.refinement is not None and judged[-1] <= self.refinement.tau)
-        chosen = last if passed else judged.index(min(judged))
+        chosen = self.refinement.chosen(judged) if self.refinement and judged else len(image.attempts) - 1
         failure = NOT_FINITE if image.broken else None
         return Result(
             image.tr.task, image.tr.x, picture, image.calls, image.seconds, tuple(image.attempts), chosen, failure

@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from isdiff.data.base import Dataset
 from isdiff.data.files import BenchmarkDataset
 from isdiff.errors import Missing, UserError, explained, summed_up
+from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import build
 from isdiff.io.files import atomic_open, atomic_save
 from isdiff.masks.base import MaskSource
 

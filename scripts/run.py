@@ -13,6 +13,7 @@ import hydra
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff.errors import SomeFailed, UserError, explained, summed_up
+from isdiff.experiments.moved import check_moved
 
 LINES: list[tuple[str, str, int]] = []  # of a multirun: what was asked for, what came of it, and its exit code
 
@@ -50,6 +51,10 @@ def main(cfg) -> None:
 
 
 if __name__ == "__main__":
+    try:
+        check_moved(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"isdiff: {error}")
     main()
     if len(LINES) > 1:
         print("\n" + "\n".join(f"{asked}: {line}" for asked, line, _ in LINES))

@@ -50,7 +50,7 @@ def test_every_file_that_the_readme_links_to_is_there():
 
 
 def test_every_configuration_choice_in_the_table_is_there():
-    for group in ("dataset", "mask", "method", "isdiff", "sampler", "logger"):
+    for group in ("dataset", "mask", "method", "isdiff", "isdiff/seed", "isdiff/criterion", "sampler", "logger"):
         row = re.search(rf"^\| `{group}` \|(.*)\|$", README, re.M).group(1)
         for choice in re.findall(r"`([a-z0-9_+]+)`", row.split("keys")[0]):
             if choice not in ("dev", "train"):

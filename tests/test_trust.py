@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from isdiff.criteria.base import Criterion
+from isdiff.criteria.cross_entropy import CrossEntropy
 from isdiff.data.base import Dataset
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.diffusion.grid import Grid
@@ -18,23 +20,26 @@ from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError, summed_up
+from isdiff.experiments.build import named_class
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import check, named_class, text_of, with_texts
-from isdiff.experiments.loggers import chosen_dce
+from isdiff.experiments.config import check
+from isdiff.experiments.loggers import Logger, chosen_dce
+from isdiff.experiments.settings import text_of, with_texts
 from isdiff.known.base import Known
 from isdiff.known.ddnm import NullSpace
 from isdiff.known.repaint import Renoised
 from isdiff.masks.base import MaskSource
 from isdiff.metrics.base import VERDICT_IMAGES, Estimate, MeanSample, difference, estimate
 from isdiff.metrics.kernel import KernelSample
+from isdiff.models.base import Model
 from isdiff.prediction import Prediction
 from isdiff.priors.conditioning.base import Conditioning
-from isdiff.refine import CrossEntropy, Refinement
+from isdiff.refine import Refinement
 from isdiff.samplers.base import Sampler
 from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.ddnm import DDNMSteps
-from isdiff.seeds.base import SeededStart
-from isdiff.seeds.distributions import build_seed
+from isdiff.seeds.base import Seed, SeededStart
+from isdiff.seeds.distributions import MixtureSeed
 from isdiff.trajectory import Task
 
 QUICK = ["model=avatars64", "method=ddnm", "sampler.repeat=1", "sampler.steps=2", "metrics.names=null"]
@@ -152,7 +157,7 @@ def test_an_image_with_nan_fails_and_leaves_its_mates_alone(method, value, after
     def results(*names: str):
         engine = Engine(
             OneBroken(value, after), Grid.of(named_betas("linear"), leading_timesteps(1000, 10)), *method,
-            lambda n: resampling_plan(n, (3, 2)), start=SeededStart(build_seed("gmm", 2, 1, 100), 0.9, 0.05),
+            lambda n: resampling_plan(n, (3, 2)), start=SeededStart(MixtureSeed(2, 1, 100), 0.9, 0.05),
             refinement=Refinement(CrossEntropy(), 2, 0.5, 0.6), batch_size=3,
         )  # fmt: skip
         return {r.task.id: r for r in engine.run(jobs(*names))}
@@ -238,9 +243,12 @@ def test_a_program_named_as_a_mask_does_not_start(tmp_path):
 def test_every_configured_class_is_of_its_kind():
     from omegaconf import DictConfig, OmegaConf
 
-    bases = {"dataset": Dataset, "mask": MaskSource, "sampler": Sampler, "latent": Conditioning, "known": Known}
+    bases = {
+        "dataset": Dataset, "mask": MaskSource, "sampler": Sampler, "latent": Conditioning, "known": Known,
+        "model": Model, "logger": Logger, "seed": Seed, "criterion": Criterion,
+    }  # fmt: skip
     found = 0
-    for path in (ROOT / "configs").glob("*/*.yaml"):
+    for path in (ROOT / "configs").rglob("*/*.yaml"):
         node = OmegaConf.load(path)
         nodes = {path.parent.name: node} | {key: node.get(key) for key in ("dataset", "latent")}
         nodes["known"] = node.method.get("known") if isinstance(node.get("method"), DictConfig) else None
@@ -248,7 +256,7 @@ def test_every_configured_class_is_of_its_kind():
             if isinstance(nodes.get(group), DictConfig) and (target := nodes[group].get("_target_")):
                 assert issubclass(named_class(target, base), base)
                 found += 1
-    assert found >= 25
+    assert found >= 44
 
 
 # Prompts
@@ -288,9 +296,9 @@ def test_failures_are_summed_up():
 
 KEYS = [
     "sampler.steps", "sampler.eta", "sampler.jump", "sampler.repeat", "sampler.spacing", "isdiff.seed.components",
-    "isdiff.seed.start", "isdiff.seed.scale", "isdiff.seed.max_pixels", "isdiff.seed.kind", "isdiff.refine.attempts",
-    "isdiff.refine.lambda", "isdiff.refine.tau", "isdiff.refine.checkpoint", "isdiff.refine.bins",
-    "isdiff.refine.smoothing", "isdiff.refine.texture", "isdiff.refine.direction", "runtime.batch_size",
+    "isdiff.start.step", "isdiff.seed.scale", "isdiff.seed.max_pixels", "isdiff.refine.attempts",
+    "isdiff.start.lambda", "isdiff.refine.tau", "isdiff.refine.checkpoint", "isdiff.criterion.bins",
+    "isdiff.criterion.smoothing", "isdiff.criterion.texture", "isdiff.criterion.direction", "runtime.batch_size",
     "runtime.workers",
     "runtime.pad_to", "runtime.precision", "limit", "seed", "output.composite", "output.seam", "metrics.bootstrap",
     "metrics.names", "prompt", "sampler.version", "model.num_timesteps", "model.noise_schedule", "model.image_size",

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from isdiff.data.base import GENERATED, Dataset, check_choice, check_text, check_whole, file_stamp, read_table
+from isdiff.checks import check_choice, check_text, check_whole
+from isdiff.data.base import GENERATED, Dataset, file_stamp, read_table
 from isdiff.data.drawn import Drawing, draw, split_ids
 from isdiff.data.splits import caption_of
 from isdiff.data.styles import COLLECTIONS

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from isdiff.data.base import by_id, check_choice, check_text, file_stamp, read_table, shown
+from isdiff.checks import check_choice, check_text
+from isdiff.data.base import by_id, file_stamp, read_table, shown
 from isdiff.data.files import FileDataset, walk
 from isdiff.errors import Missing, UserError
 from isdiff.masks.base import MaskSource

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from isdiff.data.base import (
-    Dataset,
-    by_id,
-    check_choice,
-    check_text,
-    check_whole,
-    file_stamp,
-    ids_of_files,
-    read_table,
-    shown,
-)
+from isdiff.checks import check_choice, check_text, check_whole
+from isdiff.data.base import Dataset, by_id, file_stamp, ids_of_files, read_table, shown
 from isdiff.data.images import PREPROCESSING, image_suffixes, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
 
@@ -78,7 +72,7 @@ class FileDataset(Dataset):
     def __init__(self, path: str, size: int, preprocess: str = "center_crop_long_edge") -> None:
         check_text("dataset.path", path)
         check_whole("dataset.size", size)
-        check_choice("dataset.preprocess", preprocess, list(PREPROCESSING))
+        check_choice("dataset.preprocess", preprocess, list(PREPROCESSING), "there are")
         self.path, self.size, self.preprocess = Path(path), size, preprocess
 
     @cached_property
@@ -125,6 +119,10 @@ class FolderDataset(FileDataset):
     """
 
     name = "folder"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Another folder's name is another run, or two folders' images of one name would take turns in one."""
+        return super().fingerprint() | {"folder": os.path.basename(os.path.abspath(self.path))}
 
     @cached_property
     def listing(self) -> tuple[list[Path], dict[str, list[Path]]]:
@@ -190,6 +188,8 @@ class BenchmarkDataset(FileDataset):
         UserError: an argument or a row of the manifest is not so.
     """
 
+    aside = ("path", "manifest", "patterns", "total", "advice")  # how files are found
+
     def __init__(
         self,
         name: str,
@@ -208,6 +208,11 @@ class BenchmarkDataset(FileDataset):
         check_patterns(patterns)
         self.name, self.patterns, self.advice, self.total = name, list(patterns), advice, total
         self.rows = read_manifest(Path(manifest))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """With the content of the manifest, wherever it lies."""
+        rows = json.dumps([[image_id, row["number"]] for image_id, row in self.rows.items()])
+        return super().fingerprint() | {"images": hashlib.sha256(rows.encode()).hexdigest()[:16]}
 
     def ids(self) -> list[str]:
         return list(self.rows)

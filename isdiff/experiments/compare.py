@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from isdiff.errors import UserError
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.moved import check_moved
 from isdiff.experiments.report import GRID_ROWS
 from isdiff.experiments.run import execute
 from isdiff.io.files import atomic_open
@@ -47,6 +48,7 @@ class Row:
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:
     """The configuration that ``scripts/run.py`` would get from these overrides."""
+    check_moved(overrides)
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             return compose("config", list(overrides))

@@ -99,8 +99,9 @@ def summarise(
     metrics = measured(experiment, records, sampled)
     seconds = sum(r["seconds"] for r in records)
     return {
-        "method": experiment.label, "dataset": cfg.dataset.name, "mask": cfg.mask.name, "n": len(records),
-        "seed": cfg.seed, "config_hash": experiment.store.path.name, "metrics": metrics,
+        "method": experiment.label, "steps": str(experiment.setup.walk),
+        "dataset": cfg.dataset.name, "mask": cfg.mask.name, "n": len(records),
+        "seed": cfg.seed, "config_hash": experiment.hash, "metrics": metrics,
         "measured_on": measured_on(cfg, records),
         "network_calls_per_image": sum(r["network_calls"] for r in records) / len(records),
         "attempts_per_image": sum(r["attempts"] for r in records) / len(records),
@@ -112,7 +113,7 @@ def summarise(
 def readable(summary: dict[str, Any], experiment: Experiment) -> str:
     """The summary as a page of Markdown."""
     s = summary
-    lines = [f"# {s['method']} on {s['dataset']}, {s['mask']} mask", ""]
+    lines = [f"# {experiment.setup.title} on {s['dataset']}, {s['mask']} mask", ""]
     lines += [f"{s['n']} images, seed {s['seed']}; in brackets 95 % intervals.", ""]
     for name, m in s["metrics"].items():
         if "skipped" in m:

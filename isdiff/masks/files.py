@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from isdiff.data.base import check_flag, check_text, file_stamp, shown
+from isdiff.checks import check_flag, check_text
+from isdiff.data.base import file_stamp, shown
 from isdiff.data.images import as_rgba, decoded, eight_bits, has_transparency, image_suffixes, suffix_of
 from isdiff.errors import UserError
 from isdiff.masks.base import MaskSource
@@ -36,6 +38,10 @@ class FileMask(MaskSource):
         if not self.path.exists():
             where = shown(self.path)
             raise UserError(f"mask.path: there is no file or folder {where}; give an image or a folder of images")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Masks of another name are another run, or two sets of them would take turns in one."""
+        return super().fingerprint() | {"file": os.path.basename(os.path.abspath(self.path))}
 
     @cached_property
     def index(self) -> dict[str, list[str]]:
