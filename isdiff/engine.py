@@ -48,6 +48,7 @@ class Result:
 NOT_FINITE = (
     "the network's answers are not finite numbers (NaN or infinite); check its weights, or try runtime.precision=fp32"
 )
+BAD_IMAGE = "its known pixels are not finite numbers (NaN or infinite); give another image"
 
 
 @dataclass
@@ -137,7 +138,10 @@ class Engine:
         live: list[Live] = []
         while True:
             while len(live) < self.batch_size and (task := next(waiting, None)) is not None:
-                live.append(self.begin(task))
+                if torch.isfinite(task.image.masked_fill(task.hole, 0.0)).all():
+                    live.append(self.begin(task))
+                else:  # no seed can be fitted to it
+                    yield Result(task, task.image, self.prior.decode([task.image], [task])[0], 0, 0.0, (), 0, BAD_IMAGE)
             if not live:
                 return
             self.tick(live)
