@@ -44,7 +44,9 @@ def finished(tmp_path_factory):
 
 def test_everything_a_run_leaves(finished):
     names = {p.name for p in finished.iterdir()}
-    assert names == {"config.yaml", "grid.png", "images", "per_image.jsonl", "summary.json", "summary.md"}
+    assert names == {
+        "config.yaml", "grid.png", "images", "measured", "per_image.jsonl", "summary.json", "summary.md",
+    }  # fmt: skip
     assert finished.parts[-4:-1] == ("avatars", "half", "ddnm+isdiff")
     records = [json.loads(line) for line in (finished / "per_image.jsonl").read_text().splitlines()]
     assert [r["id"] for r in records] == DrawnDataset("avatars", root=str(ROOT / "data")).ids()[:3]
@@ -205,7 +207,7 @@ def test_anyones_images_of_every_kind(tmp_path):
         (["+isdiff.seed.componets=3"], "componets is no argument of MixtureSeed, which takes components, scale, max"),
         (["mask=files"], "mask.path has no value; give mask.path=..."),
         (["limit=0"], "limit is 0; it must be a whole number of at least 1, or null for all images"),
-        (["metrics.names=[psnr]"], "metrics.names has 'psnr'; there are perceptual, frechet, lpips, fid"),
+        (["metrics.names=[psnr]"], "metrics.names has 'psnr'; there are caption_score, clip_score, fid"),
         (["mask._target_=os.system"], "only a MaskSource of isdiff can be named there"),
     ],
 )

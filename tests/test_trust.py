@@ -317,7 +317,7 @@ def test_any_value_of_any_key_works_or_gets_one_sentence(key, value):
     from omegaconf import OmegaConf
 
     from isdiff.experiments.config import build_engine, config_hash, result_config
-    from isdiff.experiments.report import configured_metrics
+    from isdiff.experiments.measure import configured_metrics
 
     cfg = WHOLE.copy()
     OmegaConf.update(cfg, key, value)
