@@ -113,8 +113,6 @@ def test_wrong_folders_are_one_sentence(folder, tmp_path):
     with pytest.raises(UserError, match=r"model_index\.json does not have the sha256 noted"):
         load_pipeline(model(tmp_path / "other"))
     cfg = OmegaConf.create({"model": {"name": "sd2_inpainting", "weights": str(tmp_path / "none")}})
-    assert missing_weights(cfg) == [
-        f"weights {tmp_path / 'none'} are missing: python scripts/weights.py get sd2_inpainting"
-    ]
+    assert missing_weights(cfg) == [f"weights {tmp_path / 'none'} are missing: isdiff weights get sd2_inpainting"]
     cfg.model.weights = "owner/on-the-hub"
     assert missing_weights(cfg) == []

@@ -150,7 +150,7 @@ def test_clip_score_is_the_models_cosine(tmp_path):
     assert metric.measure(pictures, pictures, prompts).value(np.arange(3)) == pytest.approx(expected, rel=1e-4)
     with pytest.raises(Unavailable, match="the run has no prompts"):
         metric.measure(pictures, pictures, ["", "", ""])
-    with pytest.raises(Unavailable, match=r"is not here: python scripts/weights\.py get clip_vit_l14"):
+    with pytest.raises(Unavailable, match=r"is not here: isdiff weights get clip_vit_l14"):
         build_metrics(["clip_score"], str(tmp_path / "none"), False)[0].measure(pictures, pictures, prompts)
 
 

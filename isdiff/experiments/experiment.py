@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from isdiff.experiments.config import (
 from isdiff.experiments.load import load_prior, missing_weights
 from isdiff.experiments.store import RunFolder
 from isdiff.masks.base import MaskSource
+from isdiff.paths import placed
 from isdiff.priors.base import Prior
 from isdiff.priors.pixel import resolve_device, resolve_precision
 from isdiff.trajectory import Stream, Task
@@ -74,7 +74,7 @@ class Experiment:
         precision = resolve_precision(cfg.runtime.precision, device)
         label = method_label(cfg)
         name = config_hash(result_config(cfg, precision))
-        folder = Path(cfg.output_root) / cfg.dataset.name / cfg.mask.name / label / name
+        folder = placed(cfg.output_root) / cfg.dataset.name / cfg.mask.name / label / name
         return cls(
             cfg, device, precision, label, RunFolder(folder), build(cfg.dataset, Dataset), build(cfg.mask, MaskSource)
         )

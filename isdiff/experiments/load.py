@@ -18,6 +18,7 @@ from isdiff.io.hub import SUMS, brief, check_finite, is_hub_id, load_part, verif
 from isdiff.io.models import build_net, load_net
 from isdiff.io.weights import Weights
 from isdiff.nets.classifier import Classifier
+from isdiff.paths import located
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.guidance import ClassifierGuidance
 from isdiff.priors.latent import LatentPrior
@@ -39,9 +40,9 @@ def missing_weights(cfg: DictConfig) -> list[str]:
         return []
     nets = [cfg.model, cfg.model.classifier] if cfg.model.get("guidance_scale") else [cfg.model]
     return [
-        f"weights {net.weights} are missing: {net.get('how', f'python scripts/weights.py get {net.name}')}"
+        f"weights {net.weights} are missing: {net.get('how', f'isdiff weights get {net.name}')}"
         for net in nets
-        if not Path(net.weights).exists() and not is_hub_id(net.weights)
+        if not located(net.weights).exists() and not is_hub_id(net.weights)
     ]
 
 
@@ -85,7 +86,7 @@ def network(model: DictConfig) -> nn.Module:
         UserError: they are damaged, not finite, or not those of the network that their header names.
     """
     if model.weights != "random":
-        return load_net(Path(model.weights))
+        return load_net(located(model.weights))
     torch.manual_seed(0)
     return build_net(Weights().entry(model.name).net)
 
@@ -150,7 +151,7 @@ def load_pipeline(model: DictConfig):
     diffusers_logging.set_verbosity_error()
     diffusers_logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    source = Path(model.weights)
+    source = located(model.weights)
     if (source / SUMS).exists():
         verify(source)
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from isdiff.errors import UserError
 from isdiff.metrics.base import Metric
+from isdiff.paths import located
 
 
 def build_metrics(names: list[str], model_root: str, download: bool, features: str | None = None) -> list[Metric]:
@@ -31,8 +32,8 @@ def build_metrics(names: list[str], model_root: str, download: bool, features: s
         "lite0_frechet": Lite0Frechet,
         "lite0_kid": Lite0KID,
         "ssim": SSIM,
-        "caption_score": lambda: CaptionScore(Path(model_root) / "avatars64-latent"),
-        "clip_score": lambda: CLIPScore(Path(model_root) / "clip_vit_l14"),
+        "caption_score": lambda: CaptionScore(located(Path(model_root) / "avatars64-latent")),
+        "clip_score": lambda: CLIPScore(located(Path(model_root) / "clip_vit_l14")),
     }
     if unknown := [name for name in names if name not in makers]:
         raise UserError(f"metrics.names has {unknown[0]!r}; there are {', '.join(makers)}")

@@ -13,6 +13,7 @@ from isdiff.errors import UserError
 from isdiff.io.models import load_attribute_net
 from isdiff.metrics.base import FrechetSample, MeanSample, Metric, Sample, Unavailable
 from isdiff.nets.attributes import AttributeNet
+from isdiff.paths import located
 
 
 def batches(images: list[np.ndarray], size: int = 64) -> Iterator[Tensor]:
@@ -29,7 +30,7 @@ class AttributeMetric(Metric):
     """
 
     def __init__(self, model_root: str, model: str | None) -> None:
-        self.path = None if model is None else Path(model_root) / model / "classifier.safetensors"
+        self.path = None if model is None else located(Path(model_root) / model / "classifier.safetensors")
 
     def net(self, images: list[np.ndarray]) -> AttributeNet:
         if self.path is None:

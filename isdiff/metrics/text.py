@@ -60,7 +60,7 @@ class CaptionScore(TextMetric):
 
 
 class CLIPScore(TextMetric):
-    """CLIP score with OpenAI's ViT-L/14 (``scripts/weights.py get clip_vit_l14``); prompts are cut after 77 tokens."""
+    """CLIP score with OpenAI's ViT-L/14 (``isdiff weights get clip_vit_l14``); prompts are cut after 77 tokens."""
 
     name, title = "clip_score", "CLIP score (ViT-L/14) ↑"
 
@@ -68,7 +68,7 @@ class CLIPScore(TextMetric):
     def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
         asked = self.asked(prompts)
         if not self.folder.is_dir():
-            raise Unavailable(f"{self.folder} is not here: python scripts/weights.py get {self.folder.name}")
+            raise Unavailable(f"{self.folder} is not here: isdiff weights get {self.folder.name}")
         from transformers import CLIPModel, CLIPProcessor
 
         try:
