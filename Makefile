@@ -13,7 +13,7 @@ install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
 # pyproject.toml are used instead. A torch that is already there stays.
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements.lock pyproject.toml setup.py
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
 	$(RUN) -m pip install --quiet -r requirements.lock || $(RUN) -m pip install --quiet -e ".[dev,train]"

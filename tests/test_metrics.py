@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 from isdiff.errors import UserError
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.measure import CONFIGS, build_metrics, configured_metrics
+from isdiff.experiments.measure import build_metrics, configured_metrics
 from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
 from isdiff.metrics.base import FrechetSample, MeanSample, Unavailable, difference, estimate, frechet_distance
@@ -124,7 +125,7 @@ def test_damaged_weights_skip_a_metric(tmp_path):
 def test_metrics_are_what_their_files_say():
     """Every file builds a metric of its own name, with the values that the configuration has for it."""
     cfg = compose_run(["model_root=elsewhere", "metrics.download=false"])
-    names = sorted(path.stem for path in (CONFIGS / "metric").glob("*.yaml"))
+    names = sorted(path.stem for path in (ROOT / "configs" / "metric").glob("*.yaml"))
     built = dict(zip(names, build_metrics(names, cfg), strict=True))
     assert {name: metric.name for name, metric in built.items()} == {name: name for name in names}
     assert built["lpips"].model_root == "elsewhere" and built["lpips"].download is False
@@ -177,7 +178,7 @@ def test_clip_score_is_the_models_cosine(tmp_path):
     assert metric.measure(pictures, pictures, prompts).value(np.arange(3)) == pytest.approx(expected, rel=1e-4)
     with pytest.raises(Unavailable, match="the run has no prompts"):
         metric.measure(pictures, pictures, ["", "", ""])
-    with pytest.raises(Unavailable, match=r"is not here: python scripts/weights\.py get clip_vit_l14"):
+    with pytest.raises(Unavailable, match=r"is not here: isdiff weights get clip_vit_l14"):
         CLIPScore(str(tmp_path / "none" / "clip_vit_l14")).measure(pictures, pictures, prompts)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from isdiff.experiments.config import Setup, config_hash
 from isdiff.experiments.settings import with_texts
 from isdiff.experiments.store import RunFolder
 from isdiff.masks.base import MaskSource
+from isdiff.paths import placed
 from isdiff.priors.base import Prior
 from isdiff.priors.pixel import resolve_device, resolve_precision
 from isdiff.trajectory import Stream, Task
@@ -66,7 +66,7 @@ class Experiment:
         precision = resolve_precision(setup.runtime.precision, device)
         kept = setup.fingerprint(precision)
         digest = config_hash(kept)
-        runs = Path(cfg.output_root) / cfg.dataset.name / cfg.mask.name / setup.label
+        runs = placed(cfg.output_root) / cfg.dataset.name / cfg.mask.name / setup.label
         return cls(cfg, setup, device, precision, kept, digest, RunFolder(runs / f"{setup.walk.name}-{digest}"))
 
     @property

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,11 @@ from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError
 from isdiff.experiments.build import build
 from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.search_path import config_names
 from isdiff.metrics.base import Metric, Observed, Observer, Sample, Unavailable
 from isdiff.metrics.store import ArrayStore
+from isdiff.paths import placed
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 PORTION = 64  # images that are looked at before what was seen is kept; nothing holds more of them
 
 
@@ -32,7 +32,7 @@ def build_metrics(names: Sequence[Any], cfg: DictConfig) -> list[Metric]:
     Raises:
         UserError: an unknown name, or a value or an argument that a metric refuses.
     """
-    files = {path.stem: path for path in sorted((CONFIGS / "metric").glob("*.yaml"))}
+    files = config_names("metric")
     if unknown := [name for name in names if name not in files]:
         raise UserError(f"metrics.names has {unknown[0]!r}; there are {', '.join(files)}")
     whole = cfg.copy()
@@ -108,7 +108,7 @@ class ObservedRun:
         self.experiment, self.records, self.prompts, self.observer = experiment, records, prompts, observer
         label = f"{observer.name}-{observer.version}"
         own = experiment.store.path / "measured" / label
-        shared = Path(experiment.cfg.output_root) / experiment.cfg.dataset.name / "measured" / label
+        shared = placed(experiment.cfg.output_root) / experiment.cfg.dataset.name / "measured" / label
         self.stores = [ArrayStore(own / "values"), ArrayStore(own / "features"), ArrayStore(shared / "features")]
         pictures = experiment.store.picture_hashes([r["id"] for r in records])
         truths = [r["image_sha"] for r in records]

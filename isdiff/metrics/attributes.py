@@ -25,6 +25,7 @@ from isdiff.metrics.base import (
     version_of,
 )
 from isdiff.nets.attributes import AttributeNet
+from isdiff.paths import located
 
 
 def batches(images: list[np.ndarray], size: int = 64) -> Iterator[Tensor]:
@@ -62,7 +63,7 @@ class AttributeFeatures(Observer):
         try:
             return version_of("1", [self.path])
         except OSError:
-            what = f"weights {self.path} are missing: python scripts/weights.py get {self.path.parent.name}"
+            what = f"weights {self.path} are missing: isdiff weights get {self.path.parent.name}"
             raise Unavailable(what) from None
 
     def net(self, images: list[np.ndarray]) -> AttributeNet:
@@ -100,7 +101,7 @@ class AttributeMetric(Metric):
     """
 
     def __init__(self, model_root: str, model: str | None) -> None:
-        self.path = None if model is None else Path(model_root) / model / "classifier.safetensors"
+        self.path = None if model is None else located(Path(model_root) / model / "classifier.safetensors")
 
     @property
     def observer(self) -> Observer:
