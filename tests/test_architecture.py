@@ -17,9 +17,10 @@ FLOORS = [
     ("engine", "metrics"),
     ("experiments",),
     ("training",),
+    ("cli",),
 ]
 RANK = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-CONFIGURED = ("experiments", "training")
+CONFIGURED = ("experiments", "training", "cli")
 
 
 def modules() -> dict[str, Path]:

@@ -1,0 +1,1 @@
+"""Commands: read what was typed, call, print."""
