@@ -224,7 +224,7 @@ def swap(fresh: Path, folder: Path) -> None:
 
 
 def write_folder(plan: StudyPlan, questions: list[Question], folder: Path) -> str:
-    """Write pictures and page; returns the study's id, which follows from all that people see."""
+    """Write pictures and page; returns the study's id, which follows from pictures, orders and question."""
     digest, entries = hashlib.sha256(), []
     for question in questions:
         size: tuple[int, int] = (0, 0)

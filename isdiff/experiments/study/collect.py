@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import numpy as np
 from isdiff.errors import UserError
 from isdiff.experiments.study.build import KEY_FORMAT
 
+LATEST = 1e16  # milliseconds: no time is later, and what is no number is not before it
 NO_ANSWERS = (
     "there are no answer files{where}; build a study (scripts/study.py build PLAN), let people answer it, put their "
     "answers-*.json into a folder and give it (make table3 ANSWERS=FOLDER)"
@@ -153,9 +153,9 @@ def read_answer(question: str, said: Any, key: Key) -> Answer:
     if question not in key.questions:
         raise UserError(f"it answers a question that was never asked ({question!r}); ask for it again")
     choice, at = (said.get("choice"), said.get("at")) if isinstance(said, dict) else (None, None)
-    if choice not in key.questions[question][1]:
+    if not isinstance(choice, str) or choice not in key.questions[question][1]:
         raise UserError(f"it chooses a picture that question {question} does not show; ask for it again")
-    if isinstance(at, bool) or not isinstance(at, (int, float)) or not math.isfinite(at):
+    if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at < LATEST:
         raise UserError(f"it does not say when question {question} was answered; ask for it again")
     return Answer(choice, at)
 

@@ -129,7 +129,7 @@ async function ask(question) {
   element("set").style.setProperty("--k", k);
   dress(element("given"), question.given, question.size);
   element("choices").replaceChildren(...question.choices.map((name, i) => choiceButton(question, name, i)));
-  element("hint").innerHTML = `<span class="keys">Click a picture or press <kbd>1</kbd> to <kbd>${k}</kbd></span>`;
+  element("hint").innerHTML = `Click a picture or press <kbd>1</kbd> to <kbd>${k}</kbd>`;
   element("back").disabled = place === 0;
   mark(question);
   try {
