@@ -8,4 +8,4 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from isdiff.cli.study import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,7 +15,6 @@ from study_parts import IMAGES, MASKS, METHODS, answer_file, plan_of, study_runs
 
 from isdiff.cli.study import main
 from isdiff.errors import UserError
-from isdiff.experiments.compare import CONFIGS
 from isdiff.experiments.store import RunFolder
 from isdiff.experiments.study.build import build_study, keyed, orders
 from isdiff.experiments.study.collect import KeyCell, answer_files, collect, read_key
@@ -170,7 +170,7 @@ def test_plans_that_cannot_be_read(tmp_path):
 
 
 def test_the_plan_of_the_paper_s_table_is_whole():
-    plan = read_plan(CONFIGS / "study" / "table3.yaml")
+    plan = read_plan(ROOT / "configs" / "study" / "table3.yaml")
     assert plan.n == 20 and [cell.label for cell in plan.cells] == [
         f"{dataset}, {mask}" for dataset in ("celeba", "imagenet") for mask in ("wide", "half", "expand")
     ]
@@ -371,7 +371,7 @@ def test_the_bootstrap_needs_people_who_differ():
 
 
 def test_tables_stand_beside_the_paper_s_numbers(tmp_path, capsys):
-    paper = paper_shares(CONFIGS / "paper_values.yaml")
+    paper = paper_shares(ROOT / "configs" / "paper_values.yaml")
     key = {"format": 1, "study": "0" * 16, "cells": [], "questions": {}}
     for i, (dataset, mask) in enumerate([("celeba", "wide"), ("photos", "half")]):
         key["cells"].append({"dataset": dataset, "mask": mask, "runs": {"ddnm": "", "repaint": "", "ddnm+isdiff": ""}})

@@ -8,24 +8,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from isdiff.errors import SomeFailed, UserError, explained
-from isdiff.experiments.compare import CONFIGS
-from isdiff.experiments.study.build import build_study
-from isdiff.experiments.study.collect import answer_files, collect, read_key
-from isdiff.experiments.study.plan import read_plan
-from isdiff.experiments.study.report import Results, paper_shares, tables, write
 
 KEY_ENDING = ".key.json"
 
 
 def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(
-        prog="study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="isdiff study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = whole.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="make a study from runs")
@@ -42,6 +34,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def build(args: argparse.Namespace) -> None:
+    from isdiff.experiments.study.build import build_study
+    from isdiff.experiments.study.plan import read_plan
+
     study = build_study(read_plan(args.plan, n=args.n, seed=args.seed), args.out, args.overwrite)
     print(f"study {study.id}, {len(study.questions)} questions: give people the folder {study.folder}")
     print(f"keep the key to yourself: {study.key}")
@@ -52,6 +47,12 @@ def gather(args: argparse.Namespace) -> None:
     Raises:
         SomeFailed: some files could not be used; the table is made from the others.
     """
+    from rich.console import Console
+
+    from isdiff.experiments.compare import CONFIGS
+    from isdiff.experiments.study.collect import answer_files, collect, read_key
+    from isdiff.experiments.study.report import Results, paper_shares, tables, write
+
     files = answer_files(args.answers)
     key = read_key(args.key)
     answers = collect(key, files)
@@ -72,12 +73,14 @@ def gather(args: argparse.Namespace) -> None:
         raise SomeFailed(f"{len(answers.refused)} of {len(files)} files could not be used; the others count")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Returns the exit code: 0; 1: it could not be done; 3: done, but without some of the answer files."""
-    args = parser().parse_args(argv)
+    args = parser().parse_args(arguments)
     try:
         {"build": build, "collect": gather}[args.command](args)
     except (UserError, OSError) as error:
         print(f"isdiff: {explained(error)}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:
+        sys.exit("isdiff: stopped; nothing was written")
     return 0
