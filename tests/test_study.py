@@ -387,9 +387,9 @@ def test_tables_stand_beside_the_paper_s_numbers(tmp_path, capsys):
     results = tmp_path / "s.results"
     text = (results / "table3.md").read_text()
     rows = {line.split(" | ")[0].lstrip("| "): line for line in text.splitlines() if line.startswith("| ")}
-    assert "| share of votes, celeba | wide % | paper |" in text and "| share of votes, photos | half % |\n" in text
+    assert "| celeba | wide % | paper |" in text and "| photos | half % |\n" in text
     assert text.count("**66.7 [") == 2 and text.count("33.3 [") == 2
-    assert rows["votes (participants)"].startswith("| votes (participants) | 24 (12) |")
+    assert rows["votes"].startswith("| votes | 24 |") and rows["people"].startswith("| people | 12 |")
     assert "bootstrap over participants" in text and "12 participants, 12 of them with all 4" in text
     told = json.loads((results / "table3.json").read_text())
     ours = told["cells"][0]["methods"]["ddnm+isdiff"]

@@ -54,7 +54,8 @@ class Results:
             "they did not all vote alike, otherwise Wilson, which takes all votes as independent. Both hold for these "
             "sets of pictures.",
             "p: of votes at least as unequal if all methods were liked equally. It takes all votes as independent, so "
-            "it is too small where participants differ, and it is not corrected for the number of cells.",
+            "it is too small where participants differ, and it is not corrected for the number of cells. Three or more "
+            f"methods need {EXPECTED} votes each on average.",
         ]
         if self.answers.refused:
             found.append(f"{counted(len(self.answers.refused), 'file')} could not be used.")
@@ -82,13 +83,14 @@ def paper_shares(path: Path) -> Mapping[str, Any]:
 
 
 def percent(share: Share) -> str:
+    """Bounds in whole numbers: their own error is larger than what comes behind the point."""
     low, high = share.interval
-    return f"{100 * share.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * share.value:.1f} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def p_value(p: float | None) -> str:
     if p is None:
-        return f"fewer than {EXPECTED} votes a method"
+        return "too few votes"
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
@@ -103,10 +105,10 @@ def sheet(results: Results, dataset: str) -> tuple[list[str], list[list[str]]]:
     methods = sorted({share.method for cell in cells for share in cell.shares})
     printed = any(results.paper_share(c, m) is not None for c in cells for m in methods)
     columns = [cell_column(results, cell, methods) for cell in cells]
-    heads = [f"share of votes, {dataset}"]
+    heads = [dataset]
     for cell in cells:
         heads += [f"{cell.cell.mask} %", *["paper"] * printed]
-    names = [*methods, "votes (participants)", "interval", "p"]
+    names = [*methods, "votes", "people", "interval", "p"]
     rows = [[name] for name in names]
     for row, texts in zip(rows, zip(*columns, strict=True), strict=True):
         for ours, paper in texts:
@@ -125,12 +127,12 @@ def cell_column(results: Results, cell: CellShares, methods: Sequence[str]) -> l
         bold = share is not None and share.votes == most
         found.append((f"**{text}**" if bold else text, "" if paper is None else f"{paper:.1f}"))
     kind = "bootstrap" if cell.bootstrapped else "Wilson"
-    return [*found, (f"{cell.votes} ({cell.participants})", ""), (kind, ""), (p_value(cell.p), "")]
+    return [*found, *((text, "") for text in (str(cell.votes), str(cell.participants), kind, p_value(cell.p)))]
 
 
 def markdown(results: Results) -> str:
     """Shares in % with intervals; the largest of each column is bold."""
-    parts = ["# Table III: which pictures people prefer", ""]
+    parts = ["# Table III: which pictures people prefer", "", "Shares of votes in %, with 95 % intervals.", ""]
     for heads, rows in sheets(results):
         for line in (heads, ["---"] * len(heads), *rows):
             parts.append("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |")
