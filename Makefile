@@ -2,13 +2,14 @@
 # make test    install and run the test suite
 # make avatars the README's table (about half an hour on two CPU cores)
 # make photos, make drawings, make latent   the tables of the other datasets and of latent methods
+# make table3  shares of votes of the human study: ANSWERS=FOLDER with answers-*.json, KEY=the study's key
 # make sweep, make sweep-latent   the sweeps behind the defaults marked [R]
 # make bench   speed of the engine, measured side by side
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: install demo test avatars drawings latent photos sweep-photos sweep sweep-latent bench lint
+.PHONY: install demo test avatars drawings latent photos sweep-photos sweep sweep-latent table3 bench lint
 install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
@@ -43,6 +44,10 @@ sweep-photos: install
 sweep-latent: install
 	$(RUN) scripts/compare.py sweep_latent
 	$(RUN) scripts/compare.py sweep_guidance
+
+KEY ?= outputs/study.key.json
+table3: install
+	$(RUN) -m isdiff study collect $(KEY) $(ANSWERS)
 
 bench: install
 	$(RUN) benchmarks/engine.py

@@ -13,6 +13,7 @@ COMMANDS = {
     "compare": "several methods over the same images, with a table",
     "train": "one of the models that ship with isdiff",
     "weights": "published weights: list, get, register, check, convert",
+    "study": "the human study of Table III: build, collect",
     "data": "benchmark data: doctor, masks, manifests",
 }
 
