@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from isdiff.errors import UserError
 from isdiff.experiments.compare import CONFIGS
@@ -92,7 +92,7 @@ def plan(
     rows: Sequence[str] | None = None,
     extra: Sequence[str] = (),
 ) -> TablePlan:
-    """The runs of a table.
+    """The runs of ``configs/table/<name>.yaml`` in a profile.
 
     Args:
         limit: at most so many images a cell.
@@ -103,9 +103,23 @@ def plan(
     Raises:
         UserError: an unknown table, profile, mask or row.
     """
-    table, setting = load("table", name), load("profile", profile)
-    printed = OmegaConf.load(CONFIGS / "paper_values.yaml")[table.paper]
-    assert isinstance(printed, DictConfig)
+    return planned(name, load("table", name), profile, limit, seeds, masks, rows, extra)
+
+
+def planned(
+    name: str,
+    table: Any,
+    profile: str,
+    limit: int | None = None,
+    seeds: Sequence[int] | None = None,
+    masks: Sequence[str] | None = None,
+    rows: Sequence[str] | None = None,
+    extra: Sequence[str] = (),
+) -> TablePlan:
+    """As ``plan``, of a table that need not be a file."""
+    setting = load("profile", profile)
+    printed: Any = OmegaConf.load(CONFIGS / "paper_values.yaml")
+    printed = printed[table.paper] if "paper" in table else {}
     shown = chosen(list(table.masks), masks, f"masks of {name}")
     picked = with_partners(table.rows, chosen([row.name for row in table.rows], rows, f"rows of {name}"))
     made = []
@@ -152,7 +166,8 @@ def cell_plan(
     """One cell. What comes later wins: a profile's steps and resampling stand behind what a row says of single keys."""
     data = setting.datasets[table.dataset]
     costly = setting.get("costly", {}) if row.get("resampling") else {}
-    most = min((n for n in (costly.get("limit", setting.limit), limit) if n is not None), default=None)
+    limits = (costly.get("limit", setting.limit), table.get("limit"), limit)
+    most = min((n for n in limits if n is not None), default=None)
     used = tuple(seeds or table.get("seeds") or costly.get("seeds") or setting.seeds)
     kind = row.get("model", "pixel")
     if kind not in data.models:

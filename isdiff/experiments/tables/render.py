@@ -67,7 +67,7 @@ def template(name: str) -> Template:
         found = Environment(
             loader=FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True, block_start_string="<%",
             block_end_string="%>", variable_start_string="<<", variable_end_string=">>", comment_start_string="<#",
-            comment_end_string="#>", finalize=lambda value: value if isinstance(value, Markup) else latex_text(str(value)),
+            comment_end_string="#>", finalize=lambda x: x if isinstance(x, Markup) else latex_text(str(x)),
         )  # fmt: skip
     else:
         found = Environment(loader=FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True, autoescape=True)

@@ -195,7 +195,8 @@ def comparison_rows(sheet: Sheet) -> tuple[list[str], list[list[Text]]]:
             cells = [each.label, each.against, column.mask, column.title]
             texts = [Text(cell) for cell in cells]
             texts.append(Text(number(found.difference.value, signed=True), span(found.difference, signed=True)))
-            texts += [Text(f"{found.relative:+.1f} %"), Text(f"{found.p:.3f}"), Text(str(found.difference.n))]
+            relative = f"{found.relative:+.1f} %" if np.isfinite(found.relative) else ""
+            texts += [Text(relative), Text(f"{found.p:.3f}"), Text(str(found.difference.n))]
             rows.append([*texts, Text(found.verdict, "", mark)])
     return ["method", "against", "mask", "metric", "difference", "relative", "p", "n", "verdict"], rows
 
