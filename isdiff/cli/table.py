@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from isdiff.errors import UserError, explained
+from isdiff.errors import Missing, UserError, explained
 
 LISTS = ("masks", "rows")
 
@@ -28,14 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = [name for name in args.names if "=" not in name]
     try:
         options = narrowing([name for name in args.names if "=" in name])
-        make(asked or ["report"], run=not args.no_run, **options)
+        return make(asked or ["report"], run=not args.no_run, **options)
     except (UserError, OSError) as error:
         print(f"isdiff: {explained(error)}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
         print("isdiff: stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    return 0
 
 
 def narrowing(given: Sequence[str]) -> dict[str, Any]:
@@ -67,19 +66,36 @@ def narrowing(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def make(asked: Sequence[str], run: bool, profile: str = "demo", **options: Any) -> None:
+def make(asked: Sequence[str], run: bool, profile: str = "demo", **options: Any) -> int:
+    """Make and show what is asked for; 2 if something waits for weights or images.
+
+    Raises:
+        UserError: a name that there is not.
+    """
     from rich.console import Console
 
-    from isdiff.experiments.tables.make import make_report, make_table
+    from isdiff.experiments.tables.figures import figure_names
+    from isdiff.experiments.tables.make import make_figure, make_report, make_table
+    from isdiff.experiments.tables.plan import names
 
-    console = Console()
-    if asked == ["report"]:
-        path = make_report(profile, run=run, **options)
-        console.print(f"report: {path}", highlight=False)
-        return
     for name in asked:
+        if name not in ("report", *names("table"), *figure_names()):
+            there = ", ".join(["report", *names("table"), *figure_names()])
+            raise UserError(f"there is no table or figure {name!r}; there are {there}")
+    console = Console()
+    if "report" in asked:
+        path = make_report(profile, [name for name in asked if name != "report"], run, **options)
+        console.print(f"report: {path}", highlight=False)
+        return 0
+    missing = 0
+    for name in asked:
+        if name in figure_names():
+            console.print(f"{name}: {make_figure(name, profile, run, **options)}", highlight=False)
+            continue
         folder, tables, waits = make_table(name, profile, run=run, **options)
         console.print(*tables)
         for thing, cells in waits.items():
             print(f"isdiff: waits for {thing} ({len(cells)} cells)", file=sys.stderr)
         console.print(f"{name}: {Path(folder)}/{name}.md, .csv, .tex, .html", highlight=False)
+        missing = Missing.exit_code if waits else missing
+    return missing

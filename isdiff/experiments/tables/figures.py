@@ -142,12 +142,15 @@ def line_points(
 
 
 def plot_line(axis: Any, label: str, points: Sequence[Point]) -> None:
-    x = [value for value, _ in points]
-    y = np.array([found.value for _, found in points])
-    low, high = (np.array([getattr(found, side) for _, found in points]) for side in ("low", "high"))
-    axis.errorbar(
-        x, y, yerr=np.maximum(0, [y - low, high - y]), marker="o", markersize=3, capsize=2, linewidth=1, label=label
-    )
+    x, found = zip(*points, strict=True)
+    y = [each.value for each in found]
+    axis.errorbar(x, y, bars(found), marker="o", markersize=3, capsize=2, linewidth=1, label=label)
+
+
+def bars(found: Sequence[Estimate]) -> np.ndarray:
+    """Lengths of error bars, (2, N); none where no interval is known."""
+    sides = [[each.value - each.low for each in found], [each.high - each.value for each in found]]
+    return np.nan_to_num(np.array(sides)).clip(0)
 
 
 def plot_references(figure: Any, axis: Any, table: TablePlan, cells: Cells, mask: str, metric: str) -> None:
@@ -175,10 +178,7 @@ def initialisations(figure: Any, panels: Sequence[tuple[str, TablePlan, Cells]])
             sample = cells[line.name, mask].samples.get(metric)
             if sample is not None:
                 found = estimate(sample, table.bootstrap)
-                axis.errorbar(
-                    [np.mean(values)], [found.value], yerr=[[found.value - found.low], [found.high - found.value]],
-                    marker="o", capsize=3, label=line.label,
-                )  # fmt: skip
+                axis.errorbar([np.mean(values)], [found.value], bars([found]), marker="o", capsize=3, label=line.label)
         axis.set_xlabel("mean KL divergence (nats)", fontsize=8)
         axis.set_ylabel(metric, fontsize=8)
     axes[0][-1].legend(fontsize=7)

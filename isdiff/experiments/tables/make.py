@@ -8,7 +8,7 @@ from typing import Any
 
 from isdiff.experiments.tables.cells import Cells, fill
 from isdiff.experiments.tables.figures import draw, figure_names
-from isdiff.experiments.tables.plan import TablePlan, names, plan
+from isdiff.experiments.tables.plan import TablePlan, load, names, plan
 from isdiff.experiments.tables.render import terminal, write
 from isdiff.experiments.tables.report import page, strips
 from isdiff.experiments.tables.sheet import Sheet
@@ -40,20 +40,34 @@ def make_table(name: str, profile: str, run: bool = True, **options: Any) -> tup
     return folder_of(profile, options), terminal(sheet), sheet.waits
 
 
-def make_report(profile: str, run: bool = True, **options: Any) -> Path:
-    """All tables, figures and picture strips in one page; returns its path."""
+def make_figure(name: str, profile: str, run: bool = True, **options: Any) -> Path | None:
+    """Run and draw one figure; returns the SVG's path, None where nothing could be drawn."""
+    folder = folder_of(profile, options)
+    return folder / f"{name}.svg" if draw(name, profile, folder, run=run, **options) else None
+
+
+def make_report(profile: str, only: Sequence[str] = (), run: bool = True, **options: Any) -> Path:
+    """All tables, figures and picture strips in one page; returns its path.
+
+    Args:
+        only: these tables and figures instead of all.
+    """
     folder = folder_of(profile, options)
     sheets: list[Sheet] = []
     pictures: dict[str, list[dict[str, str]]] = {}
-    for name in names("table"):
+    for name in [name for name in names("table") if not only or name in only]:
         table, sheet, cells = filled(name, profile, run, options)
         sheets.append(sheet)
         pictures[name] = strips(table, cells, next(iter(table.metrics.values())), folder / "strips")
-    figures = [draw(name, profile, folder, run=run, **options) for name in figure_names()]
-    command = " ".join(["isdiff table report", f"profile={profile}", *shown(options)])
-    title = f"IS-Diff and what it is compared with: {sheets[0].setting}"
+    drawn = [name for name in figure_names() if not only or name in only]
+    figures = [draw(name, profile, folder, run=run, **options) for name in drawn]
+    command = " ".join(["isdiff table report", *only, f"profile={profile}", *shown(options)])
+    title = f"IS-Diff and what it is compared with: {load('profile', profile).title}"
     return page(folder / "report.html", title, sheets, pictures, [f for f in figures if f], [command])
 
 
-def shown(options: dict[str, Any]) -> Sequence[str]:
-    return [f"{key}={value}" for key, value in options.items() if value not in (None, [])]
+def shown(options: dict[str, Any]) -> list[str]:
+    """The options as they are typed."""
+    given = {key: value for key, value in options.items() if key != "extra" and value not in (None, [])}
+    typed = [f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}" for k, v in given.items()]
+    return [*typed, *options.get("extra", ())]
