@@ -314,7 +314,15 @@ def interval(values: np.ndarray, whole: float) -> tuple[float, float]:
 def difference(
     first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
 ) -> Estimate:
-    """``second - first`` for two runs over the same images, with the interval of the paired difference.
+    """``second - first`` with its interval, paired (see ``paired_differences``)."""
+    whole, values, n = paired_differences(first, second, count, ids)
+    return Estimate(whole, *interval(values, whole), n)
+
+
+def paired_differences(
+    first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
+) -> tuple[float, np.ndarray, int]:
+    """``second - first`` for two runs over the same images: on all of them, on ``count`` selections, and how many.
 
     Args:
         ids: names of the two samples' images: those that both have are paired, in whatever order. Without it the
@@ -332,5 +340,4 @@ def difference(
         raise ValueError("the runs have no image in common")
     one, two = (np.array([at[name] for name in shared]) for at in places)
     values = [second.value(two[c]) - first.value(one[c]) for c in selections(len(shared), count)]
-    whole = second.value(two) - first.value(one)
-    return Estimate(whole, *interval(np.array(values), whole), len(shared))
+    return second.value(two) - first.value(one), np.array(values), len(shared)
