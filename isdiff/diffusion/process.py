@@ -42,8 +42,10 @@ def add_noise(x0: Tensor, noise: Tensor, abar: Tensor | float) -> Tensor:
 
 
 def abar_at(alphas_cumprod: Tensor, timesteps: Tensor) -> Tensor:
-    """``alphas_cumprod`` (T,) at ``timesteps`` (B,). Between two of the process ``sigma / alpha`` is on the line between
-    theirs, as in ``Grid.between``."""
+    """``alphas_cumprod`` (T,) at ``timesteps`` (B,).
+
+    Between two of the process ``sigma / alpha`` is on the line between theirs, as in ``Grid.between``.
+    """
     if not timesteps.is_floating_point():
         return alphas_cumprod[timesteps]
     low = timesteps.long().clamp(max=len(alphas_cumprod) - 2)
