@@ -27,9 +27,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml setup.py
 demo: install
 	$(RUN) scripts/compare.py demo
 
-# Two processes of one thread each: most tests start commands of their own, which one after the other leave a core idle.
+# Two processes of one thread each; the one that is done first takes tests of the other.
 test: install
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 
 avatars: install
 	$(RUN) scripts/compare.py avatars
