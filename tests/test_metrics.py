@@ -90,6 +90,16 @@ def test_frechet_sample_uses_the_chosen_images():
     assert FrechetSample(a, b).value(chosen) == pytest.approx(frechet_distance(a[chosen], b[chosen]))
 
 
+@pytest.mark.parametrize("size", [4, 30, 90])
+def test_frechet_sample_is_the_distance_of_the_chosen_features(size):
+    """Whichever of images and features are more; images far from zero, one chosen often, one alone."""
+    rng = np.random.default_rng(size)
+    a, b = rng.normal(size=(30, size)) + 50, rng.normal(size=(30, size)) * 2 + 51
+    sample = FrechetSample(a, b)
+    for chosen in (np.arange(30), rng.integers(30, size=30), np.array([3, 3, 3, 8]), np.array([5, 5])):
+        assert sample.value(chosen) == pytest.approx(frechet_distance(a[chosen], b[chosen]), rel=1e-9)
+
+
 def test_missing_weights_skip_a_metric_with_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     metric = LPIPS(str(tmp_path), download=False)

@@ -64,9 +64,11 @@ def run_row(
     runs, rows = [], []
     measured: list[dict[str, Sample]] = []
     skipped: dict[str, str] = {}
+    names = ",".join(metric.name for metric in metrics)
+    composed = compose_run([f"mask={mask}", f"metrics.names=[{names}]", *overrides])
     for seed in seeds:
-        names = ",".join(metric.name for metric in metrics)
-        cfg = compose_run([f"mask={mask}", f"seed={seed}", f"metrics.names=[{names}]", *overrides])
+        cfg = composed.copy()
+        cfg.seed = seed
         outcome = execute(cfg)
         found = outcome.experiment.store.records()
         runs.append((outcome, [found[i] for i in outcome.experiment.ids() if i in found]))
