@@ -1,7 +1,10 @@
+"""``isdiff table`` by its place in the repository; see isdiff/cli/table.py."""
+
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from isdiff.cli.table import main
+import installed  # noqa: F401
 
-sys.exit(main())
+from isdiff.cli import main
+
+if __name__ == "__main__":  # sampling processes import this file as well
+    sys.exit(main(["table", *sys.argv[1:]]))

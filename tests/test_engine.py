@@ -20,6 +20,7 @@ from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.samplers.dpmpp import DPMPP2M
 from isdiff.samplers.heun import Heun
+from isdiff.samplers.lanpaint import LanPaint
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MeanSeed, MixtureSeed
 from isdiff.trajectory import Stream, Task
@@ -32,6 +33,7 @@ METHODS = {
     "repaint-eta": (DDIM(0.5), Renoised()),
     "ddnm-heun": (Heun(), NullSpace()),
     "repaint-heun": (Heun(), Renoised()),
+    "lanpaint": (LanPaint(2), Known()),
     "ddnm-dpmpp_2m": (DPMPP2M(), NullSpace()),
     "repaint-dpmpp_sde": (DPMPP2M(stochastic=True), Renoised()),
     "ddnm-ancestral": (Ancestral(), NullSpace()),

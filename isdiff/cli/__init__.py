@@ -11,6 +11,7 @@ from isdiff import __version__
 COMMANDS = {
     "run": "one experiment, or several with --multirun",
     "compare": "several methods over the same images, with a table",
+    "table": "the paper's tables and figures, and a report of them all",
     "train": "one of the models that ship with isdiff",
     "weights": "published weights: list, get, register, check, convert",
     "study": "the human study of Table III: build, collect",

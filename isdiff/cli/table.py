@@ -18,13 +18,14 @@ from isdiff.errors import Missing, UserError, explained
 LISTS = ("masks", "rows")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
+    """The exit code; 2 where something waits for weights or images."""
     from isdiff.experiments.tables.plan import names
 
     parser = argparse.ArgumentParser(prog="isdiff table", description=__doc__)
     parser.add_argument("names", nargs="+", metavar="NAME|KEY=VALUE", help=f"report, {', '.join(names('table'))}")
     parser.add_argument("--no-run", action="store_true", help="show what is there, run nothing")
-    args = parser.parse_intermixed_args(argv)
+    args = parser.parse_intermixed_args(list(arguments))
     asked = [name for name in args.names if "=" not in name]
     try:
         options = narrowing([name for name in args.names if "=" in name])

@@ -90,8 +90,12 @@ def samples(
             seen = run.seen(values, features)
         except Unavailable as error:
             skipped |= {metric.name: str(error) for metric in served}
-        else:
-            found |= {metric.name: metric.sample(seen) for metric in served}
+            continue
+        for metric in served:
+            try:
+                found[metric.name] = metric.sample(seen)
+            except Unavailable as error:
+                skipped[metric.name] = str(error)
     return found, skipped
 
 
@@ -167,6 +171,18 @@ class ObservedRun:
             image_id = self.records[place]["id"]
             raise UserError(f"image {image_id} changed while it was measured; run the same command again")
         return pixels
+
+
+def result_features(experiment: Experiment, records: list[dict[str, Any]], observer: Observer) -> np.ndarray:
+    """(N, D) of a run's results alone.
+
+    Raises:
+        Unavailable: the observer's weights are not here.
+    """
+    run = ObservedRun(experiment, records, [""] * len(records), observer)
+    for start in range(0, len(records), PORTION):
+        run.look([], run.missing(1, range(start, min(start + PORTION, len(records)))), [])
+    return run.stores[1].take(run.keys[1])
 
 
 def text_hash(text: str) -> str:

@@ -13,10 +13,12 @@ import numpy as np
 from isdiff.errors import Missing, UserError
 from isdiff.experiments.compare import Row, compose_run, run_row
 from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.measure import result_features
 from isdiff.experiments.tables.plan import CellPlan, RowPlan, TablePlan
 from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Line, Sheet, Value
-from isdiff.metrics.base import Metric, estimate
+from isdiff.metrics.base import MeanSample, Metric, SeedsSample, estimate
 from isdiff.metrics.contrast import Contrast, contrast
+from isdiff.metrics.diversity import Diversity
 from isdiff.progress import clock
 
 Cells = dict[tuple[str, str], Row]  # what was measured, by row and mask
@@ -80,7 +82,20 @@ def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool) -> R
     if not run and not all(finished(cell, seed) for seed in cell.seeds):
         raise UserError(NOT_YET)
     measured, _ = run_row(row.label, cell.mask, cell.overrides, metrics, cell.seeds)
+    for metric in metrics:
+        if isinstance(metric, Diversity) and len(cell.seeds) > 1:
+            measured.samples[metric.name] = SeedsSample([diversity(measured, cell, metric)])
     return measured
+
+
+def diversity(row: Row, cell: CellPlan, metric: Diversity) -> MeanSample:
+    """Of the runs with the first two seeds."""
+    features = []
+    for seed in cell.seeds[:2]:
+        experiment = Experiment.of(compose_run([*cell.overrides, f"mask={cell.mask}", f"seed={seed}"]))
+        records = experiment.store.records()
+        features.append(result_features(experiment, [records[i] for i in row.ids], metric.observer))
+    return metric.between_runs(*features)
 
 
 def finished(cell: CellPlan, seed: int) -> bool:
@@ -106,7 +121,7 @@ def line(
             elif metric.name in found.samples:
                 sample = found.samples[metric.name]
                 value.ours = estimate(sample, plan.bootstrap)
-                value.seed_sd = sample.spread() if len(cell.seeds) > 1 else None
+                value.seed_sd = sample.spread() if len(sample.seeds) > 1 else None
             else:
                 value.missing = "this metric cannot run here"
             values.append(value)

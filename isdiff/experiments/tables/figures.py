@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables.cells import Cells, fill
 from isdiff.experiments.tables.kl import divergences
 from isdiff.experiments.tables.plan import TablePlan, load, names, planned
 from isdiff.experiments.tables.render import comma_separated
 from isdiff.io.files import atomic_open, atomic_save
-from isdiff.metrics import build_metrics
 from isdiff.metrics.base import Estimate, estimate
 from isdiff.metrics.contrast import contrast
 
@@ -64,7 +65,7 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
     texts = []
     for dataset in figure.datasets:
         table = planned(name, as_table(figure, dataset, profile), profile, **options)
-        metrics = build_metrics(list(table.metrics.values()), "models", profile == "paper")
+        metrics = build_metrics(list(table.metrics.values()), compose_run([]))
         sheet, cells = fill(table, metrics, run)
         texts.append(comma_separated(sheet))
         if cells:

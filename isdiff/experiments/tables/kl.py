@@ -7,7 +7,6 @@ import torch
 
 from isdiff.data.images import to_tensor
 from isdiff.experiments.compare import Row
-from isdiff.experiments.config import build_start
 from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Stream
 
@@ -22,7 +21,7 @@ def divergences(row: Row) -> np.ndarray:
     pixel spread evenly over the bins of the second, so that the divergence stays finite.
     """
     experiment = row.experiment
-    start = build_start(experiment.cfg)
+    start = experiment.setup.start
     values = []
     for record in row.records:
         image_id = record["id"]

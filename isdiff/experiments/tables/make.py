@@ -6,25 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables.cells import Cells, fill
 from isdiff.experiments.tables.figures import draw, figure_names
 from isdiff.experiments.tables.plan import TablePlan, load, names, plan
 from isdiff.experiments.tables.render import terminal, write
 from isdiff.experiments.tables.report import page, strips
 from isdiff.experiments.tables.sheet import Sheet
-from isdiff.metrics import build_metrics
 from isdiff.metrics.base import Metric
+from isdiff.paths import placed
 
 
 def folder_of(profile: str, options: dict[str, Any]) -> Path:
     """Narrowed tables lie apart, so that no fuller one is overwritten."""
     narrowed = [f"{k}-{v}" for k, v in sorted(options.items()) if v not in (None, [], ())]
     tail = "".join(letter if letter.isalnum() else "-" for letter in "_".join(narrowed))
-    return Path("outputs") / "tables" / (f"{profile}_{tail}"[:100] if tail else profile)
+    return placed("outputs/tables") / (f"{profile}_{tail}"[:100] if tail else profile)
 
 
 def metrics_of(table: TablePlan) -> list[Metric]:
-    return build_metrics(list(table.metrics.values()), "models", table.profile == "paper")
+    return build_metrics(list(table.metrics.values()), compose_run([]))  # for their titles; each run builds its own
 
 
 def filled(name: str, profile: str, run: bool, options: dict[str, Any]) -> tuple[TablePlan, Sheet, Cells]:

@@ -14,7 +14,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from isdiff.errors import UserError
-from isdiff.experiments.compare import CONFIGS
+from isdiff.experiments.search_path import config_names
+from isdiff.paths import located
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class TablePlan:
 
 def names(group: str) -> list[str]:
     """What ``configs/<group>`` holds."""
-    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+    return list(config_names(group))
 
 
 def load(group: str, name: str) -> Any:
@@ -77,9 +78,10 @@ def load(group: str, name: str) -> Any:
     Raises:
         UserError: there is no such file.
     """
-    if name not in names(group):
-        raise UserError(f"there is no {group} {name!r}; there are {', '.join(names(group))}")
-    return OmegaConf.load(CONFIGS / group / f"{name}.yaml")
+    there = config_names(group)
+    if name not in there:
+        raise UserError(f"there is no {group} {name!r}; there are {', '.join(there)}")
+    return OmegaConf.load(there[name])
 
 
 def plan(
@@ -118,7 +120,7 @@ def planned(
 ) -> TablePlan:
     """As ``plan``, of a table that need not be a file."""
     setting = load("profile", profile)
-    printed: Any = OmegaConf.load(CONFIGS / "paper_values.yaml")
+    printed: Any = OmegaConf.load(located("configs/paper_values.yaml"))
     printed = printed[table.paper] if "paper" in table else {}
     shown = chosen(list(table.masks), masks, f"masks of {name}")
     picked = with_partners(table.rows, chosen([row.name for row in table.rows], rows, f"rows of {name}"))
@@ -182,6 +184,7 @@ def cell_plan(
     stated = [*setting.common, *setting.get("methods", {}).get(method, ())]
     parts = [*masked, *data.overrides, *row.overrides, *data.models[kind], *stated, *resampling, *limited]
     replaced = setting.get("replace", {})
-    settings = [replaced.get(o, o) for o in row.overrides if "." in o.split("=")[0]]
+    own = [override for override in row.overrides if "." in override.split("=")[0]]
+    settings = [each for override in own for each in replaced.get(override, [override])]
     given = {o.split("=")[0].lstrip("+"): o for o in [*parts, *settings, *extra]}
     return CellPlan(mask, tuple(given.values()), used, "", tuple(paper))

@@ -48,7 +48,7 @@ def strips(plan: TablePlan, cells: Cells, metric: str, folder: Path) -> list[dic
 
 
 def space(row: Row) -> str:
-    return str(row.experiment.cfg.model.get("kind", "pixel"))
+    return "latent" if row.experiment.setup.conditioning is not None else "pixel"
 
 
 def picture(path: Path, rows: Sequence[Row], ids: Sequence[str], caption: str) -> dict[str, str]:

@@ -12,7 +12,6 @@ from PIL import Image
 
 from isdiff.data.images import to_uint8
 from isdiff.experiments.compare import Row
-from isdiff.experiments.config import build_start
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
 from isdiff.metrics.base import MeanSample
 from isdiff.seeds.base import SeededStart
@@ -40,7 +39,7 @@ def worst(row: Row, partner: Row | None, metric: str, count: int = WORST) -> lis
 
 def strip(path: Path, rows: Sequence[Row], ids: Sequence[str]) -> Path:
     """A sheet with input, seed, every row's result and truth of ``ids``; the seed is the first seeded row's."""
-    seeded = next((row for row in rows if isinstance(build_start(row.experiment.cfg), SeededStart)), None)
+    seeded = next((row for row in rows if isinstance(row.experiment.setup.start, SeededStart)), None)
     lines = []
     for image_id in ids:
         truth = rows[0].experiment.dataset.image(image_id)
@@ -67,7 +66,7 @@ def seed_picture(row: Row, image_id: str) -> np.ndarray:
     record = next(r for r in row.records if r["id"] == image_id)
     task = experiment.ready(image_id)
     experiment.inputs.pop(image_id)
-    start = build_start(experiment.cfg)
+    start = experiment.setup.start
     assert isinstance(start, SeededStart)
     filled = task.compose(start.seed.fill(task, Stream(experiment.cfg.seed, image_id, record["chosen_attempt"])))
     return to_uint8(experiment.prior.decode([filled], [task])[0])
