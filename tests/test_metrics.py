@@ -13,8 +13,10 @@ from isdiff.experiments.compare import compose_run
 from isdiff.experiments.measure import build_metrics, configured_metrics
 from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
-from isdiff.metrics.base import FrechetSample, MeanSample, Unavailable, difference, estimate, frechet_distance
+from isdiff.metrics.base import Unavailable
+from isdiff.metrics.intervals import difference, estimate
 from isdiff.metrics.learned import ALEXNET, LPIPS
+from isdiff.metrics.samples import FrechetSample, MeanSample, frechet_distance
 from isdiff.metrics.structure import SSIM
 from isdiff.metrics.text import CLIPScore
 
@@ -147,7 +149,7 @@ def test_metrics_are_what_their_files_say():
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("metrics.names=[psnrr]", "metrics.names has 'psnrr'; there are caption_score, clip_score, fid, frechet"),
+        ("metrics.names=[psnrr]", "metrics.names has 'psnrr'; there are alexnet_diversity, caption_score, clip_score, fid, frechet"),
         ("metrics.names=[../metric/ssim]", "metrics.names has '../metric/ssim'; there are"),
         ("+metrics.options.ssim.window=7", "window is no argument of SSIM, which takes none"),
         ("+metrics.options.psnrr.window=7", "metrics.options.psnrr is {'window': 7}; options are arguments of"),

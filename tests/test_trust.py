@@ -27,8 +27,9 @@ from isdiff.experiments.settings import portable, text_of, with_texts
 from isdiff.known.ddnm import NullSpace
 from isdiff.known.repaint import Renoised
 from isdiff.masks.base import MaskSource
-from isdiff.metrics.base import VERDICT_IMAGES, Estimate, MeanSample, difference, estimate
+from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
 from isdiff.metrics.kernel import KernelSample
+from isdiff.metrics.samples import MeanSample
 from isdiff.prediction import Prediction
 from isdiff.refine import Refinement
 from isdiff.samplers.ddim import DDIM

@@ -23,7 +23,9 @@ from isdiff.experiments.report import GRID_ROWS
 from isdiff.experiments.run import execute
 from isdiff.experiments.search_path import main_folder
 from isdiff.io.files import atomic_open
-from isdiff.metrics.base import VERDICT_IMAGES, Estimate, Metric, Sample, SeedsSample, difference, estimate
+from isdiff.metrics.base import Metric
+from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
+from isdiff.metrics.samples import Sample, SeedsSample
 from isdiff.paths import placed
 
 
