@@ -149,7 +149,10 @@ def test_metrics_are_what_their_files_say():
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("metrics.names=[psnrr]", "metrics.names has 'psnrr'; there are alexnet_diversity, caption_score, clip_score, fid, frechet"),
+        (
+            "metrics.names=[psnrr]",
+            "metrics.names has 'psnrr'; there are alexnet_diversity, caption_score, clip_score, fid, frechet",
+        ),
         ("metrics.names=[../metric/ssim]", "metrics.names has '../metric/ssim'; there are"),
         ("+metrics.options.ssim.window=7", "window is no argument of SSIM, which takes none"),
         ("+metrics.options.psnrr.window=7", "metrics.options.psnrr is {'window': 7}; options are arguments of"),

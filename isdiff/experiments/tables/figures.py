@@ -78,11 +78,9 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
     picture = (
         initialisations(figure, panels) if figure.get("kind") == "initialisations" else sweep(figure, panels, profile)
     )
-    for ending in ("svg", "png"):
-        atomic_save(
-            folder / f"{name}.{ending}",
-            lambda s, e=ending: picture.savefig(s, format=e, dpi=160, metadata={"Date": None} if e == "svg" else None),
-        )
+    undated = {"Date": None}  # the same figure, the same file
+    atomic_save(folder / f"{name}.svg", lambda stream: picture.savefig(stream, format="svg", metadata=undated))
+    atomic_save(folder / f"{name}.png", lambda stream: picture.savefig(stream, format="png", dpi=160))
     svg = (folder / f"{name}.svg").read_text("utf-8")
     return {"svg": svg[svg.index("<svg") :], "caption": figure.title}
 
@@ -91,7 +89,7 @@ def subplots(rows: int, columns: int) -> tuple[Any, Any]:
     import matplotlib
 
     matplotlib.use("agg")
-    matplotlib.rcParams["svg.hashsalt"] = "isdiff"  # the same figure, the same file
+    matplotlib.rcParams["svg.hashsalt"] = "isdiff"
     from matplotlib import pyplot
 
     return pyplot.subplots(rows, columns, figsize=(4.2 * columns, 3.2 * rows), squeeze=False, constrained_layout=True)

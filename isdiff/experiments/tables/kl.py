@@ -28,8 +28,7 @@ def divergences(row: Row) -> np.ndarray:
         task = experiment.task(image_id)
         given = experiment.inputs.pop(image_id)
         stream = Stream(experiment.cfg.seed, image_id, 0)
-        seeded = isinstance(start, SeededStart)
-        filled = start.seed.fill(task, stream) if seeded else stream.normal(like=task.image)
+        filled = start.seed.fill(task, stream) if isinstance(start, SeededStart) else stream.normal(like=task.image)
         values.append(divergence(to_tensor(given.pixels), filled.cpu(), torch.from_numpy(given.hole)))
     return np.array(values)
 

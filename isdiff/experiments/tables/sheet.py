@@ -98,10 +98,10 @@ class Sheet:
         """Mark the best and second best value of every column."""
         for index, column in enumerate(self.columns):
             values = [line.values[index] for line in self.lines]
-            known = [v for v in values if v.ours is not None and np.isfinite(v.ours.value)]
-            ordered = sorted(known, key=lambda v: v.ours.value, reverse=column.higher_is_better)
-            for place, value in enumerate(ordered[:2] if len(ordered) > 2 else ordered[:1], 1):
-                value.rank = place
+            known = {i: v.ours.value for i, v in enumerate(values) if v.ours is not None and np.isfinite(v.ours.value)}
+            ordered = sorted(known, key=lambda i: known[i], reverse=column.higher_is_better)
+            for place, i in enumerate(ordered[:2] if len(ordered) > 2 else ordered[:1], 1):
+                values[i].rank = place
 
     @property
     def protocols(self) -> list[str]:
