@@ -21,7 +21,7 @@ from isdiff.io.models import save_weights
 from isdiff.trajectory import Task
 
 CONFIGS = ROOT / "configs"
-SIDE = {"pixel": 16, "latent": 64}  # of the small models' images; HD-Painter's layers need four halvings of the latents
+SIDE = {"pixel": 16, "latent": 32}  # of the small models' images; HD-Painter needs multiples of 32
 # Four levels as in Stable Diffusion, so that HD-Painter finds its layers.
 LEVELS = {
     "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],

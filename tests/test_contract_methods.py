@@ -1,4 +1,7 @@
-"""What every method promises, whichever file of configs/method or configs/sampler it stands in."""
+"""What every method promises, whichever file of configs/method it stands in.
+
+That sampling processes change nothing is tested once, through the real command, in tests/test_run.py.
+"""
 
 import dataclasses
 import json
@@ -130,13 +133,3 @@ def test_an_image_that_is_no_number_fails_alone(place, reference, method):
     expected = reference(cfg)
     assert "not finite numbers" in found["im1"].failure
     assert all(found[i].failure is None and same(found[i], expected[i]) for i in IDS if i != "im1")
-
-
-def test_processes_give_the_pictures_of_one(place):
-    """A latent method; tests/test_run.py has a pixel one."""
-    cfg = composed(place, "si+isdiff")
-    one, several = (
-        execute(changed(cfg, runtime__workers=n, output_root=f"{place}/{n}-processes")).experiment.store.path / "images"
-        for n in (1, 2)
-    )
-    assert all((one / f"{i}.png").read_bytes() == (several / f"{i}.png").read_bytes() for i in IDS)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from isdiff.metrics.base import FrechetSample, MeanSample, estimate, frechet_distance
 from isdiff.metrics.contrast import FEW, GAIN, NONE, WORSE, contrast
+from isdiff.metrics.intervals import estimate
 from isdiff.metrics.kernel import KernelSample
+from isdiff.metrics.samples import FrechetSample, MeanSample, frechet_distance
 
 RESAMPLES = 200
 

@@ -10,7 +10,8 @@ from conftest import ROOT
 from isdiff.criteria.base import Criterion
 from isdiff.data.base import Dataset
 from isdiff.masks.base import GeneratedMask
-from isdiff.metrics.base import PairMetric, estimate
+from isdiff.metrics.base import PairMetric
+from isdiff.metrics.intervals import estimate
 from isdiff.seeds.distributions import DistributionSeed, known_vectors
 from isdiff.trajectory import Stream, Task
 

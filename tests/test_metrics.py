@@ -13,8 +13,10 @@ from isdiff.experiments.compare import compose_run
 from isdiff.experiments.measure import build_metrics, configured_metrics
 from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
-from isdiff.metrics.base import FrechetSample, MeanSample, Unavailable, difference, estimate, frechet_distance
+from isdiff.metrics.base import Unavailable
+from isdiff.metrics.intervals import difference, estimate
 from isdiff.metrics.learned import ALEXNET, LPIPS
+from isdiff.metrics.samples import FrechetSample, MeanSample, frechet_distance
 from isdiff.metrics.structure import SSIM
 from isdiff.metrics.text import CLIPScore
 
@@ -90,6 +92,16 @@ def test_frechet_sample_uses_the_chosen_images():
     assert FrechetSample(a, b).value(chosen) == pytest.approx(frechet_distance(a[chosen], b[chosen]))
 
 
+@pytest.mark.parametrize("size", [4, 30, 90])
+def test_frechet_sample_is_the_distance_of_the_chosen_features(size):
+    """Whichever of images and features are more; images far from zero, one chosen often, one alone."""
+    rng = np.random.default_rng(size)
+    a, b = rng.normal(size=(30, size)) + 50, rng.normal(size=(30, size)) * 2 + 51
+    sample = FrechetSample(a, b)
+    for chosen in (np.arange(30), rng.integers(30, size=30), np.array([3, 3, 3, 8]), np.array([5, 5])):
+        assert sample.value(chosen) == pytest.approx(frechet_distance(a[chosen], b[chosen]), rel=1e-9)
+
+
 def test_missing_weights_skip_a_metric_with_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     metric = LPIPS(str(tmp_path), download=False)
@@ -137,7 +149,7 @@ def test_metrics_are_what_their_files_say():
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("metrics.names=[psnrr]", "metrics.names has 'psnrr'; there are caption_score, clip_score, fid, frechet"),
+        ("metrics.names=[psnrr]", "metrics.names has 'psnrr'; there are alexnet_diversity, caption_score, clip_score, fid, frechet"),
         ("metrics.names=[../metric/ssim]", "metrics.names has '../metric/ssim'; there are"),
         ("+metrics.options.ssim.window=7", "window is no argument of SSIM, which takes none"),
         ("+metrics.options.psnrr.window=7", "metrics.options.psnrr is {'window': 7}; options are arguments of"),

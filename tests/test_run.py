@@ -129,7 +129,9 @@ def test_killed_and_continued_is_the_same_to_the_byte(tmp_path):
 @pytest.mark.parametrize("method", ["repaint", "repaint+isdiff", "ddnm"])
 @pytest.mark.parametrize("mask", ["expand", "wide"])
 def test_methods_and_masks(tmp_path, method, mask):
-    folder = run(tmp_path, f"method={method}", f"mask={mask}", "limit=2", "sampler.jump=2", "sampler.steps=4")
+    folder = run(
+        tmp_path, f"method={method}", f"mask={mask}", "limit=2", "sampler.jump=2", "sampler.steps=4", "sampler.repeat=2"
+    )
     assert len(pictures(folder)) == 2
 
 

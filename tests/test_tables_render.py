@@ -10,8 +10,8 @@ from rich.console import Console
 
 from isdiff.experiments.tables.render import comma_separated, html, latex, markdown, terminal, write
 from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Line, Sheet, Value
-from isdiff.metrics.base import Estimate
 from isdiff.metrics.contrast import GAIN, Contrast
+from isdiff.metrics.intervals import Estimate
 
 NAMES = ["DDNM & Co_1", "DDNM + IS-Diff", "RePaint <50 %>", "SI"]
 

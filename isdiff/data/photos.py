@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from isdiff.checks import check_whole
+from isdiff.checks import check_text, check_whole
 from isdiff.data.base import Dataset, file_stamp
 from isdiff.data.drawn import rng_for
 from isdiff.data.images import load_rgb, pixels_hash
@@ -127,6 +127,7 @@ class PhotoDataset(Dataset):
         if size not in (64, 128, 256):
             raise UserError(f"dataset.size is {size!r}; photos come as 64, 128 or 256 pixels")
         check_whole("dataset.count", count)
+        check_text("dataset.root", root)
         self.split, self.size, self.root, self.count = split, size, Path(root), count
         self.places = self.listed(count) if split == "test" else {}
 

@@ -23,7 +23,9 @@ from isdiff.experiments.report import GRID_ROWS
 from isdiff.experiments.run import execute
 from isdiff.experiments.search_path import main_folder
 from isdiff.io.files import atomic_open
-from isdiff.metrics.base import VERDICT_IMAGES, Estimate, Metric, Sample, SeedsSample, difference, estimate
+from isdiff.metrics.base import Metric
+from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
+from isdiff.metrics.samples import Sample, SeedsSample
 from isdiff.paths import placed
 
 
@@ -64,9 +66,11 @@ def run_row(
     runs, rows = [], []
     measured: list[dict[str, Sample]] = []
     skipped: dict[str, str] = {}
+    names = ",".join(metric.name for metric in metrics)
+    composed = compose_run([f"mask={mask}", f"metrics.names=[{names}]", *overrides])
     for seed in seeds:
-        names = ",".join(metric.name for metric in metrics)
-        cfg = compose_run([f"mask={mask}", f"seed={seed}", f"metrics.names=[{names}]", *overrides])
+        cfg = composed.copy()
+        cfg.seed = seed
         outcome = execute(cfg)
         found = outcome.experiment.store.records()
         runs.append((outcome, [found[i] for i in outcome.experiment.ids() if i in found]))

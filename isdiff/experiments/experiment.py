@@ -55,12 +55,14 @@ class Experiment:
     inputs: dict[str, Inputs] = field(default_factory=dict)  # of images that are being made
 
     @classmethod
-    def of(cls, cfg: DictConfig) -> Experiment:
+    def of(cls, cfg: DictConfig, typed: bool = True) -> Experiment:
         """
+        Args:
+            typed: prompts are as users type them, ``@path`` among them; otherwise they are the texts.
         Raises:
             UserError: a value that cannot work, or something missing.
         """
-        cfg = with_texts(cfg)
+        cfg = with_texts(cfg) if typed else cfg
         setup = Setup.of(cfg)
         device = resolve_device(setup.runtime.device)
         precision = resolve_precision(setup.runtime.precision, device)

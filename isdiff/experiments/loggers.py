@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from isdiff.checks import check_text
 from isdiff.component import Component
 from isdiff.errors import UserError
 from isdiff.experiments.build import build, resolved
@@ -49,12 +50,15 @@ class WandbLogger(Logger):
         project, entity: where the run appears.
         mode: ``offline`` (to be synchronised later, without an account), ``online``, ``shared`` or ``disabled``.
     Raises:
-        ValueError: another mode.
+        ValueError: another mode, or a name that is no text.
     """
 
     def __init__(self, project: str = "isdiff", entity: str | None = None, mode: str = "offline") -> None:
         if mode not in ("online", "offline", "disabled", "shared"):
             raise ValueError(f"logger.mode (or WANDB_MODE) is {mode!r}; it must be offline, online or disabled")
+        check_text("logger.project", project)
+        if entity is not None:
+            check_text("logger.entity", entity)
         self.project, self.entity, self.mode = project, entity, mode
 
     def prepare(self) -> None:

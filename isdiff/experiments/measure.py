@@ -19,7 +19,8 @@ from isdiff.errors import UserError
 from isdiff.experiments.build import build
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.search_path import config_names
-from isdiff.metrics.base import Metric, Observed, Observer, Sample, Unavailable
+from isdiff.metrics.base import Metric, Observed, Observer, Unavailable
+from isdiff.metrics.samples import Sample
 from isdiff.metrics.store import ArrayStore
 from isdiff.paths import placed
 

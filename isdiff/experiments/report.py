@@ -15,7 +15,8 @@ from isdiff.experiments.config import build_start
 from isdiff.experiments.contact_sheet import Tile, contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.measure import samples
-from isdiff.metrics.base import Estimate, Metric, Unavailable, estimate
+from isdiff.metrics.base import Metric, Unavailable
+from isdiff.metrics.intervals import Estimate, estimate
 from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Stream
 

@@ -120,9 +120,18 @@ def text_of(value: Any) -> str:
         raise UserError(f"prompt={text}: there is no text file {path}") from None
 
 
+TEXTS = ("prompt", "negative_prompt")
+
+
 def with_texts(cfg: DictConfig) -> DictConfig:
     """The configuration with its prompts read from their files."""
     cfg = cfg.copy()
-    for key in ("prompt", "negative_prompt"):
+    for key in TEXTS:
         cfg[key] = text_of(as_dict(cfg, resolve=False)[key]).replace("${", "\\${")
     return cfg
+
+
+def portable(cfg: DictConfig) -> dict[str, Any]:
+    """A configuration :func:`with_texts` for another process: every value looked up, texts still literal."""
+    raw = as_dict(cfg, resolve=False)
+    return as_dict(cfg, resolve=True) | {key: raw[key] for key in TEXTS}

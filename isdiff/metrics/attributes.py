@@ -13,17 +13,8 @@ from torch import Tensor
 
 from isdiff.errors import UserError
 from isdiff.io.models import load_attribute_net
-from isdiff.metrics.base import (
-    FrechetSample,
-    MeanMetric,
-    Metric,
-    Observed,
-    Observer,
-    Sample,
-    SetMetric,
-    Unavailable,
-    version_of,
-)
+from isdiff.metrics.base import MeanMetric, Metric, Observed, Observer, SetMetric, Unavailable, version_of
+from isdiff.metrics.samples import FrechetSample, Sample
 from isdiff.nets.attributes import AttributeNet
 from isdiff.paths import located
 

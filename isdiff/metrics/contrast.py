@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isdiff.metrics.base import VERDICT_IMAGES, Estimate, Sample, interval, paired_differences
+from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, interval, paired_differences
+from isdiff.metrics.samples import Sample
 
 GAIN, WORSE, NONE, FEW = "gain confirmed", "worse", "no difference", "too few images"
 

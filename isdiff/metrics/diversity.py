@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import MeanSample, Metric, Observed, Observer, Sample, Unavailable, version_of
+from isdiff.metrics.base import Metric, Observed, Observer, Unavailable, version_of
 from isdiff.metrics.learned import ALEXNET, fetch_alexnet, obtain
 from isdiff.metrics.lite0 import Lite0Features
+from isdiff.metrics.samples import MeanSample, Sample
 
 
 class Diversity(Metric):

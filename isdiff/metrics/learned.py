@@ -18,7 +18,8 @@ import torch
 
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import FrechetSample, Observer, PairMetric, Sample, SetMetric, Unavailable, version_of
+from isdiff.metrics.base import Observer, PairMetric, SetMetric, Unavailable, version_of
+from isdiff.metrics.samples import FrechetSample, Sample
 from isdiff.paths import located, placed
 
 ALEXNET = "alexnet-owt-7be5be79.pth"

@@ -15,7 +15,8 @@ from isdiff.errors import UserError
 from isdiff.io.hub import model_files
 from isdiff.io.models import load_caption_net
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import MeanSample, Observed, PairMetric, Sample, Unavailable, version_of
+from isdiff.metrics.base import Observed, PairMetric, Unavailable, version_of
+from isdiff.metrics.samples import MeanSample, Sample
 from isdiff.nets.captions import CaptionNet
 from isdiff.paths import located
 

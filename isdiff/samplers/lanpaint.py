@@ -15,11 +15,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from isdiff.checks import check_number, check_whole
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.prediction import Prediction
 from isdiff.samplers.base import Sampler, Steps, falls
 from isdiff.trajectory import Trajectory
+
+MARGIN = 1e-6  # least step and friction
 
 
 class LanPaint(Sampler):
@@ -45,14 +48,11 @@ class LanPaint(Sampler):
         exponent: float = 1.0,
         signal_share: float = 0.0,
     ) -> None:
-        if isinstance(inner_steps, bool) or not isinstance(inner_steps, int) or inner_steps < 0:
-            raise ValueError(f"sampler.inner_steps is {inner_steps!r}; it must be a whole number of at least 0")
-        at_least = {"known_weight": known_weight, "exponent": exponent, "signal_share": signal_share}
-        for name, value in {"step_size": step_size, "friction": friction, **at_least}.items():
-            fits = not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
-            if not fits or value < 0 or (value == 0 and name not in at_least):
-                what = "a number of at least 0" if name in at_least else "a number above 0"
-                raise ValueError(f"sampler.{name} is {value!r}; it must be {what}")
+        check_whole("sampler.inner_steps", inner_steps, 0)
+        for name, value in (("step_size", step_size), ("friction", friction)):
+            check_number(f"sampler.{name}", value, MARGIN)
+        for name, value in (("known_weight", known_weight), ("exponent", exponent), ("signal_share", signal_share)):
+            check_number(f"sampler.{name}", value)
         self.inner_steps, self.step_size, self.friction = inner_steps, step_size, friction
         self.known_weight, self.exponent, self.signal_share = known_weight, exponent, signal_share
         self.calls_per_step = 1 + inner_steps

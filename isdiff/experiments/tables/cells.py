@@ -16,9 +16,11 @@ from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.measure import result_features
 from isdiff.experiments.tables.plan import CellPlan, RowPlan, TablePlan
 from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Line, Sheet, Value
-from isdiff.metrics.base import MeanSample, Metric, SeedsSample, estimate
+from isdiff.metrics.base import Metric
 from isdiff.metrics.contrast import Contrast, contrast
 from isdiff.metrics.diversity import Diversity
+from isdiff.metrics.intervals import estimate
+from isdiff.metrics.samples import MeanSample, SeedsSample
 from isdiff.progress import clock
 
 Cells = dict[tuple[str, str], Row]  # what was measured, by row and mask

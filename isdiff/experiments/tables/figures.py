@@ -16,8 +16,8 @@ from isdiff.experiments.tables.kl import divergences
 from isdiff.experiments.tables.plan import TablePlan, load, names, planned
 from isdiff.experiments.tables.render import comma_separated
 from isdiff.io.files import atomic_open, atomic_save
-from isdiff.metrics.base import Estimate, estimate
 from isdiff.metrics.contrast import contrast
+from isdiff.metrics.intervals import Estimate, estimate
 
 Point = tuple[float, Estimate]
 

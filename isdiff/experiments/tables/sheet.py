@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from isdiff.metrics.base import Estimate
 from isdiff.metrics.contrast import Contrast
+from isdiff.metrics.intervals import Estimate
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from PIL import Image
 from isdiff.data.images import to_uint8
 from isdiff.experiments.compare import Row
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
-from isdiff.metrics.base import MeanSample
+from isdiff.metrics.samples import MeanSample
 from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Stream
 
