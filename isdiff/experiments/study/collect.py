@@ -17,7 +17,7 @@ from isdiff.experiments.study.build import KEY_FORMAT
 
 LATEST = 1e16  # milliseconds: no time is later, and what is no number is not before it
 NO_ANSWERS = (
-    "there are no answer files{where}; build a study (scripts/study.py build PLAN), let people answer it, put their "
+    "there are no answer files{where}; build a study (isdiff study build PLAN), let people answer it, put their "
     "answers-*.json into a folder and give it (make table3 ANSWERS=FOLDER)"
 )
 

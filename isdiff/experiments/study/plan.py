@@ -17,6 +17,7 @@ from isdiff.experiments.config import build
 from isdiff.experiments.store import RunFolder
 from isdiff.masks.base import MaskSource
 from isdiff.masks.files import FileMask
+from isdiff.paths import located
 
 QUESTION = "Which picture is filled in best?"
 PLAN_KEYS = {"cells", "n", "seed", "question"}
@@ -95,7 +96,7 @@ def run_folder(path: Path, what: str) -> RunFolder:
     below = sorted(path.iterdir()) if path.is_dir() else []
     runs = [run for run in map(RunFolder, below) if run.records_path.exists()]
     if not runs:
-        raise UserError(f"{what}: there is no run in {path}; make it with scripts/run.py, or give the run's folder")
+        raise UserError(f"{what}: there is no run in {path}; make it with isdiff run, or give the run's folder")
     if len(runs) > 1:
         names = ", ".join(run.path.name for run in runs)
         raise UserError(f"{what}: {path} holds {len(runs)} runs ({names}); name one of them")
@@ -153,5 +154,5 @@ def read_cell(content: Any, where: str) -> Cell:
     masks = given.get("masks")
     if masks is not None and not isinstance(masks, str):
         raise UserError(f"{where}: masks is {masks!r}; give a folder of mask files")
-    paths = {str(method): Path(run) for method, run in runs.items()}
-    return Cell(given["dataset"], given["mask"], paths, None if masks is None else Path(masks))
+    paths = {str(method): located(run) for method, run in runs.items()}
+    return Cell(given["dataset"], given["mask"], paths, None if masks is None else located(masks))
