@@ -27,7 +27,7 @@ from isdiff.experiments.contact_sheet import contact_sheet, with_hole
 from isdiff.io.files import atomic_open
 from isdiff.io.models import load_net
 from isdiff.masks.base import MaskSource
-from isdiff.metrics.lite0 import POOLED
+from isdiff.metrics.lite0 import Lite0Features
 from isdiff.priors.pixel import PixelPrior, resolve_device
 from isdiff.training.health import LEVELS, SPIKE_LEVELS, corner_errors, noise_error, spikes
 from isdiff.training.pixel import training_images
@@ -75,8 +75,8 @@ def nearest(net, draw, path: Path, among: int) -> list[float]:
     samples = [to_uint8(x) for x in unconditional_samples(net, 16, 64, "linear", steps=100, eta=0.85, precision="fp32")]
     pool = list(draw(np.random.default_rng(0), among))
     unit = lambda f: f / np.linalg.norm(f, axis=1, keepdims=True)  # noqa: E731
-    with torch.inference_mode():
-        known, own = unit(POOLED(pool)), unit(POOLED(samples))
+    look = Lite0Features()
+    known, own = unit(look.features(pool)), unit(look.features(samples))
     distances = 1 - own @ known.T
     tiles = [(image, "") for image in samples]
     closest = [(pool[j], f"{distances[i, j]:.2f}") for i, j in enumerate(distances.argmin(1))]

@@ -19,6 +19,7 @@ settings.register_profile("isdiff", deadline=None)  # machines are slow and busy
 settings.load_profile("isdiff")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="isdiff-cache-")  # nothing of the user's is read or written
+os.environ.pop("ISDIFF_HOME", None)  # a test that wants one sets it
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 

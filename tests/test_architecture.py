@@ -8,7 +8,7 @@ from conftest import ROOT
 # From the ground up: a module imports from its own floor and those below. What comes before experiments is the library:
 # tensors in, tensors out.
 FLOORS = [
-    ("errors", "environment", "progress", "checks", "component"),
+    ("errors", "environment", "paths", "progress", "checks", "component"),
     ("diffusion",),
     ("prediction", "trajectory"),
     ("nets", "known", "seeds", "criteria", "refine"),
@@ -17,9 +17,11 @@ FLOORS = [
     ("engine", "metrics", "models"),
     ("experiments",),
     ("training",),
+    ("cli",),
+    ("__main__",),
 ]
 RANK = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-CONFIGURED = ("experiments", "training")
+CONFIGURED = ("experiments", "training", "cli")
 
 
 def modules() -> dict[str, Path]:

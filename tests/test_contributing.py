@@ -10,13 +10,13 @@ from conftest import ROOT
 from isdiff.criteria.base import Criterion
 from isdiff.data.base import Dataset
 from isdiff.masks.base import GeneratedMask
-from isdiff.metrics.base import MeanSample, Metric, estimate
+from isdiff.metrics.base import PairMetric, estimate
 from isdiff.seeds.distributions import DistributionSeed, known_vectors
 from isdiff.trajectory import Stream, Task
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 NAMES = {
-    "np": np, "Dataset": Dataset, "GeneratedMask": GeneratedMask, "Metric": Metric, "MeanSample": MeanSample,
+    "np": np, "Dataset": Dataset, "GeneratedMask": GeneratedMask, "PairMetric": PairMetric,
     "DistributionSeed": DistributionSeed, "known_vectors": known_vectors, "Criterion": Criterion,
 }  # fmt: skip
 

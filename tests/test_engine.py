@@ -20,6 +20,7 @@ from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.samplers.dpmpp import DPMPP2M
 from isdiff.samplers.heun import Heun
+from isdiff.samplers.lanpaint import LanPaint
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MeanSeed, MixtureSeed
 from isdiff.trajectory import Stream, Task
@@ -30,6 +31,7 @@ METHODS = {  # every sampler once; tests/test_contract_seeds.py has all samplers
     "repaint-ancestral": (Ancestral(), Renoised()),
     "repaint-eta": (DDIM(0.5), Renoised()),
     "ddnm-heun": (Heun(), NullSpace()),
+    "lanpaint": (LanPaint(2), Known()),
     "ddnm-dpmpp_2m": (DPMPP2M(), NullSpace()),
     "repaint-dpmpp_sde": (DPMPP2M(stochastic=True), Renoised()),
     "none-ddim": (DDIM(1.0), Known()),

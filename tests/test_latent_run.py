@@ -109,7 +109,5 @@ def test_wrong_folders_are_one_sentence(folder, tmp_path):
     with pytest.raises(UserError, match=r"model_index\.json does not have the sha256 noted"):
         load_pipeline(str(tmp_path / "other"))
     absent = LatentModel("sd2_inpainting", str(tmp_path / "none"), 512)
-    assert absent.missing() == [
-        f"weights {tmp_path / 'none'} are missing: python scripts/weights.py get sd2_inpainting"
-    ]
+    assert absent.missing() == [f"weights {tmp_path / 'none'} are missing: isdiff weights get sd2_inpainting"]
     assert LatentModel("m", "owner/on-the-hub", 512).missing() == []

@@ -12,10 +12,11 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageFilter
 
 from isdiff.data.photos import PhotoDataset, opened
-from isdiff.metrics import build_metrics, lite0
+from isdiff.metrics import lite0
 from isdiff.metrics.base import Unavailable, difference
 from isdiff.metrics.kernel import KernelSample
 
+METRICS = {metric.name: metric for metric in (lite0.Lite0Perceptual, lite0.Lite0Frechet, lite0.Lite0KID)}
 PHOTOS = PhotoDataset(root=str(ROOT / "data"))
 
 
@@ -24,8 +25,7 @@ def some(count: int) -> list[np.ndarray]:
 
 
 def measured(name: str, results, truths) -> float:
-    (metric,) = build_metrics([name], "models", False)
-    return metric.measure(results, truths).value(np.arange(len(results)))
+    return METRICS[name]().measure(results, truths).value(np.arange(len(results)))
 
 
 # Words that ImageNet's names use for something else: prairie chicken, eskimo dog, horse cart, guinea pig.
@@ -157,12 +157,19 @@ def test_kid_of_resampled_sets_is_not_biased():
 
 def test_features_do_not_depend_on_what_else_is_measured():
     images = some(20)
-    lite0.POOLED.found.clear()
-    together = lite0.POOLED(images)
-    lite0.POOLED.found.clear()
-    alone = lite0.POOLED([images[7]])
+    look = lite0.Lite0Features()
+    together, alone = look.features(images), look.features([images[7]])
+    assert together.shape == (20, 1280) and together.dtype == np.float32
     assert np.abs(together[7] - alone[0]).max() < 1e-4
-    assert lite0.POOLED([images[3], images[3]]).shape == (2, 1280)
+
+
+def test_one_pass_gives_what_single_ones_give():
+    truths = some(20)
+    results = [blurred(image, 1) for image in truths]
+    look = lite0.Lite0Features()
+    seen = look.observe(results, truths)
+    assert np.array_equal(seen.results, look.features(results)) and np.array_equal(seen.truths, look.features(truths))
+    assert np.array_equal(seen.values, look.values(results, truths)) and seen.values.shape == (20,)
 
 
 @pytest.mark.parametrize("side", [32, 64, 200, 300])

@@ -1,16 +1,22 @@
 """Metrics and their intervals."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 from isdiff.errors import UserError
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.measure import build_metrics, configured_metrics
 from isdiff.io.files import sha256_file
-from isdiff.metrics import build_metrics
 from isdiff.metrics.attributes import Frechet, Perceptual
 from isdiff.metrics.base import FrechetSample, MeanSample, Unavailable, difference, estimate, frechet_distance
 from isdiff.metrics.learned import ALEXNET, LPIPS
 from isdiff.metrics.structure import SSIM
+from isdiff.metrics.text import CLIPScore
 
 
 def images(count: int, seed: int) -> list[np.ndarray]:
@@ -84,6 +90,16 @@ def test_frechet_sample_uses_the_chosen_images():
     assert FrechetSample(a, b).value(chosen) == pytest.approx(frechet_distance(a[chosen], b[chosen]))
 
 
+@pytest.mark.parametrize("size", [4, 30, 90])
+def test_frechet_sample_is_the_distance_of_the_chosen_features(size):
+    """Whichever of images and features are more; images far from zero, one chosen often, one alone."""
+    rng = np.random.default_rng(size)
+    a, b = rng.normal(size=(30, size)) + 50, rng.normal(size=(30, size)) * 2 + 51
+    sample = FrechetSample(a, b)
+    for chosen in (np.arange(30), rng.integers(30, size=30), np.array([3, 3, 3, 8]), np.array([5, 5])):
+        assert sample.value(chosen) == pytest.approx(frechet_distance(a[chosen], b[chosen]), rel=1e-9)
+
+
 def test_missing_weights_skip_a_metric_with_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     metric = LPIPS(str(tmp_path), download=False)
@@ -116,9 +132,31 @@ def test_damaged_weights_skip_a_metric(tmp_path):
         LPIPS(str(tmp_path), download=False).measure(images(2, 0), images(2, 1))
 
 
-def test_unknown_metric():
-    with pytest.raises(UserError, match=r"metrics\.names has 'psnrr'; there are perceptual, frechet, lpips, fid"):
-        build_metrics(["psnrr"], "models", False)
+def test_metrics_are_what_their_files_say():
+    """Every file builds a metric of its own name, with the values that the configuration has for it."""
+    cfg = compose_run(["model_root=elsewhere", "metrics.download=false"])
+    names = sorted(path.stem for path in (ROOT / "configs" / "metric").glob("*.yaml"))
+    built = dict(zip(names, build_metrics(names, cfg), strict=True))
+    assert {name: metric.name for name, metric in built.items()} == {name: name for name in names}
+    assert built["lpips"].model_root == "elsewhere" and built["lpips"].download is False
+    assert built["caption_score"].folder == Path("elsewhere/avatars64-latent")
+    other = compose_run(["+metrics.options.caption_score.model=mine"])
+    assert build_metrics(["caption_score"], other)[0].folder == Path("mine")
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("metrics.names=[psnrr]", "metrics.names has 'psnrr'; there are caption_score, clip_score, fid, frechet"),
+        ("metrics.names=[../metric/ssim]", "metrics.names has '../metric/ssim'; there are"),
+        ("+metrics.options.ssim.window=7", "window is no argument of SSIM, which takes none"),
+        ("+metrics.options.psnrr.window=7", "metrics.options.psnrr is {'window': 7}; options are arguments of"),
+        ("+metrics.options.ssim=7", "metrics.options.ssim is 7; options are arguments of a metric by its name"),
+    ],
+)
+def test_what_there_is_not_is_refused(override, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        configured_metrics(compose_run(["metrics.names=[ssim]", override]))
 
 
 def test_ssim_of_equal_and_of_noisy_images():
@@ -146,12 +184,12 @@ def test_clip_score_is_the_models_cosine(tmp_path):
     with torch.no_grad():
         logits = model(**processor(text=prompts, images=pictures, padding=True, return_tensors="pt")).logits_per_image
     expected = 100 * (logits.diagonal() / model.logit_scale.exp()).clamp(min=0).mean().item()
-    (metric,) = build_metrics(["clip_score"], str(tmp_path), False)
+    metric = CLIPScore(str(folder))
     assert metric.measure(pictures, pictures, prompts).value(np.arange(3)) == pytest.approx(expected, rel=1e-4)
     with pytest.raises(Unavailable, match="the run has no prompts"):
         metric.measure(pictures, pictures, ["", "", ""])
-    with pytest.raises(Unavailable, match=r"is not here: python scripts/weights\.py get clip_vit_l14"):
-        build_metrics(["clip_score"], str(tmp_path / "none"), False)[0].measure(pictures, pictures, prompts)
+    with pytest.raises(Unavailable, match=r"is not here: isdiff weights get clip_vit_l14"):
+        CLIPScore(str(tmp_path / "none" / "clip_vit_l14")).measure(pictures, pictures, prompts)
 
 
 def tiny_clip(folder):

@@ -44,7 +44,9 @@ def finished(tmp_path_factory):
 
 def test_everything_a_run_leaves(finished):
     names = {p.name for p in finished.iterdir()}
-    assert names == {"config.yaml", "grid.png", "images", "per_image.jsonl", "summary.json", "summary.md"}
+    assert names == {
+        "config.yaml", "grid.png", "images", "measured", "per_image.jsonl", "summary.json", "summary.md",
+    }  # fmt: skip
     assert finished.parts[-4:-1] == ("avatars", "half", "ddnm+isdiff")
     records = [json.loads(line) for line in (finished / "per_image.jsonl").read_text().splitlines()]
     assert [r["id"] for r in records] == DrawnDataset("avatars", root=str(ROOT / "data")).ids()[:3]
@@ -207,7 +209,7 @@ def test_anyones_images_of_every_kind(tmp_path):
         (["+isdiff.seed.componets=3"], "componets is no argument of MixtureSeed, which takes components, scale, max"),
         (["mask=files"], "mask.path has no value; give mask.path=..."),
         (["limit=0"], "limit is 0; it must be a whole number of at least 1, or null for all images"),
-        (["metrics.names=[psnr]"], "metrics.names has 'psnr'; there are perceptual, frechet, lpips, fid"),
+        (["metrics.names=[psnr]"], "metrics.names has 'psnr'; there are caption_score, clip_score, fid"),
         (["mask._target_=os.system"], "only a MaskSource of isdiff can be named there"),
     ],
 )
@@ -220,7 +222,7 @@ def test_bad_values_get_one_sentence(tmp_path, overrides, message):
 def test_everything_missing_is_said_at_once(tmp_path):
     done = run_script("dataset=celeba", "limit=5", f"output_root={tmp_path}", f"data_root={tmp_path}", check=False)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "scripts/weights.py get celeba_hq" in done.stderr
+    assert "isdiff weights get celeba_hq" in done.stderr
     assert "5 of 5 images of celeba are not below" in done.stderr and "doctor celeba" in done.stderr
     assert not list(tmp_path.rglob("*.png"))
 

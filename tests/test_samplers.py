@@ -21,6 +21,7 @@ from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.samplers.dpmpp import DPMPP2M
 from isdiff.samplers.heun import Heun
+from isdiff.samplers.lanpaint import LanPaint
 from isdiff.trajectory import Stream, Task
 
 S = 0.5
@@ -91,7 +92,9 @@ def test_an_euler_step_of_a_flow_has_its_exact_error():
 
 
 @pytest.mark.parametrize(
-    "sampler", [DDIM(1.0), Ancestral(), DPMPP2M(stochastic=True)], ids=["ddim", "ancestral", "sde"]
+    "sampler",
+    [DDIM(1.0), Ancestral(), DPMPP2M(stochastic=True), LanPaint(2)],
+    ids=["ddim", "ancestral", "sde", "lanpaint"],
 )
 def test_stochastic_samplers_give_the_datas_spread(sampler):
     grid = process(200)

@@ -9,6 +9,7 @@ import torch
 from conftest import ROOT, Answers, run_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from PIL import Image
 
 from isdiff.criteria.cross_entropy import CrossEntropy
@@ -22,7 +23,7 @@ from isdiff.experiments.build import named_class
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import check
 from isdiff.experiments.loggers import chosen_dce
-from isdiff.experiments.settings import text_of, with_texts
+from isdiff.experiments.settings import portable, text_of, with_texts
 from isdiff.known.ddnm import NullSpace
 from isdiff.known.repaint import Renoised
 from isdiff.masks.base import MaskSource
@@ -248,9 +249,12 @@ def test_any_text_can_be_a_prompt_by_file(tmp_path_factory, text):
     cfg = SI.copy()
     cfg.prompt = f"@{path}"
     assert with_texts(cfg).prompt == text
+    assert OmegaConf.create(portable(with_texts(cfg))).prompt == text, "also in another process"
 
 
 def test_prompts_that_begin_with_at():
+    cfg = compose_run(["method=si", "prompt='@@home'"])
+    assert OmegaConf.create(portable(with_texts(cfg))).prompt == "@home"
     assert text_of("@@home") == "@home" and text_of("red") == "red" and text_of(None) == ""
     with pytest.raises(UserError, match=r"there is no text file nowhere\.txt"):
         text_of("@nowhere.txt")
@@ -289,10 +293,9 @@ WHOLE = compose_run(["method=ddnm+isdiff", "dataset=avatars"])
 @given(st.sampled_from(KEYS), VALUES)
 def test_any_value_of_any_key_works_or_gets_one_sentence(key, value):
     """From configuration to engine and metrics, without sampling."""
-    from omegaconf import OmegaConf
 
     from isdiff.experiments.config import build_engine, config_hash, result_config
-    from isdiff.experiments.report import configured_metrics
+    from isdiff.experiments.measure import configured_metrics
 
     cfg = WHOLE.copy()
     OmegaConf.update(cfg, key, value)

@@ -17,6 +17,7 @@ from isdiff.checks import check_choice, check_text, check_whole
 from isdiff.data.base import Dataset, by_id, file_stamp, ids_of_files, read_table, shown
 from isdiff.data.images import PREPROCESSING, image_suffixes, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
+from isdiff.paths import located
 
 
 def walk(root: Path, closed: list[Path] | None = None) -> Iterator[tuple[str, Path]]:
@@ -73,7 +74,7 @@ class FileDataset(Dataset):
         check_text("dataset.path", path)
         check_whole("dataset.size", size)
         check_choice("dataset.preprocess", preprocess, list(PREPROCESSING), "there are")
-        self.path, self.size, self.preprocess = Path(path), size, preprocess
+        self.path, self.size, self.preprocess = located(path), size, preprocess
 
     @cached_property
     def index(self) -> dict[str, Path]:
@@ -207,7 +208,7 @@ class BenchmarkDataset(FileDataset):
         check_whole("dataset.total", total, 0)
         check_patterns(patterns)
         self.name, self.patterns, self.advice, self.total = name, list(patterns), advice, total
-        self.rows = read_manifest(Path(manifest))
+        self.rows = read_manifest(located(manifest))
 
     def fingerprint(self) -> dict[str, Any]:
         """With the content of the manifest, wherever it lies."""
@@ -265,7 +266,7 @@ def read_manifest(file: Path) -> dict[str, dict[str, str]]:
     Raises:
         UserError: it is missing or damaged; says which row.
     """
-    advice = "Run from the repository's folder, or write it anew: scripts/data.py manifests"
+    advice = "Write it anew: isdiff data manifests"
     rows = read_table(file, ("id", "number"), advice)
     for n, row in enumerate(rows, 2):
         if not (row["number"].isascii() and row["number"].strip().isdigit()):

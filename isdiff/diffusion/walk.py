@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from torch import Tensor
 
 from isdiff.checks import BadValue, check_choice, check_whole
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan, spaced_timesteps, trailing_timesteps
+from isdiff.diffusion.timesteps import (
+    even_timesteps,
+    leading_timesteps,
+    resampling_plan,
+    spaced_timesteps,
+    trailing_timesteps,
+)
 
-SPACINGS = {
+SPACINGS: dict[str, Callable[[int, int], Sequence[float]]] = {
     "leading": leading_timesteps,
     "trailing": trailing_timesteps,
     "linspace": lambda total, steps: spaced_timesteps(total, str(steps)),
+    "even": even_timesteps,
 }
 
 
@@ -20,7 +29,8 @@ class Walk(Component):
     """
     Args:
         steps: how many timesteps.
-        spacing: ``leading`` (multiples of T // steps), ``trailing`` (from the noisiest), or ``linspace``.
+        spacing: ``leading`` (multiples of T // steps), ``trailing`` (from the noisiest), ``linspace`` (from the
+            first to the last, rounded) or ``even`` (the same, not rounded).
         jump: resampling climbs so many of them ...
         repeat: ... so often; 1: no resampling.
     Raises:
@@ -45,7 +55,9 @@ class Walk(Component):
         """
         if self.steps > len(betas):
             raise BadValue(f"sampler.steps is {self.steps}; the model has only {len(betas)} timesteps")
-        return Grid.of(betas, SPACINGS[self.spacing](len(betas), self.steps))
+        if self.spacing == "even" and self.steps < 2:
+            raise BadValue("sampler.steps is 1; sampler.spacing=even needs at least 2")
+        return Grid.between(betas, SPACINGS[self.spacing](len(betas), self.steps))
 
     def plan(self, steps: int) -> tuple[int, ...]:
         """Indices of the grid from ``steps - 1`` down to -1, climbs included."""

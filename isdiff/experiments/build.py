@@ -58,7 +58,7 @@ def named_class(target: Any, base: type[T]) -> type[T]:
     return cls
 
 
-def build(node: DictConfig, base: type[T], **given: Any) -> T:
+def build(node: DictConfig | None, base: type[T], **given: Any) -> T:
     """The object that a node with a ``_target_`` describes, a ``base`` of this package; other keys are its arguments.
 
     Keys that ``base`` lists as ``labels`` may stand beside them; they are handed to classes that take them.

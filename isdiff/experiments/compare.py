@@ -17,14 +17,14 @@ from omegaconf import DictConfig
 from isdiff.errors import UserError
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.measure import build_metrics, samples
 from isdiff.experiments.moved import check_moved
 from isdiff.experiments.report import GRID_ROWS
 from isdiff.experiments.run import execute
+from isdiff.experiments.search_path import main_folder
 from isdiff.io.files import atomic_open
-from isdiff.metrics import build_metrics
-from isdiff.metrics.base import VERDICT_IMAGES, Estimate, Metric, SeedsSample, Unavailable, difference, estimate
-
-CONFIGS = Path(__file__).parents[2] / "configs"
+from isdiff.metrics.base import VERDICT_IMAGES, Estimate, Metric, Sample, SeedsSample, difference, estimate
+from isdiff.paths import placed
 
 
 @dataclass
@@ -47,10 +47,10 @@ class Row:
 
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:
-    """The configuration that ``scripts/run.py`` would get from these overrides."""
+    """The configuration that ``isdiff run`` would get from these overrides."""
     check_moved(overrides)
     try:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with initialize_config_dir(main_folder(), version_base="1.3"):
             return compose("config", list(overrides))
     except HydraException as error:
         reason = " ".join(str(error).split())
@@ -61,33 +61,32 @@ def run_row(
     label: str, mask: str, overrides: Sequence[str], metrics: list[Metric], seeds: Sequence[int]
 ) -> tuple[Row, dict[str, str]]:
     """Run (or take up) one experiment and measure it; also says which metrics could not run, and why."""
-    runs, rows, measured, skipped = [], [], [], {}
+    runs, rows = [], []
+    measured: list[dict[str, Sample]] = []
+    skipped: dict[str, str] = {}
+    names = ",".join(metric.name for metric in metrics)
+    composed = compose_run([f"mask={mask}", f"metrics.names=[{names}]", *overrides])
     for seed in seeds:
-        names = ",".join(metric.name for metric in metrics)
-        cfg = compose_run([f"mask={mask}", f"seed={seed}", f"metrics.names=[{names}]", *overrides])
-        experiment = execute(cfg).experiment
-        found = experiment.store.records()
-        runs.append((experiment, [found[i] for i in experiment.ids() if i in found]))
+        cfg = composed.copy()
+        cfg.seed = seed
+        outcome = execute(cfg)
+        found = outcome.experiment.store.records()
+        runs.append((outcome, [found[i] for i in outcome.experiment.ids() if i in found]))
     # An image that failed with one seed is left out with all, or seeds would be compared on other images.
     common = set.intersection(*({r["id"] for r in records} for _, records in runs))
     if not common:
         raise UserError(f"{label} on {mask} masks: no image could be made with every seed")
-    for experiment, every in runs:
+    for outcome, every in runs:
         records = [r for r in every if r["id"] in common]
-        results = [experiment.store.image(r["id"]) for r in records]
-        truths = [experiment.dataset.image(r["id"]) for r in records]
-        prompts = [experiment.prompt(r["id"]) for r in records]
-        samples = {}
-        for metric in metrics:
-            try:
-                samples[metric.name] = metric.measure(results, truths, prompts)
-            except Unavailable as error:
-                skipped[metric.name] = str(error)
-        rows.append((experiment, records))
-        measured.append(samples)
+        # What could not be fetched for the run is not asked for again.
+        kept, why = samples(outcome.experiment, records, outcome.metrics, fetch=False)
+        rows.append((outcome.experiment, records))
+        measured.append(kept)
+        skipped |= why
     every = [record for _, records in rows for record in records]
     means = {key: float(np.mean([r[key] for r in every])) for key in ("network_calls", "seconds", "attempts")}
-    pooled = {name: SeedsSample([samples[name] for samples in measured]) for name in measured[0]}
+    everywhere = [name for name in measured[0] if all(name in kept for kept in measured)]
+    pooled = {name: SeedsSample([kept[name] for kept in measured]) for name in everywhere}
     return Row(label, mask, *rows[0], means, pooled), skipped
 
 
@@ -98,8 +97,8 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
     ``groups``: lists of rows (``label`` and ``overrides``) that share ``limit`` images, and perhaps a ``title``,
     ``common`` overrides and ``masks`` of their own; each group's first row is what the others are compared with.
     """
-    folder = Path(plan.folder)
-    metrics = build_metrics(list(plan.metrics), "models", plan.get("download", False), plan.get("features"))
+    folder = placed(plan.folder)
+    metrics = build_metrics(list(plan.metrics), compose_run([]))  # for their titles; each run builds its own
     tables: list[dict[str, Any]] = []
     notes: dict[str, str] = {}
     for group in plan.groups:

@@ -64,7 +64,7 @@ class Setup:
         """
         check_settings(cfg)
         walk, sampler = build_steps(cfg)
-        model = build(cfg.model, Model)
+        model = build(cfg.get("model"), Model)
         walk.grid(model.betas)
         conditioning = build_conditioning(cfg, model)
         model.check_method(cfg.method.name, conditioning)
@@ -73,20 +73,20 @@ class Setup:
         start, refinement = build_isdiff(cfg)
         return cls(
             method=cfg.method.name,
-            dataset=build(cfg.dataset, Dataset),
-            masks=build(cfg.mask, MaskSource),
+            dataset=build(cfg.get("dataset"), Dataset),
+            masks=build(cfg.get("mask"), MaskSource),
             model=model,
             conditioning=conditioning,
             prompt=cfg.prompt,
             walk=walk,
             sampler=sampler,
-            known=build(cfg.method.known, Known),
+            known=build(cfg.method.get("known"), Known),
             start=start,
             refinement=refinement,
-            output=filled(Output, resolved(cfg.output, "output")),
+            output=filled(Output, resolved(cfg.get("output"), "output")),
             seed=cfg.seed,
-            runtime=filled(Runtime, resolved(cfg.runtime, "runtime")),
-            logger=build(cfg.logger, Logger),
+            runtime=filled(Runtime, resolved(cfg.get("runtime"), "runtime")),
+            logger=build(cfg.get("logger"), Logger),
         )
 
     def fingerprint(self, precision: str) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class Setup:
 
 def build_steps(cfg: DictConfig) -> tuple[Walk, Sampler]:
     """The two halves of ``sampler``: which levels are visited, and how one gets from each to the next."""
-    sampler = build(cfg.sampler, Sampler)
+    sampler = build(cfg.get("sampler"), Sampler)
     values = resolved(cfg.sampler, "sampler")
     return filled(Walk, {key: values[key] for key in Sampler.labels if key in values}), sampler
 
@@ -147,12 +147,12 @@ def build_conditioning(cfg: DictConfig, model: Model) -> Conditioning | None:
     """How the method asks ``model``, which must be a latent one; None for methods that work on pixels."""
     if cfg.get("latent") is None:
         return None
-    given: dict[str, Any] = {"negative_prompt": cfg.negative_prompt}
+    if resolved(cfg.latent, "latent").get("guidance_scale") != "auto":
+        return build(cfg.latent, Conditioning, negative_prompt=cfg.negative_prompt)
     node = cfg.latent.copy()
-    if node.get("guidance_scale") == "auto":
-        asked = cfg.prompt or cfg.negative_prompt or node.get("task")
-        node.guidance_scale = model.text_guidance if asked else 1.0
-    return build(node, Conditioning, **given)
+    asked = cfg.prompt or cfg.negative_prompt or node.get("task")
+    node.guidance_scale = model.text_guidance if asked else 1.0
+    return build(node, Conditioning, negative_prompt=cfg.negative_prompt)
 
 
 def build_isdiff(cfg: DictConfig) -> tuple[Start, Refinement | None]:
@@ -162,9 +162,9 @@ def build_isdiff(cfg: DictConfig) -> tuple[Start, Refinement | None]:
         UserError: a value that cannot work, alone or with the others.
     """
     node = cfg.isdiff
-    seeded = build(node.start, Start, seed=build(node.seed, Seed))
+    seeded = build(node.get("start"), Start, seed=build(node.get("seed"), Seed))
     start: Start = seeded if node.seed.get("enabled", True) else NoiseStart()
-    refinement = build(node.refine, Refinement, criterion=build(node.criterion, Criterion))
+    refinement = build(node.get("refine"), Refinement, criterion=build(node.get("criterion"), Criterion))
     if not node.refine.get("enabled", True):
         return start, None
     last = start.fraction(refinement.attempts - 1)

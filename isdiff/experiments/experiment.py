@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from isdiff.experiments.config import Setup, config_hash
 from isdiff.experiments.settings import with_texts
 from isdiff.experiments.store import RunFolder
 from isdiff.masks.base import MaskSource
+from isdiff.paths import placed
 from isdiff.priors.base import Prior
 from isdiff.priors.pixel import resolve_device, resolve_precision
 from isdiff.trajectory import Stream, Task
@@ -55,18 +55,20 @@ class Experiment:
     inputs: dict[str, Inputs] = field(default_factory=dict)  # of images that are being made
 
     @classmethod
-    def of(cls, cfg: DictConfig) -> Experiment:
+    def of(cls, cfg: DictConfig, typed: bool = True) -> Experiment:
         """
+        Args:
+            typed: prompts are as users type them, ``@path`` among them; otherwise they are the texts.
         Raises:
             UserError: a value that cannot work, or something missing.
         """
-        cfg = with_texts(cfg)
+        cfg = with_texts(cfg) if typed else cfg
         setup = Setup.of(cfg)
         device = resolve_device(setup.runtime.device)
         precision = resolve_precision(setup.runtime.precision, device)
         kept = setup.fingerprint(precision)
         digest = config_hash(kept)
-        runs = Path(cfg.output_root) / cfg.dataset.name / cfg.mask.name / setup.label
+        runs = placed(cfg.output_root) / cfg.dataset.name / cfg.mask.name / setup.label
         return cls(cfg, setup, device, precision, kept, digest, RunFolder(runs / f"{setup.walk.name}-{digest}"))
 
     @property

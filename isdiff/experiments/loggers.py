@@ -13,6 +13,7 @@ from isdiff.checks import check_text
 from isdiff.component import Component
 from isdiff.errors import UserError
 from isdiff.experiments.build import build, resolved
+from isdiff.paths import placed
 
 Line = dict[str, float]
 
@@ -112,4 +113,4 @@ def chosen_dce(record: Mapping[str, Any]) -> float | None:
 
 def training_log(cfg: DictConfig) -> Callable[[Line], None] | None:
     """Takes the lines of the training curve of ``cfg`` to its logger; None if there is none."""
-    return build(cfg.logger, Logger).training(cfg.name, Path(cfg.folder), resolved(cfg))
+    return build(cfg.logger, Logger).training(cfg.name, placed(cfg.folder), resolved(cfg))

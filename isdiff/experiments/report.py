@@ -6,15 +6,15 @@ import hashlib
 import json
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from isdiff import environment
 from isdiff.data.images import to_uint8
-from isdiff.errors import UserError, summed_up
+from isdiff.errors import summed_up
 from isdiff.experiments.config import build_start
 from isdiff.experiments.contact_sheet import Tile, contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
-from isdiff.metrics import build_metrics
+from isdiff.experiments.measure import samples
 from isdiff.metrics.base import Estimate, Metric, Unavailable, estimate
 from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Stream
@@ -22,53 +22,39 @@ from isdiff.trajectory import Stream
 GRID_ROWS = 8
 
 
-def configured_metrics(cfg: DictConfig, download: bool | None = None) -> list[Metric]:
+def measured(
+    experiment: Experiment, records: list[dict[str, Any]], metrics: list[Metric]
+) -> tuple[dict[str, Any], str]:
+    """Values with intervals by the metrics' names, and what they were measured on.
+
+    Where that is what the summary says, so are they: nothing is looked at, and no weights are asked for again.
     """
-    Raises:
-        UserError: ``metrics`` names what there is not.
-    """
-    names, bootstrap = OmegaConf.select(cfg, "metrics.names"), OmegaConf.select(cfg, "metrics.bootstrap")
-    if names is not None and not isinstance(names, ListConfig):
-        raise UserError(
-            f"metrics.names is {names!r}; it must be a list, such as [lite0_perceptual,lpips], or null for none"
-        )
-    if names and not (isinstance(bootstrap, int) and not isinstance(bootstrap, bool) and bootstrap >= 1):
-        raise UserError(f"metrics.bootstrap is {bootstrap!r}; it must be a whole number of at least 1")
-    download = cfg.metrics.download if download is None and names else bool(download)
-    return build_metrics(list(names), cfg.model_root, download, cfg.metrics.features) if names else []
+    cfg, before = experiment.cfg, experiment.store.read_json("summary.json")
+    known, names = before.get("metrics"), [metric.name for metric in metrics]
+    same = before.get("measured_on") == measured_on(experiment, records, metrics)
+    if same and isinstance(known, dict) and set(known) == set(names):
+        return {name: known[name] for name in names}, before["measured_on"]
+    found, skipped = samples(experiment, records, metrics)
+    estimates = {name: estimate(sample, cfg.metrics.bootstrap).as_dict() for name, sample in found.items()}
+    every: dict[str, Any] = estimates | {name: {"skipped": reason} for name, reason in skipped.items()}
+    return {name: every[name] for name in names}, measured_on(experiment, records, metrics)
 
 
-def measured(experiment: Experiment, records: list[dict[str, Any]], sampled: int) -> dict[str, Any]:
-    """The configured metrics. What an earlier process measured on the same pictures is taken over; what it had to skip
-    is tried again, but not downloaded again."""
-    cfg = experiment.cfg
-    before = experiment.store.read_json("summary.json")
-    same = not sampled and before.get("measured_on") == measured_on(cfg, records)
-    known = before.get("metrics", {}) if same else {}
-    metrics: dict[str, Any] = {}
-    images: list[Any] | None = None
-    for metric in configured_metrics(cfg, download=False if same else None):
-        if "value" in known.get(metric.name, {}):
-            metrics[metric.name] = known[metric.name]
-            continue
-        try:
-            if images is None:
-                images = [
-                    [experiment.store.image(r["id"]) for r in records],
-                    [experiment.dataset.image(r["id"]) for r in records],
-                    [experiment.prompt(r["id"]) for r in records],
-                ]
-            metrics[metric.name] = estimate(metric.measure(*images), cfg.metrics.bootstrap).as_dict()
-        except Unavailable as error:
-            metrics[metric.name] = {"skipped": known.get(metric.name, {}).get("skipped", str(error))}
-    return metrics
+def measured_on(experiment: Experiment, records: list[dict[str, Any]], metrics: list[Metric]) -> str:
+    """16 hex digits that name the pictures, the metrics and the settings of the intervals."""
+    names = [r["id"] for r in records]
+    pictures = experiment.store.picture_hashes(names) if metrics else [r.get("picture_sha") for r in records]
+    inputs = [names, pictures, [r["image_sha"] for r in records], [r["stamps"][-1] for r in records]]
+    versions = {metric.name: version_or_none(metric) for metric in metrics}
+    settings = OmegaConf.select(experiment.cfg, "metrics.bootstrap")
+    return hashlib.sha256(json.dumps([inputs, versions, settings]).encode()).hexdigest()[:16]
 
 
-def measured_on(cfg: DictConfig, records: list[dict[str, Any]]) -> str:
-    """16 hex digits that name the pictures and the settings of the intervals."""
-    inputs = [(r["id"], r.get("image_sha"), r.get("mask_sha"), r.get("picture_sha")) for r in records]
-    settings = [OmegaConf.select(cfg, "metrics.bootstrap"), OmegaConf.select(cfg, "metrics.features")]
-    return hashlib.sha256(json.dumps([inputs, settings]).encode()).hexdigest()[:16]
+def version_or_none(metric: Metric) -> str | None:
+    try:
+        return metric.version
+    except Unavailable:
+        return None
 
 
 CIRCUMSTANCES = ("peak_memory_mib", "precision", "batch_size", "device", "git_commit", "versions")
@@ -88,7 +74,7 @@ def circumstances(experiment: Experiment, sampled: int) -> dict[str, Any]:
 
 
 def summarise(
-    experiment: Experiment, records: list[dict[str, Any]], failed: dict[str, str], sampled: int
+    experiment: Experiment, records: list[dict[str, Any]], failed: dict[str, str], sampled: int, metrics: list[Metric]
 ) -> dict[str, Any]:
     """Metrics with intervals, costs and the circumstances of a run.
 
@@ -96,13 +82,12 @@ def summarise(
         sampled: how many of the images this process made.
     """
     cfg = experiment.cfg
-    metrics = measured(experiment, records, sampled)
+    estimates, on = measured(experiment, records, metrics)
     seconds = sum(r["seconds"] for r in records)
     return {
         "method": experiment.label, "steps": str(experiment.setup.walk),
         "dataset": cfg.dataset.name, "mask": cfg.mask.name, "n": len(records),
-        "seed": cfg.seed, "config_hash": experiment.hash, "metrics": metrics,
-        "measured_on": measured_on(cfg, records),
+        "seed": cfg.seed, "config_hash": experiment.hash, "metrics": estimates, "measured_on": on,
         "network_calls_per_image": sum(r["network_calls"] for r in records) / len(records),
         "attempts_per_image": sum(r["attempts"] for r in records) / len(records),
         "seconds_per_image": seconds / len(records), "images_per_second": len(records) / max(seconds, 1e-9),

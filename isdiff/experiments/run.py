@@ -12,8 +12,10 @@ from omegaconf import DictConfig
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.experiments.build import as_dict
 from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.report import configured_metrics, draw_grid, readable, summarise
+from isdiff.experiments.measure import configured_metrics
+from isdiff.experiments.report import draw_grid, readable, summarise
 from isdiff.experiments.sampling import sample_all
+from isdiff.metrics.base import Metric
 from isdiff.progress import Reporter
 
 
@@ -22,6 +24,7 @@ class Outcome:
     """A run that went to its end: what it was, what it says about itself, and the images that could not be made."""
 
     experiment: Experiment
+    metrics: list[Metric]
     summary: dict[str, Any]
     failed: dict[str, str]
 
@@ -60,7 +63,7 @@ def execute(cfg: DictConfig) -> Outcome:
         UserError: the configuration, the data or the weights do not allow the run.
     """
     experiment = Experiment.of(cfg)
-    configured_metrics(cfg)  # a wrong name is refused at once, and so is a logger that could not log
+    metrics = configured_metrics(cfg)  # a wrong name is refused at once, and so is a logger that could not log
     experiment.setup.logger.prepare()
     store, ids = experiment.store, experiment.ids()
     for note in experiment.dataset.notes():
@@ -84,7 +87,7 @@ def execute(cfg: DictConfig) -> Outcome:
     chosen = [records[image_id] for image_id in ids if image_id in records]
     if not chosen:
         raise SomeFailed(f"no image could be sampled: {'; '.join(summed_up(failed, 3)) or 'there are no images'}")
-    summary = summarise(experiment, chosen, failed, sampled=len(todo) - len(failed))
+    summary = summarise(experiment, chosen, failed, len(todo) - len(failed), metrics)
     if summary != store.read_json("summary.json"):
         store.write_json("summary.json", summary)
         store.write_text("summary.md", readable(summary, experiment))
@@ -92,4 +95,4 @@ def execute(cfg: DictConfig) -> Outcome:
         draw_grid(experiment, chosen)
     name = f"{experiment.label}-{cfg.mask.name}-{store.path.name}"
     experiment.setup.logger.report(name, store.path, as_dict(cfg, resolve=True), summary, chosen)
-    return Outcome(experiment, summary, failed)
+    return Outcome(experiment, metrics, summary, failed)

@@ -86,7 +86,7 @@ def check_settings(cfg: DictConfig) -> None:
     if spare := [key for key in map(str, cfg) if key not in KEYS]:
         raise UserError(f"{spare[0]} is no key of a run; there are {', '.join(KEYS)}")
     for group, parts in PARTS.items():
-        if spare := [key for key in resolved(cfg[group], group) if key not in parts]:
+        if spare := [key for key in resolved(cfg.get(group), group) if key not in parts]:
             hint = "; settings of its steps are sampler's, such as sampler.eta" if group == "method" else ""
             raise UserError(f"{group}.{spare[0]} is no key of {group}, which has {', '.join(parts)}{hint}")
     for group in ("dataset", "mask", "method", "model"):
@@ -120,9 +120,18 @@ def text_of(value: Any) -> str:
         raise UserError(f"prompt={text}: there is no text file {path}") from None
 
 
+TEXTS = ("prompt", "negative_prompt")
+
+
 def with_texts(cfg: DictConfig) -> DictConfig:
     """The configuration with its prompts read from their files."""
     cfg = cfg.copy()
-    for key in ("prompt", "negative_prompt"):
+    for key in TEXTS:
         cfg[key] = text_of(as_dict(cfg, resolve=False)[key]).replace("${", "\\${")
     return cfg
+
+
+def portable(cfg: DictConfig) -> dict[str, Any]:
+    """A configuration :func:`with_texts` for another process: every value looked up, texts still literal."""
+    raw = as_dict(cfg, resolve=False)
+    return as_dict(cfg, resolve=True) | {key: raw[key] for key in TEXTS}

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from isdiff.data.base import safe_id
+from isdiff.data.base import file_stamp, safe_id
+from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_open, atomic_save
 
@@ -112,6 +113,25 @@ class RunFolder:
                 return np.asarray(image.convert("RGB"))
         except (OSError, SyntaxError, ValueError):
             raise UserError(f"{path} is damaged; delete it and run the same command again") from None
+
+    def picture_hashes(self, ids: Iterable[str]) -> list[str]:
+        """``pixels_hash`` of these pictures. Only those are read whose files are not as they were the last time, which
+        ``measured/pictures.json`` remembers.
+
+        Raises:
+            UserError: a picture is damaged.
+        """
+        known = self.read_json("measured/pictures.json")
+        found: dict[str, list[str]] = {}
+        for image_id in ids:
+            stamp, before = file_stamp(self.image_path(image_id)), known.get(image_id)
+            if isinstance(before, list) and len(before) == 2 and before[0] == stamp and isinstance(before[1], str):
+                found[image_id] = before
+            else:
+                found[image_id] = [stamp, pixels_hash(self.image(image_id))]
+        if any(known.get(name) != entry for name, entry in found.items()):
+            self.write_json("measured/pictures.json", known | found)
+        return [entry[1] for entry in found.values()]
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The content of a file that ``write_json`` left; empty if it is not there or damaged."""

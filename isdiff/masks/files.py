@@ -15,6 +15,7 @@ from isdiff.data.base import file_stamp, shown
 from isdiff.data.images import as_rgba, decoded, eight_bits, has_transparency, image_suffixes, suffix_of
 from isdiff.errors import UserError
 from isdiff.masks.base import MaskSource
+from isdiff.paths import located
 
 TOLERANCE = 0.05  # share of pixels that may be gray, as the edges of drawn masks and the noise of JPEG are
 
@@ -34,7 +35,7 @@ class FileMask(MaskSource):
     def __init__(self, path: str, invert: bool = False) -> None:
         check_text("mask.path", path)
         check_flag("mask.invert", invert)
-        self.path, self.invert = Path(path), invert
+        self.path, self.invert = located(path), invert
         if not self.path.exists():
             where = shown(self.path)
             raise UserError(f"mask.path: there is no file or folder {where}; give an image or a folder of images")

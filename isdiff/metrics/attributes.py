@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,19 @@ from torch import Tensor
 
 from isdiff.errors import UserError
 from isdiff.io.models import load_attribute_net
-from isdiff.metrics.base import FrechetSample, MeanSample, Metric, Sample, Unavailable
+from isdiff.metrics.base import (
+    FrechetSample,
+    MeanMetric,
+    Metric,
+    Observed,
+    Observer,
+    Sample,
+    SetMetric,
+    Unavailable,
+    version_of,
+)
 from isdiff.nets.attributes import AttributeNet
+from isdiff.paths import located
 
 
 def batches(images: list[np.ndarray], size: int = 64) -> Iterator[Tensor]:
@@ -22,6 +35,65 @@ def batches(images: list[np.ndarray], size: int = 64) -> Iterator[Tensor]:
         yield torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+@lru_cache(maxsize=2)
+def loaded(path: Path, version: str) -> AttributeNet:
+    """The network in a file; ``version`` tells one content of the file from another."""
+    try:
+        return load_attribute_net(path)
+    except UserError as error:
+        raise Unavailable(str(error)) from None
+
+
+@dataclass(frozen=True)
+class AttributeFeatures(Observer):
+    """The attribute classifier's view of 64x64 drawings: its 64-dimensional embeddings, and as values the squared
+    distance of channel-normalised feature maps, averaged over positions and summed over stages.
+
+    Args:
+        path: the classifier's weights; None where none knows the images.
+    """
+
+    path: Path | None
+    name = "attributes"
+
+    @property
+    def version(self) -> str:
+        if self.path is None:
+            raise Unavailable("measures drawn images only")
+        try:
+            return version_of("1", [self.path])
+        except OSError:
+            what = f"weights {self.path} are missing: isdiff weights get {self.path.parent.name}"
+            raise Unavailable(what) from None
+
+    def net(self, images: list[np.ndarray]) -> AttributeNet:
+        version = self.version
+        if images[0].shape[:2] != (64, 64):
+            raise Unavailable("measures 64x64 drawings only")
+        assert self.path is not None
+        return loaded(self.path, version)
+
+    @torch.inference_mode()
+    def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
+        net, parts = self.net(results), []
+        unit = torch.nn.functional.normalize
+        for result, truth in zip(batches(results), batches(truths), strict=True):
+            (a, first), (b, second) = net.features(result), net.features(truth)
+            distances = ((unit(x) - unit(y)).square().sum(1).mean((1, 2)) for x, y in zip(a, b, strict=True))
+            parts.append((sum(distances, start=torch.zeros(())), first, second))
+        return Observed(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+
+    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
+        seen = self.observe(results, truths, prompts).values
+        assert seen is not None
+        return seen
+
+    @torch.inference_mode()
+    def features(self, images: list[np.ndarray]) -> np.ndarray:
+        net = self.net(images)
+        return torch.cat([net.features(x)[1] for x in batches(images)]).numpy()
+
+
 class AttributeMetric(Metric):
     """
     Args:
@@ -29,46 +101,23 @@ class AttributeMetric(Metric):
     """
 
     def __init__(self, model_root: str, model: str | None) -> None:
-        self.path = None if model is None else Path(model_root) / model / "classifier.safetensors"
+        self.path = None if model is None else located(Path(model_root) / model / "classifier.safetensors")
 
-    def net(self, images: list[np.ndarray]) -> AttributeNet:
-        if self.path is None:
-            raise Unavailable("measures drawn images only")
-        if images[0].shape[:2] != (64, 64):
-            raise Unavailable("measures 64x64 drawings only")
-        try:
-            return load_attribute_net(self.path)
-        except UserError as error:
-            raise Unavailable(str(error)) from None
+    @property
+    def observer(self) -> Observer:
+        return AttributeFeatures(self.path)
 
 
-class Perceptual(AttributeMetric):
-    """Squared distance of channel-normalised feature maps, averaged over positions and summed over stages: LPIPS's
-    form (Zhang et al. 2018, Eq. 1) without learned weights, in the classifier's features."""
+class Perceptual(AttributeMetric, MeanMetric):
+    """LPIPS's form (Zhang et al. 2018, Eq. 1) without learned weights, in the classifier's feature maps."""
 
     name, title = "perceptual", "perceptual distance ↓"
 
-    @torch.inference_mode()
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
-        net = self.net(results)
-        values = []
-        for result, truth in zip(batches(results), batches(truths), strict=True):
-            stages = zip(net.features(result)[0], net.features(truth)[0], strict=True)
-            unit = torch.nn.functional.normalize
-            distances = ((unit(a) - unit(b)).square().sum(1).mean((1, 2)) for a, b in stages)
-            values.append(sum(distances, start=torch.zeros(())))
-        return MeanSample(torch.cat(values).double().numpy())
 
-
-class Frechet(AttributeMetric):
-    """Frechet distance between the classifier's 64-dimensional embeddings of results and truths."""
+class Frechet(AttributeMetric, SetMetric):
+    """Frechet distance between the classifier's embeddings of results and truths."""
 
     name, title = "frechet", "Fréchet distance ↓"
 
-    @torch.inference_mode()
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
-        net = self.net(results)
-        features = [
-            torch.cat([net.features(x)[1] for x in batches(images)]).double().numpy() for images in (results, truths)
-        ]
-        return FrechetSample(*features)
+    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
+        return FrechetSample(results, truths)

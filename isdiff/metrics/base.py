@@ -1,17 +1,22 @@
 """What a metric is, and the intervals around it.
 
-A metric turns two aligned lists of 8-bit images into a *sample*, which can give its value on any selection of images.
-Means of per-image distances and distances between sets are then alike to the bootstrap, and two methods can be
-compared on the same selections.
+A metric's *observer* looks at images, in portions, and gives a value or a feature vector for each: what can be kept.
+From these the metric makes a *sample*, which can give its value on any selection of images. Means of per-image
+distances and distances between sets are then alike to the bootstrap, and two methods can be compared on the same
+selections.
 """
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
+
+from isdiff.io.fingerprint import remembered_sha256
 
 VERDICT_IMAGES = 16  # a bootstrap over fewer images covers much less than its 95 %
 
@@ -44,10 +49,29 @@ class FrechetSample(Sample):
     """Frechet distance between Gaussians fitted to two sets of features, each (N, D) (Heusel et al. 2017)."""
 
     def __init__(self, results: np.ndarray, truths: np.ndarray) -> None:
-        self.results, self.truths, self.n = results, truths, len(results)
+        middle = truths.mean(0)  # a common shift changes nothing, and small numbers lose no digits
+        self.results, self.truths, self.n = results - middle, truths - middle, len(results)
+        self.few = len(results) <= results.shape[1]
+        self.products = self.results @ self.truths.T if self.few else None
+        self.squares = (self.results**2 + self.truths**2).sum(1)
 
     def value(self, chosen: np.ndarray) -> float:
-        return frechet_distance(self.results[chosen], self.truths[chosen])
+        return self.of_products(chosen) if self.few else frechet_distance(self.results[chosen], self.truths[chosen])
+
+    def of_products(self, chosen: np.ndarray) -> float:
+        """``frechet_distance``, whose trace takes nothing but the products of features: those of all images are known,
+        and an image that was chosen several times is one row with a weight."""
+        assert self.products is not None
+        places, counts = np.unique(chosen, return_counts=True)
+        n, share = len(chosen), counts / len(chosen)
+        means = share @ self.results[places], share @ self.truths[places]
+        products = self.products[np.ix_(places, places)]
+        by_row, by_column = products @ share, share @ products
+        centred = products - by_row[:, None] - by_column + share @ by_row
+        weights, spread = np.sqrt(counts), max(1, n - 1)
+        trace = np.linalg.svd(weights[:, None] * centred * weights, compute_uv=False).sum() / spread
+        variance = (counts @ self.squares[places] - n * sum((mean**2).sum() for mean in means)) / spread
+        return float(((means[0] - means[1]) ** 2).sum() + variance - 2 * trace)
 
 
 class SeedsSample(Sample):
@@ -80,23 +104,169 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(((mean_a - mean_b) ** 2).sum() + variance - 2 * trace)
 
 
-class Metric(ABC):
-    """Compares results with truths, both lists of (H, W, 3) uint8 images in the same order, or with their prompts.
+@dataclass(frozen=True)
+class Observed:
+    """What was seen of N images, in the same order; None where nobody looked.
 
     Attributes:
-        name: key in summaries; names its features and their version if there is more than one.
+        values: (N,), one number for each result with its truth (or its prompt).
+        results: (N, D) features of the results.
+        truths: (N, D) features of the truths.
+    """
+
+    values: np.ndarray | None = None
+    results: np.ndarray | None = None
+    truths: np.ndarray | None = None
+
+
+class Observer(ABC):
+    """What looks at images, once for all metrics that rest on it: a network as a rule.
+
+    Images are lists of (H, W, 3) uint8. What it says of an image depends on nothing else that it is shown, so that it
+    can be shown images in portions, and what it said can be kept.
+
+    Attributes:
+        name: of what it has said, in files.
+        prompted: whether ``values`` looks at prompts.
+    """
+
+    name: str
+    prompted: bool = False
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """Its own version and the sha256 of its weights; another version says other things.
+
+        Raises:
+            Unavailable: the weights are not here.
+        """
+
+    def fetch(self) -> None:  # noqa: B027
+        """Get weights that are missing, where that is allowed.
+
+        Raises:
+            Unavailable: they are not to be had.
+        """
+
+    def require(self, prompts: Sequence[str]) -> None:
+        """
+        Raises:
+            Unavailable: it looks at prompts, and all of these are empty.
+        """
+        if self.prompted and not any(prompts):
+            raise Unavailable("the run has no prompts")
+
+    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
+        """(N,), one number for each result with its truth or prompt.
+
+        Raises:
+            Unavailable: it can say nothing of such images.
+        """
+        raise NotImplementedError(f"{self.name} gives no values of pairs")
+
+    def features(self, images: list[np.ndarray]) -> np.ndarray:
+        """(N, D), of single images.
+
+        Raises:
+            Unavailable: it can say nothing of such images.
+        """
+        raise NotImplementedError(f"{self.name} gives no features")
+
+    def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
+        """``values``, and in the same pass the features that come with them."""
+        return Observed(self.values(results, truths, prompts))
+
+
+class Metric(ABC):
+    """Compares results with truths, or with their prompts: looks at them through its observer, and makes a sample of
+    what was seen.
+
+    Attributes:
+        name: key in summaries and of its file in ``configs/metric``.
         title: heading in tables, with an arrow for the better direction.
+        of_sets: whether it takes features of both sets, and not a value for each image.
     """
 
     name: str
     title: str
+    of_sets: bool = False
 
+    @property
     @abstractmethod
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
+    def observer(self) -> Observer:
+        """Equal ones look once for all metrics that have them."""
+
+    @property
+    def version(self) -> str:
         """
         Raises:
-            Unavailable: weights are neither here nor to be had.
+            Unavailable: the observer's weights are not here.
         """
+        return self.observer.version
+
+    @abstractmethod
+    def sample(self, seen: Observed) -> Sample:
+        """From ``values``, or from ``results`` and ``truths`` if it is ``of_sets``."""
+
+    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
+        """The sample of images that are all at hand; nothing is kept.
+
+        Raises:
+            Unavailable: weights are neither here nor to be had, or these images cannot be measured.
+        """
+        look = self.observer
+        look.require(prompts)
+        look.fetch()
+        if self.of_sets:
+            return self.sample(Observed(results=look.features(results), truths=look.features(truths)))
+        return self.sample(Observed(look.values(results, truths, prompts)))
+
+
+class MeanMetric(Metric):
+    """The mean of the observer's values."""
+
+    def sample(self, seen: Observed) -> Sample:
+        assert seen.values is not None
+        return MeanSample(seen.values.astype(np.float64))
+
+
+class PairMetric(MeanMetric, Observer):
+    """The mean of ``values``, by a metric that is its own observer and so needs nothing but that method."""
+
+    @property
+    def version(self) -> str:
+        """To be raised whenever ``values`` gives other numbers."""
+        return "1"
+
+    @property
+    def observer(self) -> Observer:
+        return self
+
+
+class SetMetric(Metric):
+    """A distance between the sets of results and of truths, in the observer's features."""
+
+    of_sets = True
+
+    @abstractmethod
+    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
+        """From two (N, D) float64."""
+
+    def sample(self, seen: Observed) -> Sample:
+        assert seen.results is not None and seen.truths is not None
+        return self.between(seen.results.astype(np.float64), seen.truths.astype(np.float64))
+
+
+def version_of(own: str, weights: Sequence[Path]) -> str:
+    """An observer's version: its own, and the sha256 of its weights.
+
+    Raises:
+        OSError: a file is not here.
+    """
+    hashes = [remembered_sha256(path) for path in weights]
+    whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    return f"{own}-{whole}"
 
 
 @dataclass(frozen=True)
@@ -163,7 +333,15 @@ def interval(values: np.ndarray, whole: float) -> tuple[float, float]:
 def difference(
     first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
 ) -> Estimate:
-    """``second - first`` for two runs over the same images, with the interval of the paired difference.
+    """``second - first`` with its interval, paired (see ``paired_differences``)."""
+    whole, values, n = paired_differences(first, second, count, ids)
+    return Estimate(whole, *interval(values, whole), n)
+
+
+def paired_differences(
+    first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
+) -> tuple[float, np.ndarray, int]:
+    """``second - first`` for two runs over the same images: on all of them, on ``count`` selections, and how many.
 
     Args:
         ids: names of the two samples' images: those that both have are paired, in whatever order. Without it the
@@ -181,5 +359,4 @@ def difference(
         raise ValueError("the runs have no image in common")
     one, two = (np.array([at[name] for name in shared]) for at in places)
     values = [second.value(two[c]) - first.value(one[c]) for c in selections(len(shared), count)]
-    whole = second.value(two) - first.value(one)
-    return Estimate(whole, *interval(np.array(values), whole), len(shared))
+    return second.value(two) - first.value(one), np.array(values), len(shared)

@@ -6,10 +6,15 @@ import numpy as np
 
 from isdiff.metrics.base import Sample
 
+ROWS = 512  # of a kernel matrix that are worked on at once
+
 
 def polynomial_kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """``(a . b / D + 1) ** 3`` for features (N, D) and (M, D): torch-fidelity's default kernel; (N, M)."""
-    return (a @ b.T / a.shape[1] + 1) ** 3
+    kernel = np.empty((len(a), len(b)))
+    for start in range(0, len(a), ROWS):  # powers of a whole matrix would need it three times over
+        kernel[start : start + ROWS] = (a[start : start + ROWS] @ b.T / a.shape[1] + 1) ** 3
+    return kernel
 
 
 class KernelSample(Sample):
@@ -18,11 +23,15 @@ class KernelSample(Sample):
     A bootstrap selection repeats images. A pair of an image with itself says nothing about the distance, so such pairs
     are left out of the two means within a set, as the unbiased estimator does with the diagonal; then resampled values
     are not biased towards alike sets.
+
+    Of the three kernel matrices two are kept, (N, N) float64: the sum of those within a set, and that between the sets.
+    For 5,000 images they take 400 MB.
     """
 
     def __init__(self, results: np.ndarray, truths: np.ndarray, scale: float = 1.0) -> None:
         self.n, self.scale = len(results), scale
-        self.within = [polynomial_kernel(x, x) for x in (results, truths)]
+        self.within = polynomial_kernel(results, results)
+        self.within += polynomial_kernel(truths, truths)
         self.between = polynomial_kernel(results, truths)
 
     def value(self, chosen: np.ndarray) -> float:
@@ -31,5 +40,5 @@ class KernelSample(Sample):
         pairs = total**2 - (counts**2).sum()
         if pairs <= 0:
             return float("nan")  # fewer than two different images
-        alike = sum(counts @ k @ counts - (counts**2 * k.diagonal()).sum() for k in self.within) / pairs
+        alike = (counts @ self.within @ counts - (counts**2 * self.within.diagonal()).sum()) / pairs
         return float(self.scale * (alike - 2 * (counts @ self.between @ counts) / total**2))

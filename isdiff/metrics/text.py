@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from isdiff.errors import UserError
+from isdiff.io.hub import model_files
 from isdiff.io.models import load_caption_net
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import MeanSample, Metric, Sample, Unavailable
+from isdiff.metrics.base import MeanSample, Observed, PairMetric, Sample, Unavailable, version_of
+from isdiff.nets.captions import CaptionNet
+from isdiff.paths import located
 
 
 def score(images: Tensor, texts: Tensor) -> np.ndarray:
-    """CLIP score (Hessel et al. 2021) of rows of embeddings, 0..100: ``100 max(cos, 0)``."""
-    return 100 * torch.cosine_similarity(images.float(), texts.float()).clamp(min=0).double().numpy()
+    """A hundredth of the CLIP score (Hessel et al. 2021) of rows of embeddings: ``max(cos, 0)``."""
+    return torch.cosine_similarity(images.float(), texts.float()).clamp(min=0).numpy()
 
 
-class TextMetric(Metric):
+class TextMetric(PairMetric):
     """
     Args:
-        folder: the model of images and texts.
+        model: folder of the model of images and texts.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    prompted = True
 
-    def asked(self, prompts: Sequence[str]) -> list[str]:
-        """
-        Raises:
-            Unavailable: nothing was asked for.
-        """
-        if not any(prompts):
-            raise Unavailable("the run has no prompts")
-        return list(prompts)
+    def __init__(self, model: str) -> None:
+        self.folder = located(model)
+
+    def sample(self, seen: Observed) -> Sample:
+        assert seen.values is not None
+        return MeanSample(100 * seen.values.astype(np.float64))
+
+
+@lru_cache(maxsize=1)
+def caption_net(folder: Path, version: str) -> tuple[CaptionNet, Any]:
+    """Encoders and tokenizer in a folder; ``version`` tells one content from another."""
+    try:
+        return load_caption_net(folder)
+    except UserError as error:
+        raise Unavailable(str(error)) from None
 
 
 class CaptionScore(TextMetric):
@@ -44,44 +55,59 @@ class CaptionScore(TextMetric):
 
     name, title = "caption_score", "caption score ↑"
 
+    @property
+    def version(self) -> str:
+        parts = [file for part in ("text_encoder", "tokenizer") for file in model_files(self.folder / part)]
+        try:
+            return version_of("1", [self.folder / "captions.safetensors", *parts])
+        except OSError:
+            path = self.folder / "captions.safetensors"
+            raise Unavailable(f"{path} is missing: isdiff train train=avatars64_captions") from None
+
     @torch.inference_mode()
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
-        asked = self.asked(prompts)
+    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
         if results[0].shape[:2] != (64, 64):
             raise Unavailable("measures 64x64 drawings only")
-        try:
-            net, tokenizer = load_caption_net(self.folder)
-        except UserError as error:
-            raise Unavailable(str(error)) from None
-        ids = tokenizer(asked, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        net, tokenizer = caption_net(self.folder, self.version)
+        ids = tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt").input_ids
         pictures = torch.cat([net.images(x) for x in batches(results)])
         texts = torch.cat([net.captions(part) for part in ids.split(64)])
-        return MeanSample(score(pictures, texts))
+        return score(pictures, texts)
+
+
+@lru_cache(maxsize=1)
+def clip(folder: Path, version: str) -> tuple[Any, Any]:
+    """CLIP and its processor in a folder; ``version`` tells one content from another."""
+    from transformers import CLIPModel, CLIPProcessor
+
+    try:
+        model = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
+        return model, CLIPProcessor.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # damaged files raise many things
+        reason = " ".join(str(error).split())[:200]
+        raise Unavailable(f"{folder} holds no whole CLIP model ({reason}); get it again") from None
 
 
 class CLIPScore(TextMetric):
-    """CLIP score with OpenAI's ViT-L/14 (``scripts/weights.py get clip_vit_l14``); prompts are cut after 77 tokens."""
+    """CLIP score with OpenAI's ViT-L/14 (``isdiff weights get clip_vit_l14``); prompts are cut after 77 tokens."""
 
     name, title = "clip_score", "CLIP score (ViT-L/14) ↑"
 
-    @torch.inference_mode()
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
-        asked = self.asked(prompts)
+    @property
+    def version(self) -> str:
         if not self.folder.is_dir():
-            raise Unavailable(f"{self.folder} is not here: python scripts/weights.py get {self.folder.name}")
-        from transformers import CLIPModel, CLIPProcessor
+            raise Unavailable(f"{self.folder} is not here: isdiff weights get {self.folder.name}")
+        return version_of("1", model_files(self.folder))
 
-        try:
-            model = CLIPModel.from_pretrained(self.folder, local_files_only=True).eval()
-            processor = CLIPProcessor.from_pretrained(self.folder, local_files_only=True)
-        except Exception as error:  # damaged files raise many things
-            reason = " ".join(str(error).split())[:200]
-            raise Unavailable(f"{self.folder} holds no whole CLIP model ({reason}); get it again") from None
-        values = []
+    @torch.inference_mode()
+    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
+        model, processor = clip(self.folder, self.version)
+        found = []
         for i in range(0, len(results), 16):
+            texts = list(prompts[i : i + 16])
             inputs = processor(
-                text=asked[i : i + 16], images=results[i : i + 16], padding=True, truncation=True, return_tensors="pt"
+                text=texts, images=results[i : i + 16], padding=True, truncation=True, return_tensors="pt"
             )
-            found = model(**inputs)
-            values.append(score(found.image_embeds, found.text_embeds))
-        return MeanSample(np.concatenate(values))
+            seen = model(**inputs)
+            found.append(score(seen.image_embeds, seen.text_embeds))
+        return np.concatenate(found)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +15,7 @@ from isdiff.component import Component
 from isdiff.diffusion.process import named_betas
 from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.io.hub import is_hub_id
+from isdiff.paths import located
 from isdiff.priors.base import Prior
 from isdiff.priors.conditioning.base import Conditioning
 
@@ -31,7 +31,7 @@ class Model(Component, ABC):
         image_size: side of its images.
         noise_schedule: ``linear``, ``scaled_linear`` or ``cosine``.
         num_timesteps: length of its process.
-        how: the command that gets the weights, where it is not ``scripts/weights.py get``.
+        how: the command that gets the weights, where it is not ``isdiff weights get``.
         isdiff: values that suit the model, which ``configs/isdiff`` looks up: start, lambda, checkpoint, tau.
     Raises:
         ValueError: a value that cannot work.
@@ -119,9 +119,9 @@ class Model(Component, ABC):
 
 def lacking(weights: str, name: str, how: str | None = None) -> list[str]:
     """The line for weights that are not here; none if they are, or are the hub's."""
-    if Path(weights).exists() or is_hub_id(weights):
+    if located(weights).exists() or is_hub_id(weights):
         return []
-    return [f"weights {weights} are missing: {how or f'python scripts/weights.py get {name}'}"]
+    return [f"weights {weights} are missing: {how or f'isdiff weights get {name}'}"]
 
 
 def check_keys(key: str, given: Any, allowed: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from isdiff.errors import UserError
 from isdiff.io.hub import SUMS, brief, check_finite, load_part, verify
+from isdiff.paths import located
 
 NETWORKS = ("unet", "vae", "text_encoder")
 WITHOUT_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
@@ -32,7 +33,7 @@ def load_pipeline(weights: str, revision: str | None = None, variant: str | None
     diffusers_logging.set_verbosity_error()
     diffusers_logging.disable_progress_bar()
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    source = Path(weights)
+    source = located(weights)
     if (source / SUMS).exists():
         verify(source)
     try:

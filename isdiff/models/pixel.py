@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from isdiff.io.models import build_net, load_net
 from isdiff.io.weights import Weights
 from isdiff.models.base import RANDOM, Model, check_keys, lacking
 from isdiff.nets.classifier import Classifier
+from isdiff.paths import located
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.guidance import ClassifierGuidance
 from isdiff.priors.pixel import DTYPES, PixelPrior
@@ -124,6 +124,6 @@ def network(weights: str, name: str) -> nn.Module:
         UserError: they are damaged, not finite, or not those of the network that their header names.
     """
     if weights != RANDOM:
-        return load_net(Path(weights))
+        return load_net(located(weights))
     torch.manual_seed(0)
     return build_net(Weights().entry(name).net)

@@ -1,0 +1,266 @@
+"""What is measured is measured once: kept beside the run, found again, made anew where what it was made of changed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_script
+from PIL import Image
+
+from isdiff.errors import UserError
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.measure import PORTION, configured_metrics, samples
+from isdiff.experiments.run import execute
+from isdiff.metrics import attributes
+from isdiff.metrics.base import Observer, SetMetric, estimate
+from isdiff.metrics.kernel import KernelSample
+from isdiff.metrics.store import ArrayStore
+
+NAMES = ["perceptual", "frechet", "ssim"]
+QUICK = ["dataset=avatars", "method=ddnm", "sampler.repeat=1", "sampler.steps=2", "metrics.bootstrap=20"]
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """A run of three images, nothing measured yet."""
+    monkeypatch.chdir(ROOT)
+    return run_of(tmp_path)
+
+
+def run_of(out: Path, *overrides: str, names=NAMES):
+    execute(compose_run([*QUICK, "limit=3", f"output_root={out}", "metrics.names=[]", *overrides]))
+    cfg = compose_run([*QUICK, "limit=3", f"output_root={out}", f"metrics.names=[{','.join(names)}]", *overrides])
+    return Experiment.of(cfg)
+
+
+def measure(experiment: Experiment):
+    found, skipped = samples(experiment, list(experiment.store.records().values()), configured_metrics(experiment.cfg))
+    assert not skipped
+    return {name: sample.value(np.arange(sample.n)) for name, sample in found.items()}
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """How many images the attribute network has looked at, counted at the network itself."""
+    counts = []
+    original = attributes.AttributeNet.features
+
+    def features(net, x):
+        counts.append(len(x))
+        return original(net, x)
+
+    monkeypatch.setattr(attributes.AttributeNet, "features", features)
+    return counts
+
+
+def test_one_pass_serves_all_metrics_of_a_network_and_is_never_repeated(finished, seen):
+    first = measure(finished)
+    assert sum(seen) == 6, "three results and three truths, though two metrics rest on the network"
+    again = measure(Experiment.of(finished.cfg))
+    assert again == first and sum(seen) == 6
+
+
+def test_what_is_kept_gives_what_is_measured_directly(finished):
+    kept = measure(finished)
+    ids = list(finished.store.records())
+    results, truths = [finished.store.image(i) for i in ids], [finished.dataset.image(i) for i in ids]
+    for metric in configured_metrics(finished.cfg):
+        assert kept[metric.name] == pytest.approx(metric.measure(results, truths).value(np.arange(3)), rel=1e-6)
+
+
+def test_truths_are_seen_once_for_all_runs(finished, seen, tmp_path):
+    own = finished.cfg.copy()
+    own.metrics.names = ["frechet"]
+    measure(Experiment.of(own))
+    assert sum(seen) == 6
+    measure(run_of(tmp_path, "seed=1", names=["frechet"]))
+    assert sum(seen) == 9, "of another run the results alone"
+
+
+def test_a_changed_picture_is_measured_anew_and_no_other(finished, seen):
+    first = measure(finished)
+    path = finished.store.image_path(finished.ids()[1])
+    Image.fromarray(255 - finished.store.image(finished.ids()[1])).save(path)
+    second = measure(Experiment.of(finished.cfg))
+    assert sum(seen) == 6 + 2, "the picture and, for its distance, its truth"
+    assert all(second[name] != first[name] for name in NAMES)
+
+
+def test_other_weights_measure_anew(finished, seen, tmp_path):
+    folder = tmp_path / "models" / "avatars64"
+    folder.mkdir(parents=True)
+    source = ROOT / "models" / "drawings64" / "classifier.safetensors"
+    (folder / "classifier.safetensors").write_bytes(source.read_bytes())
+    first = measure(finished)
+    given = [f"metrics.options.{name}.model_root={tmp_path / 'models'}" for name in ("perceptual", "frechet")]
+    other = measure(run_of(tmp_path, *(f"+{line}" for line in given)))
+    assert sum(seen) == 12 and other["ssim"] == first["ssim"]
+    assert other["perceptual"] != first["perceptual"] and other["frechet"] != first["frechet"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 no archive", None], ids=["empty", "torn", "one bit"])
+def test_damaged_files_are_measured_again(finished, damage):
+    first = measure(finished)
+    files = [*finished.store.path.rglob("*.npz"), *finished.store.path.parents[2].glob("measured/**/*.npz")]
+    assert len(files) == 4, "values and features of the results, values of SSIM, features of the truths"
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[-len(content) // 3] ^= 1
+        path.write_bytes(content if damage is None else damage)
+    (finished.store.path / "measured" / "pictures.json").write_text("[")
+    again = measure(Experiment.of(finished.cfg))
+    assert again == pytest.approx(first, rel=1e-6)
+    assert all(ArrayStore(path.parent).rows for path in files)
+
+
+def test_no_pickle_is_ever_read(tmp_path):
+    marker = tmp_path / "called"
+
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(marker),)
+
+    with (tmp_path / "x.npz").open("wb") as stream:
+        np.savez(stream, keys=np.array(["a"]), rows=np.array([Trap()], dtype=object))
+    assert ArrayStore(tmp_path).rows == {} and not marker.exists()
+
+
+@dataclass(frozen=True, eq=False)
+class Counted(Observer):
+    """Sees two numbers of each image; ends the process, as a kill would, at the image before which it is told to."""
+
+    before: int = 10**9
+    shown: list[int] = field(default_factory=list)
+    name = version = "counted"
+
+    def features(self, images):
+        self.shown.append(len(images))
+        if sum(self.shown) > self.before:
+            raise KeyboardInterrupt
+        return np.array([[image.mean(), image.std()] for image in images], np.float32)
+
+
+class CountedKernel(SetMetric):
+    name, title = "counted", "counted"
+
+    def __init__(self, look: Counted) -> None:
+        self.look = look
+
+    @property
+    def observer(self):
+        return self.look
+
+    def between(self, results, truths):
+        return KernelSample(results, truths)
+
+
+def synthetic(folder: Path, images: int, size: int):
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        from measure_memory import make_run
+    finally:
+        sys.path.pop(0)
+    folder.mkdir()
+    return make_run(folder, images, size, ["ssim"])
+
+
+def test_a_measurement_that_was_ended_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    experiment, records = synthetic(tmp_path / "run", 2 * PORTION + 5, 16)
+    ended = Counted(before=3 * PORTION)
+    with pytest.raises(KeyboardInterrupt):
+        samples(experiment, records, [CountedKernel(ended)])
+    assert ended.shown == [PORTION] * 4, "two portions, results and truths of each"
+    second = Counted()
+    found, _ = samples(experiment, records, [CountedKernel(second)])
+    assert second.shown == [PORTION, 5, 5], "the truths of the second portion, and the rest"
+    whole, _ = samples(*synthetic(tmp_path / "other", 2 * PORTION + 5, 16), [CountedKernel(Counted())])
+    assert estimate(found["counted"], 20) == estimate(whole["counted"], 20)
+
+
+def test_an_image_that_changes_meanwhile_spoils_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    experiment, records = synthetic(tmp_path / "run", 2, 16)
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "run" / "truths" / "00001.png")
+    with pytest.raises(UserError, match="image 00001 changed while it was measured; run the same command again"):
+        samples(experiment, records, [CountedKernel(Counted())])
+    assert not list((tmp_path / "run").rglob("*.npz"))
+
+
+def peak(folder: Path, images: int) -> int:
+    """Bytes that measuring so many images of 128x128 (48 KiB each) took at most, as numpy and Pillow allocate them."""
+    experiment, records = synthetic(folder, images, 128)
+    tracemalloc.start()
+    try:
+        samples(experiment, records, [CountedKernel(Counted())])
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    size = 128 * 128 * 3
+    few, many = peak(tmp_path / "few", PORTION), peak(tmp_path / "many", 5 * PORTION)
+    assert few > 2 * PORTION * size, "a portion of results and truths is held"
+    assert many - few < PORTION * size, "of four times as many more, not even one portion more"
+
+
+def test_two_processes_measure_the_same_folder(finished):
+    overrides = [*QUICK, "limit=3", f"output_root={finished.cfg.output_root}", f"metrics.names=[{','.join(NAMES)}]"]
+    command = [sys.executable, str(ROOT / "scripts" / "run.py"), *overrides]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [process.communicate()[1] for process in both] == [b"", b""] and not any(p.returncode for p in both)
+    kept = json.loads((finished.store.path / "summary.json").read_text())["metrics"]
+    assert {name: entry["value"] for name, entry in kept.items()} == pytest.approx(measure(finished), rel=1e-6)
+
+
+HEAVY = {"timm", "lpips", "torch_fidelity", "transformers", "sklearn", "torchmetrics", "diffusers", "torchvision"}
+AGAIN = """
+import json, sys
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.run import execute
+import torch
+torch.nn.Module.__call__ = lambda *args: sys.exit("a network was asked")
+execute(compose_run(sys.argv[1:]))
+print(json.dumps(sorted(set(sys.modules) & set({heavy!r}))))
+"""
+
+
+def test_a_finished_run_loads_no_network_and_no_package_of_metrics(tmp_path):
+    names = "metrics.names=[lite0_perceptual,lite0_kid,perceptual,ssim,lpips]"
+    overrides = [*QUICK, "limit=2", f"output_root={tmp_path}", "metrics.download=false", names]
+    run_script(*overrides)
+    again = AGAIN.format(heavy=HEAVY)
+    command = [sys.executable, "-c", again, *overrides]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+
+
+@pytest.mark.slow
+def test_killed_while_measuring(tmp_path):
+    """kill -9 at any moment leaves what was seen, whole, and the same command goes on."""
+    out = [f"output_root={tmp_path}", "limit=130", *QUICK]
+    run_script(*out, "metrics.names=[]")
+    command = [sys.executable, str(ROOT / "scripts" / "run.py"), *out, "metrics.names=[lite0_perceptual]"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None and not list(tmp_path.rglob("values/*.npz")):
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    first = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("values/*.npz")}
+    assert 1 <= len(first) < 3
+    run_script(*command[2:])
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("values/*.npz")}
+    assert len(kept) == 3 and first.items() <= kept.items()
