@@ -108,6 +108,7 @@ def run_here(path: str, *args: str) -> subprocess.CompletedProcess:
     status: int | str | None = 0
     try:
         sys.argv = [path, *args]
+        sys.path.insert(0, str(Path(path).parent))
         os.chdir(ROOT)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             runpy.run_path(path, run_name="__main__")
