@@ -5,8 +5,11 @@ from configured import choices
 from omegaconf import OmegaConf
 
 from isdiff.errors import UserError
+from isdiff.experiments.build import named_class
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import Setup
+from isdiff.models.base import Model
+from isdiff.models.latent import LatentModel
 
 # Where each group's choice stands in a configuration.
 PLACES = {
@@ -20,7 +23,7 @@ NODES += [("isdiff=on", "isdiff.start"), ("isdiff=on", "isdiff.refine")]
 
 def composed(choice: str):
     """The choice where it belongs, with what has to be given."""
-    latent = choice.startswith("model=") and "latent" in OmegaConf.select(compose_run([choice]), "model._target_")
+    latent = issubclass(named_class(compose_run([choice]).model._target_, Model), LatentModel)
     method = [f"method={'si' if latent else 'ddnm'}"] if not choice.startswith("method=") else []
     others = ["isdiff=on"] if choice.startswith("isdiff/") else []
     others += ["dataset=editbench"] if choice == "mask=editbench" else []  # they share their folder
