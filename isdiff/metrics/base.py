@@ -62,8 +62,10 @@ class FrechetSample(Sample):
         """``frechet_distance``, whose trace takes nothing but the products of features: those of all images are known,
         and an image that was chosen several times is one row with a weight."""
         assert self.products is not None
-        places, counts = np.unique(chosen, return_counts=True)
-        n, share = len(chosen), counts / len(chosen)
+        times = np.bincount(chosen, minlength=self.n)
+        (places,) = times.nonzero()
+        n, counts = len(chosen), times[places]
+        share = counts / n
         means = share @ self.results[places], share @ self.truths[places]
         products = self.products[np.ix_(places, places)]
         by_row, by_column = products @ share, share @ products
