@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from isdiff.errors import UserError
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
@@ -22,6 +22,9 @@ from isdiff.experiments.report import GRID_ROWS
 from isdiff.experiments.run import execute
 from isdiff.io.files import atomic_open
 from isdiff.metrics.base import VERDICT_IMAGES, Estimate, Metric, Sample, SeedsSample, difference, estimate
+
+# Metrics that measure are built from the configuration of each run.
+UNUSED = OmegaConf.create({"model_root": "models", "metrics": {"download": False, "features": None}})
 
 
 @dataclass
@@ -94,7 +97,7 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
     ``common`` overrides and ``masks`` of their own; each group's first row is what the others are compared with.
     """
     folder = Path(plan.folder)
-    metrics = build_metrics(list(plan.metrics), compose_run([]))  # for their titles; each run builds its own
+    metrics = build_metrics(list(plan.metrics), UNUSED)  # for their titles
     tables: list[dict[str, Any]] = []
     notes: dict[str, str] = {}
     for group in plan.groups:
