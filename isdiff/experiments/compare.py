@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from isdiff.errors import UserError
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
@@ -27,6 +27,9 @@ from isdiff.metrics.base import Metric
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
 from isdiff.metrics.samples import Sample, SeedsSample
 from isdiff.paths import placed
+
+# Metrics that measure are built from the configuration of each run.
+UNUSED = OmegaConf.create({"model_root": "models", "metrics": {"download": False, "features": None}})
 
 
 @dataclass
@@ -100,7 +103,7 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
     ``common`` overrides and ``masks`` of their own; each group's first row is what the others are compared with.
     """
     folder = placed(plan.folder)
-    metrics = build_metrics(list(plan.metrics), compose_run([]))  # for their titles; each run builds its own
+    metrics = build_metrics(list(plan.metrics), UNUSED)  # for their titles
     tables: list[dict[str, Any]] = []
     notes: dict[str, str] = {}
     for group in plan.groups:

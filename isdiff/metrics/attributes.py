@@ -19,6 +19,11 @@ from isdiff.nets.attributes import AttributeNet
 from isdiff.paths import located
 
 
+def at_once(image: np.ndarray) -> int:
+    """How many images of this size take no more memory than 16 of 224x224."""
+    return max(1, min(16, 16 * 224**2 // (image.shape[0] * image.shape[1])))
+
+
 def batches(images: list[np.ndarray], size: int = 64) -> Iterator[Tensor]:
     """uint8 images as float32 batches (B, 3, H, W) in [-1, 1]."""
     for start in range(0, len(images), size):

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from isdiff.io.fingerprint import remembered_sha256
-from isdiff.metrics.attributes import batches
+from isdiff.metrics.attributes import at_once, batches
 from isdiff.metrics.base import Observer, PairMetric, SetMetric, Unavailable, version_of
 from isdiff.metrics.samples import FrechetSample, Sample
 from isdiff.paths import located, placed
@@ -124,7 +124,8 @@ class LPIPS(PairMetric):
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
         net = lpips_net(self.weights(), self.version)
-        pairs = zip(batches(results, 16), batches(truths, 16), strict=True)
+        size = at_once(results[0])
+        pairs = zip(batches(results, size), batches(truths, size), strict=True)
         return torch.cat([net(a, b).flatten() for a, b in pairs]).numpy()
 
 

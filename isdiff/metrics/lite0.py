@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from isdiff.io.fingerprint import remembered_sha256
-from isdiff.metrics.attributes import batches
+from isdiff.metrics.attributes import at_once, batches
 from isdiff.metrics.base import MeanMetric, Metric, Observed, Observer, SetMetric, Unavailable, version_of
 from isdiff.metrics.kernel import KernelSample
 from isdiff.metrics.samples import FrechetSample, Sample
@@ -84,11 +84,6 @@ def resized(x: Tensor, exactly: bool) -> Tensor:
         return x
     size = [round(s * SIDE / side) for s in x.shape[2:]]
     return interpolate(x, size=size, mode="bicubic", antialias=True).clamp(-1, 1)
-
-
-def at_once(image: np.ndarray) -> int:
-    """How many images of this size take no more memory than 16 at the network's own."""
-    return max(1, min(16, 16 * SIDE**2 // (image.shape[0] * image.shape[1])))
 
 
 @dataclass(frozen=True)

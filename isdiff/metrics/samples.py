@@ -39,28 +39,28 @@ class FrechetSample(Sample):
         middle = truths.mean(0)  # a common shift changes nothing, and small numbers lose no digits
         self.results, self.truths, self.n = results - middle, truths - middle, len(results)
         self.few = len(results) <= results.shape[1]
-        self.products = self.results @ self.truths.T if self.few else None
-        self.squares = (self.results**2 + self.truths**2).sum(1)
+        if self.few:
+            self.between = self.results @ self.truths.T
+            self.within = self.results @ self.results.T + self.truths @ self.truths.T
 
     def value(self, chosen: np.ndarray) -> float:
         return self.of_products(chosen) if self.few else frechet_distance(self.results[chosen], self.truths[chosen])
 
     def of_products(self, chosen: np.ndarray) -> float:
-        """``frechet_distance``, whose trace takes nothing but the products of features: those of all images are known,
-        and an image that was chosen several times is one row with a weight."""
-        assert self.products is not None
+        """``frechet_distance``, which takes nothing but the products of features: those of all images are known, and an
+        image that was chosen several times is one row with a weight."""
         times = np.bincount(chosen, minlength=self.n)
         (places,) = times.nonzero()
         n, counts = len(chosen), times[places]
-        share = counts / n
-        means = share @ self.results[places], share @ self.truths[places]
-        products = self.products[np.ix_(places, places)]
-        by_row, by_column = products @ share, share @ products
-        centred = products - by_row[:, None] - by_column + share @ by_row
+        share, block = counts / n, np.ix_(places, places)
+        between, within = self.between[block], self.within[block]
+        by_row, by_column = between @ share, share @ between
+        of_means, means = share @ within @ share, share @ by_row  # |mean_a|^2 + |mean_b|^2 and mean_a . mean_b
         weights, spread = np.sqrt(counts), max(1, n - 1)
-        trace = np.linalg.svd(weights[:, None] * centred * weights, compute_uv=False).sum() / spread
-        variance = (counts @ self.squares[places] - n * sum((mean**2).sum() for mean in means)) / spread
-        return float(((means[0] - means[1]) ** 2).sum() + variance - 2 * trace)
+        centred = weights[:, None] * (between - by_row[:, None] - by_column + means) * weights
+        trace = np.linalg.svd(centred, compute_uv=False).sum() / spread
+        variance = (counts @ within.diagonal() - n * of_means) / spread
+        return float(of_means - 2 * means + variance - 2 * trace)
 
 
 class SeedsSample(Sample):

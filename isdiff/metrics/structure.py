@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from isdiff.metrics.attributes import batches
+from isdiff.metrics.attributes import at_once, batches
 from isdiff.metrics.base import PairMetric
 
 
@@ -20,6 +20,7 @@ class SSIM(PairMetric):
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
         from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
-        pairs = zip(batches(results, 16), batches(truths, 16), strict=True)
+        size = at_once(results[0])
+        pairs = zip(batches(results, size), batches(truths, size), strict=True)
         found = [torch.as_tensor(ssim(a, b, reduction="none", data_range=(-1.0, 1.0))) for a, b in pairs]
         return torch.cat([v.reshape(-1) for v in found]).numpy()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from isdiff.experiments.compare import compose_run
+from isdiff.experiments.compare import UNUSED
 from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables.cells import Cells, fill
 from isdiff.experiments.tables.kl import divergences
@@ -65,7 +65,7 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
     texts = []
     for dataset in figure.datasets:
         table = planned(name, as_table(figure, dataset, profile), profile, **options)
-        metrics = build_metrics(list(table.metrics.values()), compose_run([]))
+        metrics = build_metrics(list(table.metrics.values()), UNUSED)
         sheet, cells = fill(table, metrics, run)
         texts.append(comma_separated(sheet))
         if cells:

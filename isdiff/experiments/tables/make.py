@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from isdiff.experiments.compare import compose_run
+from isdiff.experiments.compare import UNUSED
 from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables.cells import Cells, fill
 from isdiff.experiments.tables.figures import draw, figure_names
@@ -26,7 +26,7 @@ def folder_of(profile: str, options: dict[str, Any]) -> Path:
 
 
 def metrics_of(table: TablePlan) -> list[Metric]:
-    return build_metrics(list(table.metrics.values()), compose_run([]))  # for their titles; each run builds its own
+    return build_metrics(list(table.metrics.values()), UNUSED)  # for their titles; each run builds its own
 
 
 def filled(name: str, profile: str, run: bool, options: dict[str, Any]) -> tuple[TablePlan, Sheet, Cells]:
