@@ -197,7 +197,10 @@ def test_anyones_images_of_every_kind(tmp_path):
         (["runtime.precision=fp8"], "runtime.precision is 'fp8'; it must be one of fp32, bf16, fp16, auto"),
         (["sampler.eta=2"], "sampler.eta is 2; it must be a number between 0 and 1"),
         (["method=ddnm", "sampler.version=new"], "sampler.version is 'new'; DDNM has 'svd' and 'simplified'"),
-        (["+method.versoin=simplified"], "method.versoin is no key of a method"),
+        (
+            ["+method.versoin=simplified"],
+            "method.versoin is no key of method, which has name, known; settings of its steps",
+        ),
         (["+sampler.versoin=simplified"], "versoin is no argument of DDNMSteps, which takes eta, version"),
         (["+mask.colour=red"], "colour is no argument of HalfMask"),
         (["method=ddnm+isdiff", "isdiff.start.lambda=0.3"], "lower isdiff.start.lambda, isdiff.refine.attempts or"),
