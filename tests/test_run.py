@@ -211,7 +211,7 @@ def test_anyones_images_of_every_kind(tmp_path):
         (["limit=0"], "limit is 0; it must be a whole number of at least 1, or null for all images"),
         (
             ["metrics.names=[psnr]"],
-            "metrics.names has 'psnr'; there are alexnet_diversity, caption_score, clip_score, fid",
+            "metrics.names has 'psnr'; there are alexnet_diversity, caption_score, clip_score",
         ),
         (["mask._target_=os.system"], "only a MaskSource of isdiff can be named there"),
     ],
