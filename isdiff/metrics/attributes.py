@@ -14,7 +14,6 @@ from torch import Tensor
 from isdiff.errors import UserError
 from isdiff.io.models import load_attribute_net
 from isdiff.metrics.base import (
-    FrechetSample,
     MeanMetric,
     Metric,
     Observed,
@@ -24,6 +23,7 @@ from isdiff.metrics.base import (
     Unavailable,
     version_of,
 )
+from isdiff.metrics.frechet import FrechetSample
 from isdiff.nets.attributes import AttributeNet
 
 
