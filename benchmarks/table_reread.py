@@ -31,7 +31,7 @@ def seconds(plan, overrides: list[str]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--limit", type=int, default=16)
+    parser.add_argument("--limit", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--groups", type=int, help="only so many of the comparison's groups")
     args = parser.parse_args()
