@@ -12,8 +12,7 @@ from isdiff.experiments.compare import compose_run
 from isdiff.experiments.measure import CONFIGS, build_metrics, configured_metrics
 from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
-from isdiff.metrics.base import MeanSample, Unavailable, difference, estimate
-from isdiff.metrics.frechet import FrechetSample, frechet_distance
+from isdiff.metrics.base import FrechetSample, MeanSample, Unavailable, difference, estimate, frechet_distance
 from isdiff.metrics.learned import ALEXNET, LPIPS
 from isdiff.metrics.structure import SSIM
 from isdiff.metrics.text import CLIPScore

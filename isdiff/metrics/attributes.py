@@ -14,6 +14,7 @@ from torch import Tensor
 from isdiff.errors import UserError
 from isdiff.io.models import load_attribute_net
 from isdiff.metrics.base import (
+    FrechetSample,
     MeanMetric,
     Metric,
     Observed,
@@ -23,7 +24,6 @@ from isdiff.metrics.base import (
     Unavailable,
     version_of,
 )
-from isdiff.metrics.frechet import FrechetSample
 from isdiff.nets.attributes import AttributeNet
 
 

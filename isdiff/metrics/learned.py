@@ -18,8 +18,7 @@ import torch
 
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.metrics.attributes import at_once, batches
-from isdiff.metrics.base import Observer, PairMetric, Sample, SetMetric, Unavailable, version_of
-from isdiff.metrics.frechet import FrechetSample
+from isdiff.metrics.base import FrechetSample, Observer, PairMetric, Sample, SetMetric, Unavailable, version_of
 
 ALEXNET = "alexnet-owt-7be5be79.pth"
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"

