@@ -2,18 +2,22 @@
 # make test    install and run the test suite
 # make avatars the README's table (about half an hour on two CPU cores)
 # make photos, make drawings, make latent   the tables of the other datasets and of latent methods
+# make table1 ... table8, fig4, fig10, figS   the paper's tables and figures; profile=demo, paper or smoke, limit= masks= rows= seeds=
+# make report  all of them in one page
+# make table3  shares of votes of the human study: ANSWERS=FOLDER with answers-*.json, KEY=the study's key
 # make sweep, make sweep-latent   the sweeps behind the defaults marked [R]
 # make bench   speed of the engine, measured side by side
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
+TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS
 
-.PHONY: install demo test avatars drawings latent photos sweep-photos sweep sweep-latent bench lint
+.PHONY: install demo test avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench lint
 install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
 # pyproject.toml are used instead. A torch that is already there stays.
-$(VENV)/.installed: requirements.lock pyproject.toml
+$(VENV)/.installed: requirements.lock pyproject.toml setup.py
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
 	$(RUN) -m pip install --quiet -r requirements.lock || $(RUN) -m pip install --quiet -e ".[dev,train]"
@@ -23,9 +27,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 demo: install
 	$(RUN) scripts/compare.py demo
 
-# Two processes of one thread each: most tests start commands of their own, which one after the other leave a core idle.
+# Two processes of one thread each; the one that is done first takes tests of the other.
 test: install
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 
 avatars: install
 	$(RUN) scripts/compare.py avatars
@@ -43,6 +47,16 @@ sweep-photos: install
 sweep-latent: install
 	$(RUN) scripts/compare.py sweep_latent
 	$(RUN) scripts/compare.py sweep_guidance
+
+# make's own variables become arguments: make table1 profile=paper limit=8 masks=half
+profile ?= demo
+NARROWED = $(foreach name,limit masks rows seeds,$(if $($(name)),$(name)=$($(name))))
+$(TABLES) report: install
+	$(RUN) -m isdiff table $@ profile=$(profile) $(NARROWED)
+
+KEY ?= outputs/study.key.json
+table3: install
+	$(RUN) -m isdiff study collect $(KEY) $(ANSWERS)
 
 bench: install
 	$(RUN) benchmarks/engine.py

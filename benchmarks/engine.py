@@ -16,10 +16,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff import environment
+from isdiff.criteria.cross_entropy import CrossEntropy
 from isdiff.engine import Engine
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.experiment import Experiment
-from isdiff.refine import CrossEntropy
 from isdiff.seeds.distributions import DistributionSeed
 from isdiff.trajectory import Task
 

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff.data.drawn import draw, split_ids
 from isdiff.environment import device_name
+from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import build
 from isdiff.io.files import atomic_open
 from isdiff.priors.pixel import resolve_device
 

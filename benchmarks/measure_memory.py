@@ -63,7 +63,7 @@ def make_run(folder: Path, images: int, size: int, metrics: list[str]):
 def measured(images: int, size: int, metrics: list[str], bootstrap: int, pipe) -> None:
     """Body of a process of its own, whose peak is then that of measuring: values, peak in MiB before and after."""
     from isdiff.experiments.measure import configured_metrics, samples
-    from isdiff.metrics.base import estimate
+    from isdiff.metrics.intervals import estimate
 
     with tempfile.TemporaryDirectory() as folder:
         experiment, records = make_run(Path(folder), images, size, metrics)

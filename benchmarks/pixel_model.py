@@ -20,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff.data.images import paste, to_tensor, to_uint8
 from isdiff.diffusion.process import named_betas
+from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import build, build_engine
+from isdiff.experiments.config import build_engine
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
 from isdiff.io.files import atomic_open
 from isdiff.io.models import load_net

@@ -48,6 +48,7 @@ class Result:
 NOT_FINITE = (
     "the network's answers are not finite numbers (NaN or infinite); check its weights, or try runtime.precision=fp32"
 )
+BAD_IMAGE = "its known pixels are not finite numbers (NaN or infinite); give another image"
 
 
 @dataclass
@@ -137,7 +138,10 @@ class Engine:
         live: list[Live] = []
         while True:
             while len(live) < self.batch_size and (task := next(waiting, None)) is not None:
-                live.append(self.begin(task))
+                if torch.isfinite(task.image.masked_fill(task.hole, 0.0)).all():
+                    live.append(self.begin(task))
+                else:  # no seed can be fitted to it
+                    yield Result(task, task.image, self.prior.decode([task.image], [task])[0], 0, 0.0, (), 0, BAD_IMAGE)
             if not live:
                 return
             self.tick(live)
@@ -196,7 +200,7 @@ class Engine:
         image.judged, image.attempts[-1].dce = True, dce
         if image.best is None or dce < min(a.dce for a in image.attempts[:-1] if a.dce is not None):
             image.best = image
-        if dce <= self.refinement.tau:
+        if self.refinement.passes(dce):
             return image
         if len(image.attempts) < self.refinement.attempts:
             return self.begin(image.tr.task, image)
@@ -206,9 +210,7 @@ class Engine:
 
     def result(self, image: Live, picture: Tensor) -> Result:
         judged = [a.dce for a in image.attempts if a.dce is not None]
-        last = len(image.attempts) - 1
-        passed = not judged or (self.refinement is not None and judged[-1] <= self.refinement.tau)
-        chosen = last if passed else judged.index(min(judged))
+        chosen = self.refinement.chosen(judged) if self.refinement and judged else len(image.attempts) - 1
         failure = NOT_FINITE if image.broken else None
         return Result(
             image.tr.task, image.tr.x, picture, image.calls, image.seconds, tuple(image.attempts), chosen, failure

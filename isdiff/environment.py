@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from isdiff.paths import is_checkout
+
 PACKAGES = ("isdiff", "torch", "numpy", "scikit-learn", "opencv-python-headless", "hydra-core")
 
 
@@ -25,7 +27,12 @@ def package_versions() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """Commit of the checkout that this code lies in, with ``+changes`` if it has any; ``unknown`` outside one."""
+    """Commit of the checkout that this code lies in, with ``+changes`` if it has any; ``unknown`` outside one.
+
+    An installed package may lie in somebody else's repository, whose commits say nothing about it.
+    """
+    if not is_checkout():
+        return "unknown"
     run = lambda *args: subprocess.run(  # noqa: E731
         ["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
     ).stdout.strip()

@@ -2,78 +2,48 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 from torch import Tensor
 
+from isdiff.checks import check_number, check_whole
+from isdiff.component import Component
+from isdiff.criteria.base import Criterion
 from isdiff.diffusion.grid import Grid
 from isdiff.trajectory import Task
 
 
-class CrossEntropy:
-    """DCE (Eq. 6): cross-entropy in nats between histograms of the hole and of the known region.
-
-    The mean over the histograms of each channel's intensity and, with weight ``texture``, of one of texture: the
-    square root of the luminance gradient's magnitude, inside each region only.
-
-    Args:
-        bins: of each histogram.
-        smoothing: pseudo-count added to every bin of the reference histogram, as a share of its pixels, so that DCE
-            stays finite.
-        texture: weight of the texture histogram against one channel's; 0 leaves it out.
-        direction: ``hole`` is ``-sum P_hole log Q_known`` (content that the known region never shows costs);
-            ``known`` exchanges the two.
-    """
-
-    def __init__(self, bins: int = 16, smoothing: float = 1e-3, texture: float = 1.0, direction: str = "hole") -> None:
-        self.bins, self.smoothing, self.texture, self.direction = bins, smoothing, texture, direction
-
-    def __call__(self, prediction: Tensor, image: Tensor, hole: Tensor) -> float:
-        """DCE of ``prediction`` (3, H, W) inside ``hole`` against ``image`` outside it; both in [-1, 1]."""
-        inside = hole[0].cpu().numpy()
-        if inside.all() or not inside.any():
-            return 0.0
-        guess = (prediction.double().cpu().numpy().clip(-1, 1) + 1) / 2
-        truth = (image.double().cpu().numpy() + 1) / 2
-        terms = [self.term(g[inside], t[~inside]) for g, t in zip(guess, truth, strict=True)]
-        weights = [1.0] * len(terms)
-        gradients = gradient(guess, inside), gradient(truth, ~inside)
-        if self.texture and all(len(g) for g in gradients):
-            terms.append(self.term(*gradients))
-            weights.append(self.texture)
-        return float(np.average(terms, weights=weights))
-
-    def term(self, hole: np.ndarray, known: np.ndarray) -> float:
-        p, q = (np.histogram(v, self.bins, (0, 1))[0] / v.size for v in (hole, known))
-        if self.direction == "known":
-            p, q = q, p
-        q = (q + self.smoothing) / (1 + self.bins * self.smoothing)
-        return float(-(p * np.log(q)).sum())
-
-
-def gradient(image: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Root of the gradient magnitude of an image in [0, 1], where a pixel and both its neighbours lie in ``region``."""
-    luma = np.tensordot([0.299, 0.587, 0.114], image, 1) if len(image) == 3 else image.mean(0)
-    dx, dy = luma[:-1, 1:] - luma[:-1, :-1], luma[1:, :-1] - luma[:-1, :-1]
-    whole = region[:-1, :-1] & region[:-1, 1:] & region[1:, :-1]
-    return np.sqrt(np.hypot(dx, dy)[whole]).clip(0, 1)
-
-
-class Refinement:
+class Refinement(Component):
     """
     Args:
-        measure: ``(prediction, image, hole) -> DCE``.
+        criterion: what is measured; DCE in the paper.
         attempts: N, the number of attempts before the best one is taken.
-        tau: an attempt with DCE at most this passes.
+        tau: an attempt of which the criterion says at most this passes.
         checkpoint: the step at which attempts are judged, as a fraction of the process.
+    Raises:
+        ValueError: a value that cannot work.
     """
 
-    def __init__(self, measure: CrossEntropy, attempts: int, tau: float, checkpoint: float) -> None:
-        self.measure, self.attempts, self.tau, self.checkpoint = measure, attempts, tau, checkpoint
+    labels = ("enabled",)
+
+    def __init__(self, criterion: Criterion, attempts: int = 3, tau: float = 2.5, checkpoint: float = 0.65) -> None:
+        check_whole("isdiff.refine.attempts", attempts)
+        check_number("isdiff.refine.tau", tau)
+        check_number("isdiff.refine.checkpoint", checkpoint, high=1)
+        self.criterion, self.attempts, self.tau, self.checkpoint = criterion, attempts, tau, checkpoint
 
     def due(self, index: int, grid: Grid) -> bool:
         """Whether the prediction made at ``index`` may be judged: the first at or below the checkpoint is."""
         return index <= grid.index_at(self.checkpoint)
 
     def judge(self, task: Task, picture: Tensor) -> float:
-        """DCE of an attempt whose prediction looks like ``picture`` (C, H, W)."""
-        return self.measure(picture, task.reference(picture), task.pixel_hole)
+        """What the criterion says of an attempt whose prediction looks like ``picture`` (C, H, W)."""
+        return self.criterion(picture, task.reference(picture), task.pixel_hole)
+
+    def passes(self, value: float) -> bool:
+        """Whether an attempt with this value is kept at once."""
+        return value <= self.tau
+
+    def chosen(self, values: Sequence[float]) -> int:
+        """Which of the attempts with these values is kept: the one that passes, or the best (of equals the first)."""
+        return len(values) - 1 if self.passes(values[-1]) else min(range(len(values)), key=values.__getitem__)

@@ -1,11 +1,10 @@
 """Draw a split of a drawn dataset: ``python scripts/make_drawn.py avatars --split test --count 1000``."""
 
 import argparse
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+import installed  # noqa: F401
 
 from isdiff.data.drawn import draw, split_ids
 from isdiff.data.drawn_dataset import write_split

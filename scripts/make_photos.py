@@ -8,7 +8,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+import installed  # noqa: F401
 
 from isdiff.data.images import pixels_hash
 from isdiff.data.photos import crop, fixed_box, opened, photo_rows, split_files

@@ -1,56 +1,10 @@
-"""Run one experiment: ``python scripts/run.py dataset=photos mask=half method=ddnm+isdiff limit=16 seed=0``.
+"""``isdiff run`` by its place in the repository; see isdiff/cli/run.py."""
 
-With ``--multirun`` several, of which each may fail on its own. Exit codes: 0 all images are there; 1 the configuration
-does not work; 2 weights or images are missing; 3 some images could not be made.
-"""
-
-import os
 import sys
-from pathlib import Path
 
-import hydra
+import installed  # noqa: F401
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from isdiff.cli import main
 
-from isdiff.errors import SomeFailed, UserError, explained, summed_up
-
-LINES: list[tuple[str, str, int]] = []  # of a multirun: what was asked for, what came of it, and its exit code
-
-
-def one_run(cfg) -> tuple[str, int]:
-    """A sentence about the run and its exit code; prints what went wrong."""
-    from isdiff.experiments.run import execute
-
-    try:
-        outcome = execute(cfg)
-    except (UserError, OSError) as error:
-        print(f"isdiff: {explained(error)}", file=sys.stderr)
-        return explained(error), getattr(error, "exit_code", 1)
-    except KeyboardInterrupt:
-        print("isdiff: stopped; the same command goes on from here", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(130)  # Hydra's clean-up would show a traceback
-    path = outcome.experiment.store.path
-    print((path / "summary.md").read_text("utf-8"))
-    print(f"results: {path}")
-    for line in summed_up(outcome.failed):
-        print(f"isdiff: {line}", file=sys.stderr)
-    found = {name: m.get("value") for name, m in outcome.summary["metrics"].items()}
-    values = (f"{name} {value:.4g}" for name, value in found.items() if value is not None)
-    failed = [f"{len(outcome.failed)} failed"] if outcome.failed else []
-    return ", ".join([f"{outcome.summary['n']} images", *failed, *values]), SomeFailed.exit_code * bool(outcome.failed)
-
-
-@hydra.main(version_base="1.3", config_path="../configs", config_name="config")
-def main(cfg) -> None:
-    from hydra.core.hydra_config import HydraConfig
-
-    line, code = one_run(cfg)
-    LINES.append((" ".join(HydraConfig.get().overrides.task), line, code))
-
-
-if __name__ == "__main__":
-    main()
-    if len(LINES) > 1:
-        print("\n" + "\n".join(f"{asked}: {line}" for asked, line, _ in LINES))
-    sys.exit(max((code for *_, code in LINES), default=0))
+if __name__ == "__main__":  # sampling processes import this file as well
+    sys.exit(main(["run", *sys.argv[1:]]))

@@ -1,7 +1,10 @@
 """Shared fixtures. Tests run on the CPU, offline, on what ships with the repository."""
 
+import contextlib
+import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -16,6 +19,7 @@ settings.register_profile("isdiff", deadline=None)  # machines are slow and busy
 settings.load_profile("isdiff")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="isdiff-cache-")  # nothing of the user's is read or written
+os.environ.pop("ISDIFF_HOME", None)  # a test that wants one sets it
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -80,11 +84,40 @@ def golden_prior(golden_net):
     return PixelPrior(golden_net, torch.device("cpu"))
 
 
-def run_script(*args: str, script: str = "run.py", check: bool = True, **options) -> subprocess.CompletedProcess:
-    """A script of the repository in its own process, as a user calls it."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / script), *args], cwd=ROOT, capture_output=True, text=True, **options
-    )
+def run_script(
+    *args: str, script: str = "run.py", check: bool = True, process: bool = False, **options
+) -> subprocess.CompletedProcess:
+    """A script of the repository with what a user types behind it: exit status and all that it said.
+
+    It runs in this process, where everything is imported already; in its own with ``process=True``, or where
+    ``options`` of ``subprocess.run`` are given (an environment, limits).
+    """
+    path = str(ROOT / "scripts" / script)
+    if process or options:
+        done = subprocess.run([sys.executable, path, *args], cwd=ROOT, capture_output=True, text=True, **options)
+    else:
+        done = run_here(path, *args)
     if check and done.returncode:
         raise AssertionError(f"{script} {' '.join(args)} failed:\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def run_here(path: str, *args: str) -> subprocess.CompletedProcess:
+    """Run a script as ``__main__`` of this process; only what no script may end with (an exception) gets out."""
+    before, out, err = (sys.argv, sys.path[:], os.getcwd()), io.StringIO(), io.StringIO()
+    status: int | str | None = 0
+    try:
+        sys.argv = [path, *args]
+        sys.path.insert(0, os.path.dirname(path))  # as Python does for a script
+        os.chdir(ROOT)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            runpy.run_path(path, run_name="__main__")
+    except SystemExit as ended:
+        status = ended.code
+        if isinstance(status, str):  # sys.exit("a sentence")
+            err.write(f"{status}\n")
+            status = 1
+    finally:
+        sys.argv, sys.path[:] = before[:2]
+        os.chdir(before[2])
+    return subprocess.CompletedProcess([path, *args], status or 0, out.getvalue(), err.getvalue())

@@ -8,18 +8,20 @@ from conftest import ROOT
 # From the ground up: a module imports from its own floor and those below. What comes before experiments is the library:
 # tensors in, tensors out.
 FLOORS = [
-    ("errors", "environment", "progress"),
+    ("errors", "environment", "paths", "progress", "checks", "component"),
     ("diffusion",),
     ("prediction", "trajectory"),
-    ("nets", "known", "seeds", "refine"),
+    ("nets", "known", "seeds", "criteria", "refine"),
     ("io", "samplers"),
     ("priors", "masks", "data"),
-    ("engine", "metrics"),
+    ("engine", "metrics", "models"),
     ("experiments",),
     ("training",),
+    ("cli",),
+    ("__main__",),
 ]
 RANK = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-CONFIGURED = ("experiments", "training")
+CONFIGURED = ("experiments", "training", "cli")
 
 
 def modules() -> dict[str, Path]:

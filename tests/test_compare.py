@@ -7,13 +7,13 @@ from conftest import ROOT
 from omegaconf import OmegaConf
 
 from isdiff.errors import UserError
-from isdiff.experiments.compare import CONFIGS, compare, narrow
+from isdiff.experiments.compare import compare, narrow
 
 
 @pytest.mark.slow
 def test_the_demo_at_a_small_size(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    plan = OmegaConf.load(CONFIGS / "compare" / "demo.yaml")
+    plan = OmegaConf.load(ROOT / "configs" / "compare" / "demo.yaml")
     plan.folder, plan.seeds, plan.bootstrap = str(tmp_path), [0, 1], 50
     plan.groups[0].limit = 3
     folder = compare(plan, [f"output_root={tmp_path}", "sampler.steps=5", "sampler.jump=2"])
@@ -36,7 +36,7 @@ def test_the_demo_at_a_small_size(tmp_path, monkeypatch):
 
 
 def test_plans_are_narrowed():
-    plan = OmegaConf.load(CONFIGS / "compare" / "photos.yaml")
+    plan = OmegaConf.load(ROOT / "configs" / "compare" / "photos.yaml")
     small = narrow(plan, limit=50, seeds=[0, 2], masks=["half"])
     assert [group.limit for group in small.groups] == [min(group.limit, 50) for group in plan.groups]
     assert list(small.seeds) == [0, 2] and list(small.masks) == ["half"]

@@ -7,16 +7,18 @@ import pytest
 import torch
 from conftest import ROOT
 
+from isdiff.criteria.base import Criterion
 from isdiff.data.base import Dataset
 from isdiff.masks.base import GeneratedMask
-from isdiff.metrics.base import PairMetric, estimate
+from isdiff.metrics.base import PairMetric
+from isdiff.metrics.intervals import estimate
 from isdiff.seeds.distributions import DistributionSeed, known_vectors
 from isdiff.trajectory import Stream, Task
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 NAMES = {
     "np": np, "Dataset": Dataset, "GeneratedMask": GeneratedMask, "PairMetric": PairMetric,
-    "DistributionSeed": DistributionSeed, "known_vectors": known_vectors,
+    "DistributionSeed": DistributionSeed, "known_vectors": known_vectors, "Criterion": Criterion,
 }  # fmt: skip
 
 
@@ -47,6 +49,12 @@ def test_seed(shown):
     hole[..., 4:] = True
     task = Task("a", torch.full((3, 8, 8), 0.25).masked_fill(hole, 0), hole)
     assert torch.allclose(shown["MedianSeed"]().fill(task, Stream(0, "a")), torch.tensor(0.25))
+
+
+def test_criterion(shown):
+    hole = torch.zeros(1, 8, 8, dtype=torch.bool)
+    hole[..., 4:] = True
+    assert shown["Gap"]()(torch.full((3, 8, 8), 0.5), torch.full((3, 8, 8), -0.25), hole) == pytest.approx(0.75)
 
 
 def test_files_and_folders_that_it_names_exist():

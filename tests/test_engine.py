@@ -20,21 +20,20 @@ from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.samplers.dpmpp import DPMPP2M
 from isdiff.samplers.heun import Heun
+from isdiff.samplers.lanpaint import LanPaint
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MeanSeed, MixtureSeed
 from isdiff.trajectory import Stream, Task
 
 GRID = Grid.of(named_betas("linear"), leading_timesteps(1000, 10))
-METHODS = {
+METHODS = {  # every sampler once; tests/test_contract_seeds.py has all samplers with all rules, without retries
     "ddnm": (DDNMSteps(), NullSpace()),
-    "repaint": (DDIM(), Renoised()),
     "repaint-ancestral": (Ancestral(), Renoised()),
     "repaint-eta": (DDIM(0.5), Renoised()),
     "ddnm-heun": (Heun(), NullSpace()),
-    "repaint-heun": (Heun(), Renoised()),
+    "lanpaint": (LanPaint(2), Known()),
     "ddnm-dpmpp_2m": (DPMPP2M(), NullSpace()),
     "repaint-dpmpp_sde": (DPMPP2M(stochastic=True), Renoised()),
-    "ddnm-ancestral": (Ancestral(), NullSpace()),
     "none-ddim": (DDIM(1.0), Known()),
 }
 
@@ -68,7 +67,7 @@ def run(prior, tasks, **options):
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_results_do_not_depend_on_batch_size_or_order(golden_prior, method):
     """In float32, to the bit: images, calls and decisions."""
-    tasks = make_tasks(16 if method is METHODS["ddnm"] else 5)
+    tasks = make_tasks(8 if method is METHODS["ddnm"] else 4)
 
     def run_all(ordered, batch_size):
         table = {f"img{i}": [2.0, 0.5 + i % 3, 3.0 - i % 2] for i in range(16)}
@@ -77,31 +76,11 @@ def test_results_do_not_depend_on_batch_size_or_order(golden_prior, method):
         return run(golden_prior, ordered, method=method, batch_size=batch_size, **options)
 
     reference = run_all(tasks, 16)
-    for batch_size, ordered in ((1, tasks), (5, tasks[::-1]), (16, tasks[3:] + tasks[:3])):
+    for batch_size, ordered in ((1, tasks), (3, tasks[::-1]), (16, tasks[3:] + tasks[:3])):
         again = run_all(ordered, batch_size)
         for key, result in reference.items():
             assert torch.equal(again[key].x, result.x), (batch_size, key)
             assert again[key].attempts == result.attempts and again[key].calls == result.calls
-
-
-def test_a_broken_image_does_not_touch_its_batch_mates(golden_prior):
-    tasks = make_tasks(4)
-    clean = run(golden_prior, tasks)
-    broken = Task("img2", torch.full_like(tasks[2].image, torch.nan), tasks[2].hole)
-    mixed = run(golden_prior, [*tasks[:2], broken, tasks[3]])
-    assert mixed["img2"].x.isnan().any()
-    for key in ("img0", "img1", "img3"):
-        assert torch.equal(mixed[key].x, clean[key].x)
-
-
-def test_hidden_pixels_change_nothing(golden_prior):
-    task = make_tasks(1)[0]
-    leaky = Task(task.id, torch.where(task.hole, torch.rand_like(task.image), task.image), task.hole)
-    start = SeededStart(MixtureSeed(3), 0.9, 0.1)
-    for method in METHODS.values():
-        first, second = (run(golden_prior, [t], method=method, start=start)["img0"].x for t in (task, leaky))
-        hole = task.hole.expand_as(first)
-        assert torch.equal(first[hole], second[hole])
 
 
 def test_ddnm_keeps_known_pixels():

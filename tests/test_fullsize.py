@@ -137,6 +137,6 @@ def test_missing_weights_and_images_are_named_together(tmp_path):
         f"output_root={tmp_path / 'out'}", check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    for part in ("weights.py get adm256_cond", "weights.py get adm256_classifier", "2 of 2 images of imagenet"):
+    for part in ("isdiff weights get adm256_cond", "isdiff weights get adm256_classifier", "2 of 2 images of imagenet"):
         assert part in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,6 +1,5 @@
 """Files as people have them: odd names, odd formats, odd values, links in circles, damaged tables."""
 
-import importlib.util
 import io
 import os
 import time
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 import isdiff.data.files
+from isdiff.cli.data import main
 from isdiff.data.base import MAX_ID_BYTES, Dataset, safe_id
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.data.editbench import EditBench, EditBenchMask
@@ -623,13 +623,10 @@ def test_a_decoder_that_breaks_is_one_sentence(tmp_path, monkeypatch):
 
 @pytest.fixture
 def script(capsys):
-    """``scripts/data.py`` in this process: (exit code, what it says on stderr)."""
-    spec = importlib.util.spec_from_file_location("data_script", ROOT / "scripts" / "data.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """``isdiff data`` in this process: (exit code, what it says on stderr)."""
 
     def call(*args: object) -> tuple[int, str]:
-        code = module.run([str(a) for a in args])
+        code = main([str(a) for a in args])
         return code, capsys.readouterr().err
 
     return call

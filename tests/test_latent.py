@@ -10,9 +10,10 @@ from isdiff.diffusion.process import add_noise, named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, trailing_timesteps
 from isdiff.engine import Engine
 from isdiff.errors import UserError
+from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.load import velocity_table
 from isdiff.known.base import Known
+from isdiff.models.base import Model
 from isdiff.prediction import Prediction
 from isdiff.priors.conditioning import attention
 from isdiff.priors.conditioning.base import Conditioning
@@ -112,7 +113,7 @@ def test_encoding_masks_and_prediction_are_those_of_the_pipeline(parts, kind):
     image = torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
     pipeline = build_pipeline(unet, vae, text.tokenizer, text.model)
     pipeline.scheduler.register_to_config(prediction_type=kind)
-    table = velocity_table(pipeline, compose_run(["method=si"]))
+    table = build(compose_run(["method=si"]).model, Model).velocity_table(pipeline.scheduler)
     assert (table is None) == (kind == "epsilon")
     prior = LatentPrior(unet, vae, Conditioning(4.0, "blurry", text), CPU, pad_to=1, velocity=table)
     task = prior.prepare(Task("a", image.masked_fill(hole, 0), hole), "a dog")
@@ -345,7 +346,8 @@ def test_seeds_are_fitted_to_cells_that_saw_no_hole(parts):
 
 def test_isdiff_in_latent_space_judges_decoded_pictures(parts):
     """Attempts, retries and the choice of the best, with pictures decoded only where DCE or a result needs them."""
-    from isdiff.refine import CrossEntropy, Refinement
+    from isdiff.criteria.cross_entropy import CrossEntropy
+    from isdiff.refine import Refinement
 
     unet, vae, text = parts(100)
     prior = LatentPrior(unet, vae, Conditioning(text=text), CPU)

@@ -91,30 +91,23 @@ def test_bad_values_are_refused_at_once(overrides, message):
 
 
 def test_wrong_folders_are_one_sentence(folder, tmp_path):
-    from omegaconf import OmegaConf
-
     from isdiff.errors import UserError
-    from isdiff.experiments.load import load_pipeline, missing_weights
-
-    def model(path) -> object:
-        return OmegaConf.create({"name": "m", "weights": str(path), "variant": None, "revision": None})
+    from isdiff.models.latent import LatentModel
+    from isdiff.models.pipeline import load_pipeline
 
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty is no whole diffusers inpainting pipeline"):
-        load_pipeline(model(tmp_path / "empty"))
+        load_pipeline(str(tmp_path / "empty"))
     import shutil
 
     shutil.copytree(folder, tmp_path / "part")
     shutil.rmtree(tmp_path / "part" / "vae")
     with pytest.raises(UserError, match="part is no whole diffusers inpainting pipeline"):
-        load_pipeline(model(tmp_path / "part"))
+        load_pipeline(str(tmp_path / "part"))
     shutil.copytree(folder, tmp_path / "other")
     (tmp_path / "other" / "SHA256SUMS").write_text(f"{'0' * 64}  model_index.json\n")
     with pytest.raises(UserError, match=r"model_index\.json does not have the sha256 noted"):
-        load_pipeline(model(tmp_path / "other"))
-    cfg = OmegaConf.create({"model": {"name": "sd2_inpainting", "weights": str(tmp_path / "none")}})
-    assert missing_weights(cfg) == [
-        f"weights {tmp_path / 'none'} are missing: python scripts/weights.py get sd2_inpainting"
-    ]
-    cfg.model.weights = "owner/on-the-hub"
-    assert missing_weights(cfg) == []
+        load_pipeline(str(tmp_path / "other"))
+    absent = LatentModel("sd2_inpainting", str(tmp_path / "none"), 512)
+    assert absent.missing() == [f"weights {tmp_path / 'none'} are missing: isdiff weights get sd2_inpainting"]
+    assert LatentModel("m", "owner/on-the-hub", 512).missing() == []

@@ -13,7 +13,8 @@ from PIL import Image, ImageFilter
 
 from isdiff.data.photos import PhotoDataset, opened
 from isdiff.metrics import lite0
-from isdiff.metrics.base import Unavailable, difference
+from isdiff.metrics.base import Unavailable
+from isdiff.metrics.intervals import difference
 from isdiff.metrics.kernel import KernelSample
 
 METRICS = {metric.name: metric for metric in (lite0.Lite0Perceptual, lite0.Lite0Frechet, lite0.Lite0KID)}

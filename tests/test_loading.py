@@ -10,7 +10,6 @@ import torch
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from isdiff.errors import Missing, UserError
@@ -301,9 +300,9 @@ def test_caption_networks_of_broken_files(latent, file):
 
 
 def pipeline(folder):
-    from isdiff.experiments.load import load_pipeline
+    from isdiff.models.pipeline import load_pipeline
 
-    return load_pipeline(OmegaConf.create({"name": "m", "weights": str(folder), "variant": None, "revision": None}))
+    return load_pipeline(str(folder))
 
 
 UNET, VAE = (f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae"))
@@ -347,11 +346,9 @@ def test_a_whole_diffusers_folder_loads(latent):
 
 
 def pixel(**nets):
-    from isdiff.experiments.load import load_pixel
+    from isdiff.models.pixel import PixelModel
 
-    model = {"name": "m", **nets}
-    cfg = OmegaConf.create({"model": model, "runtime": {"pad_to": 4, "compile": False}})
-    return load_pixel(cfg, torch.device("cpu"), "fp32")
+    return PixelModel("m", image_size=8, **nets).load(torch.device("cpu"))
 
 
 def test_networks_of_the_wrong_kind(tmp_path):

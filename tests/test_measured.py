@@ -21,7 +21,8 @@ from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.measure import PORTION, configured_metrics, samples
 from isdiff.experiments.run import execute
 from isdiff.metrics import attributes
-from isdiff.metrics.base import Observer, SetMetric, estimate
+from isdiff.metrics.base import Observer, SetMetric
+from isdiff.metrics.intervals import estimate
 from isdiff.metrics.kernel import KernelSample
 from isdiff.metrics.store import ArrayStore
 

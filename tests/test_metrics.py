@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 from isdiff.errors import UserError
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.measure import CONFIGS, build_metrics, configured_metrics
+from isdiff.experiments.measure import build_metrics, configured_metrics
 from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
-from isdiff.metrics.base import FrechetSample, MeanSample, Unavailable, difference, estimate, frechet_distance
+from isdiff.metrics.base import Unavailable
+from isdiff.metrics.intervals import difference, estimate
 from isdiff.metrics.learned import ALEXNET, LPIPS
+from isdiff.metrics.samples import FrechetSample, MeanSample, frechet_distance
 from isdiff.metrics.structure import SSIM
 from isdiff.metrics.text import CLIPScore
 
@@ -134,7 +137,7 @@ def test_damaged_weights_skip_a_metric(tmp_path):
 def test_metrics_are_what_their_files_say():
     """Every file builds a metric of its own name, with the values that the configuration has for it."""
     cfg = compose_run(["model_root=elsewhere", "metrics.download=false"])
-    names = sorted(path.stem for path in (CONFIGS / "metric").glob("*.yaml"))
+    names = sorted(path.stem for path in (ROOT / "configs" / "metric").glob("*.yaml"))
     built = dict(zip(names, build_metrics(names, cfg), strict=True))
     assert {name: metric.name for name, metric in built.items()} == {name: name for name in names}
     assert built["lpips"].model_root == "elsewhere" and built["lpips"].download is False
@@ -146,7 +149,10 @@ def test_metrics_are_what_their_files_say():
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("metrics.names=[psnrr]", "metrics.names has 'psnrr'; there are caption_score, clip_score, fid, frechet"),
+        (
+            "metrics.names=[psnrr]",
+            "metrics.names has 'psnrr'; there are alexnet_diversity, caption_score, clip_score, fid, frechet",
+        ),
         ("metrics.names=[../metric/ssim]", "metrics.names has '../metric/ssim'; there are"),
         ("+metrics.options.ssim.window=7", "window is no argument of SSIM, which takes none"),
         ("+metrics.options.psnrr.window=7", "metrics.options.psnrr is {'window': 7}; options are arguments of"),
@@ -187,7 +193,7 @@ def test_clip_score_is_the_models_cosine(tmp_path):
     assert metric.measure(pictures, pictures, prompts).value(np.arange(3)) == pytest.approx(expected, rel=1e-4)
     with pytest.raises(Unavailable, match="the run has no prompts"):
         metric.measure(pictures, pictures, ["", "", ""])
-    with pytest.raises(Unavailable, match=r"is not here: python scripts/weights\.py get clip_vit_l14"):
+    with pytest.raises(Unavailable, match=r"is not here: isdiff weights get clip_vit_l14"):
         CLIPScore(str(tmp_path / "none" / "clip_vit_l14")).measure(pictures, pictures, prompts)
 
 

@@ -50,7 +50,7 @@ def test_every_file_that_the_readme_links_to_is_there():
 
 
 def test_every_configuration_choice_in_the_table_is_there():
-    for group in ("dataset", "mask", "method", "isdiff", "sampler", "logger"):
+    for group in ("dataset", "mask", "method", "isdiff", "isdiff/seed", "isdiff/criterion", "sampler", "logger"):
         row = re.search(rf"^\| `{group}` \|(.*)\|$", README, re.M).group(1)
         for choice in re.findall(r"`([a-z0-9_+]+)`", row.split("keys")[0]):
             if choice not in ("dev", "train"):
@@ -60,15 +60,15 @@ def test_every_configuration_choice_in_the_table_is_there():
 def shell_lines() -> list[str]:
     """The runs in README's blocks and sentences."""
     blocks = re.findall(r"```\n(.*?)```", README, re.S)
-    lines = [line for block in blocks for line in block.splitlines() if line.startswith("python scripts/run.py")]
-    return [*lines, *re.findall(r"`(python scripts/run\.py [^`]*)`", README)]
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("isdiff run ")]
+    return [*lines, *re.findall(r"`(isdiff run [^`]*=[^`]*)`", README)]
 
 
 @pytest.mark.parametrize("line", shell_lines())
 def test_runs_are_understood_as_written_in_a_shell(line, tmp_path):
     """Quotes, commas and all: composed, not run."""
     command, _, _ = line.partition("  #")
-    command = command.replace("python ", f"{sys.executable} ", 1).replace(" -m ", " ")
+    command = command.replace(" -m ", " ").replace("isdiff ", f"{sys.executable} -m isdiff ", 1)
     command = re.sub(r"(\w+=\w+),\w+", r"\1", command) if " -m " in line else command
     done = subprocess.run(["sh", "-c", f"{command} --cfg job"], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr

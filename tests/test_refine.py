@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isdiff.refine import CrossEntropy
+from isdiff.criteria.cross_entropy import CrossEntropy
 
 SMOOTH = 1e-3
 

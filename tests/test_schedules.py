@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import Posterior, add_noise, named_betas, predict_noise, predict_x0
+from isdiff.diffusion.process import Posterior, abar_at, add_noise, named_betas, predict_noise, predict_x0
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan, spaced_timesteps
 
 
@@ -134,3 +134,18 @@ def test_posterior_agrees_with_bayes():
     assert p.variance[t] == pytest.approx((1 / precision).item(), rel=1e-12)
     assert p.coef_xt[t] == pytest.approx(((1 - beta).sqrt() / beta / precision).item(), rel=1e-12)
     assert p.coef_x0[t] == pytest.approx((before.sqrt() / (1 - before) / precision).item(), rel=1e-12)
+
+
+def test_levels_between_timesteps():
+    """Whole timesteps are the table's; between two, sigma / alpha is half-way at half-way."""
+    alphas_cumprod = torch.cumprod(1 - named_betas("linear"), 0)
+    whole = torch.tensor([0, 499, 999])
+    assert torch.equal(abar_at(alphas_cumprod, whole), alphas_cumprod[whole])
+    assert torch.allclose(abar_at(alphas_cumprod, whole.double()), alphas_cumprod[whole], rtol=1e-12)
+    ratio = lambda abar: ((1 - abar) / abar).sqrt()  # noqa: E731
+    middle = abar_at(alphas_cumprod, torch.tensor([166.5], dtype=torch.float64))
+    assert torch.allclose(ratio(middle), (ratio(alphas_cumprod[166]) + ratio(alphas_cumprod[167])) / 2)
+    grid = Grid.between(named_betas("linear"), [0.0, 166.5, 999.0])
+    assert grid.alpha(1) ** 2 == pytest.approx(middle.item(), rel=1e-12)
+    assert grid.alpha(1) ** 2 + grid.sigma(1) ** 2 == pytest.approx(1)
+    assert Grid.between(named_betas("linear"), [0.0, 500.0]) == Grid.of(named_betas("linear"), [0, 500])

@@ -8,7 +8,7 @@ from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps
 from isdiff.seeds.base import NoiseStart, SeededStart
-from isdiff.seeds.distributions import MeanSeed, MixtureSeed, OracleSeed, build_seed
+from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, OracleSeed
 from isdiff.trajectory import Stream, Task
 
 GRID = Grid.of(named_betas("linear"), leading_timesteps(1000, 100))
@@ -40,7 +40,7 @@ def test_mixture_has_the_known_colors_in_their_shares():
 def test_one_gaussian_has_the_moments_of_the_known_pixels():
     task = two_colors()
     known = task.image[:, ~task.hole[0]]
-    drawn = build_seed("gaussian", 5, 1, 4096).fill(task, Stream(0, "two")).flatten(1)
+    drawn = GaussianSeed().fill(task, Stream(0, "two")).flatten(1)
     assert torch.allclose(drawn.mean(1), known.mean(1), atol=0.06)
     assert torch.allclose(torch.cov(drawn), torch.cov(known), atol=0.06)
 
@@ -85,7 +85,7 @@ def test_start_composes_then_noises():
     """Eq. 7 at three steps: mean and spread of the start, inside the hole and outside."""
     task = two_colors()
     for attempt, timestep in ((0, 900), (1, 800), (2, 700)):
-        start = SeededStart(MeanSeed(), start=0.9, lam=0.1)
+        start = SeededStart(MeanSeed(), step=0.9, lambda_=0.1)
         x, index = start.begin(task, Stream(0, "two", attempt), attempt, GRID)
         assert GRID.timesteps[index] == timestep
         abar = GRID.abar(index)

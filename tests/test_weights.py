@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import importlib.util
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ from conftest import ROOT, golden_json, run_script
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
+from isdiff.cli.weights import main
 from isdiff.errors import UserError
 from isdiff.io.models import build_net, load_net
 from isdiff.io.weights import Weights
@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_refused(tmp_path, server, path, options, message):
     weights = folder(tmp_path, url + path, **options)
     with pytest.raises(UserError, match=message) as caught:
         weights.get("net")
-    assert "scripts/weights.py register net PATH" in str(caught.value)
+    assert "isdiff weights register net PATH" in str(caught.value)
     assert not weights.path(weights.entry("net")).exists()
 
 
@@ -376,76 +376,69 @@ def test_the_command_lists_and_refuses():
     assert done.returncode == 1 and "there are no weights 'nonsense'" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("weights_script", ROOT / "scripts" / "weights.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def said(script, capsys, *arguments: str) -> tuple[int, str]:
-    code = script.run(list(map(str, arguments)))
+def said(capsys, *arguments: object) -> tuple[int, str]:
+    """``isdiff weights`` in this process: its exit code and what it says on stderr."""
+    code = main(list(map(str, arguments)))
     return code, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["get", "x"], ["convert", "../x"], ["register", "x", "y"]])
-def test_unknown_names_are_one_sentence(script, capsys, tmp_path, command):
+def test_unknown_names_are_one_sentence(capsys, tmp_path, command):
     folder(tmp_path)
-    code, text = said(script, capsys, "--root", tmp_path, *command)
+    code, text = said(capsys, "--root", tmp_path, *command)
     assert code == 1 and text.startswith(f"isdiff: there are no weights {command[1]!r}") and text.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", [["list"], ["check"], ["get", "net"]])
-def test_a_folder_without_a_manifest_is_one_sentence(script, capsys, tmp_path, command):
-    code, text = said(script, capsys, "--root", tmp_path / "none", *command)
+def test_a_folder_without_a_manifest_is_one_sentence(capsys, tmp_path, command):
+    code, text = said(capsys, "--root", tmp_path / "none", *command)
     assert code == 2 and "manifest.yaml is missing" in text and text.count("\n") == 1
 
 
-def test_no_network_is_one_sentence(script, capsys, tmp_path):
+def test_no_network_is_one_sentence(capsys, tmp_path):
     folder(tmp_path, "http://127.0.0.1:9/net.pt", "no address", "ftp://127.0.0.1:9/x")
-    code, text = said(script, capsys, "--root", tmp_path, "get", "net")
+    code, text = said(capsys, "--root", tmp_path, "get", "net")
     assert code == 1 and "could not fetch net.pt" in text and text.count("\n") == 1
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
-def test_disk_errors_are_one_sentence(script, capsys, tmp_path, monkeypatch, number):
+def test_disk_errors_are_one_sentence(capsys, tmp_path, monkeypatch, number):
     folder(tmp_path, "http://127.0.0.1:9/one", "http://127.0.0.1:9/two")
 
     def full(*args, **kwargs):
         raise OSError(number, os.strerror(number), str(tmp_path / "downloads"))
 
     monkeypatch.setattr("isdiff.io.weights.fetch", full)
-    code, text = said(script, capsys, "--root", tmp_path, "get", "net")
+    code, text = said(capsys, "--root", tmp_path, "get", "net")
     assert code == 1 and str(tmp_path / "downloads") in text and text.count("\n") == 1
     assert "output_root" not in text and "could not fetch" not in text
 
 
-def test_hub_folders_are_not_registered(script, capsys, tmp_path):
+def test_hub_folders_are_not_registered(capsys, tmp_path):
     OmegaConf.save(OmegaConf.create({"files": {}, "hub": {"tiny": REPO}}), tmp_path / "manifest.yaml")
     for command in (["convert", "tiny"], ["register", "tiny", "x"]):
-        code, text = said(script, capsys, "--root", tmp_path, *command)
+        code, text = said(capsys, "--root", tmp_path, *command)
         assert code == 1 and f"put a copy of it at {tmp_path / 'tiny'}" in text and text.count("\n") == 1
 
 
-def test_check_looks_at_everything(script, capsys, tmp_path, checkpoint):
+def test_check_looks_at_everything(capsys, tmp_path, checkpoint):
     entries = {name: {**GOOD, "file": f"{name}.pt", "size": len(checkpoint)} for name in ("a", "b", "c")}
     OmegaConf.save(OmegaConf.create({"files": entries}), tmp_path / "manifest.yaml")
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads" / "a.pt").write_bytes(b"short")
     (tmp_path / "downloads" / "b.pt").write_bytes(checkpoint)
     (tmp_path / "downloads" / "c.pt").symlink_to(tmp_path / "gone.pt")
-    assert script.run(["--root", str(tmp_path), "check"]) == 1
+    assert main(["--root", str(tmp_path), "check"]) == 1
     out, err = capsys.readouterr()
     assert out.startswith("b ") and "a.pt: 5 bytes came" in err and "c.pt is a link to" in err
 
 
-def test_registering_again_through_the_command(script, capsys, tmp_path):
+def test_registering_again_through_the_command(capsys, tmp_path):
     folder(tmp_path)
     paths = [state_as(tmp_path, other_state(i), f"{i}.pt") for i in (1, 2)]
-    assert said(script, capsys, "--root", tmp_path, "register", "net", paths[0])[0] == 0
-    assert "--again" in said(script, capsys, "--root", tmp_path, "register", "net", paths[1])[1]
-    assert said(script, capsys, "--root", tmp_path, "register", "net", paths[1], "--again")[0] == 0
+    assert said(capsys, "--root", tmp_path, "register", "net", paths[0])[0] == 0
+    assert "--again" in said(capsys, "--root", tmp_path, "register", "net", paths[1])[1]
+    assert said(capsys, "--root", tmp_path, "register", "net", paths[1], "--again")[0] == 0
 
 
 def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint):

@@ -1,4 +1,4 @@
-"""What a dataset is, its ids and the tables that list them, and checks of the values it and masks are made with."""
+"""What a dataset is, its ids, and the tables that list them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,32 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
+from isdiff.component import Component
 from isdiff.errors import Missing, UserError
 
 MAX_ID_BYTES = 200  # file systems take 255: ``.<id>.png.<process>.tmp`` has to fit as well
 GENERATED = "generated"  # the stamp of content that follows from the id and the configuration alone
 
 
-class Dataset(ABC):
-    """Images by id."""
+class Dataset(Component, ABC):
+    """Images by id.
+
+    Where they lie is set aside from the fingerprint: what each image looks like is kept with its result.
+    """
 
     name: str
+    aside: ClassVar[tuple[str, ...]] = ("root", "path")
+    labels = ("name", "features")
 
     @abstractmethod
     def ids(self) -> list[str]:
         """Every id, in the dataset's order; a run with ``limit=n`` takes the first n. All are :func:`safe_id`."""
 
-    def require(self, ids: Sequence[str]) -> None:  # noqa: B027
+    def require(self, ids: Sequence[str]) -> None:
         """
         Raises:
             Missing: some of these images are not here.
@@ -171,39 +177,3 @@ def file_stamp(path: Path) -> str:
 def shown(path: str | Path) -> str:
     """A path for a message: as it is, or quoted where it has line breaks or bytes that no terminal shows."""
     return str(path) if str(path).isprintable() else repr(str(path))
-
-
-def check_flag(key: str, value: Any) -> None:
-    """
-    Raises:
-        UserError: the value is not a bool; ``"no"`` would otherwise mean yes.
-    """
-    if not isinstance(value, bool):
-        raise UserError(f"{key} is {value!r}; it must be true or false")
-
-
-def check_whole(key: str, value: Any, low: int | None = 1) -> None:
-    """
-    Raises:
-        UserError: the value is no whole number, or below ``low``.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or (low is not None and value < low):
-        raise UserError(f"{key} is {value!r}; it must be a whole number{'' if low is None else f' of at least {low}'}")
-
-
-def check_text(key: str, value: Any) -> None:
-    """
-    Raises:
-        UserError: the value is no text, or an empty one (as a path, that would be the current folder).
-    """
-    if not isinstance(value, (str, os.PathLike)) or not str(value):
-        raise UserError(f"{key} is {value!r}; it must be a text that is not empty")
-
-
-def check_choice(key: str, value: Any, allowed: Sequence[str], what: str = "there are") -> None:
-    """
-    Raises:
-        UserError: the value is none of those allowed.
-    """
-    if not isinstance(value, str) or value not in allowed:
-        raise UserError(f"{key} is {value!r}; {what} {', '.join(allowed)}")

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from isdiff.data.base import GENERATED, Dataset, check_choice, check_text, check_whole, file_stamp, read_table
+from isdiff.checks import check_choice, check_text, check_whole
+from isdiff.data.base import GENERATED, Dataset, file_stamp, read_table
 from isdiff.data.drawn import Drawing, draw, split_ids
 from isdiff.data.splits import caption_of
 from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_open
+from isdiff.paths import located
 
 MEND = "it ships with the repository, or run scripts/make_drawn.py"
 
@@ -41,7 +43,7 @@ class DrawnDataset(Dataset):
         self.name, self.split, self.folder, self.size, self.count = name, split, Path(root) / name, size, count
         self.archive: zipfile.ZipFile | None = None
         if split == "test" and size == 64:
-            self.archive = opened(self.folder / "test.zip")
+            self.archive = opened(located(self.folder / "test.zip"))
             if count > (there := len(self.archive.namelist())):
                 raise UserError(f"dataset.count is {count}; the shipped test split of {name} has {there} images")
 
@@ -61,7 +63,7 @@ class DrawnDataset(Dataset):
 
     @cached_property
     def captions(self) -> dict[str, str]:
-        rows = read_table(self.folder / "test.csv", ("id", "caption"), MEND)
+        rows = read_table(located(self.folder / "test.csv"), ("id", "caption"), MEND)
         return {row["id"]: row["caption"] for row in rows}
 
     def caption(self, image_id: str) -> str:
@@ -72,7 +74,7 @@ class DrawnDataset(Dataset):
         return self.captions[image_id]
 
     def stamp(self, image_id: str) -> str:
-        return GENERATED if self.archive is None else file_stamp(self.folder / "test.zip")
+        return GENERATED if self.archive is None else file_stamp(located(self.folder / "test.zip"))
 
 
 def opened(path: Path) -> zipfile.ZipFile:

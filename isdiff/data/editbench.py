@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from isdiff.data.base import by_id, check_choice, check_text, file_stamp, read_table, shown
+from isdiff.checks import check_choice, check_text
+from isdiff.data.base import by_id, file_stamp, read_table, shown
 from isdiff.data.files import FileDataset, walk
 from isdiff.errors import Missing, UserError
 from isdiff.masks.base import MaskSource
 from isdiff.masks.files import read_mask
+from isdiff.paths import located
 
 PARTS = ("natural", "generated")
 PROMPTS = ("prompt_full", "prompt_mask-simple", "prompt_mask-rich")
-ADVICE = "Get EditBench from its authors (Google Research), unpack it there, then run scripts/data.py doctor editbench"
+ADVICE = "Get EditBench from its authors (Google Research), unpack it there, then run isdiff data doctor editbench"
 
 
 def find_root(path: Path) -> Path:
@@ -102,7 +104,7 @@ class EditBenchMask(MaskSource):
 
     def __init__(self, path: str) -> None:
         check_text("mask.path", path)
-        self.path = Path(path)
+        self.path = located(path)
 
     @cached_property
     def root(self) -> Path:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from isdiff.data.base import (
-    Dataset,
-    by_id,
-    check_choice,
-    check_text,
-    check_whole,
-    file_stamp,
-    ids_of_files,
-    read_table,
-    shown,
-)
+from isdiff.checks import check_choice, check_text, check_whole
+from isdiff.data.base import Dataset, by_id, file_stamp, ids_of_files, read_table, shown
 from isdiff.data.images import PREPROCESSING, image_suffixes, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
+from isdiff.paths import located
 
 
 def walk(root: Path, closed: list[Path] | None = None) -> Iterator[tuple[str, Path]]:
@@ -78,8 +73,8 @@ class FileDataset(Dataset):
     def __init__(self, path: str, size: int, preprocess: str = "center_crop_long_edge") -> None:
         check_text("dataset.path", path)
         check_whole("dataset.size", size)
-        check_choice("dataset.preprocess", preprocess, list(PREPROCESSING))
-        self.path, self.size, self.preprocess = Path(path), size, preprocess
+        check_choice("dataset.preprocess", preprocess, list(PREPROCESSING), "there are")
+        self.path, self.size, self.preprocess = located(path), size, preprocess
 
     @cached_property
     def index(self) -> dict[str, Path]:
@@ -125,6 +120,10 @@ class FolderDataset(FileDataset):
     """
 
     name = "folder"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Another folder's name is another run, or two folders' images of one name would take turns in one."""
+        return super().fingerprint() | {"folder": os.path.basename(os.path.abspath(self.path))}
 
     @cached_property
     def listing(self) -> tuple[list[Path], dict[str, list[Path]]]:
@@ -190,6 +189,8 @@ class BenchmarkDataset(FileDataset):
         UserError: an argument or a row of the manifest is not so.
     """
 
+    aside = ("path", "manifest", "patterns", "total", "advice")  # how files are found
+
     def __init__(
         self,
         name: str,
@@ -207,7 +208,12 @@ class BenchmarkDataset(FileDataset):
         check_whole("dataset.total", total, 0)
         check_patterns(patterns)
         self.name, self.patterns, self.advice, self.total = name, list(patterns), advice, total
-        self.rows = read_manifest(Path(manifest))
+        self.rows = read_manifest(located(manifest))
+
+    def fingerprint(self) -> dict[str, Any]:
+        """With the content of the manifest, wherever it lies."""
+        rows = json.dumps([[image_id, row["number"]] for image_id, row in self.rows.items()])
+        return super().fingerprint() | {"images": hashlib.sha256(rows.encode()).hexdigest()[:16]}
 
     def ids(self) -> list[str]:
         return list(self.rows)
@@ -260,7 +266,7 @@ def read_manifest(file: Path) -> dict[str, dict[str, str]]:
     Raises:
         UserError: it is missing or damaged; says which row.
     """
-    advice = "Run from the repository's folder, or write it anew: scripts/data.py manifests"
+    advice = "Write it anew: isdiff data manifests"
     rows = read_table(file, ("id", "number"), advice)
     for n, row in enumerate(rows, 2):
         if not (row["number"].isascii() and row["number"].strip().isdigit()):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from isdiff.checks import check_text, check_whole
 from isdiff.data.base import Dataset, file_stamp
 from isdiff.data.drawn import rng_for
 from isdiff.data.images import load_rgb, pixels_hash
-from isdiff.errors import UserError
+from isdiff.errors import Missing, UserError
+from isdiff.paths import located
 
 DEV_PHOTOS = 15
 FLAT = 16.0  # a crop whose gray values have a smaller standard deviation (of 255) shows next to nothing
@@ -32,7 +34,7 @@ def photo_rows(root: str | Path) -> list[dict[str, str]]:
     Raises:
         UserError: it is missing.
     """
-    path = Path(root) / "photos" / "photos.csv"
+    path = located(Path(root) / "photos" / "photos.csv")
     if not path.exists():
         raise UserError(f"{path} is missing; it ships with the repository")
     with path.open(encoding="utf-8", newline="") as stream:
@@ -48,7 +50,7 @@ def split_files(root: str | Path, split: str) -> list[Path]:
     rows = photo_rows(root)
     folder = Path(root) / "photos"
     if split == "test":
-        return [folder / "test" / row["file"] for row in rows if row["split"] == "test"]
+        return [located(folder / "test" / row["file"]) for row in rows if row["split"] == "test"]
     training = [row for row in rows if row["split"] == "train"]
     ranked = sorted(training, key=lambda row: digest(f"isdiff/photos/dev/{row['file']}"))
     dev: dict[str, str] = {}
@@ -56,8 +58,20 @@ def split_files(root: str | Path, split: str) -> list[Path]:
         if len(dev) < DEV_PHOTOS:
             dev.setdefault(row["group"], row["file"])
     if split == "dev":
-        return [folder / "train" / name for name in sorted(dev.values())]
-    return [folder / "train" / row["file"] for row in training if row["group"] not in dev]
+        return [located(folder / "train" / name) for name in sorted(dev.values())]
+    return [located(folder / "train" / row["file"]) for row in training if row["group"] not in dev]
+
+
+def require_photos(files: Sequence[Path]) -> None:
+    """
+    Raises:
+        Missing: photographs are not here, as in an installed package, which carries none for training.
+    """
+    if absent := [file for file in files if not file.exists()]:
+        raise Missing(
+            [f"{len(absent)} of {len(files)} photographs are missing (first: {absent[0]}); an installed package has "
+             f"those of the test split alone: copy the repository's data/photos/train to {absent[0].parent}"]
+        )  # fmt: skip
 
 
 def random_box(rng: np.random.Generator, width: int, height: int, size: int) -> Box:
@@ -112,11 +126,13 @@ class PhotoDataset(Dataset):
             raise UserError(f"dataset.split is {split!r}; photos has test, dev and train")
         if size not in (64, 128, 256):
             raise UserError(f"dataset.size is {size!r}; photos come as 64, 128 or 256 pixels")
+        check_whole("dataset.count", count)
+        check_text("dataset.root", root)
         self.split, self.size, self.root, self.count = split, size, Path(root), count
         self.places = self.listed(count) if split == "test" else {}
 
     def listed(self, count: int) -> dict[str, tuple[Path, Box, str]]:
-        path = self.root / "photos" / "test.csv"
+        path = located(self.root / "photos" / "test.csv")
         if not path.exists():
             raise UserError(f"{path} is missing; it ships with the repository, or run scripts/make_photos.py")
         with path.open(encoding="utf-8", newline="") as stream:
@@ -126,7 +142,7 @@ class PhotoDataset(Dataset):
         for row in rows:
             left, top, side = (int(row[name]) for name in ("left", "top", "side"))
             if side >= self.size:
-                found[row["id"]] = (folder / row["file"], (left, top, side), row[f"pixels_{self.size}"])
+                found[row["id"]] = (located(folder / row["file"]), (left, top, side), row[f"pixels_{self.size}"])
         return found
 
     @cached_property
@@ -155,6 +171,14 @@ class PhotoDataset(Dataset):
         # Every crop has 64 pixels; whether it has more, only looking tells.
         return every if self.size == 64 else [i for i in every if self.place(i)[1][2] >= self.size]
 
+    def require(self, ids: Sequence[str]) -> None:
+        """
+        Raises:
+            Missing: the photographs of a split that does not travel with the package.
+        """
+        if self.split != "test":
+            require_photos(self.files)
+
     def image(self, image_id: str) -> np.ndarray:
         """
         Raises:
@@ -181,7 +205,9 @@ class PhotoDataset(Dataset):
 
 def random_crops(root: str | Path, split: str, size: int) -> Callable[[np.random.Generator, int], np.ndarray]:
     """A function of (rng, count) to random crops of the split's photographs, (count, size, size, 3) uint8."""
-    photos = [load_rgb(path) for path in split_files(root, split)]
+    files = split_files(root, split)
+    require_photos(files)
+    photos = [load_rgb(path) for path in files]
 
     def draw(rng: np.random.Generator, count: int) -> np.ndarray:
         chosen: list[Image.Image] = [photos[i] for i in rng.integers(len(photos), size=count)]

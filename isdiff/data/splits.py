@@ -14,6 +14,7 @@ from rich.progress import track
 from isdiff.data.drawn import design, draw, split_ids
 from isdiff.data.styles import COLLECTIONS
 from isdiff.io.files import atomic_save
+from isdiff.paths import located
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ def rendered_split(dataset: str, split: str, count: int, size: int, root: Path, 
 
 
 def render(dataset: str, split: str, count: int, size: int, root: Path, workers: int) -> np.ndarray:
-    path = root / dataset / f"{split}_{count}_{size}.npy"
+    path = located(root / dataset / f"{split}_{count}_{size}.npy")
     if not path.exists():
         pixels = np.empty((count, size, size, 3), np.uint8)
         drawn = in_parallel(

@@ -44,6 +44,22 @@ class Grid:
         return cls(tuple(chosen), alphas, sigmas, len(betas), levels[-1], tuple(step_alphas[chosen].tolist()))
 
     @classmethod
+    def between(cls, betas: Tensor, timesteps: Sequence[float], last: float = 1.0) -> Grid:
+        """As ``of``, for timesteps that may lie between those of the process: there ``sigma / alpha`` is on the line
+        between its neighbours, as diffusers' Euler scheduler has it."""
+        if all(float(t).is_integer() for t in timesteps):
+            return cls.of(betas, [int(t) for t in timesteps], last)
+        alphas_cumprod = torch.cumprod(1 - betas, 0)
+        ratios = ((1 - alphas_cumprod) / alphas_cumprod).sqrt().tolist()
+        found = []
+        for t in timesteps:
+            low = min(int(t), len(ratios) - 2)
+            found.append(ratios[low] + (t - low) * (ratios[low + 1] - ratios[low]))
+        alphas = tuple((1 + ratio**2) ** -0.5 for ratio in found)
+        sigmas = tuple(ratio * alpha for ratio, alpha in zip(found, alphas, strict=True))
+        return cls(tuple(map(float, timesteps)), alphas, sigmas, len(betas), (last**0.5, (1 - last) ** 0.5))
+
+    @classmethod
     def flow(cls, sigmas: Sequence[float], num_timesteps: int = 1000) -> Grid:
         """Levels of rectified flow (Liu et al. 2023), ``alpha = 1 - sigma``, ascending in (0, 1]."""
         timesteps = tuple(sigma * num_timesteps for sigma in sigmas)

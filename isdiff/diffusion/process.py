@@ -41,6 +41,20 @@ def add_noise(x0: Tensor, noise: Tensor, abar: Tensor | float) -> Tensor:
     return abar**0.5 * x0 + (1 - abar) ** 0.5 * noise
 
 
+def abar_at(alphas_cumprod: Tensor, timesteps: Tensor) -> Tensor:
+    """``alphas_cumprod`` (T,) at ``timesteps`` (B,).
+
+    Between two of the process ``sigma / alpha`` is on the line between theirs, as in ``Grid.between``.
+    """
+    if not timesteps.is_floating_point():
+        return alphas_cumprod[timesteps]
+    low = timesteps.long().clamp(max=len(alphas_cumprod) - 2)
+    part = (timesteps - low).to(alphas_cumprod)
+    ratios = ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
+    between = 1 / (1 + torch.lerp(ratios[low], ratios[low + 1], part) ** 2)
+    return torch.where(part == 0, alphas_cumprod[low], between)
+
+
 def predict_x0(x_t: Tensor, noise: Tensor, abar: Tensor | float) -> Tensor:
     """The clean image that ``x_t`` and a noise estimate imply."""
     return (x_t - (1 - abar) ** 0.5 * noise) / abar**0.5

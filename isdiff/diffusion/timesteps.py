@@ -66,6 +66,18 @@ def trailing_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
     return tuple(sorted(round(num_timesteps * (1 - i / count)) - 1 for i in range(count)))
 
 
+def even_timesteps(num_timesteps: int, count: int) -> tuple[float, ...]:
+    """From the first to the last timestep at equal distances, which are whole numbers only if ``count - 1`` divides
+    ``num_timesteps - 1``: 0, 111, .., 999 for 10 of 1000.
+
+    Raises:
+        ValueError: ``count`` is not in 2..num_timesteps.
+    """
+    if not 2 <= count <= num_timesteps:
+        raise ValueError(f"cannot spread {count} steps over a process of {num_timesteps}; at least 2 are needed")
+    return tuple(i * (num_timesteps - 1) / (count - 1) for i in range(count))
+
+
 def resampling_plan(steps: int, *loops: tuple[int, int], echo: int = 1, start: int | None = None) -> tuple[int, ...]:
     """Indices from ``steps - 1`` down to -1 with jumps back up (RePaint, Sec. 4.2; DDNM's time travel).
 

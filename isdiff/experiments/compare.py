@@ -17,11 +17,16 @@ from omegaconf import DictConfig, OmegaConf
 from isdiff.errors import UserError
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.measure import CONFIGS, build_metrics, samples
+from isdiff.experiments.measure import build_metrics, samples
+from isdiff.experiments.moved import check_moved
 from isdiff.experiments.report import GRID_ROWS
 from isdiff.experiments.run import execute
+from isdiff.experiments.search_path import main_folder
 from isdiff.io.files import atomic_open
-from isdiff.metrics.base import VERDICT_IMAGES, Estimate, Metric, Sample, SeedsSample, difference, estimate
+from isdiff.metrics.base import Metric
+from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
+from isdiff.metrics.samples import Sample, SeedsSample
+from isdiff.paths import placed
 
 # Metrics that measure are built from the configuration of each run.
 UNUSED = OmegaConf.create({"model_root": "models", "metrics": {"download": False, "features": None}})
@@ -47,9 +52,10 @@ class Row:
 
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:
-    """The configuration that ``scripts/run.py`` would get from these overrides."""
+    """The configuration that ``isdiff run`` would get from these overrides."""
+    check_moved(overrides)
     try:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        with initialize_config_dir(main_folder(), version_base="1.3"):
             return compose("config", list(overrides))
     except HydraException as error:
         reason = " ".join(str(error).split())
@@ -96,7 +102,7 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
     ``groups``: lists of rows (``label`` and ``overrides``) that share ``limit`` images, and perhaps a ``title``,
     ``common`` overrides and ``masks`` of their own; each group's first row is what the others are compared with.
     """
-    folder = Path(plan.folder)
+    folder = placed(plan.folder)
     metrics = build_metrics(list(plan.metrics), UNUSED)  # for their titles
     tables: list[dict[str, Any]] = []
     notes: dict[str, str] = {}

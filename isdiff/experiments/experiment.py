@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,24 +11,14 @@ import torch
 from omegaconf import DictConfig
 
 from isdiff.data.base import Dataset
-from isdiff.data.images import paste, pixels_hash, to_tensor, to_uint8
+from isdiff.data.images import pixels_hash, to_tensor, to_uint8
 from isdiff.engine import Engine, Result
 from isdiff.errors import Missing, UserError
-from isdiff.experiments.config import (
-    build,
-    build_conditioning,
-    build_engine,
-    build_known,
-    build_sampler,
-    check,
-    config_hash,
-    method_label,
-    result_config,
-    with_texts,
-)
-from isdiff.experiments.load import load_prior, missing_weights
+from isdiff.experiments.config import Setup, config_hash
+from isdiff.experiments.settings import with_texts
 from isdiff.experiments.store import RunFolder
 from isdiff.masks.base import MaskSource
+from isdiff.paths import placed
 from isdiff.priors.base import Prior
 from isdiff.priors.pixel import resolve_device, resolve_precision
 from isdiff.trajectory import Stream, Task
@@ -50,34 +39,50 @@ class Inputs:
 
 @dataclass
 class Experiment:
-    """A checked configuration with its folder, data and masks."""
+    """A configuration, what was built of it, and its folder.
+
+    Attributes:
+        kept: what results depend on; ``hash`` is its.
+    """
 
     cfg: DictConfig
+    setup: Setup
     device: torch.device
     precision: str
-    label: str
+    kept: dict[str, Any]
+    hash: str
     store: RunFolder
-    dataset: Dataset
-    masks: MaskSource
     inputs: dict[str, Inputs] = field(default_factory=dict)  # of images that are being made
 
     @classmethod
-    def of(cls, cfg: DictConfig) -> Experiment:
+    def of(cls, cfg: DictConfig, typed: bool = True) -> Experiment:
         """
+        Args:
+            typed: prompts are as users type them, ``@path`` among them; otherwise they are the texts.
         Raises:
             UserError: a value that cannot work, or something missing.
         """
-        cfg = with_texts(cfg)
-        check(cfg)
-        build_sampler(cfg), build_known(cfg)  # what they refuse is said before anything is read
-        device = resolve_device(cfg.runtime.device)
-        precision = resolve_precision(cfg.runtime.precision, device)
-        label = method_label(cfg)
-        name = config_hash(result_config(cfg, precision))
-        folder = Path(cfg.output_root) / cfg.dataset.name / cfg.mask.name / label / name
-        return cls(
-            cfg, device, precision, label, RunFolder(folder), build(cfg.dataset, Dataset), build(cfg.mask, MaskSource)
-        )
+        cfg = with_texts(cfg) if typed else cfg
+        setup = Setup.of(cfg)
+        device = resolve_device(setup.runtime.device)
+        precision = resolve_precision(setup.runtime.precision, device)
+        kept = setup.fingerprint(precision)
+        digest = config_hash(kept)
+        runs = placed(cfg.output_root) / cfg.dataset.name / cfg.mask.name / setup.label
+        return cls(cfg, setup, device, precision, kept, digest, RunFolder(runs / f"{setup.walk.name}-{digest}"))
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.setup.dataset
+
+    @property
+    def masks(self) -> MaskSource:
+        return self.setup.masks
+
+    @property
+    def label(self) -> str:
+        """The method's name in folders and tables."""
+        return self.setup.label
 
     def ids(self) -> list[str]:
         return self.dataset.ids()[: self.cfg.limit]
@@ -87,7 +92,7 @@ class Experiment:
         Raises:
             Missing: weights or images are not here; names all of them at once.
         """
-        things = missing_weights(self.cfg)
+        things = self.setup.model.missing()
         try:
             self.dataset.require(ids)
         except Missing as error:
@@ -97,10 +102,14 @@ class Experiment:
 
     @cached_property
     def prior(self) -> Prior:
-        return load_prior(self.cfg, self.device, self.precision, lambda text: build_conditioning(self.cfg, text))
+        setup = self.setup
+        return setup.model.load(
+            self.device, self.precision, pad_to=setup.runtime.pad_to, compile=setup.runtime.compile,
+            conditioning=setup.conditioning, enough=setup.start.enough,
+        )  # fmt: skip
 
     def engine(self, **options: Any) -> Engine:
-        return build_engine(self.cfg, self.prior, **options)
+        return self.setup.engine(self.prior, **options)
 
     def stamps(self, image_id: str) -> list[str]:
         """Cheap signatures of the files that the image and its mask come from, empty where nothing is known, and the
@@ -125,7 +134,7 @@ class Experiment:
         Raises:
             UserError: captions are asked for where there are none.
         """
-        return self.dataset.caption(image_id) if self.cfg.prompt == "caption" else self.cfg.prompt
+        return self.dataset.caption(image_id) if self.setup.prompt == "caption" else self.setup.prompt
 
     def task(self, image_id: str) -> Task:
         """The image with its hole blanked: what lies beneath is handed over only to the oracle seed.
@@ -138,25 +147,21 @@ class Experiment:
         if hole.all() or not hole.any():
             what = "everything" if hole.all() else "nothing"
             raise UserError(f"the mask of image {image_id} hides {what}; check its polarity (mask.invert)")
-        side = self.cfg.model.image_size
+        side = self.setup.model.image_size
         if pixels.shape[:2] != (side, side):
             raise UserError(f"image {image_id} is {pixels.shape[1]}x{pixels.shape[0]}; the model needs {side}x{side}")
         image = to_tensor(pixels).to(self.device)
         holes = torch.from_numpy(hole)[None].to(self.device)
-        oracle = self.cfg.isdiff.seed.enabled and self.cfg.isdiff.seed.kind == "oracle"
         # A class-conditional model gets a random class for each image, as in RePaint's published configuration.
-        classes = self.cfg.model.get("num_classes")
-        label = int(Stream(self.cfg.seed, image_id, -1).numpy().integers(classes)) if classes else None
-        return Task(image_id, image.masked_fill(holes, 0.0), holes, label, truth=image if oracle else None)
+        classes = self.setup.model.num_classes
+        label = int(Stream(self.setup.seed, image_id, -1).numpy().integers(classes)) if classes else None
+        truth = image if self.setup.start.needs_truth else None
+        return Task(image_id, image.masked_fill(holes, 0.0), holes, label, truth=truth)
 
     def finish(self, result: Result) -> np.ndarray:
         """The picture that is saved, (H, W, 3) uint8."""
-        picture = to_uint8(result.picture)
-        composite = self.cfg.output.composite
-        if composite == "raw":
-            return picture
         given = self.inputs[result.task.id]
-        return paste(picture, given.pixels, given.hole, self.cfg.output.seam * (composite == "blend"))
+        return self.setup.output(to_uint8(result.picture), given.pixels, given.hole)
 
     def record(self, result: Result) -> dict[str, Any]:
         """What is remembered of a finished image."""
@@ -164,7 +169,7 @@ class Experiment:
         judged = [round(a.dce, 6) for a in result.attempts if a.dce is not None]
         return {
             "id": result.task.id,
-            "seed": self.cfg.seed,
+            "seed": self.setup.seed,
             "network_calls": result.calls,
             "attempts": len(result.attempts),
             "chosen_attempt": result.chosen,

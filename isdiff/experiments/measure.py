@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError
-from isdiff.experiments.config import build
+from isdiff.experiments.build import build
 from isdiff.experiments.experiment import Experiment
-from isdiff.metrics.base import Metric, Observed, Observer, Sample, Unavailable
+from isdiff.experiments.search_path import config_names
+from isdiff.metrics.base import Metric, Observed, Observer, Unavailable
+from isdiff.metrics.samples import Sample
 from isdiff.metrics.store import ArrayStore
+from isdiff.paths import placed
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 PORTION = 64  # images that are looked at before what was seen is kept; nothing holds more of them
 
 
@@ -32,7 +33,7 @@ def build_metrics(names: Sequence[Any], cfg: DictConfig) -> list[Metric]:
     Raises:
         UserError: an unknown name, or a value or an argument that a metric refuses.
     """
-    files = {path.stem: path for path in sorted((CONFIGS / "metric").glob("*.yaml"))}
+    files = config_names("metric")
     if unknown := [name for name in names if name not in files]:
         raise UserError(f"metrics.names has {unknown[0]!r}; there are {', '.join(files)}")
     whole = cfg.copy()
@@ -90,8 +91,12 @@ def samples(
             seen = run.seen(values, features)
         except Unavailable as error:
             skipped |= {metric.name: str(error) for metric in served}
-        else:
-            found |= {metric.name: metric.sample(seen) for metric in served}
+            continue
+        for metric in served:
+            try:
+                found[metric.name] = metric.sample(seen)
+            except Unavailable as error:
+                skipped[metric.name] = str(error)
     return found, skipped
 
 
@@ -108,7 +113,7 @@ class ObservedRun:
         self.experiment, self.records, self.prompts, self.observer = experiment, records, prompts, observer
         label = f"{observer.name}-{observer.version}"
         own = experiment.store.path / "measured" / label
-        shared = Path(experiment.cfg.output_root) / experiment.cfg.dataset.name / "measured" / label
+        shared = placed(experiment.cfg.output_root) / experiment.cfg.dataset.name / "measured" / label
         self.stores = [ArrayStore(own / "values"), ArrayStore(own / "features"), ArrayStore(shared / "features")]
         pictures = experiment.store.picture_hashes([r["id"] for r in records])
         truths = [r["image_sha"] for r in records]
@@ -167,6 +172,18 @@ class ObservedRun:
             image_id = self.records[place]["id"]
             raise UserError(f"image {image_id} changed while it was measured; run the same command again")
         return pixels
+
+
+def result_features(experiment: Experiment, records: list[dict[str, Any]], observer: Observer) -> np.ndarray:
+    """(N, D) of a run's results alone.
+
+    Raises:
+        Unavailable: the observer's weights are not here.
+    """
+    run = ObservedRun(experiment, records, [""] * len(records), observer)
+    for start in range(0, len(records), PORTION):
+        run.look([], run.missing(1, range(start, min(start + PORTION, len(records)))), [])
+    return run.stores[1].take(run.keys[1])
 
 
 def text_hash(text: str) -> str:

@@ -15,7 +15,8 @@ from isdiff.experiments.config import build_start
 from isdiff.experiments.contact_sheet import Tile, contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.measure import samples
-from isdiff.metrics.base import Estimate, Metric, Unavailable, estimate
+from isdiff.metrics.base import Metric, Unavailable
+from isdiff.metrics.intervals import Estimate, estimate
 from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Stream
 
@@ -85,9 +86,9 @@ def summarise(
     estimates, on = measured(experiment, records, metrics)
     seconds = sum(r["seconds"] for r in records)
     return {
-        "method": experiment.label, "dataset": cfg.dataset.name, "mask": cfg.mask.name, "n": len(records),
-        "seed": cfg.seed, "config_hash": experiment.store.path.name, "metrics": estimates,
-        "measured_on": on,
+        "method": experiment.label, "steps": str(experiment.setup.walk),
+        "dataset": cfg.dataset.name, "mask": cfg.mask.name, "n": len(records),
+        "seed": cfg.seed, "config_hash": experiment.hash, "metrics": estimates, "measured_on": on,
         "network_calls_per_image": sum(r["network_calls"] for r in records) / len(records),
         "attempts_per_image": sum(r["attempts"] for r in records) / len(records),
         "seconds_per_image": seconds / len(records), "images_per_second": len(records) / max(seconds, 1e-9),
@@ -98,7 +99,7 @@ def summarise(
 def readable(summary: dict[str, Any], experiment: Experiment) -> str:
     """The summary as a page of Markdown."""
     s = summary
-    lines = [f"# {s['method']} on {s['dataset']}, {s['mask']} mask", ""]
+    lines = [f"# {experiment.setup.title} on {s['dataset']}, {s['mask']} mask", ""]
     lines += [f"{s['n']} images, seed {s['seed']}; in brackets 95 % intervals.", ""]
     for name, m in s["metrics"].items():
         if "skipped" in m:

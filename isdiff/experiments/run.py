@@ -6,14 +6,12 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml
+from omegaconf import DictConfig
 
 from isdiff.errors import SomeFailed, UserError, summed_up
-from isdiff.experiments.config import (
-    result_config,
-)
+from isdiff.experiments.build import as_dict
 from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.loggers import prepare, report
 from isdiff.experiments.measure import configured_metrics
 from isdiff.experiments.report import draw_grid, readable, summarise
 from isdiff.experiments.sampling import sample_all
@@ -66,7 +64,7 @@ def execute(cfg: DictConfig) -> Outcome:
     """
     experiment = Experiment.of(cfg)
     metrics = configured_metrics(cfg)  # a wrong name is refused at once, and so is a logger that could not log
-    prepare(cfg)
+    experiment.setup.logger.prepare()
     store, ids = experiment.store, experiment.ids()
     for note in experiment.dataset.notes():
         print(f"isdiff: {note}", file=sys.stderr)
@@ -79,10 +77,10 @@ def execute(cfg: DictConfig) -> Outcome:
     failed: dict[str, str] = {}
     if todo:
         experiment.require(todo)
-        kept = result_config(cfg, experiment.precision)
-        text = f"# {store.path.name}: hash of what the results depend on\n{OmegaConf.to_yaml(kept)}"
+        kept = yaml.safe_dump(experiment.kept, sort_keys=False, allow_unicode=True)
+        text = f"# {experiment.hash}: hash of what the results depend on\n{kept}"
         store.write_text("config.yaml", text)
-        title = f"{experiment.label} on {cfg.dataset.name}, {cfg.mask.name}"
+        title = f"{experiment.setup.title} on {cfg.dataset.name}, {cfg.mask.name}"
         with Reporter(title, len(ids), done=len(ids) - len(todo)) as bar:
             failed = sample_all(experiment, todo, bar)
     records = store.tidy(ids)
@@ -95,5 +93,6 @@ def execute(cfg: DictConfig) -> Outcome:
         store.write_text("summary.md", readable(summary, experiment))
     if todo or not (store.path / "grid.png").exists():
         draw_grid(experiment, chosen)
-    report(cfg, f"{experiment.label}-{cfg.mask.name}-{store.path.name}", store.path, summary, chosen)
+    name = f"{experiment.label}-{cfg.mask.name}-{store.path.name}"
+    experiment.setup.logger.report(name, store.path, as_dict(cfg, resolve=True), summary, chosen)
     return Outcome(experiment, metrics, summary, failed)

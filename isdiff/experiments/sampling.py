@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError, explained
 from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.settings import portable
 from isdiff.priors.pixel import resolve_device
 from isdiff.progress import Reporter
 from isdiff.trajectory import Task
@@ -82,7 +83,7 @@ def sample_share(container: dict[str, Any], ids: list[str], rank: int, workers: 
     if resolve_device(cfg.runtime.device).type == "cuda" and cfg.runtime.device in ("auto", "cuda"):
         cfg.runtime.device = f"cuda:{rank % torch.cuda.device_count()}"
     try:
-        sample(Experiment.of(cfg), ids[rank::workers], lambda kind, content: pipe.send((kind, content)))
+        sample(Experiment.of(cfg, typed=False), ids[rank::workers], lambda kind, content: pipe.send((kind, content)))
         pipe.send(("end", None))
     except (UserError, OSError) as error:
         pipe.send(("error", explained(error)))
@@ -118,8 +119,7 @@ def sample_in_processes(experiment: Experiment, ids: list[str], report: Report) 
     """
     workers = min(experiment.cfg.runtime.workers, len(ids))
     context = multiprocessing.get_context("spawn")
-    container = OmegaConf.to_container(experiment.cfg, resolve=True)
-    assert isinstance(container, dict)
+    container = portable(experiment.cfg)
     pipes, pool = [], []
     for rank in range(workers):
         mine, theirs = context.Pipe(duplex=False)

@@ -14,6 +14,7 @@ from pathlib import Path
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_open, is_sha256, sha256_file
 from isdiff.io.hub import is_hub_id, model_files
+from isdiff.paths import located
 
 KEPT = 500  # files that the cache remembers
 SETTLED_NS = 2_000_000_000  # within the grain of a file system's clock a second write could go unseen
@@ -41,7 +42,7 @@ def weights_fingerprint(
     """
     if weights == "random":
         return "random"
-    path = Path(weights)
+    path = located(weights)
     try:
         if path.is_file():
             return remembered_sha256(path)

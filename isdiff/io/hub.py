@@ -16,6 +16,7 @@ import torch
 
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import atomic_open, is_sha256, sha256_file
+from isdiff.paths import located
 
 SUMS = "SHA256SUMS"
 FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")  # never the end of an id on the hub
@@ -26,7 +27,7 @@ class HubEntry:
     """One repository of the manifest.
 
     Attributes:
-        name: what ``model=`` and ``scripts/weights.py`` call it.
+        name: what ``model=`` and ``isdiff weights`` call it.
         repo: ``owner/name`` on the hub; removed originals are replaced by the copies that people use.
         revision: commit; None where nobody has published one: the first download's is then kept.
         allow: patterns of the files that are needed.
@@ -45,7 +46,7 @@ class HubEntry:
 def is_hub_id(weights: str) -> bool:
     """``owner/name``, and neither a weights file nor something in a folder that is here is meant."""
     id_like = re.fullmatch(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", weights)
-    return id_like is not None and Path(weights).suffix not in FILES and not Path(weights).parent.is_dir()
+    return id_like is not None and Path(weights).suffix not in FILES and not located(Path(weights).parent).is_dir()
 
 
 def brief(error: BaseException) -> str:
@@ -202,7 +203,7 @@ def verify(folder: Path) -> int:
     """
     noted = noted_hashes(folder)
     if absent := [name for name in noted if not (folder / name).is_file()]:
-        raise Missing([f"{folder / absent[0]} is missing: python scripts/weights.py get {folder.name}"])
+        raise Missing([f"{folder / absent[0]} is missing: isdiff weights get {folder.name}"])
     if changed := [name for name, digest in noted.items() if sha256_file(folder / name) != digest]:
         raise UserError(f"{folder / changed[0]} does not have the sha256 noted in {SUMS}; delete it and get it again")
     return len(noted)

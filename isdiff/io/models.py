@@ -140,7 +140,7 @@ def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         UserError: not a file that may be read, not safetensors, another hash than recorded, or not finite.
     """
     if not os.path.exists(path):
-        raise Missing([f"weights {path} are missing: python scripts/weights.py get {path.parent.name}"])
+        raise Missing([f"weights {path} are missing: isdiff weights get {path.parent.name}"])
     if not path.is_file():
         raise UserError(f"weights {path} are a folder or a device; give the .safetensors file")
     try:
@@ -268,7 +268,7 @@ def load_caption_net(folder: Path) -> tuple[CaptionNet, Any]:
 
     path = folder / "captions.safetensors"
     if not path.exists():
-        raise Missing([f"{path} is missing: python scripts/train.py train=avatars64_captions"])
+        raise Missing([f"{path} is missing: isdiff train train=avatars64_captions"])
     if (folder / SUMS).exists():
         verify(folder)
     tensors, header = open_weights(path)

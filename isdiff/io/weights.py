@@ -23,6 +23,7 @@ from isdiff.errors import Missing, UserError
 from isdiff.io.files import atomic_open, fetch, is_sha256, link, sha256_file
 from isdiff.io.hub import HubEntry, brief, check_tensors, is_finite
 from isdiff.io.models import build_net, is_of, open_weights, plain_state, save_weights
+from isdiff.paths import located, placed
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -32,7 +33,7 @@ class Entry:
     """One file of the manifest.
 
     Attributes:
-        name: what ``model=`` and ``scripts/weights.py`` call it.
+        name: what ``model=`` and ``isdiff weights`` call it.
         file: its published name.
         mirrors: addresses, tried in order.
         size, sha256: None where nobody publishes them.
@@ -57,7 +58,7 @@ def read_manifest(path: Path) -> tuple[dict[str, Entry], dict[str, HubEntry]]:
         UserError: it is no YAML, or an entry lacks fields, has others, or has a name that leaves its folder.
     """
     if not path.is_file():
-        raise Missing([f"{path} is missing: give the folder that has the manifest (scripts/weights.py --root ...)"])
+        raise Missing([f"{path} is missing: give the folder that has the manifest (isdiff weights --root ...)"])
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -96,13 +97,13 @@ class Weights:
     """
 
     def __init__(self, root: str | Path = "models", manifest: str | Path | None = None) -> None:
-        self.root = Path(root)
-        self.entries, self.repositories = read_manifest(Path(manifest or self.root / "manifest.yaml"))
+        self.root = placed(root)
+        self.entries, self.repositories = read_manifest(located(manifest or Path(root) / "manifest.yaml"))
         self.hashes_path = self.root / "hashes.json"
 
     def entry(self, name: str) -> Entry:
         if name not in self.entries:
-            raise UserError(f"there are no weights {name!r}; scripts/weights.py list shows what there is")
+            raise UserError(f"there are no weights {name!r}; isdiff weights list shows what there is")
         return self.entries[name]
 
     def path(self, entry: Entry) -> Path:
@@ -156,7 +157,7 @@ class Weights:
         if recorded and digest != recorded:
             raise UserError(
                 f"{entry.file}: its sha256 is {digest}, {recorded} is expected, which {self.hashes_path} has from the "
-                f"first file; if this one is right: scripts/weights.py register {entry.name} PATH --again"
+                f"first file; if this one is right: isdiff weights register {entry.name} PATH --again"
             )
         return digest
 
@@ -200,7 +201,7 @@ class Weights:
             self.record(entry, digest)
             return path
         raise UserError(
-            f"could not fetch {entry.file}. If you have it: scripts/weights.py register {name} PATH. Tried: "
+            f"could not fetch {entry.file}. If you have it: isdiff weights register {name} PATH. Tried: "
             + ("; ".join(reasons) or "nothing, no mirror is listed")
         )
 
@@ -218,7 +219,7 @@ class Weights:
         if entry.sha256 and is_safetensors(path):
             raise UserError(
                 f"{path} is a safetensors file, but {entry.file} is expected; register that one, or put a file that "
-                f"scripts/weights.py converted at {self.converted(entry)}"
+                f"isdiff weights converted at {self.converted(entry)}"
             )
         self.hashes()  # a damaged record is found before anything changes
         digest = self.accept(entry, path, again)
@@ -243,8 +244,8 @@ class Weights:
         if not source.exists():
             if source.is_symlink():
                 gone = f"{source} is a link to {os.readlink(source)}, which is gone"
-                raise UserError(f"{gone}; link it anew: scripts/weights.py register {name} PATH")
-            raise UserError(f"{source} is not here; fetch it: scripts/weights.py get {name}")
+                raise UserError(f"{gone}; link it anew: isdiff weights register {name} PATH")
+            raise UserError(f"{source} is not here; fetch it: isdiff weights get {name}")
         digest = self.verify(entry, source)
         state = fitting_state(entry, source)
         with torch.device("meta"):

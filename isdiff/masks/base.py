@@ -7,11 +7,18 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from isdiff.component import Component
 from isdiff.data.base import GENERATED
 
 
-class MaskSource(ABC):
-    """Gives every image its hole, a function of the image's id, its size and the configuration alone."""
+class MaskSource(Component, ABC):
+    """Gives every image its hole, a function of the image's id, its size and the configuration alone.
+
+    Where files lie is set aside from the fingerprint: what each mask looks like is kept with its image's result.
+    """
+
+    aside = ("path",)
+    labels = ("name",)
 
     @abstractmethod
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from isdiff.data.base import check_flag, check_text, file_stamp, shown
+from isdiff.checks import check_flag, check_text
+from isdiff.data.base import file_stamp, shown
 from isdiff.data.images import as_rgba, decoded, eight_bits, has_transparency, image_suffixes, suffix_of
 from isdiff.errors import UserError
 from isdiff.masks.base import MaskSource
+from isdiff.paths import located
 
 TOLERANCE = 0.05  # share of pixels that may be gray, as the edges of drawn masks and the noise of JPEG are
 
@@ -32,10 +35,14 @@ class FileMask(MaskSource):
     def __init__(self, path: str, invert: bool = False) -> None:
         check_text("mask.path", path)
         check_flag("mask.invert", invert)
-        self.path, self.invert = Path(path), invert
+        self.path, self.invert = located(path), invert
         if not self.path.exists():
             where = shown(self.path)
             raise UserError(f"mask.path: there is no file or folder {where}; give an image or a folder of images")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Masks of another name are another run, or two sets of them would take turns in one."""
+        return super().fingerprint() | {"file": os.path.basename(os.path.abspath(self.path))}
 
     @cached_property
     def index(self) -> dict[str, list[str]]:

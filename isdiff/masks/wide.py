@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.random import RandomState
 
-from isdiff.data.base import check_whole
+from isdiff.checks import check_whole
 from isdiff.masks.base import GeneratedMask, random_state
 
 

@@ -13,18 +13,10 @@ from torch import Tensor
 
 from isdiff.errors import UserError
 from isdiff.io.models import load_attribute_net
-from isdiff.metrics.base import (
-    FrechetSample,
-    MeanMetric,
-    Metric,
-    Observed,
-    Observer,
-    Sample,
-    SetMetric,
-    Unavailable,
-    version_of,
-)
+from isdiff.metrics.base import MeanMetric, Metric, Observed, Observer, SetMetric, Unavailable, version_of
+from isdiff.metrics.samples import FrechetSample, Sample
 from isdiff.nets.attributes import AttributeNet
+from isdiff.paths import located
 
 
 def at_once(image: np.ndarray) -> int:
@@ -67,7 +59,7 @@ class AttributeFeatures(Observer):
         try:
             return version_of("1", [self.path])
         except OSError:
-            what = f"weights {self.path} are missing: python scripts/weights.py get {self.path.parent.name}"
+            what = f"weights {self.path} are missing: isdiff weights get {self.path.parent.name}"
             raise Unavailable(what) from None
 
     def net(self, images: list[np.ndarray]) -> AttributeNet:
@@ -105,7 +97,7 @@ class AttributeMetric(Metric):
     """
 
     def __init__(self, model_root: str, model: str | None) -> None:
-        self.path = None if model is None else Path(model_root) / model / "classifier.safetensors"
+        self.path = None if model is None else located(Path(model_root) / model / "classifier.safetensors")
 
     @property
     def observer(self) -> Observer:

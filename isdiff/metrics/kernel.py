@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isdiff.metrics.base import Sample
+from isdiff.metrics.samples import Sample
 
 ROWS = 512  # of a kernel matrix that are worked on at once
 

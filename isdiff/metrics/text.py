@@ -15,8 +15,10 @@ from isdiff.errors import UserError
 from isdiff.io.hub import model_files
 from isdiff.io.models import load_caption_net
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import MeanSample, Observed, PairMetric, Sample, Unavailable, version_of
+from isdiff.metrics.base import Observed, PairMetric, Unavailable, version_of
+from isdiff.metrics.samples import MeanSample, Sample
 from isdiff.nets.captions import CaptionNet
+from isdiff.paths import located
 
 
 def score(images: Tensor, texts: Tensor) -> np.ndarray:
@@ -33,7 +35,7 @@ class TextMetric(PairMetric):
     prompted = True
 
     def __init__(self, model: str) -> None:
-        self.folder = Path(model)
+        self.folder = located(model)
 
     def sample(self, seen: Observed) -> Sample:
         assert seen.values is not None
@@ -61,7 +63,7 @@ class CaptionScore(TextMetric):
             return version_of("1", [self.folder / "captions.safetensors", *parts])
         except OSError:
             path = self.folder / "captions.safetensors"
-            raise Unavailable(f"{path} is missing: python scripts/train.py train=avatars64_captions") from None
+            raise Unavailable(f"{path} is missing: isdiff train train=avatars64_captions") from None
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
@@ -88,14 +90,14 @@ def clip(folder: Path, version: str) -> tuple[Any, Any]:
 
 
 class CLIPScore(TextMetric):
-    """CLIP score with OpenAI's ViT-L/14 (``scripts/weights.py get clip_vit_l14``); prompts are cut after 77 tokens."""
+    """CLIP score with OpenAI's ViT-L/14 (``isdiff weights get clip_vit_l14``); prompts are cut after 77 tokens."""
 
     name, title = "clip_score", "CLIP score (ViT-L/14) ↑"
 
     @property
     def version(self) -> str:
         if not self.folder.is_dir():
-            raise Unavailable(f"{self.folder} is not here: python scripts/weights.py get {self.folder.name}")
+            raise Unavailable(f"{self.folder} is not here: isdiff weights get {self.folder.name}")
         return version_of("1", model_files(self.folder))
 
     @torch.inference_mode()

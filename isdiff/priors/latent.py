@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isdiff.diffusion.process import abar_at
 from isdiff.errors import UserError
 from isdiff.prediction import Prediction
 from isdiff.priors.conditioning.attention import KEY
@@ -147,5 +148,5 @@ class LatentPrior:
             out = negative + self.conditioning.guidance_scale * (positive - negative)
         if self.velocity is None:
             return out
-        abar = self.velocity[t.long()].float().view(-1, 1, 1, 1)
+        abar = abar_at(self.velocity, t).float().view(-1, 1, 1, 1)
         return abar.sqrt() * out + (1 - abar).sqrt() * x

@@ -14,6 +14,8 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from isdiff.checks import check_number
+from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.prediction import Prediction
@@ -22,9 +24,10 @@ from isdiff.trajectory import Trajectory
 Steps = Generator[tuple[Tensor, int], Prediction, None]
 
 
-class Sampler(ABC):
+class Sampler(Component, ABC):
     """Holds the settings; keeps no state of any image."""
 
+    labels = ("steps", "spacing", "jump", "repeat")  # the walk's
     calls_per_step = 1
 
     @abstractmethod
@@ -47,6 +50,5 @@ def share(name: str, value: float) -> float:
     Raises:
         ValueError: it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"{name} is {value!r}; it must be a number between 0 and 1")
+    check_number(name, value, high=1)
     return float(value)

@@ -6,16 +6,30 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+from isdiff.checks import check_number
+from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
 from isdiff.trajectory import Stream, Task
 
 
-class Start(ABC):
-    """Chooses the first state of each attempt."""
+class Start(Component, ABC):
+    """Chooses the first state of each attempt.
+
+    Attributes:
+        needs_truth: whether tasks must come with what lies beneath their holes.
+        enough: known vectors that it should have to go by; of fewer, a latent model gives less clean ones too.
+    """
+
+    needs_truth = False
+    enough = 50
 
     @abstractmethod
     def begin(self, task: Task, stream: Stream, attempt: int, grid: Grid) -> tuple[Tensor, int]:
         """The noisy image (C, H, W) that attempt number ``attempt`` (from 0) starts with, and its index in the grid."""
+
+    def fraction(self, attempt: int) -> float:
+        """The start step of an attempt as a fraction of the process; default: the noisiest."""
+        return 1.0
 
     def begin_index(self, attempt: int, grid: Grid) -> int:
         """The index alone; default: the noisiest."""
@@ -29,8 +43,16 @@ class NoiseStart(Start):
         return stream.normal(like=task.image), self.begin_index(attempt, grid)
 
 
-class Seed(ABC):
-    """Fills holes with something drawn from the image itself."""
+class Seed(Component, ABC):
+    """Fills holes with something drawn from the image itself.
+
+    Attributes:
+        needs_truth, enough: as for :class:`Start`.
+    """
+
+    labels = ("enabled",)
+    needs_truth = False
+    enough = 50
 
     @abstractmethod
     def fill(self, task: Task, stream: Stream) -> Tensor:
@@ -42,12 +64,20 @@ class SeededStart(Start):
 
     Args:
         seed: fills the hole.
-        start: start step of the first attempt, as a fraction of the process (1 = the noisiest step).
-        lam: how much earlier each further attempt starts, likewise (the paper's lambda): less noise, stronger seed.
+        step: start step of the first attempt, as a fraction of the process (1 = the noisiest step).
+        lambda_: how much earlier each further attempt starts, likewise (the paper's lambda): less noise, stronger seed.
+    Raises:
+        ValueError: a value that cannot work.
     """
 
-    def __init__(self, seed: Seed, start: float = 1.0, lam: float = 0.05) -> None:
-        self.seed, self.start, self.lam = seed, start, lam
+    def __init__(self, seed: Seed, step: float = 1.0, lambda_: float = 0.05) -> None:
+        check_number("isdiff.start.step", step, high=1)
+        check_number("isdiff.start.lambda", lambda_)
+        self.seed, self.step, self.lambda_ = seed, step, lambda_
+        self.needs_truth, self.enough = seed.needs_truth, seed.enough
+
+    def fraction(self, attempt: int) -> float:
+        return self.step - attempt * self.lambda_
 
     def begin(self, task: Task, stream: Stream, attempt: int, grid: Grid) -> tuple[Tensor, int]:
         index = self.begin_index(attempt, grid)
@@ -55,4 +85,4 @@ class SeededStart(Start):
         return grid.noised(composed, stream.normal(like=composed), index), index
 
     def begin_index(self, attempt: int, grid: Grid) -> int:
-        return grid.index_at(self.start - attempt * self.lam)
+        return grid.index_at(self.fraction(attempt))

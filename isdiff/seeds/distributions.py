@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isdiff.checks import check_whole
 from isdiff.seeds.base import Seed
 from isdiff.trajectory import Stream, Task
 
@@ -22,6 +23,7 @@ class DistributionSeed(Seed):
     """Independent samples in every cell of a grid ``scale`` pixels wide (1 = every pixel its own, as in the paper)."""
 
     def __init__(self, scale: int = 1) -> None:
+        check_whole("isdiff.seed.scale", scale)
         self.scale = scale
 
     @abstractmethod
@@ -60,7 +62,9 @@ class MixtureSeed(DistributionSeed):
 
     def __init__(self, components: int = 5, scale: int = 1, max_pixels: int = 4096) -> None:
         super().__init__(scale)
-        self.components, self.max_pixels = components, max_pixels
+        check_whole("isdiff.seed.components", components)
+        check_whole("isdiff.seed.max_pixels", max_pixels)
+        self.components, self.max_pixels, self.enough = components, max_pixels, max(32, 10 * components)
         # One fit serves all attempts at an image and goes when the task does.
         self.fits: WeakKeyDictionary[Task, GaussianMixture] = WeakKeyDictionary()
 
@@ -90,6 +94,14 @@ class MixtureSeed(DistributionSeed):
         return mixture.means_[which] + np.einsum("nij,nj->ni", factors, noise)
 
 
+class GaussianSeed(MixtureSeed):
+    """One Gaussian fitted to the known pixels."""
+
+    def __init__(self, scale: int = 1, max_pixels: int = 4096) -> None:
+        super().__init__(1, scale, max_pixels)
+        self.enough = Seed.enough
+
+
 class MeanSeed(DistributionSeed):
     """The mean colour of the known pixels everywhere: what a mixture becomes once enough noise is added."""
 
@@ -100,18 +112,10 @@ class MeanSeed(DistributionSeed):
 class OracleSeed(DistributionSeed):
     """Samples of the hole's true pixels (needs ``task.truth``): the ideal of Fig. 4, not a method."""
 
+    needs_truth = True
+
     def sample(self, task: Task, count: int, rng: np.random.Generator) -> np.ndarray:
         if task.truth is None:
             raise ValueError("the oracle seed needs the true image, which this run does not have")
         hidden = task.truth[:, task.hole[0]].T.double().cpu().numpy()
         return hidden[rng.integers(len(hidden), size=count)]
-
-
-def build_seed(kind: str, components: int, scale: int, max_pixels: int) -> Seed:
-    """The seed that ``isdiff.seed.kind`` names."""
-    return {
-        "gmm": lambda: MixtureSeed(components, scale, max_pixels),
-        "gaussian": lambda: MixtureSeed(1, scale, max_pixels),
-        "mean": lambda: MeanSeed(scale),
-        "oracle": lambda: OracleSeed(scale),
-    }[kind]()

@@ -14,6 +14,7 @@ from isdiff.experiments.loggers import training_log
 from isdiff.io.files import atomic_open
 from isdiff.io.models import save_weights
 from isdiff.nets.attributes import AttributeNet
+from isdiff.paths import placed
 from isdiff.training.health import to_batch
 from isdiff.training.loop import Trainer, autocast
 
@@ -45,14 +46,14 @@ def train_attribute_model(cfg) -> None:
         }
         return {"loss": torch.stack(list(losses.values())).mean(0)}
 
-    trainer = Trainer(net, at_step, Path(cfg.folder), cfg.optim, on_log=training_log(cfg))
+    trainer = Trainer(net, at_step, placed(cfg.folder), cfg.optim, on_log=training_log(cfg))
     trainer.run()
     trainer.with_average(lambda: write_model(net, cfg, classes))
 
 
 def write_model(net: AttributeNet, cfg, classes: dict[str, list[str]]) -> None:
     """Weights in fp16 and held-out accuracies next to them."""
-    folder = Path(cfg.export)
+    folder = placed(cfg.export)
     pixels = rendered_split(cfg.dataset, "dev", cfg.dev_images, cfg.image_size, Path(cfg.data_root), cfg.workers)
     rows = split_attributes(cfg.dataset, "dev", cfg.dev_images, cfg.workers)
     with torch.inference_mode():

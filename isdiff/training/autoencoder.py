@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,6 +10,7 @@ from torch import Tensor
 from isdiff.experiments.loggers import training_log
 from isdiff.io.models import load_attribute_net
 from isdiff.nets.attributes import AttributeNet
+from isdiff.paths import located, placed
 from isdiff.training.export import entries
 from isdiff.training.health import to_batch
 from isdiff.training.latent_data import pick, train_images
@@ -38,13 +37,13 @@ def train_autoencoder(cfg) -> Trainer:
     pixels = train_images(cfg)
     net = AutoencoderKL(**entries(cfg.net))
     if cfg.init_from:
-        start = AutoencoderKL.from_pretrained(cfg.init_from, local_files_only=True)
+        start = AutoencoderKL.from_pretrained(located(cfg.init_from), local_files_only=True)
         net.load_state_dict(start.state_dict())
         net.register_to_config(scaling_factor=start.config.scaling_factor)
     if cfg.decoder_only:
         net.encoder.requires_grad_(False)
         net.quant_conv.requires_grad_(False)
-    features = load_attribute_net(Path(cfg.features)).requires_grad_(False)
+    features = load_attribute_net(located(cfg.features)).requires_grad_(False)
 
     def noisy(posterior, rng: np.random.Generator) -> Tensor:
         noise = torch.from_numpy(rng.standard_normal(posterior.mean.shape, np.float32))
@@ -65,7 +64,7 @@ def train_autoencoder(cfg) -> Trainer:
         loss = pixel + cfg.loss.features * feature + cfg.loss.kl * kl
         return {"loss": loss, "pixel": pixel.detach(), "features": feature.detach(), "kl": kl.detach()}
 
-    trainer = Trainer(net, at_step, Path(cfg.folder), cfg.optim, on_log=training_log(cfg))
+    trainer = Trainer(net, at_step, placed(cfg.folder), cfg.optim, on_log=training_log(cfg))
     trainer.run()
     trainer.with_average(lambda: export(net, pixels, trainer, cfg))
     return trainer

@@ -14,6 +14,7 @@ from torch import Tensor
 from isdiff.experiments.loggers import training_log
 from isdiff.nets.captions import CaptionNet
 from isdiff.nets.words import build_tokenizer
+from isdiff.paths import placed
 from isdiff.training.export import entries
 from isdiff.training.latent_data import pick, split_captions, train_images
 from isdiff.training.loop import Trainer, autocast
@@ -52,7 +53,7 @@ def train_captions(cfg) -> Trainer:
         hit = (similar.argmax(1) == torch.arange(len(texts))).float()
         return {"loss": loss, "found": hit}
 
-    trainer = Trainer(net, at_step, Path(cfg.folder), cfg.optim, on_log=training_log(cfg))
+    trainer = Trainer(net, at_step, placed(cfg.folder), cfg.optim, on_log=training_log(cfg))
     trainer.run()
     trainer.with_average(lambda: export(net, tokenizer, trainer, cfg))
     return trainer
@@ -67,7 +68,7 @@ def shortened(caption: str, rng: np.random.Generator) -> str:
 
 
 def export(net: CaptionNet, tokenizer, trainer: Trainer, cfg) -> None:
-    folder = Path(cfg.export)
+    folder = placed(cfg.export)
     save_part(net.text, "text_encoder", trainer, cfg)
     tokenizer.save_pretrained(folder / "tokenizer")
     tensors = {k: v.half().contiguous() for k, v in net.state_dict().items() if not k.startswith("text.")}

@@ -8,13 +8,13 @@ Large networks learn to undo this; a small one has better things to learn.
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from isdiff.experiments.loggers import training_log
+from isdiff.paths import located, placed
 from isdiff.training.latent_data import Holes, pick, train_images
 from isdiff.training.loop import Trainer, autocast
 from isdiff.training.parts import save_part
@@ -37,7 +37,7 @@ def train_encoder(cfg) -> Trainer:
 
     torch.manual_seed(cfg.seed)
     pixels, holes = train_images(cfg), Holes(cfg.image_size)
-    net = AutoencoderKL.from_pretrained(cfg.init_from, local_files_only=True).float()
+    net = AutoencoderKL.from_pretrained(located(cfg.init_from), local_files_only=True).float()
     teacher = copy.deepcopy(net).eval().requires_grad_(False)
     net.decoder.requires_grad_(False)
     net.post_quant_conv.requires_grad_(False)
@@ -56,7 +56,7 @@ def train_encoder(cfg) -> Trainer:
         known = known_distance(masked, wanted, untouched(hole, factor))
         return {"loss": moved + known, "moved": moved.detach(), "known": known.detach()}
 
-    trainer = Trainer(net, at_step, Path(cfg.folder), cfg.optim, on_log=training_log(cfg))
+    trainer = Trainer(net, at_step, placed(cfg.folder), cfg.optim, on_log=training_log(cfg))
     trainer.run()
     trainer.with_average(lambda: save_part(net, "vae", trainer, cfg))
     return trainer

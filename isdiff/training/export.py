@@ -12,6 +12,7 @@ from torch import nn
 from isdiff.environment import device_name, package_versions
 from isdiff.io.files import atomic_open, atomic_save
 from isdiff.io.models import save_weights
+from isdiff.paths import placed
 from isdiff.training.health import LEVELS
 from isdiff.training.loop import Trainer
 from isdiff.training.preview import save_samples
@@ -19,7 +20,7 @@ from isdiff.training.preview import save_samples
 
 def export(net: nn.Module, trainer: Trainer, cfg) -> None:
     """Write averaged weights in fp16, ``samples.png``, ``loss.png`` and ``training.json`` into ``cfg.export``."""
-    folder = Path(cfg.export)
+    folder = placed(cfg.export)
     save_weights(folder / "unet.safetensors", net, {"net": json.dumps(entries(cfg.net))})
     curve, held_out = (read_lines(trainer.folder / name) for name in ("loss.jsonl", "dev.jsonl"))
     draw_curve(curve, folder / "loss.png", held_out)

@@ -12,6 +12,7 @@ from isdiff.diffusion.process import add_noise, named_betas
 from isdiff.experiments.loggers import training_log
 from isdiff.io.files import atomic_save, sha256_file
 from isdiff.nets.words import TASK_WORDS, VECTORS
+from isdiff.paths import located, placed
 from isdiff.priors.conditioning.powerpaint import expand_task_words
 from isdiff.progress import Reporter
 from isdiff.training.contrastive import shortened
@@ -34,7 +35,7 @@ class LatentBatches:
         from diffusers import AutoencoderKL
         from transformers import AutoTokenizer, CLIPTextModel
 
-        folder, self.cfg = Path(cfg.export), cfg
+        folder, self.cfg = placed(cfg.export), cfg
         self.pixels = train_images(cfg)
         self.captions = split_captions(cfg.dataset, cfg.train_images, Path(cfg.data_root), cfg.workers)
         self.vae = (
@@ -51,8 +52,8 @@ class LatentBatches:
 
     def encode_all(self) -> np.ndarray:
         """(N, 2 * 4 + 1, h, w) float16 for every training image: latents, mask, masked latents; kept in the folder."""
-        weights = Path(self.cfg.export) / "vae" / "diffusion_pytorch_model.safetensors"
-        path = Path(self.cfg.folder) / f"latents_{sha256_file(weights)[:12]}.npy"
+        weights = placed(self.cfg.export) / "vae" / "diffusion_pytorch_model.safetensors"
+        path = placed(self.cfg.folder) / f"latents_{sha256_file(weights)[:12]}.npy"
         if not path.exists():
             rng, parts = np.random.default_rng([self.cfg.seed, 1]), []
             with Reporter("encoding", len(self.pixels), unit="image") as report:
@@ -119,7 +120,8 @@ def train_latent_model(cfg) -> Trainer:
     data = LatentBatches(cfg, cfg.prediction_type)
     net = UNet2DConditionModel(**entries(cfg.net))
     if cfg.init_from:
-        net.load_state_dict(UNet2DConditionModel.from_pretrained(cfg.init_from, local_files_only=True).state_dict())
+        start = UNet2DConditionModel.from_pretrained(located(cfg.init_from), local_files_only=True)
+        net.load_state_dict(start.state_dict())
     forward = torch.compile(net) if cfg.compile else net
 
     def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
@@ -131,7 +133,7 @@ def train_latent_model(cfg) -> Trainer:
             out = forward(inputs, t, context, return_dict=False)[0].float()
         return {"loss": (out - target).square().flatten(1).mean(1)}
 
-    trainer = Trainer(net, at_step, Path(cfg.folder), cfg.optim, on_log=training_log(cfg))
+    trainer = Trainer(net, at_step, placed(cfg.folder), cfg.optim, on_log=training_log(cfg))
     trainer.run()
     trainer.with_average(lambda: save_part(net, "unet", trainer, cfg, prediction_type=cfg.prediction_type))
     return trainer
@@ -153,9 +155,9 @@ def train_task_words(cfg) -> Trainer:
     from diffusers import DDIMScheduler, UNet2DConditionModel
 
     torch.manual_seed(cfg.seed)
-    scheduler = DDIMScheduler.from_pretrained(Path(cfg.export) / "scheduler", local_files_only=True)
+    scheduler = DDIMScheduler.from_pretrained(placed(cfg.export) / "scheduler", local_files_only=True)
     data = LatentBatches(cfg, scheduler.config.prediction_type)
-    unet = UNet2DConditionModel.from_pretrained(Path(cfg.export) / "unet", local_files_only=True)
+    unet = UNet2DConditionModel.from_pretrained(placed(cfg.export) / "unet", local_files_only=True)
     unet = unet.float().requires_grad_(False)
     table = data.text.get_input_embeddings()
     first = len(data.tokenizer) - len(TASK_WORDS) * VECTORS
@@ -177,7 +179,7 @@ def train_task_words(cfg) -> Trainer:
             out = unet(inputs, t, context, return_dict=False)[0].float()
         return {"loss": (out - target).square().flatten(1).mean(1)}
 
-    trainer = Trainer(words, at_step, Path(cfg.folder), cfg.optim, on_log=training_log(cfg))
+    trainer = Trainer(words, at_step, placed(cfg.folder), cfg.optim, on_log=training_log(cfg))
     trainer.run()
 
     def export() -> None:

@@ -12,6 +12,7 @@ from isdiff.data.splits import rendered_split
 from isdiff.io.files import atomic_save
 from isdiff.masks.fixed import ExpandMask, HalfMask
 from isdiff.masks.wide import WideMask
+from isdiff.paths import located
 from isdiff.training.health import to_batch
 
 
@@ -19,7 +20,7 @@ def split_captions(dataset: str, count: int, root: Path, workers: int) -> list[s
     """Captions of the first training images; made once, kept beside the rendered images."""
     from isdiff.data.splits import caption_of, in_parallel, split_ids
 
-    path = Path(root) / dataset / f"train_{count}_captions.txt"
+    path = located(Path(root) / dataset / f"train_{count}_captions.txt")
     if not path.exists():
         found = list(
             in_parallel(f"captions of {dataset}/train", caption_of, split_ids(dataset, "train", count), workers)

@@ -10,6 +10,7 @@ import torch
 
 from isdiff.io.files import atomic_open, sha256_file
 from isdiff.io.hub import SUMS, model_files
+from isdiff.paths import placed
 from isdiff.training.export import draw_curve, read_lines, settings
 from isdiff.training.loop import Trainer
 
@@ -25,7 +26,7 @@ def save_part(net, name: str, trainer: Trainer, cfg, **scheduler) -> None:
     Weights are fp16, but a text encoder's float32: transformers loads it in the dtype of its file, diffusers the rest
     in float32, and its pipeline cannot mix the two.
     """
-    folder = Path(cfg.export)
+    folder = placed(cfg.export)
     dtype = torch.float32 if name == "text_encoder" else torch.float16
     copy.deepcopy(net).to(dtype).save_pretrained(folder / name, safe_serialization=True)
     facts = {

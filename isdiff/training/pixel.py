@@ -16,6 +16,7 @@ from isdiff.experiments.loggers import training_log
 from isdiff.io.hub import check_tensors
 from isdiff.io.models import open_weights
 from isdiff.nets.unet import UNet
+from isdiff.paths import located, placed
 from isdiff.training.export import export
 from isdiff.training.health import HeldOut, to_batch
 from isdiff.training.loop import Trainer, autocast
@@ -93,14 +94,14 @@ def train_pixel_model(cfg) -> Trainer:
     images = training_images(cfg, "train", cfg.train_images)
     net = UNet(**cfg.net).to(device).to(memory_format=torch.channels_last)
     if cfg.init_from:
-        tensors, _ = open_weights(Path(cfg.init_from))
+        tensors, _ = open_weights(located(cfg.init_from))
         check_tensors(f"train.init_from={cfg.init_from}", net.state_dict(), tensors)
         net.load_state_dict(tensors)
     loss = HybridLoss(named_betas(cfg.noise_schedule), cfg.loss.weighting)
     timesteps = TimestepSampler(loss.posterior.alphas_cumprod, cfg.loss.log_sigma_mean, cfg.loss.log_sigma_std)
     forward = torch.compile(net) if cfg.compile else net
     at_step = batch_loss(loss, timesteps, images, cfg.optim.batch_size, cfg.seed, device, forward)
-    folder = Path(cfg.folder)
+    folder = placed(cfg.folder)
 
     def preview(net: nn.Module, samples: int) -> None:
         save_samples(net, folder / f"samples_{samples:08d}.png", cfg)

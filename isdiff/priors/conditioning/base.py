@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
+from isdiff.component import Component
 from isdiff.errors import UserError
 from isdiff.priors.latent_task import LatentTask
 from isdiff.priors.text import PromptPair, TextEncoder
 
 
-class Conditioning:
+class Conditioning(Component):
     """
     Args:
         guidance_scale: classifier-free guidance (Ho & Salimans 2022); 1 asks the network once.
@@ -23,6 +25,7 @@ class Conditioning:
         ValueError: a guidance scale below 1.
     """
 
+    aside = ("text",)  # the model's
     gradients = False  # whether scores are taken from the network's answer, for which it must keep gradients
 
     def __init__(self, guidance_scale: float = 1.0, negative_prompt: str = "", text: TextEncoder | None = None) -> None:
@@ -30,6 +33,12 @@ class Conditioning:
         if not number or not guidance_scale >= 1:
             raise ValueError(f"latent.guidance_scale is {guidance_scale!r}; it must be auto or a number of at least 1")
         self.guidance_scale, self.negative_prompt, self.text = float(guidance_scale), negative_prompt, text
+
+    def reading(self, text: TextEncoder | None) -> Conditioning:
+        """The same with a model's text encoder."""
+        bound = copy.copy(self)
+        bound.text = text
+        return bound
 
     def prompts(self, prompt: str) -> PromptPair:
         """What stands for a prompt."""

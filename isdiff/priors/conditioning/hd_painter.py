@@ -33,7 +33,7 @@ class HDPainter(Conditioning):
         painta: self-attention is reweighed by what the prompt attends to.
         rasg: the network's answer comes with the gradient of the prompt's attention to the hole.
     Raises:
-        ValueError: a guidance scale of 1 or less.
+        ValueError: a guidance scale of 1 or less, or an addition that is no text.
     """
 
     def __init__(
@@ -51,6 +51,8 @@ class HDPainter(Conditioning):
                 raise ValueError(f"latent.{name} is {value!r}; it must be true or false")
         if self.guidance_scale <= 1:
             raise ValueError(f"latent.guidance_scale is {guidance_scale}; HD-Painter needs one above 1")
+        if not isinstance(positive_prompt, str):
+            raise ValueError(f"latent.positive_prompt is {positive_prompt!r}; it must be a text")
         self.positive_prompt, self.painta, self.gradients = positive_prompt, painta, rasg
 
     def prompts(self, prompt: str) -> PromptPair:

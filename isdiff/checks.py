@@ -1,0 +1,68 @@
+"""Checks of the values that an object is made with; the message names the key of the configuration that gives each.
+
+A refused value is a sentence for users of the command line and a ``ValueError`` for callers of the library.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from isdiff.errors import UserError
+
+
+class BadValue(UserError, ValueError):
+    """A value that cannot be used."""
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number and no bool, which Python would count as 0 or 1."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_flag(key: str, value: Any) -> None:
+    """
+    Raises:
+        BadValue: the value is not a bool; ``"no"`` would otherwise mean yes.
+    """
+    if not isinstance(value, bool):
+        raise BadValue(f"{key} is {value!r}; it must be true or false")
+
+
+def check_whole(key: str, value: Any, low: int | None = 1) -> None:
+    """
+    Raises:
+        BadValue: the value is no whole number, or below ``low``.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or (low is not None and value < low):
+        raise BadValue(f"{key} is {value!r}; it must be a whole number{'' if low is None else f' of at least {low}'}")
+
+
+def check_number(key: str, value: Any, low: float = 0, high: float = math.inf) -> None:
+    """
+    Raises:
+        BadValue: the value is no finite number, or not between ``low`` and ``high``.
+    """
+    if not is_number(value) or not low <= value <= high:
+        bounds = f"a number of at least {low:g}" if high == math.inf else f"a number between {low:g} and {high:g}"
+        raise BadValue(f"{key} is {value!r}; it must be {bounds}")
+
+
+def check_text(key: str, value: Any) -> None:
+    """
+    Raises:
+        BadValue: the value is no text, or an empty one (as a path, that would be the current folder).
+    """
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
+        raise BadValue(f"{key} is {value!r}; it must be a text that is not empty")
+
+
+def check_choice(key: str, value: Any, allowed: Sequence[Any], what: str = "it must be one of") -> None:
+    """
+    Raises:
+        BadValue: the value is none of those allowed.
+    """
+    if not isinstance(value, str) or value not in allowed:
+        raise BadValue(f"{key} is {value!r}; {what} {', '.join(map(str, allowed))}")

@@ -1,0 +1,45 @@
+"""The command ``isdiff``: one module for each of its commands, imported when it is called for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from isdiff import __version__
+
+COMMANDS = {
+    "run": "one experiment, or several with --multirun",
+    "compare": "several methods over the same images, with a table",
+    "table": "the paper's tables and figures, and a report of them all",
+    "train": "one of the models that ship with isdiff",
+    "weights": "published weights: list, get, register, check, convert",
+    "study": "the human study of Table III: build, collect",
+    "data": "benchmark data: doctor, masks, manifests",
+}
+
+
+def usage() -> str:
+    lines = [f"  {name:9} {text}" for name, text in COMMANDS.items()]
+    example = "  isdiff run dataset=photos mask=half method=ddnm+isdiff limit=16"
+    return "\n".join(["usage: isdiff COMMAND ...", "", *lines, "", "isdiff COMMAND --help says more.", "", example])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code of a command; ``arguments`` are those of the process where none are given."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["--version"]:
+        print(f"isdiff {__version__}")
+        return 0
+    if words[:1] in (["--help"], ["-h"]):
+        print(usage())
+        return 0
+    if not words or words[0] not in COMMANDS:
+        what = f"there is no command {words[0]!r}" if words else "no command is given"
+        print(f"isdiff: {what}; there are {', '.join(COMMANDS)} (isdiff --help)", file=sys.stderr)
+        return 1
+    try:
+        return import_module(f"isdiff.cli.{words[0]}").main(words[1:])
+    except KeyboardInterrupt:  # before a command could say what happens next
+        print("isdiff: stopped", file=sys.stderr)
+        return 130

@@ -1,0 +1,61 @@
+"""Run one experiment: ``isdiff run dataset=photos mask=half method=ddnm+isdiff limit=16 seed=0``.
+
+With ``--multirun`` several, of which each may fail on its own. Exit codes: 0 all images are there; 1 the configuration
+does not work; 2 weights or images are missing; 3 some images could not be made.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from omegaconf import DictConfig
+
+from isdiff.cli.hydra_app import start
+from isdiff.errors import SomeFailed, UserError, explained, summed_up
+from isdiff.experiments.moved import check_moved
+
+
+def one_run(cfg: DictConfig) -> tuple[str, int]:
+    """A sentence about the run and its exit code; prints what went wrong."""
+    from isdiff.experiments.run import execute
+
+    try:
+        outcome = execute(cfg)
+    except (UserError, OSError) as error:
+        print(f"isdiff: {explained(error)}", file=sys.stderr)
+        return explained(error), getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:
+        print("isdiff: stopped; the same command goes on from here", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(130)  # Hydra's clean-up would show a traceback
+    path = outcome.experiment.store.path
+    print((path / "summary.md").read_text("utf-8"))
+    print(f"results: {path}")
+    for line in summed_up(outcome.failed):
+        print(f"isdiff: {line}", file=sys.stderr)
+    found = {name: m.get("value") for name, m in outcome.summary["metrics"].items()}
+    values = (f"{name} {value:.4g}" for name, value in found.items() if value is not None)
+    failed = [f"{len(outcome.failed)} failed"] if outcome.failed else []
+    return ", ".join([f"{outcome.summary['n']} images", *failed, *values]), SomeFailed.exit_code * bool(outcome.failed)
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: the worst of a multirun, which ends with a table."""
+    outcomes: list[tuple[str, str, int]] = []  # what was asked for, what came of it, and its exit code
+
+    def job(cfg: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        line, code = one_run(cfg)
+        outcomes.append((" ".join(HydraConfig.get().overrides.task), line, code))
+
+    try:
+        check_moved(arguments)
+    except UserError as error:
+        print(f"isdiff: {error}", file=sys.stderr)
+        return 1
+    start("run", "config", job, arguments)
+    if len(outcomes) > 1:
+        print("\n" + "\n".join(f"{asked}: {line}" for asked, line, _ in outcomes))
+    return max((code for *_, code in outcomes), default=0)

@@ -1,0 +1,86 @@
+"""The human study of Table III.
+
+build     make a blind study from runs: a folder to be given to people, and beside it the key, to be kept
+collect   answer files and the key make shares of votes with intervals, beside the paper's
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from isdiff.errors import SomeFailed, UserError, explained
+from isdiff.paths import located, placed
+
+KEY_ENDING = ".key.json"
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = argparse.ArgumentParser(
+        prog="isdiff study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = whole.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="make a study from runs")
+    build.add_argument("plan", type=Path, help="a YAML file such as configs/study/table3.yaml")
+    build.add_argument("--out", type=Path, default=placed("outputs/study"), help="the study's folder (outputs/study)")
+    build.add_argument("--n", type=int, help="sets of pictures for each cell, in the place of the plan's")
+    build.add_argument("--seed", type=int, help="in the place of the plan's")
+    build.add_argument("--overwrite", action="store_true", help="replace another study in the same place, key and all")
+    gather = commands.add_parser("collect", help="make the table from answers")
+    gather.add_argument("key", type=Path, help="<study's folder>.key.json")
+    gather.add_argument("answers", nargs="*", help="answers-*.json: files, patterns, or folders of them")
+    gather.add_argument("--out", type=Path, help="folder of the results (<study's folder>.results)")
+    return whole
+
+
+def build(args: argparse.Namespace) -> None:
+    from isdiff.experiments.study.build import build_study
+    from isdiff.experiments.study.plan import read_plan
+
+    study = build_study(read_plan(located(args.plan), n=args.n, seed=args.seed), args.out, args.overwrite)
+    print(f"study {study.id}, {len(study.questions)} questions: give people the folder {study.folder}")
+    print(f"keep the key to yourself: {study.key}")
+
+
+def gather(args: argparse.Namespace) -> None:
+    """
+    Raises:
+        SomeFailed: some files could not be used; the table is made from the others.
+    """
+    from rich.console import Console
+
+    from isdiff.experiments.study.collect import answer_files, collect, read_key
+    from isdiff.experiments.study.report import Results, paper_shares, tables, write
+
+    files = answer_files(args.answers)
+    key = read_key(args.key)
+    answers = collect(key, files)
+    for path, reason in answers.refused.items():
+        print(f"isdiff: {path} is left out: {reason}", file=sys.stderr)
+    if not any(answers.given.values()):
+        raise UserError("none of the files holds an answer to this study; nothing was written")
+    results = Results.of(key, answers, paper_shares(located("configs/paper_values.yaml")))
+    folder = args.out or args.key.with_name(f"{args.key.name.removesuffix(KEY_ENDING)}.results")
+    write(results, folder)
+    console = Console()
+    for table in tables(results):
+        console.print(table, "")
+    for note in results.notes():
+        console.print(note, highlight=False)
+    print(f"results: {folder}")
+    if answers.refused:
+        raise SomeFailed(f"{len(answers.refused)} of {len(files)} files could not be used; the others count")
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code: 0; 1: it could not be done; 3: done, but without some of the answer files."""
+    args = parser().parse_args(arguments)
+    try:
+        {"build": build, "collect": gather}[args.command](args)
+    except (UserError, OSError) as error:
+        print(f"isdiff: {explained(error)}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:
+        sys.exit("isdiff: stopped; nothing was written")
+    return 0

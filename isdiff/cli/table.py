@@ -1,0 +1,102 @@
+"""The paper's tables: ``isdiff table table1 profile=demo limit=8 masks=half rows=ddnm*``.
+
+Names: tables, or ``report`` for all of them with the figures in one page. ``profile=paper|demo|smoke``, ``limit=``,
+``seeds=``, ``masks=``, ``rows=`` (patterns) narrow it; further KEY=VALUE arguments are overrides of every run. What has
+been run already is reused; the same command goes on after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from isdiff.errors import Missing, UserError, explained
+
+LISTS = ("masks", "rows")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code; 2 where something waits for weights or images."""
+    from isdiff.experiments.tables.plan import names
+
+    parser = argparse.ArgumentParser(prog="isdiff table", description=__doc__)
+    parser.add_argument("names", nargs="+", metavar="NAME|KEY=VALUE", help=f"report, {', '.join(names('table'))}")
+    parser.add_argument("--no-run", action="store_true", help="show what is there, run nothing")
+    args = parser.parse_intermixed_args(list(arguments))
+    asked = [name for name in args.names if "=" not in name]
+    try:
+        options = narrowing([name for name in args.names if "=" in name])
+        return make(asked or ["report"], run=not args.no_run, **options)
+    except (UserError, OSError) as error:
+        print(f"isdiff: {explained(error)}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:
+        print("isdiff: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def narrowing(given: Sequence[str]) -> dict[str, Any]:
+    """``profile``, ``limit``, ``seeds``, ``masks`` and ``rows`` from KEY=VALUE; the rest are overrides of runs.
+
+    Raises:
+        UserError: a number that is none.
+    """
+    found: dict[str, Any] = {"extra": []}
+    for item in given:
+        key, _, value = item.partition("=")
+        try:
+            if key == "profile":
+                found[key] = value
+            elif key in LISTS:
+                found[key] = value.strip("[]").split(",")
+            elif key == "limit":
+                found[key] = int(value)
+                if found[key] < 1:
+                    raise ValueError
+            elif key == "seeds":
+                found[key] = [int(part) for part in value.strip("[]").split(",")]
+            else:
+                found["extra"].append(item)
+        except ValueError:
+            raise UserError(
+                f"{item}: limit is a whole number of at least 1, seeds are whole numbers such as 0,1,2"
+            ) from None
+    return found
+
+
+def make(asked: Sequence[str], run: bool, profile: str = "demo", **options: Any) -> int:
+    """Make and show what is asked for; 2 if something waits for weights or images.
+
+    Raises:
+        UserError: a name that there is not.
+    """
+    from rich.console import Console
+
+    from isdiff.experiments.tables.figures import figure_names
+    from isdiff.experiments.tables.make import make_figure, make_report, make_table
+    from isdiff.experiments.tables.plan import names
+
+    for name in asked:
+        if name not in ("report", *names("table"), *figure_names()):
+            there = ", ".join(["report", *names("table"), *figure_names()])
+            raise UserError(f"there is no table or figure {name!r}; there are {there}")
+    console = Console()
+    if "report" in asked:
+        path = make_report(profile, [name for name in asked if name != "report"], run, **options)
+        console.print(f"report: {path}", highlight=False)
+        return 0
+    missing = 0
+    for name in asked:
+        if name in figure_names():
+            console.print(f"{name}: {make_figure(name, profile, run, **options)}", highlight=False)
+            continue
+        folder, tables, waits = make_table(name, profile, run=run, **options)
+        console.print(*tables)
+        for thing, cells in waits.items():
+            print(f"isdiff: waits for {thing} ({len(cells)} cells)", file=sys.stderr)
+        console.print(f"{name}: {Path(folder)}/{name}.md, .csv, .tex, .html", highlight=False)
+        missing = Missing.exit_code if waits else missing
+    return missing

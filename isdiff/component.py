@@ -1,0 +1,61 @@
+"""What a configuration can name: an object that remembers the arguments that it was made with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+
+def parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """The arguments that a class is made with, by name."""
+    init: Any = cls.__init__  # type: ignore[misc]
+    if init is object.__init__:
+        return {}
+    return dict(list(inspect.signature(init).parameters.items())[1:])  # without self
+
+
+class Component:
+    """Base of everything that a ``_target_`` names.
+
+    Attributes:
+        aside: arguments that change no result: where something lies, what people are told, or what a subclass puts into
+            its fingerprint in another form.
+        labels: keys that may stand beside the arguments where a configuration names such an object.
+        arguments: those that the object was made with, defaults included.
+    """
+
+    aside: ClassVar[tuple[str, ...]] = ()
+    labels: ClassVar[tuple[str, ...]] = ()
+    arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **given: Any) -> Any:
+        made = super().__new__(cls)
+        defaults = {n: p.default for n, p in parameters(cls).items() if p.default is not p.empty}
+        # Too many or unknown ones are for __init__ to refuse; copies are made without any.
+        made.arguments = defaults | dict(zip(parameters(cls), args, strict=False)) | given
+        return made
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What results depend on, ready for JSON: the class and its arguments."""
+        named = {"class": f"{type(self).__module__}.{type(self).__qualname__}"}
+        return named | {key: plain(value) for key, value in self.arguments.items() if key not in self.aside}
+
+
+def plain(value: Any) -> Any:
+    """A value for JSON, in which equal values look equal: ``1.0`` is ``1``, a tuple a list.
+
+    Raises:
+        TypeError: it has no such form; the class must set it aside.
+    """
+    if isinstance(value, Component):
+        return value.fingerprint()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence):
+        return [plain(inner) for inner in value]
+    raise TypeError(f"{type(value).__name__} is no part of a fingerprint")

@@ -1,0 +1,1 @@
+"""What an attempt is judged by at the checkpoint; one criterion a file."""

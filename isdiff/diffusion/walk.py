@@ -1,0 +1,74 @@
+"""The way through the noise levels: which timesteps are visited, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from isdiff.checks import BadValue, check_choice, check_whole
+from isdiff.component import Component
+from isdiff.diffusion.grid import Grid
+from isdiff.diffusion.timesteps import (
+    even_timesteps,
+    leading_timesteps,
+    resampling_plan,
+    spaced_timesteps,
+    trailing_timesteps,
+)
+
+SPACINGS: dict[str, Callable[[int, int], Sequence[float]]] = {
+    "leading": leading_timesteps,
+    "trailing": trailing_timesteps,
+    "linspace": lambda total, steps: spaced_timesteps(total, str(steps)),
+    "even": even_timesteps,
+}
+
+
+class Walk(Component):
+    """
+    Args:
+        steps: how many timesteps.
+        spacing: ``leading`` (multiples of T // steps), ``trailing`` (from the noisiest), ``linspace`` (from the
+            first to the last, rounded) or ``even`` (the same, not rounded).
+        jump: resampling climbs so many of them ...
+        repeat: ... so often; 1: no resampling.
+    Raises:
+        ValueError: a value that cannot work.
+    """
+
+    def __init__(self, steps: int = 100, spacing: str = "leading", jump: int = 10, repeat: int = 1) -> None:
+        for key, value in (("steps", steps), ("jump", jump), ("repeat", repeat)):
+            check_whole(f"sampler.{key}", value)
+        check_choice("sampler.spacing", spacing, tuple(SPACINGS))
+        self.steps, self.spacing, self.jump, self.repeat = steps, spacing, jump, repeat
+
+    def fingerprint(self) -> dict:
+        found = super().fingerprint()
+        return found if self.repeat > 1 else {key: value for key, value in found.items() if key != "jump"}
+
+    def grid(self, betas: Tensor) -> Grid:
+        """The levels on the process with these betas, (T,) float64.
+
+        Raises:
+            ValueError: there are more steps than timesteps.
+        """
+        if self.steps > len(betas):
+            raise BadValue(f"sampler.steps is {self.steps}; the model has only {len(betas)} timesteps")
+        if self.spacing == "even" and self.steps < 2:
+            raise BadValue("sampler.steps is 1; sampler.spacing=even needs at least 2")
+        return Grid.between(betas, SPACINGS[self.spacing](len(betas), self.steps))
+
+    def plan(self, steps: int) -> tuple[int, ...]:
+        """Indices of the grid from ``steps - 1`` down to -1, climbs included."""
+        return resampling_plan(steps, (self.jump, self.repeat))
+
+    @property
+    def name(self) -> str:
+        """For folders: ``100x10`` are 100 steps, resampled ten times."""
+        return f"{self.steps}x{self.repeat}"
+
+    def __str__(self) -> str:
+        """For people: ``100 steps, resampling (10, 10)``."""
+        loops = f", resampling ({self.jump}, {self.repeat})" if self.repeat > 1 else ""
+        return f"{self.steps} step{'s' * (self.steps > 1)}{loops}"

@@ -1,0 +1,175 @@
+"""The numbers of a table: run what is missing, take up what is there, compare rows."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from isdiff.errors import Missing, UserError
+from isdiff.experiments.compare import Row, compose_run, run_row
+from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.measure import result_features
+from isdiff.experiments.tables.plan import CellPlan, RowPlan, TablePlan
+from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Line, Sheet, Value
+from isdiff.metrics.base import Metric
+from isdiff.metrics.contrast import Contrast, contrast
+from isdiff.metrics.diversity import Diversity
+from isdiff.metrics.intervals import estimate
+from isdiff.metrics.samples import MeanSample, SeedsSample
+from isdiff.progress import clock
+
+Cells = dict[tuple[str, str], Row]  # what was measured, by row and mask
+NOT_YET = "not run yet"
+
+
+def fill(plan: TablePlan, metrics: list[Metric], run: bool = True) -> tuple[Sheet, Cells]:
+    """The table with its numbers, and the rows that they come from.
+
+    Args:
+        metrics: those of ``plan.metrics``, in its order.
+        run: sample what is missing; otherwise only cells whose runs are done get values.
+    """
+    columns = [
+        Column(mask, metric.name, metric.title, paper, paper == metric.name)
+        for mask in plan.masks
+        for paper, metric in zip(plan.metrics, metrics, strict=True)
+    ]
+    sheet = Sheet(plan.name, plan.title, plan.profile, plan.setting, columns, [])
+    cells: Cells = {}
+    reasons: dict[tuple[str, str], str] = {}
+    for row, cell in announced(plan, run):
+        try:
+            found = measure(row, cell, metrics, run)
+            cells[row.name, cell.mask] = found
+        except Missing as error:
+            reasons[row.name, cell.mask] = "; ".join(error.things)
+            for thing in error.things:
+                sheet.waits.setdefault(thing, []).append(f"{row.label} ({cell.mask})")
+        except UserError as error:
+            reasons[row.name, cell.mask] = str(error)
+    for row in plan.rows:
+        sheet.lines.append(line(row, plan, metrics, cells, reasons))
+    sheet.comparisons = list(comparisons(plan, metrics, cells))
+    sheet.notes += explained(plan, reasons, sheet.waits)
+    sheet.rank()
+    return sheet, cells
+
+
+def announced(plan: TablePlan, run: bool) -> Iterator[tuple[RowPlan, CellPlan]]:
+    """Cells one by one; says which comes, and from the second on how long the rest may take."""
+    todo = [(row, cell) for row in plan.rows for cell in row.cells]
+    begun = time.monotonic()
+    for place, (row, cell) in enumerate(todo, 1):
+        if run and not cell.impossible:
+            spent = time.monotonic() - begun
+            left = f", about {clock(spent / (place - 1) * (len(todo) - place + 1))} left" if spent > 60 else ""
+            where = f"{plan.name} ({plan.profile}), cell {place}/{len(todo)}"
+            print(f"{where}: {row.label}, {cell.mask}{left}", file=sys.stderr)
+        yield row, cell
+
+
+def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool) -> Row:
+    """
+    Raises:
+        Missing: weights or images are not here.
+        UserError: the cell cannot exist, or has not been run and ``run`` is off.
+    """
+    if cell.impossible:
+        raise UserError(cell.impossible)
+    if not run and not all(finished(cell, seed) for seed in cell.seeds):
+        raise UserError(NOT_YET)
+    measured, _ = run_row(row.label, cell.mask, cell.overrides, metrics, cell.seeds)
+    for metric in metrics:
+        if isinstance(metric, Diversity) and len(cell.seeds) > 1:
+            measured.samples[metric.name] = SeedsSample([diversity(measured, cell, metric)])
+    return measured
+
+
+def diversity(row: Row, cell: CellPlan, metric: Diversity) -> MeanSample:
+    """Of the runs with the first two seeds."""
+    features = []
+    for seed in cell.seeds[:2]:
+        experiment = Experiment.of(compose_run([*cell.overrides, f"mask={cell.mask}", f"seed={seed}"]))
+        records = experiment.store.records()
+        features.append(result_features(experiment, [records[i] for i in row.ids], metric.observer))
+    return metric.between_runs(*features)
+
+
+def finished(cell: CellPlan, seed: int) -> bool:
+    """
+    Raises:
+        Missing: the images or weights of the cell are not here.
+    """
+    experiment = Experiment.of(compose_run([*cell.overrides, f"seed={seed}"]))
+    experiment.require(experiment.ids())
+    return set(experiment.ids()) <= set(experiment.store.records())
+
+
+def line(
+    row: RowPlan, plan: TablePlan, metrics: list[Metric], cells: Cells, reasons: dict[tuple[str, str], str]
+) -> Line:
+    values = []
+    for cell in row.cells:
+        found = cells.get((row.name, cell.mask))
+        for place, metric in enumerate(metrics):
+            value = Value(paper=cell.paper[place] if place < len(cell.paper) else None)
+            if found is None:
+                value.missing = reasons[row.name, cell.mask]
+            elif metric.name in found.samples:
+                sample = found.samples[metric.name]
+                value.ours = estimate(sample, plan.bootstrap)
+                value.seed_sd = sample.spread() if len(sample.seeds) > 1 else None
+            else:
+                value.missing = "this metric cannot run here"
+            values.append(value)
+    return Line(row.name, row.label, values, cost([cells[key] for key in cells if key[0] == row.name]), row.paper_time)
+
+
+def cost(rows: list[Row]) -> Cost | None:
+    """Means over the cells of a row, under the circumstances that most of them name."""
+    if not rows:
+        return None
+    protocols = Counter(protocol(row.experiment.store.read_json("summary.json"), row.experiment) for row in rows)
+    calls, seconds = (float(np.mean([row.means[key] for row in rows])) for key in ("network_calls", "seconds"))
+    return Cost(calls, seconds, protocols.most_common(1)[0][0])
+
+
+def protocol(summary: dict[str, Any], experiment: Experiment) -> str:
+    parts = [experiment.cfg.model.name, *(str(summary[k]) for k in ("precision",) if k in summary)]
+    return ", ".join([*parts, f"batch {summary.get('batch_size')}", str(summary.get("device"))])
+
+
+def comparisons(plan: TablePlan, metrics: list[Metric], cells: Cells) -> Iterator[Comparison]:
+    labels = {row.name: row.label for row in plan.rows}
+    for row in plan.rows:
+        for partner in row.against:
+            found: list[Contrast | None] = []
+            for mask in plan.masks:
+                first, second = cells.get((partner, mask)), cells.get((row.name, mask))
+                for metric in metrics:
+                    if first is None or second is None:
+                        found.append(None)
+                        continue
+                    one, two = (each.samples.get(metric.name) for each in (first, second))
+                    higher = metric.title.endswith("↑")
+                    found.append(
+                        None if one is None or two is None
+                        else contrast(one, two, plan.bootstrap, (first.ids, second.ids), higher)
+                    )  # fmt: skip
+            if any(found):
+                yield Comparison(row.label, labels[partner], tuple(found))
+
+
+def explained(plan: TablePlan, reasons: dict[tuple[str, str], str], waits: dict[str, list[str]]) -> list[str]:
+    """One sentence for every reason that no download mends."""
+    labels = {row.name: row.label for row in plan.rows}
+    grouped = defaultdict(list)
+    for (name, mask), reason in reasons.items():
+        if not any(thing in reason for thing in waits):
+            grouped[reason].append(f"{labels[name]} ({mask})")
+    return [f"{reason}: {', '.join(cells)}." for reason, cells in grouped.items()]

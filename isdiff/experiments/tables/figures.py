@@ -1,0 +1,187 @@
+"""Figures as data: a sweep is a table whose rows are the values of one key; SVG, PNG and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from isdiff.experiments.compare import UNUSED
+from isdiff.experiments.measure import build_metrics
+from isdiff.experiments.tables.cells import Cells, fill
+from isdiff.experiments.tables.kl import divergences
+from isdiff.experiments.tables.plan import TablePlan, load, names, planned
+from isdiff.experiments.tables.render import comma_separated
+from isdiff.io.files import atomic_open, atomic_save
+from isdiff.metrics.contrast import contrast
+from isdiff.metrics.intervals import Estimate, estimate
+
+Point = tuple[float, Estimate]
+
+
+def figure_names() -> list[str]:
+    return names("figure")
+
+
+def as_table(figure: Any, dataset: str, profile: str) -> Any:
+    """The figure's runs on one dataset as a table: a row for every line and value of the axis, and the references."""
+    rows = [OmegaConf.to_container(row) for row in figure.get("references", ())]
+    for line in figure.lines:
+        for value in axis_values(figure, profile):
+            row: dict[str, Any] = {
+                "name": row_name(line.name, value),
+                "label": line.label,
+                "overrides": list(line.overrides),
+            }
+            if value is not None:
+                row["label"] += f", {figure.axis.label} {value:g}"
+                row["overrides"] = [*row["overrides"], f"{figure.axis['key']}={value}"]
+            rows.append(row | ({"against": [line.reference]} if "reference" in line else {}))
+    kept = {key: figure[key] for key in ("title", "masks", "metrics", "limit") if key in figure}
+    return OmegaConf.create({**kept, "dataset": dataset, "rows": rows})
+
+
+def axis_values(figure: Any, profile: str) -> list[float | None]:
+    if "axis" not in figure:
+        return [None]
+    values = figure.axis["values"]
+    return list(values[profile] if profile in values else values["paper"])
+
+
+def row_name(line: str, value: float | None) -> str:
+    return line if value is None else f"{line}_{value:g}"
+
+
+def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any) -> dict[str, str] | None:
+    """Run what is missing and write ``<name>.svg``, ``.png`` and ``.csv``; the SVG and a caption for a report.
+
+    None where no run of the figure can be had.
+    """
+    figure = load("figure", name)
+    panels: list[tuple[str, TablePlan, Cells]] = []
+    texts = []
+    for dataset in figure.datasets:
+        table = planned(name, as_table(figure, dataset, profile), profile, **options)
+        metrics = build_metrics(list(table.metrics.values()), UNUSED)
+        sheet, cells = fill(table, metrics, run)
+        texts.append(comma_separated(sheet))
+        if cells:
+            label = next(iter(cells.values())).experiment.cfg.dataset.name
+            panels.append((label, table, cells))
+    with atomic_open(folder / f"{name}.csv") as stream:
+        stream.write("".join(text if i == 0 else text.partition("\n")[2] for i, text in enumerate(texts)))
+    if not panels:
+        return None
+    picture = (
+        initialisations(figure, panels) if figure.get("kind") == "initialisations" else sweep(figure, panels, profile)
+    )
+    undated = {"Date": None}  # the same figure, the same file
+    atomic_save(folder / f"{name}.svg", lambda stream: picture.savefig(stream, format="svg", metadata=undated))
+    atomic_save(folder / f"{name}.png", lambda stream: picture.savefig(stream, format="png", dpi=160))
+    svg = (folder / f"{name}.svg").read_text("utf-8")
+    return {"svg": svg[svg.index("<svg") :], "caption": figure.title}
+
+
+def subplots(rows: int, columns: int) -> tuple[Any, Any]:
+    import matplotlib
+
+    matplotlib.use("agg")
+    matplotlib.rcParams["svg.hashsalt"] = "isdiff"
+    from matplotlib import pyplot
+
+    return pyplot.subplots(rows, columns, figsize=(4.2 * columns, 3.2 * rows), squeeze=False, constrained_layout=True)
+
+
+def sweep(figure: Any, panels: Sequence[tuple[str, TablePlan, Cells]], profile: str) -> Any:
+    """A panel for every dataset and mask (and metric), a line with 95 % intervals for every line of the figure."""
+    metrics = list(panels[0][1].metrics.values())
+    masks = panels[0][1].masks
+    picture, axes = subplots(len(panels), len(masks) * len(metrics))
+    for row, (label, table, cells) in zip(axes, panels, strict=True):
+        for axis, (mask, metric) in zip(row, [(m, n) for m in masks for n in metrics], strict=True):
+            for line in figure.lines:
+                points = line_points(figure, line, table, cells, mask, metric, profile)
+                if points:
+                    plot_line(axis, line.label, points)
+            if figure.get("difference"):
+                axis.axhline(0, color="gray", linewidth=0.8)
+            else:
+                plot_references(figure, axis, table, cells, mask, metric)
+            if "mark" in figure:
+                axis.axvline(figure.mark, color="gray", linestyle=":", linewidth=1)
+            axis.set_title(f"{label}, {mask}", fontsize=9)
+            axis.set_xlabel(figure.axis.label, fontsize=8)
+            axis.set_ylabel(f"{metric}{', difference' if figure.get('difference') else ''}", fontsize=8)
+            axis.tick_params(labelsize=7)
+    axes[0][0].legend(fontsize=7)
+    picture.suptitle(figure.title, fontsize=10)
+    return picture
+
+
+def line_points(
+    figure: Any, line: Any, table: TablePlan, cells: Cells, mask: str, metric: str, profile: str
+) -> list[Point]:
+    """The values of one line, or its differences to its reference, by the value of the axis."""
+    points = []
+    for value in axis_values(figure, profile):
+        found = cells.get((row_name(line.name, value), mask))
+        if found is None or metric not in found.samples or value is None:
+            continue
+        sample = found.samples[metric]
+        if not figure.get("difference"):
+            points.append((value, estimate(sample, table.bootstrap)))
+        elif (base := cells.get((line.reference, mask))) is not None and metric in base.samples:
+            points.append(
+                (value, contrast(base.samples[metric], sample, table.bootstrap, (base.ids, found.ids)).difference)
+            )
+    return points
+
+
+def plot_line(axis: Any, label: str, points: Sequence[Point]) -> None:
+    x, found = zip(*points, strict=True)
+    y = [each.value for each in found]
+    axis.errorbar(x, y, bars(found), marker="o", markersize=3, capsize=2, linewidth=1, label=label)
+
+
+def bars(found: Sequence[Estimate]) -> np.ndarray:
+    """Lengths of error bars, (2, N); none where no interval is known."""
+    sides = [[each.value - each.low for each in found], [each.high - each.value for each in found]]
+    return np.nan_to_num(np.array(sides)).clip(0)
+
+
+def plot_references(figure: Any, axis: Any, table: TablePlan, cells: Cells, mask: str, metric: str) -> None:
+    for reference in figure.get("references", ()):
+        found = cells.get((reference.name, mask))
+        if found is not None and metric in found.samples:
+            level = estimate(found.samples[metric], table.bootstrap)
+            axis.axhline(level.value, color="gray", linewidth=0.8, label=reference.label)
+            axis.axhspan(level.low, level.high, color="gray", alpha=0.15)
+
+
+def initialisations(figure: Any, panels: Sequence[tuple[str, TablePlan, Cells]]) -> Any:
+    """Fig. 4: how far each initialisation's colours are from the hole's true ones, and the quality that follows."""
+    label, table, cells = panels[0]
+    metrics = list(table.metrics.values())
+    (mask,) = table.masks
+    picture, axes = subplots(1, 1 + len(metrics))
+    first = axes[0][0]
+    shown = [line for line in figure.lines if (line.name, mask) in cells]
+    spread = [divergences(cells[line.name, mask]) for line in shown]
+    first.boxplot(spread, orientation="horizontal", tick_labels=[line.label for line in shown], showfliers=False)
+    first.set_xlabel("KL divergence to the hole's true colours (nats)", fontsize=8)
+    for axis, metric in zip(axes[0][1:], metrics, strict=True):
+        for line, values in zip(shown, spread, strict=True):
+            sample = cells[line.name, mask].samples.get(metric)
+            if sample is not None:
+                found = estimate(sample, table.bootstrap)
+                axis.errorbar([np.mean(values)], [found.value], bars([found]), marker="o", capsize=3, label=line.label)
+        axis.set_xlabel("mean KL divergence (nats)", fontsize=8)
+        axis.set_ylabel(metric, fontsize=8)
+    axes[0][-1].legend(fontsize=7)
+    for axis in axes[0]:
+        axis.tick_params(labelsize=7)
+    picture.suptitle(f"{figure.title} ({label}, {mask}, {len(spread[0]) if spread else 0} images)", fontsize=10)
+    return picture

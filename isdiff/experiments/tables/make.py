@@ -1,0 +1,75 @@
+"""A table or the whole report of a profile, from plan to files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from isdiff.experiments.compare import UNUSED
+from isdiff.experiments.measure import build_metrics
+from isdiff.experiments.tables.cells import Cells, fill
+from isdiff.experiments.tables.figures import draw, figure_names
+from isdiff.experiments.tables.plan import TablePlan, load, names, plan
+from isdiff.experiments.tables.render import terminal, write
+from isdiff.experiments.tables.report import page, strips
+from isdiff.experiments.tables.sheet import Sheet
+from isdiff.metrics.base import Metric
+from isdiff.paths import placed
+
+
+def folder_of(profile: str, options: dict[str, Any]) -> Path:
+    """Narrowed tables lie apart, so that no fuller one is overwritten."""
+    narrowed = [f"{k}-{v}" for k, v in sorted(options.items()) if v not in (None, [], ())]
+    tail = "".join(letter if letter.isalnum() else "-" for letter in "_".join(narrowed))
+    return placed("outputs/tables") / (f"{profile}_{tail}"[:100] if tail else profile)
+
+
+def metrics_of(table: TablePlan) -> list[Metric]:
+    return build_metrics(list(table.metrics.values()), UNUSED)  # for their titles; each run builds its own
+
+
+def filled(name: str, profile: str, run: bool, options: dict[str, Any]) -> tuple[TablePlan, Sheet, Cells]:
+    table = plan(name, profile, **options)
+    sheet, cells = fill(table, metrics_of(table), run)
+    write(sheet, folder_of(profile, options))
+    return table, sheet, cells
+
+
+def make_table(name: str, profile: str, run: bool = True, **options: Any) -> tuple[Path, list, dict[str, list[str]]]:
+    """Run and write one table; returns its folder, the ``rich`` tables, and what it waits for."""
+    _, sheet, _ = filled(name, profile, run, options)
+    return folder_of(profile, options), terminal(sheet), sheet.waits
+
+
+def make_figure(name: str, profile: str, run: bool = True, **options: Any) -> Path | None:
+    """Run and draw one figure; returns the SVG's path, None where nothing could be drawn."""
+    folder = folder_of(profile, options)
+    return folder / f"{name}.svg" if draw(name, profile, folder, run=run, **options) else None
+
+
+def make_report(profile: str, only: Sequence[str] = (), run: bool = True, **options: Any) -> Path:
+    """All tables, figures and picture strips in one page; returns its path.
+
+    Args:
+        only: these tables and figures instead of all.
+    """
+    folder = folder_of(profile, options)
+    sheets: list[Sheet] = []
+    pictures: dict[str, list[dict[str, str]]] = {}
+    for name in [name for name in names("table") if not only or name in only]:
+        table, sheet, cells = filled(name, profile, run, options)
+        sheets.append(sheet)
+        pictures[name] = strips(table, cells, next(iter(table.metrics.values())), folder / "strips")
+    drawn = [name for name in figure_names() if not only or name in only]
+    figures = [draw(name, profile, folder, run=run, **options) for name in drawn]
+    command = " ".join(["isdiff table report", *only, f"profile={profile}", *shown(options)])
+    title = f"IS-Diff and what it is compared with: {load('profile', profile).title}"
+    return page(folder / "report.html", title, sheets, pictures, [f for f in figures if f], [command])
+
+
+def shown(options: dict[str, Any]) -> list[str]:
+    """The options as they are typed."""
+    given = {key: value for key, value in options.items() if key != "extra" and value not in (None, [])}
+    typed = [f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}" for k, v in given.items()]
+    return [*typed, *options.get("extra", ())]

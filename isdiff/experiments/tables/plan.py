@@ -1,0 +1,190 @@
+"""From a table's YAML and a profile to the runs behind every cell.
+
+A table (``configs/table``) lists rows and columns in the paper's words; a profile (``configs/profile``) says what they
+mean: which dataset stands for ImageNet, which metric for LPIPS, how many images, which seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from isdiff.errors import UserError
+from isdiff.experiments.search_path import config_names
+from isdiff.paths import located
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """The runs behind one cell, one for each seed.
+
+    Attributes:
+        overrides: Hydra overrides that all seeds share; empty where the cell cannot exist.
+        impossible: why the cell cannot exist in this profile; empty where it can.
+        paper: the printed values by metric, in the table's order; empty where the paper has none.
+    """
+
+    mask: str
+    overrides: tuple[str, ...]
+    seeds: tuple[int, ...]
+    impossible: str = ""
+    paper: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """
+    Attributes:
+        against: names of the rows that this one is compared with.
+        paper_time: the paper's seconds per image on its own GPU.
+    """
+
+    name: str
+    label: str
+    cells: tuple[CellPlan, ...]
+    against: tuple[str, ...] = ()
+    paper_time: float | None = None
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """
+    Attributes:
+        metrics: from the paper's metric to the one that is measured, in order.
+    """
+
+    name: str
+    title: str
+    profile: str
+    setting: str
+    masks: tuple[str, ...]
+    metrics: dict[str, str]
+    rows: tuple[RowPlan, ...]
+    bootstrap: int = 1000
+    notes: tuple[str, ...] = field(default=())
+
+
+def names(group: str) -> list[str]:
+    """What ``configs/<group>`` holds."""
+    return list(config_names(group))
+
+
+def load(group: str, name: str) -> Any:
+    """
+    Raises:
+        UserError: there is no such file.
+    """
+    there = config_names(group)
+    if name not in there:
+        raise UserError(f"there is no {group} {name!r}; there are {', '.join(there)}")
+    return OmegaConf.load(there[name])
+
+
+def plan(
+    name: str,
+    profile: str = "demo",
+    *,
+    limit: int | None = None,
+    seeds: Sequence[int] | None = None,
+    masks: Sequence[str] | None = None,
+    rows: Sequence[str] | None = None,
+    extra: Sequence[str] = (),
+) -> TablePlan:
+    """The runs of ``configs/table/<name>.yaml`` in a profile.
+
+    Args:
+        limit: at most so many images a cell.
+        seeds: instead of the profile's.
+        masks: only these.
+        rows: only these, by name or pattern (``ddnm*``); rows that they are compared with come along.
+        extra: further overrides of every run.
+    Raises:
+        UserError: an unknown table, profile, mask or row.
+    """
+    return planned(name, load("table", name), profile, limit, seeds, masks, rows, extra)
+
+
+def planned(
+    name: str,
+    table: Any,
+    profile: str,
+    limit: int | None = None,
+    seeds: Sequence[int] | None = None,
+    masks: Sequence[str] | None = None,
+    rows: Sequence[str] | None = None,
+    extra: Sequence[str] = (),
+) -> TablePlan:
+    """As ``plan``, of a table that need not be a file."""
+    setting = load("profile", profile)
+    printed: Any = OmegaConf.load(located("configs/paper_values.yaml"))
+    printed = printed[table.paper] if "paper" in table else {}
+    shown = chosen(list(table.masks), masks, f"masks of {name}")
+    picked = with_partners(table.rows, chosen([row.name for row in table.rows], rows, f"rows of {name}"))
+    made = []
+    for row in table.rows:
+        if row.name in picked:
+            values = printed.get(row.name, {})
+            cells = tuple(
+                cell_plan(table, row, mask, setting, limit, seeds, [*extra], values.get(mask, ())) for mask in shown
+            )
+            made.append(RowPlan(row.name, row.label, cells, tuple(row.get("against", ())), values.get("time")))
+    measured = {metric: setting.metrics[metric] for metric in table.metrics}
+    return TablePlan(name, table.title, profile, setting.title, tuple(shown), measured, tuple(made), setting.bootstrap)
+
+
+def chosen(there: list[str], asked: Sequence[str] | None, what: str) -> list[str]:
+    """Those of ``there`` that a pattern of ``asked`` matches, all without patterns.
+
+    Raises:
+        UserError: a pattern matches none.
+    """
+    if asked is None:
+        return there
+    for pattern in asked:
+        if not any(fnmatchcase(name, pattern) for name in there):
+            raise UserError(f"{pattern!r} is none of the {what}: {', '.join(there)}")
+    return [name for name in there if any(fnmatchcase(name, pattern) for pattern in asked)]
+
+
+def with_partners(rows: Sequence[Any], picked: list[str]) -> set[str]:
+    """The names in ``picked`` and those of the rows that they are compared with."""
+    return set(picked) | {partner for row in rows if row.name in picked for partner in row.get("against", ())}
+
+
+def cell_plan(
+    table: Any,
+    row: Any,
+    mask: str,
+    setting: Any,
+    limit: int | None,
+    seeds: Sequence[int] | None,
+    extra: list[str],
+    paper: Sequence[float],
+) -> CellPlan:
+    """One cell. What comes later wins: a profile's steps and resampling stand behind what a row says of single keys."""
+    data = setting.datasets[table.dataset]
+    costly = setting.get("costly", {}) if row.get("resampling") else {}
+    limits = (costly.get("limit", setting.limit), table.get("limit"), limit)
+    most = min((n for n in limits if n is not None), default=None)
+    used = tuple(seeds or table.get("seeds") or costly.get("seeds") or setting.seeds)
+    kind = row.get("model", "pixel")
+    if kind not in data.models:
+        return CellPlan(mask, (), used, data.get("note", f"no {kind} model for {table.dataset}"), tuple(paper))
+    resampling: list[str] = []
+    if row.get("resampling"):
+        jump, repeat = setting.resampling[mask]
+        resampling = [f"sampler.jump={jump}", f"sampler.repeat={repeat}"]
+    masked = [] if any(o.startswith("mask=") for o in data.overrides) or mask == table.dataset else [f"mask={mask}"]
+    limited = [] if most is None else [f"limit={most}"]
+    method = next(o.partition("=")[2] for o in row.overrides if o.startswith("method="))
+    stated = [*setting.common, *setting.get("methods", {}).get(method, ())]
+    parts = [*masked, *data.overrides, *row.overrides, *data.models[kind], *stated, *resampling, *limited]
+    replaced = setting.get("replace", {})
+    own = [override for override in row.overrides if "." in override.split("=")[0]]
+    settings = [each for override in own for each in replaced.get(override, [override])]
+    given = {o.split("=")[0].lstrip("+"): o for o in [*parts, *settings, *extra]}
+    return CellPlan(mask, tuple(given.values()), used, "", tuple(paper))

@@ -1,0 +1,97 @@
+"""All tables and figures of a profile in one page that opens offline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from isdiff import environment
+from isdiff.experiments.compare import Row
+from isdiff.experiments.tables.cells import Cells
+from isdiff.experiments.tables.plan import TablePlan
+from isdiff.experiments.tables.render import parts, template
+from isdiff.experiments.tables.sheet import Sheet
+from isdiff.experiments.tables.strips import FIRST, embedded, strip, worst
+from isdiff.io.files import atomic_open
+
+SHOWN = 6  # most rows of a table that a strip shows
+
+
+def strips(plan: TablePlan, cells: Cells, metric: str, folder: Path) -> list[dict[str, str]]:
+    """For every mask of a table a picture of its first images, and one of those on which IS-Diff does worst.
+
+    Which images are shown is no choice of ours: the first of the dataset, and the largest values of ``metric`` for the
+    last row with IS-Diff less those of the row that it is compared with.
+    """
+    found = []
+    for mask in plan.masks:
+        rows = {row.name: cells[row.name, mask] for row in plan.rows if (row.name, mask) in cells}
+        shown = [rows[row.name] for row in plan.rows if row.name in rows and "pixel" in space(rows[row.name])][:SHOWN]
+        if not shown:
+            continue
+        common = set.intersection(*(set(row.ids) for row in shown))
+        first = [i for i in shown[0].ids if i in common][:FIRST]
+        found.append(
+            picture(folder / f"{plan.name}_{mask}.png", shown, first, f"{plan.title}, {mask}: the first images")
+        )
+        judged = [r for r in plan.rows if r.name.endswith("+isdiff") and r.name in rows and r.against]
+        if judged:
+            row = judged[0]
+            partner = rows.get(row.against[0])
+            bad = [i for i in worst(rows[row.name], partner, metric) if i in common]
+            if bad:
+                text = f"{plan.title}, {mask}: where {row.label} loses most against {rows[row.against[0]].label}"
+                found.append(picture(folder / f"{plan.name}_{mask}_worst.png", shown, bad, text))
+    return found
+
+
+def space(row: Row) -> str:
+    return "latent" if row.experiment.setup.conditioning is not None else "pixel"
+
+
+def picture(path: Path, rows: Sequence[Row], ids: Sequence[str], caption: str) -> dict[str, str]:
+    return {"source": embedded(strip(path, rows, ids)), "caption": caption}
+
+
+def page(
+    path: Path,
+    title: str,
+    sheets: Sequence[Sheet],
+    pictures: dict[str, list[dict[str, str]]],
+    figures: Sequence[dict[str, str]] = (),
+    commands: Sequence[str] = (),
+) -> Path:
+    """Write the report.
+
+    Args:
+        pictures: strips by table.
+        figures: ``svg`` (markup) and ``caption`` each.
+        commands: what makes this page again.
+    """
+    facts: dict[str, Any] = {"commit": environment.git_commit(), **environment.package_versions()}
+    text = template("report.html").render(
+        title=title, sheets=[parts(sheet) for sheet in sheets], pictures=pictures, figures=figures, commands=commands,
+        facts=facts, verdicts=tally(sheets),
+    )  # fmt: skip
+    with atomic_open(path) as stream:
+        stream.write(text)
+    with atomic_open(path.with_suffix(".json")) as stream:
+        json.dump({"facts": facts, "verdicts": tally(sheets)}, stream, indent=1)
+    return path
+
+
+def tally(sheets: Sequence[Sheet]) -> list[tuple[str, str, str, int, int, int]]:
+    """For each comparison with IS-Diff: table, row, partner, and in how many columns it gains, neither, loses."""
+    found = []
+    for sheet in sheets:
+        for each in sheet.comparisons:
+            if "IS-Diff" not in each.label and not each.label.startswith("+"):
+                continue
+            verdicts = [c.verdict for c in each.contrasts if c is not None]
+            gains, losses = verdicts.count("gain confirmed"), verdicts.count("worse")
+            found.append(
+                (sheet.title.split(":")[0], each.label, each.against, gains, len(verdicts) - gains - losses, losses)
+            )
+    return found

@@ -1,0 +1,104 @@
+"""How different two runs with different seeds are on the same images (paper Table VII); higher is more diverse."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from isdiff.metrics.attributes import batches
+from isdiff.metrics.base import Metric, Observed, Observer, Unavailable, version_of
+from isdiff.metrics.learned import ALEXNET, fetch_alexnet, obtain
+from isdiff.metrics.lite0 import Lite0Features
+from isdiff.metrics.samples import MeanSample, Sample
+
+
+class Diversity(Metric):
+    """The mean L2 distance between the features of two runs' results for the same image.
+
+    A single run has none: summaries of runs say so, tables of several seeds ask ``between_runs``.
+    """
+
+    of_sets = True
+
+    def sample(self, seen: Observed) -> Sample:
+        raise Unavailable("compares two runs with different seeds; see isdiff table table7")
+
+    @abstractmethod
+    def scaled(self, features: np.ndarray) -> np.ndarray:
+        """(N, D) as they are compared."""
+
+    def between_runs(self, first: np.ndarray, second: np.ndarray) -> MeanSample:
+        """From two (N, D) of the same images in the same order."""
+        a, b = (self.scaled(features.astype(np.float64)) for features in (first, second))
+        return MeanSample(np.linalg.norm(a - b, axis=1))
+
+
+class Lite0Diversity(Diversity):
+    """In the pooled features of EfficientNet-Lite0, divided by the root of their number."""
+
+    name, title = "lite0_diversity", "Lite0 feature distance of two runs ↑"
+
+    @property
+    def observer(self) -> Observer:
+        return Lite0Features()
+
+    def scaled(self, features: np.ndarray) -> np.ndarray:
+        return features / np.sqrt(features.shape[1])
+
+
+@dataclass(frozen=True)
+class AlexNetFeatures(Observer):
+    """AlexNet's last convolutional features (9216), of images at 224 pixels, as torchvision publishes the network."""
+
+    model_root: str
+    download: bool
+    name = "alexnet"
+
+    @property
+    def version(self) -> str:
+        return version_of("1", [obtain(ALEXNET, self.model_root, False, fetch_alexnet)])
+
+    def fetch(self) -> None:
+        obtain(ALEXNET, self.model_root, self.download, fetch_alexnet)
+
+    @torch.inference_mode()
+    def features(self, images: list[np.ndarray]) -> np.ndarray:
+        from torchvision.models import alexnet
+
+        net = alexnet()
+        path = obtain(ALEXNET, self.model_root, self.download, fetch_alexnet)
+        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        return alexnet_features(net.eval(), images)
+
+
+def alexnet_features(net: torch.nn.Module, images: list[np.ndarray]) -> np.ndarray:
+    """(N, 9216) of the torchvision network ``net``, whose inputs are normalised by ImageNet's mean and spread."""
+    mean, spread = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    parts = []
+    for x in batches(images, 16):
+        x = torch.nn.functional.interpolate(x, size=(224, 224), mode="bicubic", antialias=True).clamp(-1, 1)
+        parts.append(net.avgpool(net.features(((x + 1) / 2 - mean) / spread)).flatten(1))  # type: ignore[operator]
+    return torch.cat(parts).numpy()
+
+
+class AlexNetDiversity(Diversity):
+    """[R] The paper names AlexNet but neither layer nor scale; here its last convolutional features, of unit length.
+
+    Args:
+        download: whether to fetch the weights where they are missing.
+    """
+
+    name, title = "alexnet_diversity", "AlexNet feature distance of two runs ↑"
+
+    def __init__(self, model_root: str, download: bool = True) -> None:
+        self.model_root, self.download = model_root, download
+
+    @property
+    def observer(self) -> Observer:
+        return AlexNetFeatures(self.model_root, self.download)
+
+    def scaled(self, features: np.ndarray) -> np.ndarray:
+        return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

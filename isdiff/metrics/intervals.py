@@ -1,0 +1,105 @@
+"""The bootstrap over images: intervals of a run's value and of the paired difference of two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from isdiff.metrics.samples import Sample
+
+VERDICT_IMAGES = 16  # a bootstrap over fewer images covers much less than its 95 %
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % bootstrap interval over ``n`` images (see ``interval``)."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def as_dict(self) -> dict[str, float | None]:
+        """For JSON, which has no NaN: what is not known is null."""
+        return {key: value if np.isfinite(value) else None for key, value in asdict(self).items()}
+
+    @classmethod
+    def of(cls, entries: dict[str, float | None]) -> Estimate:
+        """From what ``as_dict`` gave."""
+        found = (entries[key] for key in ("value", "low", "high"))
+        value, low, high = (float("nan") if number is None else float(number) for number in found)
+        return cls(value, low, high, int(entries["n"] or 0))
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self, style: str = ".3f") -> str:
+        """Value and interval; only the value where no interval is known."""
+        if not np.isfinite(self.value):
+            return "unknown"
+        known = np.isfinite(self.low) and np.isfinite(self.high)
+        return f"{self.value:{style}}" + (f" [{self.low:{style}}, {self.high:{style}}]" if known else "")
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether a difference may be called one: its interval leaves zero out and rests on ``VERDICT_IMAGES``."""
+        return self.n >= VERDICT_IMAGES and (self.low > 0 or self.high < 0)
+
+
+def selections(n: int, count: int, seed: int = 0) -> np.ndarray:
+    """``count`` bootstrap selections of n images, (count, n); the same for every method, so differences are paired."""
+    return np.random.default_rng(seed).integers(n, size=(count, n))
+
+
+def estimate(sample: Sample, count: int = 1000) -> Estimate:
+    """Value and interval of one run."""
+    whole = sample.value(np.arange(sample.n))
+    values = [sample.value(chosen) for chosen in selections(sample.n, count)] if sample.n > 1 else [np.nan]
+    return Estimate(whole, *interval(np.array(values), whole), sample.n)
+
+
+def interval(values: np.ndarray, whole: float) -> tuple[float, float]:
+    """95 % of the resampled values, moved by their bias.
+
+    Resampling repeats images, which makes sets look less alike: a Frechet distance grows by it, a mean does not. Moving
+    the interval by the difference between the resamples' mean and the value itself takes that out.
+    """
+    known = values[np.isfinite(values)]  # a selection of one image over and over has no distance between sets
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.percentile(known - (known.mean() - whole), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def difference(
+    first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
+) -> Estimate:
+    """``second - first`` with its interval, paired (see ``paired_differences``)."""
+    whole, values, n = paired_differences(first, second, count, ids)
+    return Estimate(whole, *interval(values, whole), n)
+
+
+def paired_differences(
+    first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
+) -> tuple[float, np.ndarray, int]:
+    """``second - first`` for two runs over the same images: on all of them, on ``count`` selections, and how many.
+
+    Args:
+        ids: names of the two samples' images: those that both have are paired, in whatever order. Without it the
+            samples are of the same images in the same order.
+    Raises:
+        ValueError: the runs have different numbers of images and no names, or no image in common.
+    """
+    if ids is None:
+        if first.n != second.n:
+            raise ValueError(f"cannot pair {first.n} images with {second.n} without their names")
+        ids = [str(i) for i in range(first.n)], [str(i) for i in range(second.n)]
+    places = [{name: i for i, name in enumerate(names)} for names in ids]
+    shared = [name for name in ids[0] if name in places[1]]
+    if not shared:
+        raise ValueError("the runs have no image in common")
+    one, two = (np.array([at[name] for name in shared]) for at in places)
+    values = [second.value(two[c]) - first.value(one[c]) for c in selections(len(shared), count)]
+    return second.value(two) - first.value(one), np.array(values), len(shared)

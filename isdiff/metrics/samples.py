@@ -1,0 +1,93 @@
+"""The measured images of a run as a *sample*, which can give its value on any selection of images.
+
+Means of per-image distances and distances between sets are then alike to the bootstrap, and two methods can be compared
+on the same selections.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class Sample(ABC):
+    """The measured images of one run."""
+
+    n: int
+
+    @abstractmethod
+    def value(self, chosen: np.ndarray) -> float:
+        """The metric on the images with these positions (repeats allowed)."""
+
+
+class MeanSample(Sample):
+    """Mean of one number per image."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values, self.n = values, len(values)
+
+    def value(self, chosen: np.ndarray) -> float:
+        return float(self.values[chosen].mean())
+
+
+class FrechetSample(Sample):
+    """Frechet distance between Gaussians fitted to two sets of features, each (N, D) (Heusel et al. 2017)."""
+
+    def __init__(self, results: np.ndarray, truths: np.ndarray) -> None:
+        middle = truths.mean(0)  # a common shift changes nothing, and small numbers lose no digits
+        self.results, self.truths, self.n = results - middle, truths - middle, len(results)
+        self.few = len(results) <= results.shape[1]
+        if self.few:
+            self.between = self.results @ self.truths.T
+            self.within = self.results @ self.results.T + self.truths @ self.truths.T
+
+    def value(self, chosen: np.ndarray) -> float:
+        return self.of_products(chosen) if self.few else frechet_distance(self.results[chosen], self.truths[chosen])
+
+    def of_products(self, chosen: np.ndarray) -> float:
+        """``frechet_distance``, which takes nothing but the products of features: those of all images are known, and an
+        image that was chosen several times is one row with a weight."""
+        times = np.bincount(chosen, minlength=self.n)
+        (places,) = times.nonzero()
+        n, counts = len(chosen), times[places]
+        share, block = counts / n, np.ix_(places, places)
+        between, within = self.between[block], self.within[block]
+        by_row, by_column = between @ share, share @ between
+        of_means, means = share @ within @ share, share @ by_row  # |mean_a|^2 + |mean_b|^2 and mean_a . mean_b
+        weights, spread = np.sqrt(counts), max(1, n - 1)
+        centred = weights[:, None] * (between - by_row[:, None] - by_column + means) * weights
+        trace = np.linalg.svd(centred, compute_uv=False).sum() / spread
+        variance = (counts @ within.diagonal() - n * of_means) / spread
+        return float(of_means - 2 * means + variance - 2 * trace)
+
+
+class SeedsSample(Sample):
+    """The same images sampled with several seeds: the mean of the seeds' values, resampled by image."""
+
+    def __init__(self, seeds: Sequence[Sample]) -> None:
+        self.seeds, self.n = seeds, seeds[0].n
+
+    def value(self, chosen: np.ndarray) -> float:
+        return float(np.mean([sample.value(chosen) for sample in self.seeds]))
+
+    def spread(self) -> float:
+        """Standard deviation between seeds; 0 for one seed."""
+        values = [sample.value(np.arange(self.n)) for sample in self.seeds]
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """``|mean_a - mean_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2))`` for features (N, D), (M, D).
+
+    The trace of the root is the sum of the singular values of ``A B^T`` for centred and scaled features, which needs
+    no root of a matrix; whichever of N and D is smaller sets the cost.
+    """
+    mean_a, mean_b = a.mean(0), b.mean(0)
+    a, b = (a - mean_a) / np.sqrt(max(1, len(a) - 1)), (b - mean_b) / np.sqrt(max(1, len(b) - 1))
+    variance = (a**2).sum() + (b**2).sum()
+    if a.shape[1] < len(a):  # the R of a QR gives the same singular values in D x D
+        a, b = np.asarray(np.linalg.qr(a, mode="r")), np.asarray(np.linalg.qr(b, mode="r"))
+    trace = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    return float(((mean_a - mean_b) ** 2).sum() + variance - 2 * trace)

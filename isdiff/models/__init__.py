@@ -1,0 +1,1 @@
+"""Models as configurations name them: what weights they need, what identifies them, and how they become priors."""

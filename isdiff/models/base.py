@@ -1,0 +1,135 @@
+"""What a model is before it is loaded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from isdiff.checks import BadValue, check_choice, check_text, check_whole
+from isdiff.component import Component
+from isdiff.diffusion.process import named_betas
+from isdiff.io.fingerprint import weights_fingerprint
+from isdiff.io.hub import is_hub_id
+from isdiff.paths import located
+from isdiff.priors.base import Prior
+from isdiff.priors.conditioning.base import Conditioning
+
+RANDOM = "random"  # in the place of weights: untrained ones, to check sizes and speed
+SUITED = ("start", "lambda", "checkpoint", "tau")
+
+
+class Model(Component, ABC):
+    """
+    Args:
+        name: for messages and folders, and for the command that gets the weights.
+        weights: a file or folder, or what else a subclass takes.
+        image_size: side of its images.
+        noise_schedule: ``linear``, ``scaled_linear`` or ``cosine``.
+        num_timesteps: length of its process.
+        how: the command that gets the weights, where it is not ``isdiff weights get``.
+        isdiff: values that suit the model, which ``configs/isdiff`` looks up: start, lambda, checkpoint, tau.
+    Raises:
+        ValueError: a value that cannot work.
+
+    Attributes:
+        num_classes: a number of classes, one of which has to be given with each image; None for none.
+        text_guidance: classifier-free guidance that suits it where there is text.
+    """
+
+    aside: ClassVar[tuple[str, ...]] = ("name", "weights", "how", "isdiff")
+    num_classes: int | None = None
+    text_guidance = 1.0
+
+    def __init__(
+        self,
+        name: str,
+        weights: str,
+        image_size: int,
+        noise_schedule: str = "linear",
+        num_timesteps: int = 1000,
+        how: str | None = None,
+        isdiff: Mapping[str, float] | None = None,
+    ) -> None:
+        check_text("model.name", name)
+        check_text("model.weights", weights)
+        check_whole("model.image_size", image_size)
+        check_choice("model.noise_schedule", noise_schedule, ("linear", "scaled_linear", "cosine"))
+        check_whole("model.num_timesteps", num_timesteps)
+        check_keys("model.isdiff", isdiff, SUITED)
+        self.name, self.weights, self.image_size, self.how = name, str(weights), image_size, how
+        self.noise_schedule, self.num_timesteps = noise_schedule, num_timesteps
+        try:
+            named_betas(noise_schedule, num_timesteps)
+        except ValueError as error:
+            raise BadValue(f"model.num_timesteps is {num_timesteps}: {error}") from None
+
+    @cached_property
+    def betas(self) -> Tensor:
+        """(T,) float64."""
+        return named_betas(self.noise_schedule, self.num_timesteps)
+
+    @abstractmethod
+    def check_method(self, method: str, conditioning: Conditioning | None) -> None:
+        """
+        Args:
+            conditioning: how the method asks a latent model; None for methods that work on pixels.
+        Raises:
+            UserError: the method is not for models of this kind.
+        """
+
+    def missing(self) -> list[str]:
+        """One line for every file or folder that is not here, with the command that gets it."""
+        return [] if self.weights == RANDOM else lacking(self.weights, self.name, self.how)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """With the content of the weights, wherever they lie."""
+        return super().fingerprint() | {"weights": self.identity()}
+
+    def identity(self) -> str:
+        return f"random {self.name}" if self.weights == RANDOM else weights_fingerprint(self.weights, name=self.name)
+
+    @abstractmethod
+    def load(
+        self,
+        device: torch.device,
+        precision: str = "fp32",
+        *,
+        pad_to: int = 4,
+        compile: bool = False,
+        conditioning: Conditioning | None = None,
+        enough: int = 50,
+    ) -> Prior:
+        """
+        Args:
+            precision: ``fp32``, ``bf16`` or ``fp16``.
+            pad_to: batches are filled up to a multiple of it.
+            compile: with torch.compile.
+            conditioning: how a latent model is asked.
+            enough: known vectors that seeds should have to go by.
+        Raises:
+            Missing: the weights are not here.
+            UserError: they are damaged, or of another kind of model.
+        """
+
+
+def lacking(weights: str, name: str, how: str | None = None) -> list[str]:
+    """The line for weights that are not here; none if they are, or are the hub's."""
+    if located(weights).exists() or is_hub_id(weights):
+        return []
+    return [f"weights {weights} are missing: {how or f'isdiff weights get {name}'}"]
+
+
+def check_keys(key: str, given: Any, allowed: tuple[str, ...]) -> None:
+    """
+    Raises:
+        BadValue: an entry that nobody reads.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise BadValue(f"{key} is {given!r}; it must have {', '.join(allowed)}")
+    if spare := [name for name in given or {} if name not in allowed]:
+        raise BadValue(f"{key} has no {spare[0]}; there are {', '.join(allowed)}")

@@ -1,0 +1,118 @@
+"""Latent inpainting models of diffusers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isdiff.checks import BadValue, check_number
+from isdiff.component import plain
+from isdiff.errors import UserError
+from isdiff.io.fingerprint import weights_fingerprint
+from isdiff.models.base import RANDOM, Model, check_keys
+from isdiff.models.pipeline import load_pipeline, random_pipeline
+from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.latent import LatentPrior
+from isdiff.priors.pixel import DTYPES
+from isdiff.priors.text import TextEncoder
+
+
+class LatentModel(Model):
+    """
+    Args:
+        weights: a diffusers folder, a single file, an id on the hub, or ``random``.
+        revision: of an id on the hub.
+        variant: of the files in a folder or on the hub.
+        text_guidance: classifier-free guidance that ``latent.guidance_scale=auto`` means where there is text.
+        random: sizes of ``unet``, ``vae`` and ``text``, for random weights.
+    Raises:
+        ValueError: a value that cannot work.
+    """
+
+    aside = (*Model.aside, "revision", "variant", "text_guidance", "random")
+
+    def __init__(
+        self,
+        name: str,
+        weights: str,
+        image_size: int,
+        noise_schedule: str = "scaled_linear",
+        num_timesteps: int = 1000,
+        revision: str | None = None,
+        variant: str | None = None,
+        text_guidance: float = 7.5,
+        random: Mapping[str, Any] | None = None,
+        how: str | None = None,
+        isdiff: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(name, weights, image_size, noise_schedule, num_timesteps, how, isdiff)
+        check_number("model.text_guidance", text_guidance, 1)
+        check_keys("model.random", random, ("unet", "vae", "text"))
+        for key, value in (("revision", revision), ("variant", variant)):
+            if value is not None and not isinstance(value, str):
+                raise BadValue(f"model.{key} is {value!r}; it must be a text or null")
+        self.revision, self.variant, self.text_guidance, self.random = revision, variant, text_guidance, random
+
+    def check_method(self, method: str, conditioning: Conditioning | None) -> None:
+        if conditioning is None:
+            raise UserError(f"method {method} works on pixels; model {self.name} is a latent model")
+
+    def fingerprint(self) -> dict[str, Any]:
+        return super().fingerprint() | ({"random": plain(self.random)} if self.weights == RANDOM else {})
+
+    def identity(self) -> str:
+        if self.weights == RANDOM:
+            return RANDOM
+        return weights_fingerprint(self.weights, name=self.name, revision=self.revision, variant=self.variant)
+
+    def load(
+        self,
+        device: torch.device,
+        precision: str = "fp32",
+        *,
+        pad_to: int = 4,
+        compile: bool = False,
+        conditioning: Conditioning | None = None,
+        enough: int = 50,
+    ) -> LatentPrior:
+        """The U-Net in ``precision``, the autoencoder and the text encoder in float32, none of them to be trained."""
+        pipeline = self.pipeline()
+        text = None if pipeline.text_encoder is None else TextEncoder(pipeline.tokenizer, pipeline.text_encoder)
+        asking = (conditioning or Conditioning()).reading(text)
+        for module, dtype in ((pipeline.unet, DTYPES[precision]), (pipeline.vae, torch.float32)):
+            module.eval().requires_grad_(False).to(device=device, dtype=dtype)
+        if text is not None:
+            text.model.eval().requires_grad_(False).to(device=device, dtype=torch.float32)
+        unet: Any = asking.fitted(pipeline.unet)
+        if compile:
+            unet = torch.compile(unet, dynamic=False)
+        velocity = self.velocity_table(getattr(pipeline, "scheduler", None))
+        return LatentPrior(unet, pipeline.vae, asking, device, pad_to=pad_to, enough=enough, velocity=velocity)
+
+    def pipeline(self) -> Any:
+        """The model's parts.
+
+        Raises:
+            UserError: they are not here, not whole, or random and without sizes.
+        """
+        if self.weights != RANDOM:
+            return load_pipeline(self.weights, self.revision, self.variant)
+        if not self.random:
+            raise UserError(f"model {self.name} cannot have random weights: its configuration lists no sizes")
+        return random_pipeline(self.random)
+
+    def velocity_table(self, scheduler: Any) -> Tensor | None:
+        """alphas_cumprod where a pipeline's scheduler says that its U-Net predicts velocity; None for noise.
+
+        Raises:
+            UserError: it predicts something else.
+        """
+        kind = "epsilon" if scheduler is None else scheduler.config.get("prediction_type", "epsilon")
+        if kind == "epsilon":
+            return None
+        if kind != "v_prediction":
+            raise UserError(f"model {self.name} predicts {kind!r}; epsilon and v_prediction can be used")
+        return torch.cumprod(1 - self.betas, 0)

@@ -1,0 +1,118 @@
+"""Diffusers inpainting pipelines, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from isdiff.errors import UserError
+from isdiff.io.hub import SUMS, brief, check_finite, load_part, verify
+from isdiff.paths import located
+
+NETWORKS = ("unet", "vae", "text_encoder")
+WITHOUT_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+
+
+def load_pipeline(weights: str, revision: str | None = None, variant: str | None = None):
+    """A diffusers inpainting pipeline from a folder, a single file or the hub.
+
+    Args:
+        revision, variant: of an id on the hub; of the files in a folder or on the hub.
+    Raises:
+        UserError: it is not there, parts of it are missing or not finite, or files are not those whose hashes were
+            noted.
+    """
+    from diffusers.utils import logging as diffusers_logging
+
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    source = located(weights)
+    if (source / SUMS).exists():
+        verify(source)
+    try:
+        if source.suffix in (".safetensors", ".ckpt"):
+            return single_file(source)
+        return whole_pipeline(source if source.is_dir() else fetched(weights, revision, variant), variant)
+    except Exception as error:  # diffusers, transformers and the hub's client raise many kinds
+        raise UserError(f"model {weights} is no whole diffusers inpainting pipeline ({brief(error)})") from None
+
+
+def single_file(path: Path):
+    from diffusers import StableDiffusionInpaintPipeline
+
+    if not path.is_file():
+        raise UserError("there is no such file")
+    pipeline = StableDiffusionInpaintPipeline.from_single_file(str(path), safety_checker=None)
+    for part in NETWORKS:
+        if getattr(pipeline, part, None) is not None:
+            check_finite(getattr(pipeline, part), path)
+    return pipeline
+
+
+def fetched(repo: str, revision: str | None, variant: str | None) -> Path:
+    """The local folder of an id on the hub; only what is not there yet is downloaded."""
+    from diffusers import StableDiffusionInpaintPipeline
+
+    pipeline: Any = StableDiffusionInpaintPipeline
+    return Path(pipeline.download(repo, revision=revision, variant=variant, **WITHOUT_CHECKER))
+
+
+def whole_pipeline(folder: Path, variant: str | None):
+    """The pipeline in a folder, whose networks are loaded one by one, because only then missing tensors are noticed."""
+    import diffusers
+    import transformers
+
+    index = json.loads((folder / "model_index.json").read_text())
+    if not isinstance(index, dict):
+        raise UserError("model_index.json names no parts")
+    networks = {}
+    for part in NETWORKS:
+        library, name = index.get(part) or (None, None)
+        cls = getattr({"diffusers": diffusers, "transformers": transformers}.get(str(library)), str(name), None)
+        if isinstance(cls, type) and issubclass(cls, nn.Module):
+            # Like diffusers: a part without files of the variant has others.
+            has = variant and any((folder / part).glob(f"*.{variant}[.-]*"))
+            networks[part] = load_part(cls, folder, part, variant if has else None)
+    pipeline = diffusers.StableDiffusionInpaintPipeline.from_pretrained(
+        str(folder), variant=variant, local_files_only=True, **WITHOUT_CHECKER, **networks
+    )
+    check_words(pipeline)
+    return pipeline
+
+
+def check_words(pipeline) -> None:
+    """
+    Raises:
+        UserError: the tokenizer has no words, or words for which the text encoder has no vectors.
+    """
+    if pipeline.text_encoder is None or pipeline.tokenizer is None:
+        return
+    words, vectors = len(pipeline.tokenizer), pipeline.text_encoder.get_input_embeddings().num_embeddings
+    if not 2 < words <= vectors:
+        raise UserError(f"its tokenizer has {words} words, its text_encoder vectors for {vectors}")
+
+
+def random_pipeline(sizes: Mapping[str, Any]):
+    """Untrained parts of the sizes of ``unet``, ``vae`` and ``text``, to check memory and speed; a tokenizer of a few
+    words."""
+    from types import SimpleNamespace
+
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    from isdiff.nets.words import build_tokenizer
+
+    torch.manual_seed(0)
+    return SimpleNamespace(
+        unet=UNet2DConditionModel(**sizes["unet"]),
+        vae=AutoencoderKL(**sizes["vae"]),
+        text_encoder=CLIPTextModel(CLIPTextConfig(vocab_size=49438, max_position_embeddings=77, **sizes["text"])),
+        tokenizer=build_tokenizer(["a photo of a dog"], 77),
+    )

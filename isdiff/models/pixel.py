@@ -1,0 +1,129 @@
+"""Pixel-space models from safetensors files, with or without a classifier that guides them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from isdiff.checks import check_number, check_text, check_whole
+from isdiff.errors import UserError
+from isdiff.io.fingerprint import weights_fingerprint
+from isdiff.io.models import build_net, load_net
+from isdiff.io.weights import Weights
+from isdiff.models.base import RANDOM, Model, check_keys, lacking
+from isdiff.nets.classifier import Classifier
+from isdiff.paths import located
+from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.guidance import ClassifierGuidance
+from isdiff.priors.pixel import DTYPES, PixelPrior
+
+
+class PixelModel(Model):
+    """
+    Args:
+        weights: a safetensors file, or ``random``: the network that the manifest lists under the model's name,
+            untrained.
+        num_classes: of a class-conditional model.
+        guidance_scale: of classifier guidance; 0: none.
+        classifier: ``name`` and ``weights`` of the classifier.
+    Raises:
+        ValueError: a value that cannot work.
+    """
+
+    aside = (*Model.aside, "guidance_scale", "classifier")
+
+    def __init__(
+        self,
+        name: str,
+        weights: str,
+        image_size: int,
+        noise_schedule: str = "linear",
+        num_timesteps: int = 1000,
+        num_classes: int | None = None,
+        guidance_scale: float = 0.0,
+        classifier: Mapping[str, str] | None = None,
+        how: str | None = None,
+        isdiff: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(name, weights, image_size, noise_schedule, num_timesteps, how, isdiff)
+        if num_classes is not None:
+            check_whole("model.num_classes", num_classes)
+        check_number("model.guidance_scale", guidance_scale)
+        check_keys("model.classifier", classifier, ("name", "weights", "how"))
+        guide = dict(classifier or {}) if guidance_scale else {}
+        if guidance_scale:
+            check_text("model.classifier.weights", guide.get("weights"))
+        self.num_classes, self.guidance_scale, self.guide = num_classes, guidance_scale, guide
+
+    @property
+    def classifier_weights(self) -> str:
+        return RANDOM if self.weights == RANDOM else str(self.guide["weights"])
+
+    def check_method(self, method: str, conditioning: Conditioning | None) -> None:
+        if conditioning is not None:
+            some = "avatars64_latent, sd2_inpainting, sd15_inpainting or powerpaint"
+            raise UserError(f"method {method} needs a latent model: model={some}, not {self.name}")
+
+    def missing(self) -> list[str]:
+        found = super().missing()
+        if self.guide and self.weights != RANDOM:
+            found += lacking(self.classifier_weights, self.guide.get("name", ""), self.guide.get("how"))
+        return found
+
+    def fingerprint(self) -> dict[str, Any]:
+        found = super().fingerprint()
+        if self.guide:
+            content = weights_fingerprint(self.classifier_weights, name=self.guide.get("name", ""))
+            found |= {"guidance_scale": self.guidance_scale, "classifier": content}
+        return found
+
+    def load(
+        self,
+        device: torch.device,
+        precision: str = "fp32",
+        *,
+        pad_to: int = 4,
+        compile: bool = False,
+        conditioning: Conditioning | None = None,
+        enough: int = 50,
+    ) -> PixelPrior:
+        net = network(self.weights, self.name)
+        self.check_denoiser(net)
+        prior = PixelPrior(net, device, precision, pad_to)
+        if self.guide:
+            weights = self.classifier_weights
+            classifier = network(weights, self.guide.get("name", ""))
+            if not isinstance(classifier, Classifier):
+                raise UserError(f"weights {weights} are no classifier's; give others as model.classifier.weights")
+            prior.guidance = ClassifierGuidance(classifier.to(device, DTYPES[precision]), self.guidance_scale)
+        if compile:
+            prior.net = torch.compile(prior.net, dynamic=False)
+        return prior
+
+    def check_denoiser(self, net: nn.Module) -> None:
+        """
+        Raises:
+            UserError: the network predicts no noise, or takes other class labels than the model has.
+        """
+        if isinstance(net, Classifier):
+            raise UserError(f"weights {self.weights} are a classifier's; give a diffusion model's as model.weights")
+        takes = getattr(net, "num_classes", None)
+        if takes != self.num_classes:
+            given = self.num_classes
+            raise UserError(f"weights {self.weights} take {takes} classes; set model.num_classes, which is {given}")
+
+
+def network(weights: str, name: str) -> nn.Module:
+    """The network in a file, float32; for ``random`` the one that the manifest lists under ``name``, untrained.
+
+    Raises:
+        Missing: the weights are not here.
+        UserError: they are damaged, not finite, or not those of the network that their header names.
+    """
+    if weights != RANDOM:
+        return load_net(located(weights))
+    torch.manual_seed(0)
+    return build_net(Weights().entry(name).net)

@@ -1,0 +1,133 @@
+"""PowerPaint v1 as its authors published it: a U-Net and a text encoder in files of their own, without the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isdiff.checks import BadValue, check_text
+from isdiff.errors import Missing
+from isdiff.io.fingerprint import remembered_sha256, weights_fingerprint
+from isdiff.io.hub import SUMS, check_tensors, verify
+from isdiff.io.models import open_weights
+from isdiff.models.base import RANDOM, lacking
+from isdiff.models.latent import LatentModel
+from isdiff.models.pipeline import check_words, load_pipeline
+from isdiff.nets.words import TASK_WORDS, VECTORS
+from isdiff.paths import located
+
+FILES = ("unet/unet.safetensors", "text_encoder/text_encoder.safetensors")
+EMBEDDING = "embeddings.token_embedding."
+PREFIX = "text_model."  # of the text encoder's tensors, in files and in transformers before 5
+
+
+class PowerPaintModel(LatentModel):
+    """
+    Args:
+        weights: a folder with ``unet/unet.safetensors`` and ``text_encoder/text_encoder.safetensors``.
+        base: Stable Diffusion 1.5 inpainting, of which it takes autoencoder, scheduler and tokenizer: a diffusers
+            folder, a single file, or an id on the hub.
+        revision, variant: of the base.
+    Raises:
+        ValueError: a value that cannot work.
+    """
+
+    aside = (*LatentModel.aside, "base")
+
+    def __init__(
+        self,
+        name: str,
+        weights: str,
+        image_size: int,
+        base: str,
+        noise_schedule: str = "scaled_linear",
+        num_timesteps: int = 1000,
+        revision: str | None = None,
+        variant: str | None = None,
+        text_guidance: float = 7.5,
+        how: str | None = None,
+        isdiff: Mapping[str, float] | None = None,
+    ) -> None:
+        check_text("model.base", base)
+        if RANDOM in (weights, base):
+            raise BadValue(f"model.weights or model.base is random; {name} has no sizes for untrained weights")
+        super().__init__(
+            name, weights, image_size, noise_schedule, num_timesteps, revision, variant, text_guidance, how=how,
+            isdiff=isdiff,
+        )  # fmt: skip
+        self.base = str(base)
+
+    def missing(self) -> list[str]:
+        files = (lacking(f"{self.weights}/{file}", self.name, self.how) for file in FILES)
+        return [*next(filter(None, files), []), *lacking(self.base, Path(self.base).name)]
+
+    def identity(self) -> str:
+        """Of both files and the base together."""
+        files = [located(self.weights) / file for file in FILES]
+        base = weights_fingerprint(self.base, name=self.name, revision=self.revision, variant=self.variant)
+        if base == "missing" or not all(file.is_file() for file in files):
+            return "missing"
+        return hashlib.sha256("\n".join([*map(remembered_sha256, files), base]).encode()).hexdigest()
+
+    def pipeline(self) -> Any:
+        """
+        Raises:
+            Missing: a file or the base is not here.
+            UserError: they are damaged, do not fit each other, or are not those whose hashes were noted.
+        """
+        if things := self.missing():
+            raise Missing(things)
+        folder = located(self.weights)
+        if (folder / SUMS).exists():
+            verify(folder)
+        pipeline = load_pipeline(self.base, self.revision, self.variant)
+        unet, text = (folder / file for file in FILES)
+        fill(pipeline.unet, open_weights(unet)[0], unet)
+        add_task_words(pipeline, with_task_words(open_weights(text)[0], text), text)
+        check_words(pipeline)
+        return pipeline
+
+
+def fill(net: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Load exactly ``tensors``, float32.
+
+    Raises:
+        UserError: they are not those of the network.
+    """
+    check_tensors(f"weights {source} do not fit {type(net).__name__}", net.state_dict(), tensors)
+    net.float().load_state_dict({name: value.float() for name, value in tensors.items()})
+
+
+def with_task_words(tensors: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
+    """A text encoder's tensors without prefix and with one table of words: the authors keep the base's words and the
+    learned ones apart, each of which stands for ``VECTORS`` rows after them, in the order of ``TASK_WORDS``.
+
+    Raises:
+        UserError: a part of the table is missing or misshapen.
+    """
+    found = {name.removeprefix(PREFIX): value for name, value in tensors.items() if not name.endswith("position_ids")}
+    names = [f"{EMBEDDING}wrapped.weight", *(f"{EMBEDDING}trainable_embeddings.{word}" for word in TASK_WORDS)]
+    parts = {name: found.pop(name) for name in names if name in found}
+    words = parts.get(names[0], torch.empty(0))
+    rows, width = words.shape if words.dim() == 2 else (1, 1)
+    expected = {name: torch.empty(VECTORS if name in names[1:] else rows, width) for name in names}
+    check_tensors(f"weights {source} have no words of PowerPaint", expected, parts)
+    return found | {f"{EMBEDDING}weight": torch.cat([parts[name] for name in names])}
+
+
+def add_task_words(pipeline: Any, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Give the pipeline's tokenizer the learned words and its text encoder ``tensors``.
+
+    Raises:
+        UserError: they are not those of the base's kind of encoder.
+    """
+    net = pipeline.text_encoder
+    pipeline.tokenizer.add_tokens([f"{word}_{i}" for word in TASK_WORDS for i in range(VECTORS)])
+    net.resize_token_embeddings(len(pipeline.tokenizer), mean_resizing=False)
+    names = {name.removeprefix(PREFIX): name for name in net.state_dict()}
+    fill(net, {names.get(name, name): value for name, value in tensors.items()}, source)

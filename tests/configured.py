@@ -1,0 +1,86 @@
+"""What the folders of configurations offer, found there and listed nowhere, and small models in the place of weights.
+
+A YAML file that is added is covered by the contract tests by being there.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from conftest import ROOT, golden_json
+from latent_parts import build_parts, build_pipeline
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from isdiff.engine import Result
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.experiment import Experiment
+from isdiff.io.models import save_weights
+from isdiff.trajectory import Task
+
+CONFIGS = ROOT / "configs"
+SIDE = {"pixel": 16, "latent": 32}  # of the small models' images; HD-Painter needs multiples of 32
+# Four levels as in Stable Diffusion, so that HD-Painter finds its layers.
+LEVELS = {
+    "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+    "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+    "block_out_channels": [32, 32, 64, 64],
+    "attention_head_dim": [2, 2, 4, 4],
+}
+
+
+def choices(group: str) -> list[str]:
+    """The names that ``group=`` takes; what several of them share (``base``) is none of them."""
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml") if path.stem != "base")
+
+
+def kind_of(method: str) -> str:
+    """``pixel`` or ``latent``: the space that a method works in."""
+    return "pixel" if compose_run([f"method={method}"]).get("latent") is None else "latent"
+
+
+def tiny_pixel_model(path: Path, net: torch.nn.Module) -> Path:
+    """The recorded small network as a file of weights, as training writes it."""
+    save_weights(path, net, {"net": json.dumps(golden_json("unet_numeric/gd_p1.json")["constructor"])})
+    return path
+
+
+def tiny_latent_model(path: Path) -> Path:
+    """A small pipeline in the layout of diffusers, its weights a function of their names, with PowerPaint's words."""
+    words = {
+        word: torch.randn(10, 32, generator=torch.Generator().manual_seed(i))
+        for i, word in enumerate(("P_ctxt", "P_shape", "P_obj"))
+    }
+    build_pipeline(*build_parts(100, words, LEVELS)).save_pretrained(path)
+    return path
+
+
+def write_images(folder: Path, side: int, count: int) -> list[str]:
+    """Smooth images in colours of their own; returns their ids."""
+    folder.mkdir(parents=True)
+    names = [f"im{i}" for i in range(count)]
+    for i, name in enumerate(names):
+        coarse = np.random.default_rng(i).integers(0, 256, (4, 4, 3), np.uint8)
+        Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{name}.png")
+    return names
+
+
+def changed(cfg: DictConfig, **values) -> DictConfig:
+    """A copy with some values set, ``runtime__batch_size=3`` for ``runtime.batch_size``."""
+    cfg = cfg.copy()
+    for key, value in values.items():
+        OmegaConf.update(cfg, key.replace("__", "."), value, merge=False)
+    return cfg
+
+
+def results(cfg: DictConfig, ids: Iterable[str], change=lambda task: task) -> dict[str, Result]:
+    """What the engine makes of these images, in this order; ``change`` is done to each before the model sees it."""
+    experiment = Experiment.of(cfg)
+
+    def tasks() -> Iterable[Task]:
+        for image_id in ids:
+            yield experiment.prior.prepare(change(experiment.task(image_id)), experiment.prompt(image_id))
+
+    return {result.task.id: result for result in experiment.engine().run(tasks())}

@@ -1,0 +1,97 @@
+"""The command ``isdiff``, from any folder, and the scripts that call it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+import isdiff
+from isdiff.cli import COMMANDS, main
+from isdiff.cli.hydra_app import from_here
+
+
+def isdiff_in(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess:
+    """``python -m isdiff`` in a folder outside of the repository."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, "-m", "isdiff", *args], cwd=folder, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": path} | env,
+    )  # fmt: skip
+
+
+def test_help_and_version(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n  {name} " in shown for name in COMMANDS)
+    assert main(["--version"]) == 0 and capsys.readouterr().out.strip() == f"isdiff {isdiff.__version__}"
+    assert isdiff.__version__ != "unknown"
+
+
+@pytest.mark.parametrize("words", [[], ["nothing"], ["Run"]])
+def test_unknown_commands_are_one_sentence(capsys, words):
+    assert main(words) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and all(name in said for name in COMMANDS)
+
+
+def test_help_loads_neither_torch_nor_hydra():
+    code = "import sys; from isdiff.cli import main; main(['--help']); print({'torch', 'hydra'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("set()") and all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_a_script(capsys, monkeypatch, tmp_path, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["isdiff"])  # Hydra's commands set it
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0 and not list(tmp_path.iterdir())
+    assert ("dataset: " if command in ("run", "train") else f"usage: isdiff {command}") in capsys.readouterr().out
+    assert f'main(["{command}"' in (ROOT / "scripts" / f"{command}.py").read_text()
+
+
+def test_hydras_own_options_work_from_any_folder(tmp_path):
+    (tmp_path / "more" / "mask").mkdir(parents=True)
+    (tmp_path / "more" / "mask" / "mine.yaml").write_text("name: mine\n")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.yaml").write_text("defaults: [mask: half]\n")
+    shown = isdiff_in(tmp_path, "run", "--cfg", "job", "--config-dir", "more", "mask=mine", "dataset=photos")
+    assert yaml.safe_load(shown.stdout)["mask"] == {"name": "mine"}, shown.stderr
+    shown = isdiff_in(tmp_path, "run", "-cp", "other", "--cfg", "job")
+    assert yaml.safe_load(shown.stdout)["mask"]["name"] == "half", shown.stderr
+    shown = isdiff_in(tmp_path, "train", "--cfg", "job", "train=photos64", "--resolve")
+    assert yaml.safe_load(shown.stdout)["train"]["folder"] == "outputs/train/photos64", shown.stderr
+
+
+def test_a_relative_config_path_is_the_working_folders(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert from_here(["-cp", "x", "a=1", "--config-path=y", "-cn", "z"]) == [
+        "-cp", str(tmp_path / "x"), "a=1", f"--config-path={tmp_path / 'y'}", "-cn", "z",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_multirun_with_two_processes_outside_of_the_repository(tmp_path):
+    (tmp_path / "here").mkdir()
+    done = isdiff_in(
+        tmp_path / "here", "run", "-m", "dataset=avatars", "limit=2", "sampler.steps=2", "sampler.repeat=1",
+        "metrics.names=[]", "runtime.workers=2", ISDIFF_HOME=str(tmp_path / "home"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    outputs = tmp_path / "home" / "outputs"
+    assert len(list(outputs.rglob("avatars-test-*.png"))) == 2 and (outputs / "multirun" / "multirun.yaml").exists()
+    assert not list((tmp_path / "here").iterdir())
+
+
+@pytest.mark.parametrize("script", [*COMMANDS, "make_photos", "make_drawn", "make_avatars"])
+def test_a_script_says_where_the_package_is_not_installed(tmp_path, script):
+    """``-S``: a Python without any packages."""
+    command = [sys.executable, "-S", str(ROOT / "scripts" / f"{script}.py")]
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "is not installed" in done.stderr, done.stderr

@@ -1,0 +1,63 @@
+"""Whatever a configuration names refuses what it cannot use: one sentence, before any work, whichever file it is in."""
+
+import pytest
+from configured import choices
+from omegaconf import OmegaConf
+
+from isdiff.errors import UserError
+from isdiff.experiments.build import named_class
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import Setup
+from isdiff.models.base import Model
+from isdiff.models.latent import LatentModel
+
+# Where each group's choice stands in a configuration.
+PLACES = {
+    "dataset": "dataset", "mask": "mask", "sampler": "sampler", "model": "model", "logger": "logger",
+    "isdiff/seed": "isdiff.seed", "isdiff/criterion": "isdiff.criterion",
+}  # fmt: skip
+NODES = [(f"{group}={name}", place) for group, place in PLACES.items() for name in choices(group)]
+NODES += [(f"method={name}", place) for name in choices("method") for place in ("method.known", "latent")]
+NODES += [("isdiff=on", "isdiff.start"), ("isdiff=on", "isdiff.refine")]
+
+
+def composed(choice: str):
+    """The choice where it belongs, with what has to be given."""
+    latent = issubclass(named_class(compose_run([choice]).model._target_, Model), LatentModel)
+    method = [f"method={'si' if latent else 'ddnm'}"] if not choice.startswith("method=") else []
+    others = ["isdiff=on"] if choice.startswith("isdiff/") else []
+    others += ["dataset=editbench"] if choice == "mask=editbench" else []  # they share their folder
+    cfg = compose_run([*method, *others, choice])
+    for node in (cfg.dataset, cfg.mask):
+        if OmegaConf.is_missing(node, "path"):
+            node.path = "."
+    return cfg
+
+
+def refusal(cfg) -> str:
+    with pytest.raises(UserError) as caught:
+        Setup.of(cfg)
+    text = str(caught.value)
+    assert text and "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize(("choice", "place"), NODES, ids=lambda value: value)
+def test_unknown_arguments_and_values_of_no_kind_are_refused(choice, place):
+    cfg = composed(choice)
+    node = OmegaConf.select(cfg, place)
+    if node is None:
+        return  # pixel methods ask no text
+    Setup.of(cfg)  # as it is, it can be used
+    bad = cfg.copy()
+    OmegaConf.update(bad, f"{place}.no_such_argument", 1, force_add=True)
+    assert "no_such_argument is no argument of" in refusal(bad)
+    for key in node:
+        if key in TAKES_ANYTHING:
+            continue
+        bad = cfg.copy()
+        OmegaConf.update(bad, f"{place}.{key}", {"no": "such"}, merge=False)
+        assert str(key) in refusal(bad), key
+
+
+TAKES_ANYTHING = ("isdiff", "random", "features", "how", "advice")  # maps themselves, and what is only shown to people

@@ -1,0 +1,135 @@
+"""What every method promises, whichever file of configs/method it stands in.
+
+That sampling processes change nothing is tested once, through the real command, in tests/test_run.py.
+"""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from configured import SIDE, changed, choices, kind_of, results, tiny_latent_model, tiny_pixel_model, write_images
+from PIL import Image
+
+from isdiff.errors import UserError
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.run import execute
+from isdiff.masks.fixed import HalfMask
+
+METHODS = choices("method")
+COUNT = 3
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, golden_net):
+    """Small models and images of both kinds."""
+    path = tmp_path_factory.mktemp("contract")
+    tiny_pixel_model(path / "pixel.safetensors", golden_net)
+    tiny_latent_model(path / "latent")
+    for kind, side in SIDE.items():
+        write_images(path / f"{kind}-images", side, COUNT)
+    return path
+
+
+IDS = [f"im{i}" for i in range(COUNT)]
+
+
+def composed(place, method: str, *overrides: str):
+    """The method on a small model, five steps, one climb at most; where it judges, with two attempts for each image."""
+    kind = kind_of(method)
+    pixel = ["model=avatars64", f"model.weights={place}/pixel.safetensors"]
+    given = pixel if kind == "pixel" else [f"model.weights={place}/latent", 'prompt="a dog"']
+    cfg = compose_run([
+        "dataset=folder", f"dataset.path={place}/{kind}-images", "mask=half", f"method={method}", *given,
+        f"model.image_size={SIDE[kind]}", "sampler.steps=5", "sampler.jump=3", "runtime.precision=fp32",
+        "isdiff.refine.attempts=2", "isdiff.refine.tau=0", "metrics.names=[]", f"output_root={place}/out", *overrides,
+    ])  # fmt: skip
+    return changed(cfg, sampler__repeat=min(2, cfg.sampler.repeat))
+
+
+def same(found, expected) -> bool:
+    """Pictures, states, calls and decisions, to the bit."""
+    return (
+        torch.equal(found.x, expected.x)
+        and torch.equal(found.picture, expected.picture)
+        and (found.calls, found.attempts, found.chosen) == (expected.calls, expected.attempts, expected.chosen)
+    )
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """Results of a method on all images, two in a batch, made once."""
+    made = {}
+
+    def of(cfg):
+        name = f"{cfg.method.name}-{cfg.isdiff.seed.enabled}-{cfg.sampler.repeat}"
+        if name not in made:
+            made[name] = results(changed(cfg, runtime__batch_size=2), IDS)
+        return made[name]
+
+    return of
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_of_two_steps_keeps_known_pixels(place, method):
+    """Through the whole run, to the files that it leaves."""
+    cfg = composed(place, method, "sampler.steps=2")
+    outcome = execute(cfg)
+    assert not outcome.failed and outcome.summary["n"] == COUNT
+    folder, side = outcome.experiment.store.path, cfg.model.image_size
+    known = ~HalfMask().hole("", side, side)
+    for image_id in IDS:
+        given = np.asarray(Image.open(f"{cfg.dataset.path}/{image_id}.png"))
+        found = np.asarray(Image.open(folder / "images" / f"{image_id}.png"))
+        assert np.array_equal(found[known], given[known])
+        assert not np.array_equal(found[~known], given[~known])
+    calls = [json.loads(line)["network_calls"] for line in (folder / "per_image.jsonl").open()]
+    assert len(calls) == COUNT and min(calls) >= 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_images_know_nothing_of_batch_and_order(place, reference, method):
+    cfg = composed(place, method)
+    expected = reference(cfg)
+    if cfg.isdiff.refine.enabled:
+        assert all(len(result.attempts) == 2 for result in expected.values()), "retries are part of it"
+    for size, ids in ((1, IDS), (3, IDS[::-1])):
+        found = results(changed(cfg, runtime__batch_size=size), ids)
+        assert found.keys() == expected.keys() and all(same(found[i], expected[i]) for i in IDS), size
+    assert not torch.equal(expected["im0"].picture, expected["im1"].picture)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_hidden_pixels_change_nothing(place, reference, method):
+    """What lies beneath the hole is other noise: the hole is filled as before. (The oracle seed is no method.)"""
+
+    def repainted(task):
+        noise = torch.rand(task.image.shape, generator=torch.Generator().manual_seed(7)) * 2 - 1
+        return dataclasses.replace(task, image=task.compose(noise))
+
+    cfg = composed(place, method)
+    found, expected = results(cfg, IDS[:2], repainted), reference(cfg)
+    for image_id, result in found.items():
+        hole = expected[image_id].task.pixel_hole.expand_as(result.picture)
+        assert torch.equal(result.picture[hole], expected[image_id].picture[hole])
+        assert result.attempts == expected[image_id].attempts
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_image_that_is_no_number_fails_alone(place, reference, method):
+    """NaN in one image: it is refused or named as failed, its mates are what they are without it."""
+
+    def spoiled(task):
+        bad = torch.full_like(task.image, torch.nan)
+        return dataclasses.replace(task, image=bad) if task.id == "im1" else task
+
+    cfg = composed(place, method)
+    try:
+        found = results(cfg, IDS, spoiled)
+    except UserError as error:
+        assert kind_of(method) == "latent" and "latents of image im1 are not finite" in str(error)
+        return
+    expected = reference(cfg)
+    assert "not finite numbers" in found["im1"].failure
+    assert all(found[i].failure is None and same(found[i], expected[i]) for i in IDS if i != "im1")

@@ -1,0 +1,79 @@
+"""What every metric promises, whichever file of configs/metric it stands in."""
+
+import numpy as np
+import pytest
+from configured import choices
+from conftest import ROOT
+
+from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.measure import build_metrics
+from isdiff.metrics.base import Sample, Unavailable, estimate
+from isdiff.metrics.diversity import Diversity
+
+COUNT = 10
+DATA = DrawnDataset("avatars", root=str(ROOT / "data"))
+IMAGES = [DATA.image(image_id) for image_id in DATA.ids()[:COUNT]]
+PROMPTS = [DATA.caption(image_id) for image_id in DATA.ids()[:COUNT]]
+
+
+def noised(size: float) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [np.clip(x + rng.normal(0, size, x.shape), 0, 255).astype(np.uint8) for x in IMAGES]
+
+
+def sample(metric, results) -> Sample:
+    """Of results with their truths; of a diversity, which knows no truths, of two runs."""
+    if not isinstance(metric, Diversity):
+        return metric.measure(results, IMAGES, PROMPTS)
+    metric.observer.fetch()
+    return metric.between_runs(*(metric.observer.features(images) for images in (results, IMAGES)))
+
+
+@pytest.mark.parametrize("name", choices("metric"))
+def test_metric(name):
+    """Best for equal images, worse with noise and worst with more; finite, in its interval; an image is seen alike in
+    whatever company."""
+    cfg = compose_run(["dataset=avatars", "metrics.download=false", f"model_root={ROOT / 'models'}"])
+    (metric,) = build_metrics([name], cfg)
+    assert metric.name == name and metric.title[-1] in "↓↑"
+    try:
+        samples = [sample(metric, results) for results in (IMAGES, noised(25), noised(90))]
+    except Unavailable as missing:
+        pytest.skip(f"its weights do not ship: {missing}")
+    found = [estimate(one, 40) for one in samples]
+    assert all(np.isfinite([one.value, one.low, one.high]).all() and one.n == COUNT for one in found)
+    assert all(one.low <= one.value <= one.high for one in found)
+    equal, some, much = (one.value for one in found)
+    if isinstance(metric, Diversity):
+        assert equal == 0 < some < much
+    elif "↓" in metric.title:
+        assert equal < 1e-3 and equal < some < much  # an unbiased estimate of nothing can lie below zero
+    else:
+        assert equal > some > much
+        assert metric.observer.prompted or equal == pytest.approx(1, abs=1e-5)
+    backwards = np.arange(COUNT)[::-1].copy()
+    assert samples[1].value(backwards) == pytest.approx(some, rel=1e-6), "the order does not matter"
+    assert isinstance(metric.version, str) and metric.version
+    look, noise = metric.observer, noised(25)
+    if metric.of_sets:
+        whole, part = look.features(noise), look.features(noise[3:5])
+    else:
+        whole, part = look.values(noise, IMAGES, PROMPTS), look.values(noise[3:5], IMAGES[3:5], PROMPTS[3:5])
+    np.testing.assert_allclose(part, whole[3:5], rtol=1e-3, atol=1e-4)
+
+
+def test_metrics_that_ship_are_measured():
+    """Offline at least these: or all of the above could be skipped."""
+    cfg = compose_run(["dataset=avatars", "metrics.download=false", f"model_root={ROOT / 'models'}"])
+    offline = [name for name in choices("metric") if is_here(build_metrics([name], cfg)[0])]
+    assert {"ssim", "caption_score", "lite0_perceptual", "lite0_kid", "lite0_frechet", "perceptual", "frechet"} <= set(
+        offline
+    )
+
+
+def is_here(metric) -> bool:
+    try:
+        return bool(metric.version)
+    except Unavailable:
+        return False

@@ -1,0 +1,114 @@
+"""LanPaint: recorded runs of its authors' benchmark code, and what its moves must obey."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import GOLDEN
+from test_methods import replay
+
+from isdiff.diffusion.grid import Grid
+from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.timesteps import even_timesteps, resampling_plan
+from isdiff.known.base import Known
+from isdiff.samplers.lanpaint import LanPaint, Regional
+
+RUNS = sorted((GOLDEN / "lanpaint").glob("*.npz"))
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda p: p.stem)
+def test_lanpaint_replays(path, golden_prior):
+    run = np.load(path)
+    steps = int(run["num_steps"])
+    grid = Grid.between(named_betas("linear"), even_timesteps(1000, steps))
+    assert np.allclose(grid.timesteps[::-1], run["timesteps"], atol=1e-3)
+    assert np.allclose(np.array(grid.sigmas) / np.array(grid.alphas), run["sigmas"][-2::-1], rtol=1e-4)
+    sampler = LanPaint(
+        int(run["inner_steps"]), float(run["step_size"]), float(run["friction"]), float(run["lamb"]),
+        exponent=float(run["m"]), signal_share=float(run["alpha"]),
+    )  # fmt: skip
+    seen = []
+    ask = golden_prior.predict
+
+    def watched(states, timesteps, tasks):
+        answers = ask(states, timesteps, tasks)
+        seen.append((states, timesteps, answers))
+        return answers
+
+    golden_prior.predict = watched
+    holes = [torch.from_numpy(keep == 0) for keep in run["gt_keep_mask"]]
+    # The recorded start has the level's own variance, 4e-5 less than the unit variance that every run here starts with.
+    run = dict(run) | {"x_T": run["x_T"].astype(np.float32) * grid.sigma(steps - 1)}
+    final, calls = replay(run, golden_prior, grid, sampler, Known(), resampling_plan, run["y"], holes)
+    assert calls == len(run["call_t"]) == steps * sampler.calls_per_step
+    assert np.allclose([timesteps[0] for _, timesteps, _ in seen], run["call_t"], atol=1e-3)
+    for place, call in enumerate(run["sel_calls"]):
+        states, _, answers = seen[call]
+        given, noise = (torch.stack(list(found)).numpy() for found in (states, [a.noise for a in answers]))
+        assert np.abs(given - run["sel_x_in"][place]).max() < 1e-4
+        assert np.abs(noise - run["sel_eps"][place]).max() < 5e-4
+    torch.testing.assert_close(final, torch.from_numpy(run["final"]), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "friction, h, expected",
+    [
+        (15, 0.15, (0.864003742, 0.057858552, -0.003874534, 0.500149899, 0.100398261, 0.993256042)),
+        (15, 1.35, (0.258836303, 0.017333135, -0.001160724, 0.965765671, 0.004666312, 0.999838207)),
+        (1.5, 0.1, (0.989567631, 0.133819802, 0.788837928, 0.053368205, 0.503326069, 0.326327829)),
+        (2, 0.15, (0.963063687, 0.222245466, 0.518572754, 0.152037126, 0.649749814, 0.509425588)),
+    ],
+    ids=["overdamped", "stiff", "oscillating", "critical"],
+)
+def test_coefficients_of_a_move(friction, h, expected):
+    move = Regional.of(1.0, h, friction, 1.0)
+    found = (move.keep, move.drive, move.calm, move.shake, move.both, move.stir)
+    assert found == pytest.approx(expected, abs=2e-9)
+
+
+@pytest.mark.parametrize("friction", [0.7, 2.0, 15.0])
+@pytest.mark.parametrize("h", [1e-3, 0.3, 5.0, 400.0])
+def test_moves_keep_the_equilibrium(friction, h):
+    """Normal distances of variance 1 / A and standard normal velocities stay what they are."""
+    m = Regional.of(3.0, h / 3.0, friction, 1.0)
+    distance = m.keep**2 + m.drive**2 + m.shake**2
+    velocity = m.drive**2 + m.calm**2 + m.both**2 + m.stir**2
+    # d' = keep d - drive v - shake z0 over sqrt(A); v' = drive sqrt(A) d + calm v + both z0 + stir z1
+    crossed = m.keep * m.drive - m.drive * m.calm - m.shake * m.both
+    assert (distance, velocity, crossed) == pytest.approx((1, 1, 0), abs=1e-9)
+
+
+def test_two_half_moves_are_a_whole_one():
+    """In the mean: the same linear map."""
+    whole, half = (Regional.of(2.0, 0.4, 1.7, part) for part in (1.0, 0.5))
+    width = math.sqrt(2.0)
+
+    def matrix(m):
+        return np.array([[m.keep, -m.drive / width], [m.drive * width, m.calm]])
+
+    assert np.allclose(matrix(half) @ matrix(half), matrix(whole), atol=1e-12)
+
+
+def test_even_timesteps_are_whole_where_they_can_be():
+    assert even_timesteps(1000, 10) == tuple(range(0, 1000, 111))
+    assert even_timesteps(1000, 7)[1] == 166.5
+    with pytest.raises(ValueError, match="at least 2"):
+        even_timesteps(1000, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"inner_steps": 2.5}, "sampler.inner_steps is 2.5"),
+        ({"inner_steps": -1}, "sampler.inner_steps is -1"),
+        ({"step_size": 0}, "sampler.step_size is 0"),
+        ({"friction": "high"}, "sampler.friction is 'high'"),
+        ({"known_weight": -1}, "sampler.known_weight is -1"),
+        ({"exponent": math.nan}, "sampler.exponent is nan"),
+        ({"signal_share": True}, "sampler.signal_share is True"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LanPaint(**arguments)

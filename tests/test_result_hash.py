@@ -1,0 +1,322 @@
+"""The hash of results follows what changes pixels, and nothing else."""
+
+import json
+import shutil
+import subprocess
+import sys
+from functools import cache
+
+import pytest
+import yaml
+from conftest import ROOT
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from isdiff.component import Component
+from isdiff.data.files import BenchmarkDataset, FolderDataset
+from isdiff.errors import UserError
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import Setup, config_hash, result_config
+from isdiff.experiments.experiment import Experiment
+from isdiff.io.files import sha256_file
+from isdiff.masks.files import FileMask
+from isdiff.models.latent import LatentModel
+from isdiff.models.pixel import PixelModel
+
+GUIDED = ["model=adm256_cond", "dataset=celeba", "method=ddnm"]
+
+
+VALUES = ("seed", "limit", "prompt", "negative_prompt", "output_root", "data_root", "model_root")  # these are no groups
+composed = cache(lambda *choices: compose_run(choices))
+
+
+def config(*overrides: str) -> DictConfig:
+    """What Hydra composes; choices of groups by Hydra itself, once each, values without it, which is faster."""
+    keys = [override.lstrip("+").partition("=")[::2] for override in overrides]
+    is_value = ["." in key or key in VALUES for key, _ in keys]
+    cfg = composed(*(o for o, value in zip(overrides, is_value, strict=True) if not value)).copy()
+    with open_dict(cfg):
+        for (key, text), value in zip(keys, is_value, strict=True):
+            if value:
+                OmegaConf.update(cfg, key, yaml.safe_load(text))
+    return cfg
+
+
+def name(*overrides: str, precision: str = "bf16") -> str:
+    return config_hash(result_config(config(*overrides), precision))
+
+
+SAME = {
+    "the machine": (
+        ["method=ddnm+isdiff"],
+        ["runtime.device=cpu", "runtime.batch_size=3", "runtime.workers=2", "runtime.compile=true"],
+    ),
+    "how much and where": (["method=ddnm"], ["limit=7", "output_root=/x"]),
+    "reports": (
+        ["method=ddnm"],
+        ["logger=wandb", "metrics.bootstrap=3", "metrics.names=[ssim]", "metrics.download=false"],
+    ),
+    "advice": (["method=ddnm"], ["+model.how=ask", "dataset.features=null"]),
+    "names of folders": (["method=ddnm"], ["model.name=other", "mask.name=other", "method.name=other"]),
+    "defaults written out": (
+        ["method=ddnm+isdiff", "mask=wide"],
+        [
+            "sampler.eta=0.85", "mask.seed=0", "isdiff.seed.components=5", "isdiff.criterion.texture=1", "seed=0",
+            "isdiff/seed=gmm", "isdiff/criterion=dce", "isdiff.start.step=0.8", "model.isdiff.start=0.8",
+        ],
+    ),
+    "no IS-Diff": (
+        ["method=ddnm"],
+        [
+            "isdiff.seed.components=9", "isdiff/seed=mean", "isdiff.start.step=0.7", "isdiff.start.lambda=0.01",
+            "isdiff.refine.tau=1", "isdiff.refine.attempts=2", "isdiff.criterion.bins=4", "model.isdiff.tau=9",
+        ],
+    ),
+    "no refinement": (
+        ["method=ddnm", "isdiff=seed_only"],
+        ["isdiff.refine.tau=1", "isdiff.refine.checkpoint=0.1", "isdiff.criterion.bins=4"],
+    ),
+    "no seed": (["method=ddnm", "isdiff=refine_only"], ["isdiff.seed.scale=2", "isdiff.start.step=0.7"]),
+    "no resampling": (["method=ddnm+isdiff"], ["sampler.jump=3"]),
+    "no seam": (["method=ddnm"], ["output.seam=9"]),
+    "no text": (["method=si"], ["model.text_guidance=5"]),
+    "no classifier": ([*GUIDED, "model.guidance_scale=0"], ["model.classifier.weights=/x.safetensors"]),
+    "how files are found": (
+        ["dataset=celeba", "method=ddnm"],
+        ["dataset.advice=none", "dataset.path=/x", "dataset.patterns=['{number}.webp']", "dataset.total=3"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("base, changes", SAME.values(), ids=SAME)
+def test_what_changes_no_pixel_changes_no_hash(base, changes):
+    assert {change: name(*base, change) for change in changes} == dict.fromkeys(changes, name(*base))
+
+
+OTHER = {
+    "run": (["method=ddnm"], ["seed=1", "runtime.pad_to=1", "output.composite=raw", "output.composite=blend"]),
+    "mask": (["method=ddnm"], ["mask=expand", "mask=wide"]),
+    "mask's arguments": (["mask=wide"], ["mask.seed=1"]),
+    "dataset": (["method=ddnm"], ["dataset=photos", "dataset.split=dev", "dataset.count=9"]),
+    "photographs": (["dataset=photos"], ["dataset.split=dev", "dataset.count=9"]),
+    "size and crop": (
+        ["dataset=celeba", "method=ddnm"],
+        ["model=repaint_celeba256 model.image_size=512", "dataset.preprocess=guided_diffusion"],
+    ),
+    "method": (["method=ddnm"], ["method=repaint", "method=ddnm isdiff=on", "method=ddnm+isdiff"]),
+    "rule": (["method=repaint"], ["method.known.clip_denoised=false"]),
+    "steps": (["method=ddnm"], ["sampler.steps=50", "sampler.spacing=trailing", "sampler.repeat=2", "sampler.jump=5"]),
+    "sampler": (["method=ddnm"], ["sampler=ddim", "sampler=heun", "sampler.eta=0.5", "sampler.version=simplified"]),
+    "seed": (
+        ["method=ddnm+isdiff"],
+        [
+            "isdiff/seed=gaussian", "isdiff/seed=mean", "isdiff/seed=oracle", "isdiff.seed.components=4",
+            "isdiff.seed.scale=2", "isdiff.seed.max_pixels=100", "isdiff.start.step=0.81", "isdiff.start.lambda=0.06",
+        ],
+    ),
+    "refinement": (
+        ["method=ddnm+isdiff"],
+        [
+            "isdiff.refine.attempts=2", "isdiff.refine.tau=1", "isdiff.refine.checkpoint=0.5",
+            "isdiff.criterion.bins=8", "isdiff.criterion.smoothing=0.1", "isdiff.criterion.texture=0",
+            "isdiff.criterion.direction=known",
+            "isdiff=seed_only", "isdiff=refine_only", "isdiff=off", "model.isdiff.tau=9",
+        ],
+    ),
+    "model": (
+        ["method=ddnm"],
+        [
+            "model=drawings64", "model.noise_schedule=cosine", "model.num_timesteps=500", "+model.num_classes=3",
+            "model.weights=random",
+        ],
+    ),
+    "classifier": (GUIDED, ["model.guidance_scale=2", "model.classifier.weights=models/avatars64/unet.safetensors"]),
+    "latent": (
+        ["method=si", "prompt=caption"],
+        [
+            "prompt=red", "negative_prompt=blue", "latent.guidance_scale=2", "model.text_guidance=5",
+            "method=powerpaint", "method=hd_painter", "model.variant=fp16",
+        ],
+    ),
+    "latent task": (["method=powerpaint"], ["latent.task=text-guided", "latent.fitting_degree=0.5"]),
+    "seam": (["output.composite=blend"], ["output.seam=9"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("base, changes", OTHER.values(), ids=OTHER)
+def test_what_changes_pixels_changes_the_hash(base, changes):
+    found = {"": name(*base)} | {change: name(*base, *change.split()) for change in changes}
+    assert len(set(found.values())) == len(found), found
+
+
+def test_precision_counts():
+    assert name("method=ddnm", precision="fp32") != name("method=ddnm")
+
+
+def test_leaving_a_default_out_is_writing_it_out():
+    cfg = config("method=ddnm+isdiff")
+    with_all = config_hash(result_config(cfg, "fp32"))
+    for node, key in (("sampler", "version"), ("isdiff.criterion", "bins"), ("isdiff.seed", "max_pixels")):
+        short = cfg.copy()
+        with open_dict(short):
+            del OmegaConf.select(short, node)[key]
+        assert config_hash(result_config(short, "fp32")) == with_all
+
+
+def test_data_models_and_the_working_folder_may_move(tmp_path, monkeypatch):
+    bases = [["method=ddnm+isdiff"], ["method=si"], ["dataset=photos", "method=ddnm"], ["dataset=celeba"]]
+    before = [name(*base) for base in bases]
+    moved = tmp_path / "moved"
+    for part in (
+        "avatars/test.zip",
+        "avatars/test.csv",
+        "photos/test.csv",
+        "photos/photos.csv",
+        "manifests/celeba.csv",
+    ):
+        (moved / "data" / part).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / "data" / part, moved / "data" / part)
+    for model in ("avatars64", "avatars64-latent", "photos64"):
+        (moved / "models").mkdir(exist_ok=True)
+        (moved / "models" / model).symlink_to(ROOT / "models" / model)
+    roots = [f"data_root={moved / 'data'}", f"model_root={moved / 'models'}"]
+    assert [name(*base, *roots) for base in bases] == before
+    monkeypatch.chdir(moved)
+    assert [name(*base) for base in bases] == before
+
+
+def test_other_content_at_the_same_place_is_another_hash(tmp_path):
+    weights = tmp_path / "net.safetensors"
+    model = PixelModel("m", str(weights), 64)
+    found = [model.fingerprint()["weights"]]
+    for content in (b"one", b"two"):
+        weights.write_bytes(content)
+        found.append(model.fingerprint()["weights"])
+    assert found == ["missing", *found[1:]] and len(set(found)) == 3 and found[2] == sha256_file(weights)
+    guide = {"name": "c", "weights": str(weights)}
+    assert PixelModel("m", "random", 64, guidance_scale=1.0, classifier=guide).fingerprint()["classifier"] == "random"
+    hub = [LatentModel("m", "owner/name", 64, revision=r).fingerprint()["weights"] for r in (None, "v1")]
+    assert hub == ["owner/name", "owner/name@v1"]
+    manifest = tmp_path / "manifest.csv"
+    found = []
+    for number in (1, 2):
+        manifest.write_text(f"id,number\na,{number}\n")
+        found.append(BenchmarkDataset("celeba", "/x", 64, str(manifest), ["{number}.png"], "").fingerprint())
+    assert found[0] != found[1]
+
+
+def test_folders_of_images_and_masks_may_move_but_not_take_turns(tmp_path):
+    """What lies in them is in the records of each image; two folders of other names are two runs."""
+    for parent in ("here", "there"):
+        for folder in ("mine", "yours"):
+            (tmp_path / parent / folder).mkdir(parents=True)
+    for kind in (lambda path: FolderDataset(str(path), 64), lambda path: FileMask(str(path))):
+        here, there = kind(tmp_path / "here" / "mine"), kind(tmp_path / "there" / "mine")
+        assert here.fingerprint() == there.fingerprint() != kind(tmp_path / "here" / "yours").fingerprint()
+    assert FileMask(str(tmp_path)).fingerprint() != FileMask(str(tmp_path), invert=True).fingerprint()
+
+
+def test_every_method_on_shipped_data_has_a_hash_of_its_own():
+    methods = sorted(path.stem for path in (ROOT / "configs" / "method").glob("*.yaml"))
+    kept = [result_config(config(f"method={method}"), "fp32") for method in methods]
+    assert len({config_hash(each) for each in kept}) == len(methods)
+    for each in kept:
+        assert json.loads(json.dumps(each)) == each and str(ROOT) not in json.dumps(each)
+
+
+def test_a_component_says_what_it_was_made_with():
+    class Part(Component):
+        aside = ("where",)
+
+        def __init__(self, size: float, where: str = "", inner=None, *, names=("a",)) -> None:
+            self.size = size
+
+    class Bare(Component):
+        pass
+
+    found = Part(2.0, "/x", Bare()).fingerprint()
+    assert found.pop("class").endswith("Part") and found.pop("inner")["class"].endswith("Bare")
+    assert found == {"size": 2, "names": ["a"]} and Part(2).fingerprint() == Part(size=2.0, where="y").fingerprint()
+    with pytest.raises(TypeError, match="object is no part of a fingerprint"):
+        Part(object()).fingerprint()
+
+
+UNREAD = [
+    "+isdiff.seed.componets=3", "+isdiff.start.stp=1", "+isdiff.criterion.bin=3", "+isdiff.refine.tua=3",
+    "+isdiff.tau=1", "+model.foo=1", "+model.isdiff.strat=1", "+logger.x=1", "+runtime.x=1", "+output.x=1",
+    "+dataset.x=1", "+mask.x=1", "+mask.features=1", "+sampler.x=1", "+method.x=1", "+method.known.x=1", "+typo.of=a",
+    "+latent.x=1", "+isdiff.seed.seed=1", "+isdiff.refine.criterion=1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("isdiff", ["on", "off"])
+@pytest.mark.parametrize("override", UNREAD)
+def test_a_key_that_nobody_reads_is_refused_in_one_sentence(override, isdiff):
+    key = override.removeprefix("+").split("=")[0].replace("typo.of", "typo").split(".")[-1]
+    with pytest.raises(UserError, match=rf"\b{key}\b") as caught:
+        Setup.of(config("method=si", f"isdiff={isdiff}", override))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "~dataset", "~mask", "~model", "~sampler", "~logger", "~runtime", "~output", "~isdiff.seed", "~isdiff.start",
+        "~isdiff.refine", "~isdiff.criterion", "~method.known", "sampler=null", "isdiff.seed=null", "latent=3",
+        "isdiff=null", "isdiff.seed._target_=null", "~model.weights", "logger._target_=os.system",
+        "isdiff.seed._target_=isdiff.seeds.base.NoiseStart", "model._target_=isdiff.masks.fixed.HalfMask",
+    ],
+)  # fmt: skip
+def test_what_is_missing_or_of_another_kind_is_one_sentence(gone):
+    cfg = config("method=si+isdiff")
+    key, _, value = gone.partition("=")
+    with open_dict(cfg):
+        if key.startswith("~"):
+            node, _, last = key[1:].rpartition(".")
+            del (OmegaConf.select(cfg, node) if node else cfg)[last]
+        else:
+            OmegaConf.update(cfg, key, {"null": None, "3": 3}.get(value, value), merge=False)
+    with pytest.raises(UserError) as caught:
+        Setup.of(cfg)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("isdiff.seed.kind=mean", "isdiff/seed=gmm"), ("isdiff.seed.start=0.9", r"isdiff\.start\.step"),
+        ("+isdiff.refine.lambda=0.1", r"isdiff\.start\.lambda"), ("isdiff.refine.bins=3", r"isdiff\.criterion\.bins"),
+        ("logger.kind=wandb", "logger=none"),
+    ],
+)  # fmt: skip
+def test_a_key_of_before_is_answered_with_todays(old, new):
+    with pytest.raises(UserError, match=f"is called {new}"):
+        compose_run([old])
+
+
+@pytest.mark.parametrize("first, second", [("si+isdiff", "si isdiff=on"), ("ddnm+isdiff", "ddnm isdiff=on")])
+def test_folders_and_titles_say_how_far_a_method_goes(first, second):
+    runs = [Experiment.of(compose_run(f"method={method}".split())) for method in (first, second)]
+    assert runs[0].label == runs[1].label == first, "tables may call both the same"
+    steps = [run.store.path.name.split("-")[0] for run in runs]
+    assert steps == {"si+isdiff": ["50x1", "100x1"], "ddnm+isdiff": ["100x1", "100x10"]}[first]
+    assert all(run.store.path.name.endswith(f"-{run.hash}") for run in runs)
+    titles = {
+        "si+isdiff": [", 50 steps", ", 100 steps"],
+        "ddnm+isdiff": [", 100 steps", ", 100 steps, resampling (10, 10)"],
+    }
+    assert [run.setup.title for run in runs] == [first + text for text in titles[first]]
+
+
+def test_a_hash_needs_no_slow_package():
+    """A finished run answers at once."""
+    code = """
+import sys
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.experiment import Experiment
+for method in ("ddnm+isdiff", "hd_painter", "si+isdiff"):
+    Experiment.of(compose_run([f"method={method}"]))
+slow = ("diffusers", "transformers", "sklearn", "scipy", "wandb", "torchvision", "timm")
+print([name for name in slow if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,410 @@
+"""The human study: blind, balanced and repeatable to build; whole and honest to collect."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from study_parts import IMAGES, MASKS, METHODS, answer_file, plan_of, study_runs, write_plan
+
+from isdiff.cli.study import main
+from isdiff.errors import UserError
+from isdiff.experiments.store import RunFolder
+from isdiff.experiments.study.build import build_study, keyed, orders
+from isdiff.experiments.study.collect import KeyCell, answer_files, collect, read_key
+from isdiff.experiments.study.plan import read_plan
+from isdiff.experiments.study.report import Results, comma_separated, markdown, paper_shares
+from isdiff.experiments.study.shares import bootstrap, cell_shares, equal_shares
+
+__all__ = ["study_runs"]
+
+
+@pytest.fixture(scope="module")
+def study(study_runs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    return build_study(read_plan(write_plan(folder / "plan.yaml", plan_of(study_runs))), folder / "study")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@given(k=st.integers(2, 6), n=st.integers(1, 40), seed=st.integers(0, 5))
+def test_every_method_stands_at_every_place_equally_often(k, n, seed):
+    found = orders(k, n, keyed(seed))
+    assert len(found) == n and all(sorted(order) == list(range(k)) for order in found)
+    for place in range(k):
+        counts = Counter(dict.fromkeys(range(k), 0) | Counter(order[place] for order in found))
+        assert set(counts.values()) <= {n // k, -(-n // k)}
+
+
+def test_a_study_is_balanced_in_every_cell(study):
+    assert len(study.questions) == IMAGES * len(MASKS)
+    for mask in MASKS:
+        asked = [q for q in study.questions if q.source.cell.mask == mask]
+        assert len({q.image for q in asked}) == IMAGES
+        for place in range(3):
+            counts = Counter(list(q.choices.values())[place] for q in asked)
+            assert set(counts) == set(METHODS) and set(counts.values()) <= {2, 3}
+    masks = [q.source.cell.mask for q in study.questions]
+    assert masks not in (sorted(masks), sorted(masks, reverse=True)), "the cells are mixed"
+
+
+def test_nothing_in_the_folder_says_whose_a_picture_is(study, study_runs):
+    files = contents(study.folder)
+    words = [*METHODS, "isdiff", "gmm", "avatars", "faces", "half", "expand", str(study_runs), "outputs"]
+    words += [q.image for q in study.questions]
+    words += [run.path.name for q in study.questions for run in q.source.runs.values()]
+    for name, content in files.items():
+        found = [word for word in words if word.lower() in name.lower() or word.lower().encode() in content.lower()]
+        assert not found, (name, found)
+    names = [name for name in files if name.startswith("pictures/")]
+    assert sorted(files) == sorted(["index.html", *names]) and len(names) == 4 * len(study.questions)
+    for name in names:
+        assert len(bytes.fromhex(Path(name).stem)) == 8
+        assert chunks(files[name]) <= {b"IHDR", b"IDAT", b"IEND"}, "pixels and nothing else"
+    assert study.key.parent == study.folder.parent and study.folder not in study.key.parents
+    assert b"http" not in files["index.html"].replace(b"http-equiv", b""), "nothing is loaded from elsewhere"
+
+
+def chunks(png: bytes) -> set[bytes]:
+    found, at = set(), 8
+    while at < len(png):
+        found.add(png[at + 4 : at + 8])
+        at += 12 + int.from_bytes(png[at : at + 4], "big")
+    return found
+
+
+def test_the_key_knows_every_picture(study, study_runs):
+    key = json.loads(study.key.read_text())
+    pictures = study.folder / "pictures"
+    for question in key["questions"].values():
+        cell = key["cells"][question["cell"]]
+        given = np.asarray(Image.open(pictures / f"{question['given']}.png"))
+        for name, method in question["choices"].items():
+            made = RunFolder(Path(cell["runs"][method])).image(question["image"])
+            assert (np.asarray(Image.open(pictures / f"{name}.png")) == made).all()
+            known = np.zeros((64, 64), bool)
+            known[:, :32] = cell["mask"] == "half"
+            known[24:40, 24:40] |= cell["mask"] == "expand"
+            assert (given[known] == made[known]).all()
+            assert set(np.unique(given[~known])) == {172, 196}, "the hole is hatched"
+
+
+def test_the_same_seed_gives_the_same_study_to_the_byte(study, study_runs, tmp_path):
+    plan = read_plan(write_plan(tmp_path / "plan.yaml", plan_of(study_runs)))
+    again = build_study(plan, tmp_path / "again")
+    assert contents(again.folder) == contents(study.folder)
+    assert again.key.read_bytes() == study.key.read_bytes() and again.id == study.id
+    other = build_study(read_plan(tmp_path / "plan.yaml", seed=1), tmp_path / "other")
+    assert other.id != study.id and not set(contents(other.folder)) & set(contents(study.folder)) - {"index.html"}
+    few = build_study(read_plan(tmp_path / "plan.yaml", n=2), tmp_path / "few")
+    assert len(few.questions) == 4
+
+
+def test_another_study_is_not_overwritten_unasked(study_runs, tmp_path, capsys):
+    plan = str(write_plan(tmp_path / "plan.yaml", plan_of(study_runs, n=2, masks=["half"])))
+    build = ["build", plan, "--out", str(tmp_path / "study")]
+    assert main(build) == 0
+    before = contents(tmp_path)
+    assert main(build) == 0 and contents(tmp_path) == before, "the same one may be built again"
+    assert main([*build, "--seed", "1"]) == 1 and contents(tmp_path) == before
+    assert "holds another study" in capsys.readouterr().err
+    assert main([*build, "--seed", "1", "--overwrite"]) == 0
+    assert len(contents(tmp_path / "study")) == 9 and contents(tmp_path) != before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    assert main(["build", plan, "--out", str(tmp_path / "mine"), "--overwrite"]) == 1
+    assert contents(tmp_path / "mine") == {"notes.txt": b"mine"} and not list(tmp_path.glob(".*"))
+
+
+def altered(content: dict, **changes) -> dict:
+    return {**content, "cells": [{**content["cells"][0], **changes}, *content["cells"][1:]]}
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda p, r: {**p, "n": 8}, r"faces, half: the runs share 7 images, n is 8; .*limit=8.*--n 7"),
+        (lambda p, r: {**p, "n": 0}, "n is 0; it must be a whole number"),
+        (lambda p, r: {**p, "seeds": 1}, "seeds is no key"),
+        (lambda p, r: {**p, "question": ""}, "question is ''"),
+        (lambda p, r: {"n": 1}, "lists no cells"),
+        (lambda p, r: [1], "must have the keys"),
+        (lambda p, r: altered(p, mask="expand"), "has the cell faces, expand twice"),
+        (lambda p, r: altered(p, mask=3), "mask is 3"),
+        (lambda p, r: altered(p, runs={"ddnm": "x"}), "at least two methods"),
+        (lambda p, r: altered(p, masks=4), "masks is 4"),
+        (lambda p, r: altered(p, masks=str(r / "none")), "there is no file or folder"),
+        (lambda p, r: altered(p, runs={"a": f"{r}/none", "b": f"{r}/no"}), "cell faces, half: there is no run in"),
+        (lambda p, r: altered(p, runs=dict.fromkeys("ab", f"{r}/avatars/half/ddnm")), "a and b have the same run"),
+        (
+            lambda p, r: altered(p, runs={"a": f"{r}/avatars/half/ddnm", "b": f"{r}/avatars/expand/ddnm"}),
+            "other images or masks under the same ids",
+        ),
+    ],
+)
+def test_plans_that_cannot_be_are_refused_in_a_sentence(change, message, study_runs, tmp_path, capsys):
+    plan = write_plan(tmp_path / "plan.yaml", change(plan_of(study_runs), study_runs))
+    with pytest.raises(UserError, match=message):
+        build_study(read_plan(plan), tmp_path / "study")
+    assert main(["build", str(plan), "--out", str(tmp_path / "study")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("isdiff: ") and said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.yaml"]
+
+
+def test_plans_that_cannot_be_read(tmp_path):
+    with pytest.raises(UserError, match="there is no study plan"):
+        read_plan(tmp_path / "none.yaml")
+    for text in ("cells: [", "n: 1\nn: 2\ncells: []", "a: ${b"):
+        (tmp_path / "plan.yaml").write_text(text)
+        with pytest.raises(UserError, match=r"cannot be read as YAML"):
+            read_plan(tmp_path / "plan.yaml")
+
+
+def test_the_plan_of_the_paper_s_table_is_whole():
+    plan = read_plan(ROOT / "configs" / "study" / "table3.yaml")
+    assert plan.n == 20 and [cell.label for cell in plan.cells] == [
+        f"{dataset}, {mask}" for dataset in ("celeba", "imagenet") for mask in ("wide", "half", "expand")
+    ]
+    for cell in plan.cells:
+        wanted = {"ddnm": "ddnm", "repaint": "repaint", "isdiff": "ddnm+isdiff"}
+        assert cell.runs == {m: Path(f"outputs/{cell.dataset}/{cell.mask}/{run}") for m, run in wanted.items()}
+
+
+@pytest.fixture
+def copied(study_runs, tmp_path):
+    """Runs that a test may damage, and their plan."""
+    root = tmp_path / "runs"
+    shutil.copytree(study_runs / "avatars" / "half", root / "avatars" / "half")
+    return root, read_plan(write_plan(tmp_path / "plan.yaml", plan_of(root, masks=["half"])))
+
+
+def one_run(root: Path) -> RunFolder:
+    return RunFolder(next((root / "avatars" / "half" / "ddnm").iterdir()))
+
+
+def test_pictures_that_would_give_a_method_away_are_refused(copied, tmp_path):
+    root, plan = copied
+    run = one_run(root)
+    image = next(iter(run.records()))
+    pixels = run.image(image).copy()
+    pixels[3, 3] ^= 1
+    Image.fromarray(pixels).save(run.image_path(image))
+    with pytest.raises(UserError, match=rf"image {image}: the runs differ outside the hole; .*composite=paste"):
+        build_study(plan, tmp_path / "study")
+    Image.fromarray(pixels[:32]).save(run.image_path(image))
+    with pytest.raises(UserError, match="pictures of different sizes"):
+        build_study(plan, tmp_path / "study")
+    assert not (tmp_path / "study").exists() and not list(tmp_path.glob(".*")) and not list(tmp_path.glob("*.key.json"))
+
+
+def test_images_that_a_run_lacks_are_not_asked_about(copied, tmp_path):
+    root, plan = copied
+    run = one_run(root)
+    gone, *rest = run.records()
+    run.image_path(gone).unlink()
+    with pytest.raises(UserError, match="share 6 images, n is 7"):
+        build_study(plan, tmp_path / "study")
+    study = build_study(read_plan(tmp_path / "plan.yaml", n=6), tmp_path / "study")
+    assert sorted(q.image for q in study.questions) == sorted(rest)
+    for image in rest:
+        run.image_path(image).unlink()
+    with pytest.raises(UserError, match=r"no image in common \(ddnm 0, ours 7, repaint 7\)"):
+        build_study(plan, tmp_path / "study")
+
+
+def test_masks_that_moved_are_taken_from_a_folder(copied, tmp_path):
+    root, _ = copied
+    hole = np.zeros((64, 64), np.uint8)
+    hole[:, 32:] = 255
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    for config in root.rglob("config.yaml"):
+        config.write_text("mask: {_target_: isdiff.masks.files.FileMask, path: nowhere}\n")
+    content = plan_of(root, masks=["half"])
+    with pytest.raises(UserError, match=r"masks of .* cannot be made again .*masks: FOLDER"):
+        build_study(read_plan(write_plan(tmp_path / "a.yaml", content)), tmp_path / "study")
+    moved = read_plan(write_plan(tmp_path / "b.yaml", altered(content, masks=str(tmp_path / "mask.png"))))
+    assert len(build_study(moved, tmp_path / "study").questions) == 7
+    Image.fromarray(255 - hole).save(tmp_path / "mask.png")
+    with pytest.raises(UserError, match="its mask is not the one that the runs were made with"):
+        build_study(moved, tmp_path / "other")
+
+
+def chosen(study, method: str, count: int | None = None, mask: str | None = None) -> dict[str, str]:
+    """Someone's answers, who always likes the same method."""
+    asked = [q for q in study.questions if mask in (None, q.source.cell.mask)][:count]
+    return {q.id: next(name for name, m in q.choices.items() if m == method) for q in asked}
+
+
+def test_votes_are_counted_by_method(study, tmp_path):
+    key = read_key(study.key)
+    answer_file(tmp_path, study.id, "a" * 16, chosen(study, "ours"))
+    answer_file(tmp_path, study.id, "b" * 16, chosen(study, "ddnm", mask="half"))
+    answers = collect(key, answer_files([str(tmp_path)]))
+    assert [cell.methods for cell in key.cells] == [("ddnm", "ours", "repaint")] * 2
+    assert answers.votes(key, 0).tolist() == [[0, 7, 0], [7, 0, 0]]
+    assert answers.votes(key, 1).tolist() == [[0, 7, 0]], "who said nothing is not counted there"
+    assert answers.complete(key) == 1 and not answers.refused
+
+
+def test_files_of_one_participant_are_merged_and_the_newest_answer_counts(study, tmp_path):
+    key = read_key(study.key)
+    early = answer_file(tmp_path / "a", study.id, "a" * 16, chosen(study, "ddnm", count=9), at=10)
+    late = answer_file(tmp_path / "b", study.id, "a" * 16, chosen(study, "ours", count=4), at=20)
+    for files in ([early, late], [late, early], [early, late, early]):
+        answers = collect(key, files)
+        assert len(answers.given) == 1
+        assert sum(answers.votes(key, cell).sum(0) for cell in (0, 1)).tolist() == [5, 4, 0]
+    same = answer_file(tmp_path / "c", study.id, "a" * 16, chosen(study, "repaint"), at=10)
+    one, other = collect(key, [early, same]), collect(key, [same, early])
+    assert one.given == other.given, "the order of files decides nothing"
+
+
+def test_files_that_cannot_be_used_are_named_and_the_others_count(study, tmp_path, capsys):
+    answer_file(tmp_path, study.id, "a" * 16, chosen(study, "ours"))
+    good = json.loads((tmp_path / f"answers-{'a' * 16}.json").read_text())
+    question = next(iter(good["answers"]))
+
+    def answers(**change):
+        return {**good, "answers": {**good["answers"], question: {**good["answers"][question], **change}}}
+
+    bad = {
+        "torn": (json.dumps(good)[:500], "damaged or no JSON"),
+        "binary": (b"\xff\xfe\x00", "damaged or no JSON"),
+        "other": ({**good, "study": "0123456789abcdef"}, "belongs to another study"),
+        "list": ([good], "holds no answers"),
+        "format": ({**good, "format": 2}, "holds no answers"),
+        "nobody": ({**good, "participant": "../x"}, "does not say whose"),
+        "question": ({**good, "answers": {"ffff": {"choice": "x", "at": 1}}}, "never asked"),
+        "choice": (answers(choice="0" * 16), "does not show"),
+        "odd": (answers(choice=["x"]), "does not show"),
+        "when": (answers(at="now"), "when question"),
+        "nan": (answers(at=float("nan")), "when question"),
+        "huge": (answers(at=10**400), "when question"),
+        "text": ({**good, "answers": {question: "yes"}}, "does not show"),
+    }
+    for name, (content, _) in bad.items():
+        raw = content if isinstance(content, bytes) else content if isinstance(content, str) else json.dumps(content)
+        (tmp_path / f"answers-{name}.json").write_bytes(raw if isinstance(raw, bytes) else raw.encode())
+    found = collect(read_key(study.key), answer_files([str(tmp_path / "*.json")]))
+    assert list(found.given) == ["a" * 16] and len(found.given["a" * 16]) == 14
+    assert {Path(path).stem for path in found.refused} == {f"answers-{name}" for name in bad}
+    for name, (_, reason) in bad.items():
+        assert reason in found.refused[str(tmp_path / f"answers-{name}.json")]
+    assert main(["collect", str(study.key), str(tmp_path), "--out", str(tmp_path / "out")]) == 3
+    said = capsys.readouterr()
+    assert said.err.count("is left out") == len(bad) and "13 of 14 files" in said.err
+    assert "100.0 [" in said.out and "1 participant, 1 of them with all 14 answers" in said.out
+    assert "13 files could not be used" in (tmp_path / "out" / "table3.md").read_text()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 1}', '{"format": 9}', '{"format": 1, "cells": 3}'])
+def test_keys_that_are_none(text, tmp_path):
+    (tmp_path / "a.key.json").write_text(text)
+    with pytest.raises(UserError, match="is no whole key"):
+        read_key(tmp_path / "a.key.json")
+    with pytest.raises(UserError, match="there is no key"):
+        read_key(tmp_path / "b.key.json")
+
+
+def test_a_key_whose_questions_do_not_fit_its_cells(study, tmp_path):
+    content = json.loads(study.key.read_text())
+    next(iter(content["questions"].values()))["choices"].popitem()
+    (tmp_path / "a.key.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="is no whole key"):
+        read_key(tmp_path / "a.key.json")
+
+
+def test_without_answers_one_sentence_says_what_to_do(study, tmp_path, capsys):
+    for places in ([], [str(tmp_path)], [str(tmp_path / "answers-*.json")]):
+        assert main(["collect", str(study.key), *places]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("isdiff: there are no answer files") and said.count("\n") == 1
+        assert "make table3 ANSWERS=FOLDER" in said
+    answer_file(tmp_path, "0" * 16, "a" * 16, {})
+    assert main(["collect", str(study.key), str(tmp_path)]) == 1
+    assert "none of the files holds an answer" in capsys.readouterr().err
+
+
+def test_intervals_and_p_values_are_the_textbook_s():
+    cell = KeyCell("faces", "half", ("a", "b"))
+    found = cell_shares(cell, np.array([[3, 2], [2, 3]]))
+    assert found.participants == 2 and found.votes == 10 and not found.bootstrapped
+    assert found.shares[0].interval == pytest.approx((0.236593, 0.763407), abs=1e-6)
+    assert equal_shares(np.array([9, 1])) == pytest.approx(22 / 1024)
+    assert equal_shares(np.array([20, 10, 30])) == pytest.approx(np.exp(-5)), "chi-squared of 10 with 2 degrees"
+    assert equal_shares(np.array([4, 4, 4])) is None, "too few for the approximation"
+    assert cell_shares(cell, np.zeros((0, 2), int)) is None
+
+
+def test_the_bootstrap_knows_that_a_participant_s_votes_go_together():
+    rng = np.random.default_rng(0)
+    share, hits = 0.5, {"wilson": 0, "bootstrap": 0}
+    for _ in range(100):
+        liking = rng.beta(1, 1, size=30)  # of one person for method a: 0.5 on average, but everyone has a taste
+        votes = rng.binomial(20, liking)
+        found = cell_shares(KeyCell("faces", "half", ("a", "b")), np.stack([votes, 20 - votes], 1)).shares[0]
+        for kind in hits:
+            low, high = getattr(found, kind)
+            hits[kind] += low <= share <= high
+        assert found.interval == found.bootstrap
+    assert hits["bootstrap"] >= 85 and hits["wilson"] <= 70, hits
+
+
+def test_the_bootstrap_needs_people_who_differ():
+    cell = KeyCell("faces", "half", ("a", "b"))
+    assert cell_shares(cell, np.tile([[3, 1], [1, 3]], (5, 1))).bootstrapped
+    assert not cell_shares(cell, np.tile([[3, 1], [1, 3], [2, 2]], (3, 1))).bootstrapped, "nine people"
+    alike = cell_shares(cell, np.tile([[4, 0]], (12, 1)))
+    assert not alike.bootstrapped and alike.shares[0].interval[0] < 1, "not [1, 1]"
+    votes = np.array([[5, 1]] * 7 + [[1, 5]] * 5)
+    low, high = bootstrap(votes)[:, 0]
+    assert low < votes[:, 0].sum() / votes.sum() < high
+
+
+def test_tables_stand_beside_the_paper_s_numbers(tmp_path, capsys):
+    paper = paper_shares(ROOT / "configs" / "paper_values.yaml")
+    key = {"format": 1, "study": "0" * 16, "cells": [], "questions": {}}
+    for i, (dataset, mask) in enumerate([("celeba", "wide"), ("photos", "half")]):
+        key["cells"].append({"dataset": dataset, "mask": mask, "runs": {"ddnm": "", "repaint": "", "ddnm+isdiff": ""}})
+        for n in range(2):
+            choices = {f"{i}{n}{j}": m for j, m in enumerate(key["cells"][0]["runs"])}
+            key["questions"][f"q{i}{n}"] = {"cell": i, "choices": choices}
+    (tmp_path / "s.key.json").write_text(json.dumps(key))
+    for person in range(12):
+        choices = {f"q{i}{n}": f"{i}{n}{2 if person % 3 else 0}" for i in range(2) for n in range(2)}
+        answer_file(tmp_path / "answers", "0" * 16, f"{person:016x}", choices)
+    assert main(["collect", str(tmp_path / "s.key.json"), str(tmp_path / "answers")]) == 0
+    assert "66.7 [" in capsys.readouterr().out
+    results = tmp_path / "s.results"
+    text = (results / "table3.md").read_text()
+    rows = {line.split(" | ")[0].lstrip("| "): line for line in text.splitlines() if line.startswith("| ")}
+    assert "| celeba | wide % | paper |" in text and "| photos | half % |\n" in text
+    assert text.count("**66.7 [") == 2 and text.count("33.3 [") == 2
+    assert rows["votes"].startswith("| votes | 24 |") and rows["people"].startswith("| people | 12 |")
+    assert "bootstrap over participants" in text and "12 participants, 12 of them with all 4" in text
+    told = json.loads((results / "table3.json").read_text())
+    ours = told["cells"][0]["methods"]["ddnm+isdiff"]
+    assert ours["votes"] == 16 and ours["share"] == pytest.approx(2 / 3) and ours["paper_percent"] == 48.8
+    assert told["cells"][1]["methods"]["ddnm"]["paper_percent"] is None
+    assert ours["bootstrap"][1] - ours["bootstrap"][0] > ours["wilson"][1] - ours["wilson"][0]
+    lines = (results / "table3.csv").read_text().splitlines()
+    assert len(lines) == 7 and lines[1].startswith("celeba,wide,ddnm,8,24,12,33.3333,")
+    assert paper["isdiff"]["imagenet"]["expand"] == 52.3
+
+
+def test_without_the_paper_s_file_the_table_has_no_such_column(study, tmp_path):
+    assert paper_shares(tmp_path / "none.yaml") == {}
+    key = read_key(study.key)
+    path = answer_file(tmp_path, study.id, "a" * 16, chosen(study, "ours", count=3))
+    results = Results.of(key, collect(key, [path]), {})
+    assert "paper" not in markdown(results).split("\n- ")[0]
+    assert sum(int(line.split(",")[3]) for line in comma_separated(results).splitlines()[1:]) == 3

@@ -1,0 +1,165 @@
+"""The paper's tables as data, and one of them run for real."""
+
+import csv
+import json
+
+import pytest
+from conftest import ROOT
+
+from isdiff.errors import UserError
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import check
+from isdiff.experiments.tables.figures import as_table, figure_names
+from isdiff.experiments.tables.kl import divergence
+from isdiff.experiments.tables.plan import load, names, plan, planned
+
+PROFILES = ("paper", "demo", "smoke")
+
+
+def all_plans(profile: str):
+    yield from (plan(name, profile) for name in names("table"))
+    for name in figure_names():
+        figure = load("figure", name)
+        yield from (planned(name, as_table(figure, dataset, profile), profile) for dataset in figure.datasets)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_cell_composes(profile):
+    """Once for every combination of choices and settings: masks and numbers of images are the same for all."""
+    seen = set()
+    for table in all_plans(profile):
+        for row in table.rows:
+            cell = row.cells[-1]
+            key = frozenset(o for o in cell.overrides if not o.startswith(("mask=", "limit=", "isdiff.start.")))
+            if not cell.impossible and key not in seen:
+                seen.add(key)
+                check(compose_run(cell.overrides))
+    assert len(seen) > 20
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "table4", "table5", "table6", "table7", "table8"])
+def test_every_printed_row_stands_in_its_table(name):
+    """With as many values as the table has metrics; no value without a row."""
+    from omegaconf import OmegaConf
+
+    printed = OmegaConf.load(ROOT / "configs" / "paper_values.yaml")[name]
+    table = plan(name, "paper")
+    rows = {row.name: row for row in table.rows}
+    assert set(printed) <= set(rows)
+    for key, values in printed.items():
+        for cell in rows[key].cells:
+            assert list(cell.paper) == list(values.get(cell.mask, []))
+            assert not cell.paper or len(cell.paper) == len(table.metrics)
+
+
+def test_rows_are_compared_with_rows_that_there_are():
+    for profile in PROFILES:
+        for table in all_plans(profile):
+            there = {row.name for row in table.rows}
+            assert all(set(row.against) <= there for row in table.rows)
+
+
+def test_what_a_row_says_wins_over_the_profile():
+    rows = {row.name: row.cells[0].overrides for row in plan("table8", "paper").rows}
+    assert "sampler.repeat=15" in rows["repaint_repeat15"] and "sampler.repeat=12" not in rows["repaint_repeat15"]
+    assert "sampler.steps=250" in rows["repaint_steps250"] and "sampler.repeat=12" in rows["repaint_steps250"]
+    assert "isdiff.refine.attempts=5" in rows["isdiff_attempts5"]
+
+
+def test_narrowing():
+    table = plan(
+        "table1", "demo", limit=4, masks=["h*"], rows=["ddnm_eta0+isdiff"], seeds=[7], extra=["sampler.steps=3"]
+    )
+    assert [row.name for row in table.rows] == ["ddnm_eta0", "ddnm_eta0+isdiff"]  # with what it is compared with
+    (cell,) = table.rows[0].cells
+    assert cell.mask == "half" and cell.seeds == (7,)
+    assert {"limit=4", "sampler.steps=3", "mask=half"} <= set(cell.overrides)
+    assert "sampler.steps=25" not in cell.overrides
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: plan("table9"), "there is no table 'table9'; there are table1"),
+        (lambda: plan("table1", "best"), "there is no profile 'best'; there are demo, paper, smoke"),
+        (lambda: plan("table1", masks=["round"]), "'round' is none of the masks of table1: wide, half, expand"),
+        (lambda: plan("table6", rows=["dps*"]), "'dps[*]' is none of the rows of table6: ddnm_plain"),
+    ],
+)
+def test_wrong_names_are_told(call, message):
+    with pytest.raises(UserError, match=message):
+        call()
+
+
+def test_a_divergence_is_zero_for_the_same_colours_and_grows_with_other_ones():
+    import torch
+
+    rng = torch.Generator().manual_seed(0)
+    hole = torch.ones(32, 32, dtype=torch.bool)
+    truth, other = (torch.rand(3, 32, 32, generator=rng) - 0.5 for _ in range(2))
+    noise = torch.randn(3, 32, 32, generator=rng)
+    same, near, far, elsewhere = (divergence(truth, x, hole) for x in (truth, other, noise, truth / 4 + 0.8))
+    assert 0 <= same < 0.01 < near < far < elsewhere < 14
+
+
+def make(capsys, *args: str) -> tuple[int, str, str]:
+    from isdiff.cli.table import main
+
+    code = main(list(args))
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+def test_a_table_runs_goes_on_and_is_written(tmp_path, monkeypatch, capsys):
+    small = ["profile=demo", "limit=2", "seeds=0,1", "masks=half", "rows=ddnm_eta0+isdiff", "sampler.steps=2",
+             f"output_root={tmp_path}/runs", f"data_root={ROOT}/data", f"model_root={ROOT}/models"]  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "250")
+    code, out, err = make(capsys, "table4", "--no-run", *small)
+    assert code == 0 and not list(tmp_path.glob("runs/**/*.png"))  # nothing was run
+    code, out, err = make(capsys, "table4", *small)
+    assert code == 0 and "Table IV" in out and "too few images" in out and "cell 2/2" in err
+    (path,) = tmp_path.glob("outputs/tables/*/table4.csv")
+    rows = list(csv.DictReader(path.open()))
+    assert [(r["row"], r["n"]) for r in rows] == [("ddnm_eta0", "2")] * 2 + [("ddnm_eta0+isdiff", "2")] * 2
+    assert all(float(r["value"]) == float(r["value"]) and float(r["seed_sd"]) >= 0 for r in rows)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/**/images/*.png")}
+    assert len(before) == 8  # two rows, two seeds, two images
+    again = make(capsys, "table4", *small)
+    assert again[0] == 0 and {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/**/images/*.png")} == before
+    assert list(csv.DictReader(path.open())) == rows
+    code, out, _ = make(capsys, "report", "table4", *small)
+    page = next(tmp_path.glob("outputs/tables/*/report.html")).read_text()
+    assert code == 0 and page.count("data:image/webp;base64,") >= 1 and "http" not in page.replace("http-equiv", "")
+    assert "isdiff table report table4 profile=demo limit=2 seeds=0,1" in page
+    assert json.loads(next(tmp_path.glob("outputs/tables/*/report.json")).read_text())["verdicts"]
+
+
+def test_what_a_table_waits_for_is_named_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = [
+        "profile=paper",
+        "limit=1",
+        "masks=half,wide",
+        "rows=ddnm_plain",
+        f"model_root={tmp_path}",
+        f"data_root={tmp_path}",
+    ]
+    code, _, err = make(capsys, "table2", *small)
+    assert code == 2
+    waits = [line for line in err.splitlines() if line.startswith("isdiff: waits for")]
+    assert len(waits) == 2 and any("celeba_hq" in line and "(2 cells)" in line for line in waits)
+    assert "waits for" in next(tmp_path.glob("outputs/tables/*/table2.md")).read_text().lower()
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["table1", "limit=0"], "limit is a whole number"),
+        (["table1", "seeds=a"], "seeds are whole numbers"),
+        (["tabel1"], "there is no table or figure 'tabel1'"),
+    ],
+)
+def test_wrong_arguments_are_told(capsys, args, message):
+    code, _, err = make(capsys, *args)
+    assert code == 1 and message in err and "Traceback" not in err

@@ -1,0 +1,120 @@
+"""Tables in every form: the same numbers, marked and escaped as each form needs."""
+
+import csv
+import io
+import shutil
+import subprocess
+
+import pytest
+from rich.console import Console
+
+from isdiff.experiments.tables.render import comma_separated, html, latex, markdown, terminal, write
+from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Line, Sheet, Value
+from isdiff.metrics.contrast import GAIN, Contrast
+from isdiff.metrics.intervals import Estimate
+
+NAMES = ["DDNM & Co_1", "DDNM + IS-Diff", "RePaint <50 %>", "SI"]
+
+
+def around(value: float) -> Estimate:
+    return Estimate(value, 0.9 * value, 1.1 * value, 48)
+
+
+@pytest.fixture
+def sheet():
+    columns = [
+        Column("half", "lpips", "LPIPS ↓", "lpips", True),
+        Column("half", "lite0_kid", "Lite0 KID x1000 ↓", "fid", False),
+        Column("expand", "ssim", "SSIM ↑", "ssim", True),
+    ]
+    values = [[0.2, 14.0, 0.5], [0.13, 12.25, 0.7], [0.1, 150.0, 0.6], [None, None, None]]
+    lines = []
+    for i, (name, row) in enumerate(zip(NAMES, values, strict=True)):
+        cells = [Value(missing="weights x.safetensors") if v is None else Value(around(v)) for v in row]
+        cells[0].paper = 0.25
+        cells[0].seed_sd = 0.01 if row[0] else None
+        protocol = "photos64, fp32, batch 16" if i < 2 else "celeba_hq, bf16, batch 16"
+        lines.append(
+            Line(name.lower(), name, cells, Cost(100, 1.5, protocol) if row[0] else None, 4.0 if i == 1 else None)
+        )
+    found = Contrast(Estimate(-0.07, -0.1, -0.04, 48), 0.002, -35.0, GAIN)
+    sheet = Sheet(
+        "table1", "Table I: 100 % & more", "demo", "shipped data", columns, lines,
+        [Comparison(NAMES[1], NAMES[0], (found, None, found))],
+        {"weights x.safetensors: get them": ["SI, half", "SI, expand"]}, ["A note_with {braces}."],
+    )  # fmt: skip
+    sheet.rank()
+    return sheet
+
+
+def test_best_and_second_best_follow_the_direction(sheet):
+    assert [line.values[0].rank for line in sheet.lines] == [0, 2, 1, 0]
+    assert [line.values[1].rank for line in sheet.lines] == [2, 1, 0, 0]
+    assert [line.values[2].rank for line in sheet.lines] == [0, 1, 2, 0]  # higher is better
+
+
+def test_markdown(sheet):
+    lines = markdown(sheet).splitlines()
+    row = next(line for line in lines if line.startswith("| DDNM + IS-Diff"))
+    assert "*0.130* [0.117, 0.143], SD 0.010, paper 0.250 (-0.120)" in row
+    assert "**12.25** [11.03, 13.48]" in row
+    assert any("gain confirmed" in line and "-35.0 %" in line and "0.002" in line for line in lines)
+    assert "- Waits for weights x.safetensors: get them: SI, half, SI, expand" in lines
+    assert {line.count("|") for line in lines if line.startswith("| ")} == {10}  # both tables happen to have 9 columns
+
+
+def test_seconds_of_two_networks_stand_in_two_columns(sheet):
+    head = next(line for line in markdown(sheet).splitlines() if line.startswith("| method"))
+    assert "s/image, photos64, fp32, batch 16 |" in head and "s/image, celeba_hq, bf16, batch 16 |" in head
+    row = next(line for line in markdown(sheet).splitlines() if line.startswith("| RePaint"))
+    assert row.rstrip(" |").endswith("|  | 1.50")  # nothing under the first network
+
+
+def test_csv_has_full_numbers(sheet):
+    rows = list(csv.DictReader(io.StringIO(comma_separated(sheet))))
+    assert len(rows) == 12
+    assert (rows[3]["value"], rows[3]["n"], rows[3]["paper"], rows[3]["seed_sd"]) == ("0.13", "48", "0.25", "0.01")
+    assert rows[9]["missing"] == "weights x.safetensors" and rows[9]["value"] == ""
+
+
+def test_latex_compiles(sheet, tmp_path):
+    text = latex(sheet)
+    assert (
+        r"DDNM \& Co\_1" in text
+        and r"\toprule" in text
+        and r"\underline{0.130}" in text
+        and r"note\_with \{braces\}" in text
+    )
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex here")
+    (tmp_path / "t.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n" + text + "\\end{document}\n"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_html_escapes_and_stands_alone(sheet):
+    page = html(sheet)
+    assert "RePaint &lt;50 %&gt;" in page and "<style>" in page
+    assert "http://" not in page and "https://" not in page and "src=" not in page
+    assert page.count('class="best"') == 3 + 2  # a best value each column, and two confirmed gains
+
+
+def test_terminal_shows_the_same(sheet):
+    console = Console(width=220, record=True, file=io.StringIO())
+    console.print(*terminal(sheet))
+    text = console.export_text()
+    assert "DDNM & Co_1" in text and "12.25" in text and "[11.03, 13.48]" in text and "gain confirmed" in text
+
+
+def test_all_forms_are_written(sheet, tmp_path):
+    assert sorted(path.name for path in write(sheet, tmp_path / "new")) == [
+        f"table1.{e}" for e in ("csv", "html", "md", "tex")
+    ]
