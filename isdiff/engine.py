@@ -180,8 +180,10 @@ class Engine:
         answers = self.prior.predict([x for x, _ in asked], timesteps, [image.tr.task for image in live])
         due = []
         for slot, (image, answer) in enumerate(zip(live, answers, strict=True)):
+            before = image.tr.x0
             index = image.answer(answer)
-            if self.refinement and not image.judged and self.refinement.due(index, self.grid):
+            stepped = image.tr.x0 is not before  # an answer may serve what a sampler does between its steps
+            if self.refinement and stepped and not image.judged and self.refinement.due(index, self.grid):
                 image.broken = not image.finite
                 due += [] if image.broken else [slot]
         guesses = [x0 for slot in due if (x0 := live[slot].tr.x0) is not None]  # after a step there always is one
