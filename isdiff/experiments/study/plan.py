@@ -63,7 +63,9 @@ class Cell:
         if self.masks is not None:
             return FileMask(str(self.masks))
         try:
-            return build(OmegaConf.load(run.path / "config.yaml").mask, MaskSource)
+            node = OmegaConf.load(run.path / "config.yaml").mask
+            node["_target_"] = node.pop("class", None)
+            return build(node, MaskSource)
         except (OSError, YAMLError, OmegaConfBaseException, UserError) as error:
             reason = " ".join(str(error).split())
             advice = f"give cell {self.label} a folder of its mask files as masks: FOLDER"
