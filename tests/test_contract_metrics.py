@@ -8,8 +8,10 @@ from conftest import ROOT
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.measure import build_metrics
-from isdiff.metrics.base import Sample, Unavailable, estimate
+from isdiff.metrics.base import Unavailable
 from isdiff.metrics.diversity import Diversity
+from isdiff.metrics.intervals import estimate
+from isdiff.metrics.samples import Sample
 
 COUNT = 10
 DATA = DrawnDataset("avatars", root=str(ROOT / "data"))
