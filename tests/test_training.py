@@ -154,6 +154,7 @@ def test_the_real_script_trains_resumes_and_exports(tmp_path):
         "train.train_images=40", "train.net.channel_mult=[1,1]", "train.net.num_res_blocks=1", "train.samples=16",
         "train.net.attention_resolutions=[]", "train.net.model_channels=32", "train.init_from=null",
         "train.optim.batch_size=4", "train.optim.log_every=1", "train.optim.preview_every_s=0", "train.dev_images=4",
+        "train.sample_steps=5",
     ]  # fmt: skip
     run_script(*small, "train.optim.total_samples=8", script="train.py")
     run_script(*small, "train.optim.total_samples=16", script="train.py")

@@ -38,7 +38,7 @@ def export(net: nn.Module, trainer: Trainer, cfg) -> None:
     }
     with atomic_open(folder / "training.json") as stream:
         json.dump(facts, stream, indent=1)
-    save_samples(net, folder / "samples.png", cfg, count=cfg.samples, columns=16, steps=100, eta=0.85)
+    save_samples(net, folder / "samples.png", cfg, count=cfg.samples, columns=16, steps=cfg.sample_steps, eta=0.85)
 
 
 PLACES = ("folder", "export", "data_root", "logger", "workers", "device")  # where it ran, not what was trained
