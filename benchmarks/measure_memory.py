@@ -3,8 +3,8 @@
 Writes synthetic 512x512 results, truths and records of a run into a temporary folder (about 50 KB an image, no two
 alike) and measures them with the metrics that need no download. Reports the memory of the process at its peak and fails
 above ``--limit`` GiB. ``--growth`` measures half of the images as well and reports what each further one took. With
-``--different K`` only K pictures differ, so that the networks look at no more than those (in portions, as ever) while all
-else holds as many images as are asked for: minutes instead of an hour, and the same peak.
+``--different K`` only K pictures differ, so that the networks look at no more than those (in portions, as ever) while
+all else holds as many images as are asked for: minutes instead of an hour, and the same peak.
 """
 
 import argparse
@@ -36,12 +36,13 @@ def picture(number: int, size: int, shift: int) -> np.ndarray:
     return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
-def make_run(folder: Path, images: int, size: int, metrics: list[str], different: int):
+def make_run(folder: Path, images: int, size: int, metrics: list[str], different: int | None = None):
     """A finished run and its truths, as ``scripts/run.py`` would have left them; the experiment and its records."""
     from isdiff.data.images import pixels_hash
     from isdiff.experiments.compare import compose_run
     from isdiff.experiments.experiment import Experiment
 
+    different = different or images
     truths = folder / "truths"
     truths.mkdir()
     for i in range(images):

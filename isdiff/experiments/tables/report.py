@@ -16,7 +16,7 @@ from isdiff.experiments.tables.sheet import Sheet
 from isdiff.experiments.tables.strips import FIRST, embedded, strip, worst
 from isdiff.io.files import atomic_open
 
-SHOWN = 6  # most rows of a table that a strip shows
+SHOWN = 14  # most rows of a table that a strip shows
 
 
 def strips(plan: TablePlan, cells: Cells, metric: str, folder: Path) -> list[dict[str, str]]:
@@ -28,7 +28,7 @@ def strips(plan: TablePlan, cells: Cells, metric: str, folder: Path) -> list[dic
     found = []
     for mask in plan.masks:
         rows = {row.name: cells[row.name, mask] for row in plan.rows if (row.name, mask) in cells}
-        shown = [rows[row.name] for row in plan.rows if row.name in rows and "pixel" in space(rows[row.name])][:SHOWN]
+        shown = [rows[row.name] for row in plan.rows if row.name in rows][:SHOWN]
         if not shown:
             continue
         common = set.intersection(*(set(row.ids) for row in shown))
@@ -45,10 +45,6 @@ def strips(plan: TablePlan, cells: Cells, metric: str, folder: Path) -> list[dic
                 text = f"{plan.title}, {mask}: where {row.label} loses most against {rows[row.against[0]].label}"
                 found.append(picture(folder / f"{plan.name}_{mask}_worst.png", shown, bad, text))
     return found
-
-
-def space(row: Row) -> str:
-    return "latent" if row.experiment.setup.conditioning is not None else "pixel"
 
 
 def picture(path: Path, rows: Sequence[Row], ids: Sequence[str], caption: str) -> dict[str, str]:
