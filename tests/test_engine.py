@@ -67,16 +67,20 @@ def run(prior, tasks, **options):
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_results_do_not_depend_on_batch_size_or_order(golden_prior, method):
     """In float32, to the bit: images, calls and decisions."""
-    tasks = make_tasks(8 if method is METHODS["ddnm"] else 4)
+    core = method is METHODS["ddnm"]
+    tasks = make_tasks(8 if core else 4)
 
     def run_all(ordered, batch_size):
         table = {f"img{i}": [2.0, 0.5 + i % 3, 3.0 - i % 2] for i in range(16)}
         start = SeededStart(MixtureSeed(3), 0.95, 0.1)
-        options = {"start": start, "refinement": ScriptedRefinement(table)}
+        options = {"start": start, "refinement": ScriptedRefinement(table)} | (
+            {} if core else {"plan": resampling_plan}
+        )
         return run(golden_prior, ordered, method=method, batch_size=batch_size, **options)
 
     reference = run_all(tasks, 16)
-    for batch_size, ordered in ((1, tasks), (3, tasks[::-1]), (16, tasks[3:] + tasks[:3])):
+    others = [(1, tasks), (3, tasks[::-1]), (16, tasks[3:] + tasks[:3])]
+    for batch_size, ordered in others if core else others[1:]:
         again = run_all(ordered, batch_size)
         for key, result in reference.items():
             assert torch.equal(again[key].x, result.x), (batch_size, key)

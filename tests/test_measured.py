@@ -251,7 +251,7 @@ def test_a_finished_run_loads_no_network_and_no_package_of_metrics(tmp_path):
 @pytest.mark.slow
 def test_killed_while_measuring(tmp_path):
     """kill -9 at any moment leaves what was seen, whole, and the same command goes on."""
-    out = [f"output_root={tmp_path}", "limit=130", *QUICK]
+    out = [f"output_root={tmp_path}", "limit=70", *QUICK]
     run_script(*out, "metrics.names=[]")
     command = [sys.executable, str(ROOT / "scripts" / "run.py"), *out, "metrics.names=[lite0_perceptual]"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -261,7 +261,7 @@ def test_killed_while_measuring(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     first = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("values/*.npz")}
-    assert 1 <= len(first) < 3
+    assert len(first) == 1  # of two portions
     run_script(*command[2:])
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("values/*.npz")}
-    assert len(kept) == 3 and first.items() <= kept.items()
+    assert len(kept) == 2 and first.items() <= kept.items()

@@ -64,7 +64,8 @@ class Cell:
             return FileMask(str(self.masks))
         try:
             node = OmegaConf.load(run.path / "config.yaml").mask
-            node["_target_"] = node.pop("class", None)
+            if "class" in node:  # as runs write what they depend on
+                node["_target_"] = node.pop("class")
             return build(node, MaskSource)
         except (OSError, YAMLError, OmegaConfBaseException, UserError) as error:
             reason = " ".join(str(error).split())
