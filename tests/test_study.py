@@ -236,6 +236,25 @@ def test_masks_that_moved_are_taken_from_a_folder(copied, tmp_path):
     Image.fromarray(255 - hole).save(tmp_path / "mask.png")
     with pytest.raises(UserError, match="its mask is not the one that the runs were made with"):
         build_study(moved, tmp_path / "other")
+    for config in root.rglob("config.yaml"):
+        config.write_text("mask: {class: isdiff.masks.files.FileMask, invert: true}\n")
+    assert build_study(moved, tmp_path / "study").questions, "the polarity is the run's"
+
+
+@pytest.mark.parametrize("text", ["", "mask: half", "mask: {class: isdiff.masks.fixed.None}", "[1]", "mask: ["])
+def test_runs_whose_masks_are_unknown(text, copied, tmp_path):
+    root, plan = copied
+    for config in root.rglob("config.yaml"):
+        config.write_text(text)
+    with pytest.raises(UserError, match=r"masks of .* cannot be made again .*masks: FOLDER"):
+        build_study(plan, tmp_path / "study")
+
+
+def test_a_mask_may_be_named_as_in_a_fingerprint(copied, tmp_path):
+    root, plan = copied
+    for config in root.rglob("config.yaml"):
+        config.write_text("mask: {class: isdiff.masks.fixed.HalfMask}\n")
+    assert len(build_study(plan, tmp_path / "study").questions) == 7
 
 
 def chosen(study, method: str, count: int | None = None, mask: str | None = None) -> dict[str, str]:

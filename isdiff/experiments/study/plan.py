@@ -60,14 +60,14 @@ class Cell:
         Raises:
             UserError: its configuration does not say, or they are no longer there.
         """
-        if self.masks is not None:
-            return FileMask(str(self.masks))
         try:
             node = OmegaConf.load(run.path / "config.yaml").mask
-            if "class" in node:  # as runs write what they depend on
-                node["_target_"] = node.pop("class")
-            return build(node, MaskSource)
-        except (OSError, YAMLError, OmegaConfBaseException, UserError) as error:
+            kept = {str(key): value for key, value in node.items()}
+            if self.masks is not None:
+                return FileMask(str(self.masks), kept.get("invert", False))
+            kept["_target_"] = kept.pop("class", kept.get("_target_"))  # a fingerprint names the class so
+            return build(OmegaConf.create(kept), MaskSource)
+        except (OSError, YAMLError, OmegaConfBaseException, AttributeError, ValueError, UserError) as error:
             reason = " ".join(str(error).split())
             advice = f"give cell {self.label} a folder of its mask files as masks: FOLDER"
             raise UserError(f"the masks of {run.path} cannot be made again ({reason}); {advice}") from None
