@@ -11,7 +11,7 @@ from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import check
 from isdiff.experiments.tables.figures import as_table, figure_names
 from isdiff.experiments.tables.kl import divergence
-from isdiff.experiments.tables.plan import load, names, plan, planned
+from isdiff.experiments.tables.plan import load, names, plan
 
 PROFILES = ("paper", "demo", "smoke")
 
@@ -20,7 +20,7 @@ def all_plans(profile: str):
     yield from (plan(name, profile) for name in names("table"))
     for name in figure_names():
         figure = load("figure", name)
-        yield from (planned(name, as_table(figure, dataset, profile), profile) for dataset in figure.datasets)
+        yield from (plan(name, profile, table=as_table(figure, dataset, profile)) for dataset in figure.datasets)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -66,12 +68,17 @@ class AlexNetFeatures(Observer):
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
-        from torchvision.models import alexnet
+        return alexnet_features(alexnet(obtain(ALEXNET, self.model_root, self.download, fetch_alexnet)), images)
 
-        net = alexnet()
-        path = obtain(ALEXNET, self.model_root, self.download, fetch_alexnet)
-        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        return alexnet_features(net.eval(), images)
+
+@lru_cache(maxsize=1)
+def alexnet(path: Path) -> torch.nn.Module:
+    """torchvision's network with the published weights, loaded once."""
+    from torchvision import models
+
+    net = models.alexnet()
+    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return net.eval()
 
 
 def alexnet_features(net: torch.nn.Module, images: list[np.ndarray]) -> np.ndarray:

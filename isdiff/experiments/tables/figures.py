@@ -13,7 +13,7 @@ from isdiff.experiments.compare import UNUSED
 from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables.cells import Cells, fill
 from isdiff.experiments.tables.kl import divergences
-from isdiff.experiments.tables.plan import TablePlan, load, names, planned
+from isdiff.experiments.tables.plan import TablePlan, load, names, plan
 from isdiff.experiments.tables.render import comma_separated
 from isdiff.io.files import atomic_open, atomic_save
 from isdiff.metrics.contrast import contrast
@@ -64,7 +64,7 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
     panels: list[tuple[str, TablePlan, Cells]] = []
     texts = []
     for dataset in figure.datasets:
-        table = planned(name, as_table(figure, dataset, profile), profile, **options)
+        table = plan(name, profile, table=as_table(figure, dataset, profile), **options)
         metrics = build_metrics(list(table.metrics.values()), UNUSED)
         sheet, cells = fill(table, metrics, run)
         texts.append(comma_separated(sheet))

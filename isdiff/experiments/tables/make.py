@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,11 @@ from isdiff.paths import placed
 def folder_of(profile: str, options: dict[str, Any]) -> Path:
     """Narrowed tables lie apart, so that no fuller one is overwritten."""
     narrowed = [f"{k}-{v}" for k, v in sorted(options.items()) if v not in (None, [], ())]
-    tail = "".join(letter if letter.isalnum() else "-" for letter in "_".join(narrowed))
-    return placed("outputs/tables") / (f"{profile}_{tail}"[:100] if tail else profile)
+    if not narrowed:
+        return placed("outputs/tables") / profile
+    whole = "_".join(narrowed)
+    readable = "".join(letter if letter.isalnum() else "-" for letter in whole)[:60]
+    return placed("outputs/tables") / f"{profile}_{readable}_{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def metrics_of(table: TablePlan) -> list[Metric]:

@@ -88,15 +88,17 @@ def plan(
     name: str,
     profile: str = "demo",
     *,
+    table: Any = None,
     limit: int | None = None,
     seeds: Sequence[int] | None = None,
     masks: Sequence[str] | None = None,
     rows: Sequence[str] | None = None,
     extra: Sequence[str] = (),
 ) -> TablePlan:
-    """The runs of ``configs/table/<name>.yaml`` in a profile.
+    """The runs of a table in a profile.
 
     Args:
+        table: what a file of ``configs/table`` holds; by default that of ``name``.
         limit: at most so many images a cell.
         seeds: instead of the profile's.
         masks: only these.
@@ -105,20 +107,7 @@ def plan(
     Raises:
         UserError: an unknown table, profile, mask or row.
     """
-    return planned(name, load("table", name), profile, limit, seeds, masks, rows, extra)
-
-
-def planned(
-    name: str,
-    table: Any,
-    profile: str,
-    limit: int | None = None,
-    seeds: Sequence[int] | None = None,
-    masks: Sequence[str] | None = None,
-    rows: Sequence[str] | None = None,
-    extra: Sequence[str] = (),
-) -> TablePlan:
-    """As ``plan``, of a table that need not be a file."""
+    table = load("table", name) if table is None else table
     setting = load("profile", profile)
     printed: Any = OmegaConf.load(located("configs/paper_values.yaml"))
     printed = printed[table.paper] if "paper" in table else {}
