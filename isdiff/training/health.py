@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from isdiff.diffusion.process import add_noise
 from isdiff.nets.unet import UNet
 
-LEVELS = (20, 100, 250, 500, 750)  # timesteps whose errors are followed one by one
+LEVELS = (20, 100, 250, 500, 750, 850)  # timesteps whose errors are followed one by one
 SPIKE_LEVELS = (20, 100, 250)
 
 
