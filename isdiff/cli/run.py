@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -15,13 +16,23 @@ from isdiff.cli.hydra_app import start
 from isdiff.errors import SomeFailed, UserError, explained, summed_up
 from isdiff.experiments.moved import check_moved
 
+if TYPE_CHECKING:
+    from isdiff.experiments.store import RunFolder
+
 
 def one_run(cfg: DictConfig) -> tuple[str, int]:
     """A sentence about the run and its exit code; prints what went wrong."""
-    from isdiff.experiments.run import execute
+    from isdiff.experiments import receipt
 
     try:
+        store = receipt.finished(cfg)
+        if store is not None:
+            return told(store, store.read_json("summary.json"), {})
+        from isdiff.experiments.run import execute  # takes seconds to import
+
         outcome = execute(cfg)
+        if not outcome.failed:
+            receipt.leave(cfg, outcome.experiment.store, outcome.experiment.ids())
     except (UserError, OSError) as error:
         print(f"isdiff: {explained(error)}", file=sys.stderr)
         return explained(error), getattr(error, "exit_code", 1)
@@ -29,15 +40,19 @@ def one_run(cfg: DictConfig) -> tuple[str, int]:
         print("isdiff: stopped; the same command goes on from here", file=sys.stderr)
         sys.stderr.flush()
         os._exit(130)  # Hydra's clean-up would show a traceback
-    path = outcome.experiment.store.path
-    print((path / "summary.md").read_text("utf-8"))
-    print(f"results: {path}")
-    for line in summed_up(outcome.failed):
+    return told(outcome.experiment.store, outcome.summary, outcome.failed)
+
+
+def told(store: RunFolder, summary: dict[str, Any], failed: dict[str, str]) -> tuple[str, int]:
+    """Prints what came out; a sentence about it and the exit code."""
+    print((store.path / "summary.md").read_text("utf-8"))
+    print(f"results: {store.path}")
+    for line in summed_up(failed):
         print(f"isdiff: {line}", file=sys.stderr)
-    found = {name: m.get("value") for name, m in outcome.summary["metrics"].items()}
+    found = {name: m.get("value") for name, m in summary["metrics"].items()}
     values = (f"{name} {value:.4g}" for name, value in found.items() if value is not None)
-    failed = [f"{len(outcome.failed)} failed"] if outcome.failed else []
-    return ", ".join([f"{outcome.summary['n']} images", *failed, *values]), SomeFailed.exit_code * bool(outcome.failed)
+    some = [f"{len(failed)} failed"] if failed else []
+    return ", ".join([f"{summary['n']} images", *some, *values]), SomeFailed.exit_code * bool(failed)
 
 
 def main(arguments: list[str]) -> int:

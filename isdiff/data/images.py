@@ -8,14 +8,17 @@ import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from isdiff.data.base import shown
 from isdiff.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
@@ -169,6 +172,8 @@ def pixels_hash(pixels: np.ndarray) -> str:
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
     """(H, W, 3) uint8 to (3, H, W) float32 in [-1, 1]."""
+    import torch  # here: a finished run answers without it
+
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
 
 
