@@ -135,10 +135,9 @@ def download(entry: HubEntry, folder: Path) -> Path:
     """
     from huggingface_hub import snapshot_download
 
-    revision = entry.revision or noted_revision(folder)
     try:
+        revision = commit(entry.repo, entry.revision or noted_revision(folder))  # without a network this fails at once
         snapshot_download(entry.repo, revision=revision, allow_patterns=list(entry.allow), local_dir=folder)
-        revision = revision or current_revision(entry.repo)
     except Exception as error:  # the hub's client has many kinds, from no network to a gated repository
         raise UserError(
             f"could not fetch {entry.repo} from the hub ({brief(error)}). What came is kept; run the same command to "
@@ -153,10 +152,11 @@ def download(entry: HubEntry, folder: Path) -> Path:
     return folder
 
 
-def current_revision(repo: str) -> str | None:
+def commit(repo: str, revision: str | None) -> str | None:
+    """The commit that a revision (None: the newest) is now."""
     from huggingface_hub import HfApi
 
-    return HfApi().model_info(repo).sha
+    return HfApi().model_info(repo, revision=revision).sha
 
 
 def noted_revision(folder: Path) -> str | None:
