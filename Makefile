@@ -2,7 +2,7 @@
 # make test    install and run the test suite
 # make avatars the README's table (about half an hour on two CPU cores)
 # make photos, make drawings, make latent   the tables of the other datasets and of latent methods
-# make table1 ... table8, fig4, fig10, figS   the paper's tables and figures; profile=demo, paper or smoke, limit= masks= rows= seeds=
+# make table1 ... table8, fig4, fig10, figS, fig_calls   the paper's tables and figures; profile=demo, paper or smoke, limit= masks= rows= seeds=
 # make report  all of them in one page
 # make table3  shares of votes of the human study: ANSWERS=FOLDER with answers-*.json, KEY=the study's key
 # make sweep, make sweep-latent   the sweeps behind the defaults marked [R]
@@ -10,7 +10,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
-TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS
+TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS fig_calls
 
 .PHONY: install demo test avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench lint
 install: $(VENV)/.installed

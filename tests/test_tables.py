@@ -2,13 +2,16 @@
 
 import csv
 import json
+from itertools import pairwise
 
 import pytest
 from conftest import ROOT
 
 from isdiff.errors import UserError
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import check
+from isdiff.experiments.compare import UNUSED, compose_run
+from isdiff.experiments.config import Setup, check
+from isdiff.experiments.measure import build_metrics
+from isdiff.experiments.tables.cells import fill
 from isdiff.experiments.tables.figures import as_table, figure_names
 from isdiff.experiments.tables.kl import divergence
 from isdiff.experiments.tables.plan import load, names, plan
@@ -165,3 +168,32 @@ def test_what_a_table_waits_for_is_named_once(tmp_path, monkeypatch, capsys):
 def test_wrong_arguments_are_told(capsys, args, message):
     code, _, err = make(capsys, *args)
     assert code == 1 and message in err and "Traceback" not in err
+
+
+def test_points_of_a_line_are_rows_of_their_own():
+    figure = load("figure", "fig_calls")
+    table = plan("fig_calls", "demo", table=as_table(figure, "imagenet", "demo"), masks=["half"])
+    overrides = {row.name: row.cells[0].overrides for row in table.rows}
+    assert {"method=lanpaint", "sampler.steps=20", "sampler.inner_steps=9", "mask=half"} <= set(overrides["lanpaint_4"])
+    assert {"sampler.steps=900", "sampler.eta=0"} <= set(overrides["ddnm_eta0_6"])
+    assert len(overrides) == sum(len(line.points) for line in figure.lines)
+    for line in figure.lines:
+        calls = [network_calls(overrides[f"{line.name}_{place}"]) for place in range(1, len(line.points) + 1)]
+        assert calls == sorted(calls)
+        for asked, given in zip((25, 50, 100, 200, 400, 900), calls, strict=True):
+            assert 0.75 * asked < given < 1.2 * asked, "each line is about where the others are"
+
+
+def network_calls(overrides):
+    setup = Setup.of(compose_run(overrides))
+    way = setup.walk.plan(setup.walk.steps)
+    return sum(after < before for before, after in pairwise(way)) * setup.sampler.calls_per_step
+
+
+def test_values_of_another_paper_are_said_to_be():
+    table = plan("table1", "paper", masks=["half"], rows=["lanpaint*"])
+    sheet, _ = fill(table, build_metrics(list(table.metrics.values()), UNUSED), run=False)
+    (note,) = [note for note in sheet.notes if "rebuttal" in note]
+    assert "LanPaint, 5 iterations, LanPaint, 10 iterations" in note and "orientation" in note
+    values = {line.name: [value.paper for value in line.values] for line in sheet.lines}
+    assert values["lanpaint"] == [0.337, None] and values["lanpaint+isdiff"] == [None, None]

@@ -55,6 +55,7 @@ def fill(plan: TablePlan, metrics: list[Metric], run: bool = True) -> tuple[Shee
     for row in plan.rows:
         sheet.lines.append(line(row, plan, metrics, cells, reasons))
     sheet.comparisons = list(comparisons(plan, metrics, cells))
+    sheet.notes += sources(plan)
     sheet.notes += explained(plan, reasons, sheet.waits)
     sheet.rank()
     return sheet, cells
@@ -163,6 +164,15 @@ def comparisons(plan: TablePlan, metrics: list[Metric], cells: Cells) -> Iterato
                     )  # fmt: skip
             if any(found):
                 yield Comparison(row.label, labels[partner], tuple(found))
+
+
+def sources(plan: TablePlan) -> list[str]:
+    """One sentence for every paper but the main one that printed values are of."""
+    grouped = defaultdict(list)
+    for row in plan.rows:
+        if row.source and any(value is not None for cell in row.cells for value in cell.paper):
+            grouped[row.source].append(row.label)
+    return [f"The paper's values of {', '.join(labels)} were {source}." for source, labels in grouped.items()]
 
 
 def explained(plan: TablePlan, reasons: dict[tuple[str, str], str], waits: dict[str, list[str]]) -> list[str]:

@@ -30,18 +30,30 @@ def as_table(figure: Any, dataset: str, profile: str) -> Any:
     """The figure's runs on one dataset as a table: a row for every line and value of the axis, and the references."""
     rows = [OmegaConf.to_container(row) for row in figure.get("references", ())]
     for line in figure.lines:
-        for value in axis_values(figure, profile):
-            row: dict[str, Any] = {
-                "name": row_name(line.name, value),
-                "label": line.label,
-                "overrides": list(line.overrides),
-            }
-            if value is not None:
-                row["label"] += f", {figure.axis.label} {value:g}"
-                row["overrides"] = [*row["overrides"], f"{figure.axis['key']}={value}"]
+        for name, label, overrides in points_of(figure, line, profile):
+            row = {"name": name, "label": label, "overrides": [*line.overrides, *overrides]}
             rows.append(row | ({"against": [line.reference]} if "reference" in line else {}))
-    kept = {key: figure[key] for key in ("title", "masks", "metrics", "limit") if key in figure}
+    kept = {key: figure[key] for key in ("title", "masks", "metrics", "limit", "seeds") if key in figure}
     return OmegaConf.create({**kept, "dataset": dataset, "rows": rows})
+
+
+def points_of(figure: Any, line: Any, profile: str) -> list[tuple[str, str, list[str]]]:
+    """The runs of one line: a row's name, its label and what it overrides besides the line's own overrides."""
+    if "points" in line:
+        return [
+            (f"{line.name}_{place}", f"{line.label}, {', '.join(point)}", list(point))
+            for place, point in enumerate(line.points, 1)
+        ]
+    return [
+        (line.name, line.label, [])
+        if value is None
+        else (
+            row_name(line.name, value),
+            f"{line.label}, {figure.axis.label} {value:g}",
+            [f"{figure.axis['key']}={value}"],
+        )
+        for value in axis_values(figure, profile)
+    ]
 
 
 def axis_values(figure: Any, profile: str) -> list[float | None]:
@@ -51,8 +63,8 @@ def axis_values(figure: Any, profile: str) -> list[float | None]:
     return list(values[profile] if profile in values else values["paper"])
 
 
-def row_name(line: str, value: float | None) -> str:
-    return line if value is None else f"{line}_{value:g}"
+def row_name(line: str, value: float) -> str:
+    return f"{line}_{value:g}"
 
 
 def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any) -> dict[str, str] | None:
@@ -113,6 +125,7 @@ def sweep(figure: Any, panels: Sequence[tuple[str, TablePlan, Cells]], profile: 
             if "mark" in figure:
                 axis.axvline(figure.mark, color="gray", linestyle=":", linewidth=1)
             axis.set_title(f"{label}, {mask}", fontsize=9)
+            axis.set_xscale(figure.axis.get("scale", "linear"))
             axis.set_xlabel(figure.axis.label, fontsize=8)
             axis.set_ylabel(f"{metric}{', difference' if figure.get('difference') else ''}", fontsize=8)
             axis.tick_params(labelsize=7)
@@ -124,12 +137,15 @@ def sweep(figure: Any, panels: Sequence[tuple[str, TablePlan, Cells]], profile: 
 def line_points(
     figure: Any, line: Any, table: TablePlan, cells: Cells, mask: str, metric: str, profile: str
 ) -> list[Point]:
-    """The values of one line, or its differences to its reference, by the value of the axis."""
+    """Values of a line, or differences to its reference, by the value of the axis or by what the runs cost."""
     points = []
-    for value in axis_values(figure, profile):
-        found = cells.get((row_name(line.name, value), mask))
-        if found is None or metric not in found.samples or value is None:
+    names = [name for name, *_ in points_of(figure, line, profile)]
+    values = [None] * len(names) if "points" in line else axis_values(figure, profile)
+    for name, value in zip(names, values, strict=True):
+        found = cells.get((name, mask))
+        if found is None or metric not in found.samples:
             continue
+        value = found.means[figure.axis.measured] if value is None else value
         sample = found.samples[metric]
         if not figure.get("difference"):
             points.append((value, estimate(sample, table.bootstrap)))

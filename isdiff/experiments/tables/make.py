@@ -53,7 +53,8 @@ def make_figure(name: str, profile: str, run: bool = True, **options: Any) -> Pa
 
 
 def make_report(profile: str, only: Sequence[str] = (), run: bool = True, **options: Any) -> Path:
-    """All tables, figures and picture strips in one page; returns its path.
+    """All tables, figures and picture strips in one page; returns its path. Figures that take hours are drawn from the
+    runs that are there.
 
     Args:
         only: these tables and figures instead of all.
@@ -66,7 +67,9 @@ def make_report(profile: str, only: Sequence[str] = (), run: bool = True, **opti
         sheets.append(sheet)
         pictures[name] = strips(table, cells, next(iter(table.metrics.values())), folder / "strips")
     drawn = [name for name in figure_names() if not only or name in only]
-    figures = [draw(name, profile, folder, run=run, **options) for name in drawn]
+    figures = [
+        draw(name, profile, folder, run=run and not load("figure", name).get("alone"), **options) for name in drawn
+    ]
     command = " ".join(["isdiff table report", *only, f"profile={profile}", *shown(options)])
     title = f"IS-Diff and what it is compared with: {load('profile', profile).title}"
     return page(folder / "report.html", title, sheets, pictures, [f for f in figures if f], [command])

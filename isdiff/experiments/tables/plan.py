@@ -32,7 +32,7 @@ class CellPlan:
     overrides: tuple[str, ...]
     seeds: tuple[int, ...]
     impossible: str = ""
-    paper: tuple[float, ...] = ()
+    paper: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class RowPlan:
     Attributes:
         against: names of the rows that this one is compared with.
         paper_time: the paper's seconds per image on its own GPU.
+        source: where its printed values come from, if not from the paper.
     """
 
     name: str
@@ -48,6 +49,7 @@ class RowPlan:
     cells: tuple[CellPlan, ...]
     against: tuple[str, ...] = ()
     paper_time: float | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ def plan(
             cells = tuple(
                 cell_plan(table, row, mask, setting, limit, seeds, [*extra], values.get(mask, ())) for mask in shown
             )
-            made.append(RowPlan(row.name, row.label, cells, tuple(row.get("against", ())), values.get("time")))
+            against = tuple(row.get("against", ()))
+            made.append(RowPlan(row.name, row.label, cells, against, values.get("time"), values.get("source", "")))
     measured = {metric: setting.metrics[metric] for metric in table.metrics}
     return TablePlan(name, table.title, profile, setting.title, tuple(shown), measured, tuple(made), setting.bootstrap)
 
@@ -152,11 +155,11 @@ def cell_plan(
     limit: int | None,
     seeds: Sequence[int] | None,
     extra: list[str],
-    paper: Sequence[float],
+    paper: Sequence[float | None],
 ) -> CellPlan:
     """One cell. What comes later wins: a profile's steps and resampling stand behind what a row says of single keys."""
     data = setting.datasets[table.dataset]
-    costly = setting.get("costly", {}) if row.get("resampling") else {}
+    costly = setting.get("costly", {}) if row.get("resampling") or row.get("costly") else {}
     limits = (costly.get("limit", setting.limit), table.get("limit"), limit)
     most = min((n for n in limits if n is not None), default=None)
     used = tuple(seeds or table.get("seeds") or costly.get("seeds") or setting.seeds)
