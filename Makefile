@@ -2,7 +2,7 @@
 # make test    install and run the test suite
 # make avatars the README's table (about half an hour on two CPU cores)
 # make photos, make drawings, make latent   the tables of the other datasets and of latent methods
-# make table1 ... table8, fig4, fig10, figS, fig_calls   the paper's tables and figures; profile=demo, paper or smoke, limit= masks= rows= seeds=
+# make table1 ... table8, fig4, fig10, figS, fig_calls   the paper's tables and figures; profile=demo, paper or smoke, limit= masks= rows= seeds= logger=wandb
 # make report  all of them in one page
 # make table3  shares of votes of the human study: ANSWERS=FOLDER with answers-*.json, KEY=the study's key
 # make sweep, make sweep-latent   the sweeps behind the defaults marked [R]
@@ -48,9 +48,9 @@ sweep-latent: install
 	$(RUN) scripts/compare.py sweep_latent
 	$(RUN) scripts/compare.py sweep_guidance
 
-# make's own variables become arguments: make table1 profile=paper limit=8 masks=half
+# make's own variables become arguments: make table1 profile=paper limit=8 masks=half logger=wandb
 profile ?= demo
-NARROWED = $(foreach name,limit masks rows seeds,$(if $($(name)),$(name)=$($(name))))
+NARROWED = $(foreach name,limit masks rows seeds logger,$(if $($(name)),$(name)=$($(name))))
 $(TABLES) report: install
 	$(RUN) -m isdiff table $@ profile=$(profile) $(NARROWED)
 

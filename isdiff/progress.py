@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -26,13 +27,22 @@ class Reporter:
 
     Args:
         done: units finished before this process started (they do not count towards the speed).
+        listen: hears ``numbers`` whenever they change.
     """
 
-    def __init__(self, title: str, total: int, *, done: int = 0, unit: str = "image") -> None:
-        self.title, self.total, self.unit = title, total, unit
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        *,
+        done: int = 0,
+        unit: str = "image",
+        listen: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> None:
+        self.title, self.total, self.unit, self.listen = title, total, unit, listen
         self.first, self.done, self.start = done, float(done), time.monotonic()
         self.next_line = self.start + FIRST_LINE
-        self.steps_expected, self.steps = 1.0, 0.0
+        self.steps_expected, self.steps, self.all_steps = 1.0, 0.0, 0.0
         console = Console(stderr=True)
         self.bar = (
             Progress(
@@ -61,6 +71,7 @@ class Reporter:
     def work(self, steps: float) -> None:
         """Steps of units that are not finished yet."""
         self.steps += steps
+        self.all_steps += steps
         self.show()
 
     def finish(self, steps: float) -> None:
@@ -79,14 +90,27 @@ class Reporter:
         elif now > self.next_line:
             self.next_line = now + SECONDS_BETWEEN_LINES
             self.print_line()
+        if self.listen:
+            self.listen(self.numbers())
 
     def estimate(self) -> float:
         """Units done, parts of units included; never past the next to last step."""
         return min(self.done + self.steps / self.steps_expected, max(self.done, self.total - 0.01))
 
+    def speed(self) -> float:
+        """Units a second, since this process started."""
+        return (self.estimate() - self.first) / max(time.monotonic() - self.start, 1e-9)
+
+    def numbers(self) -> dict[str, float]:
+        """Units done and in all, steps made by this process; seconds a unit and seconds left once they are known."""
+        found = {"done": self.done, "total": float(self.total), "steps": self.all_steps}
+        if (speed := self.speed()) > 0:
+            found |= {"seconds_each": 1 / speed, "seconds_left": (self.total - self.estimate()) / speed}
+        return found
+
     def text(self) -> str:
         """Where it stands, how fast it goes and how long it will take."""
-        speed = (self.estimate() - self.first) / max(time.monotonic() - self.start, 1e-9)
+        speed = self.speed()
         left = f"{clock((self.total - self.estimate()) / speed)} left" if speed > 0 else "time left unknown"
         pace = f"{speed:.2f}/s" if speed >= 0.1 or not speed else f"{1 / speed:.0f} s each"
         return f"{self.done:.0f}/{self.total} {self.unit}s, {pace}, {left}"

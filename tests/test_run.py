@@ -145,11 +145,6 @@ def test_raw_output_and_other_seeds_differ(finished, tmp_path):
     assert pictures(raw) != pictures(pasted) != pictures(other)
 
 
-def test_wandb_offline(tmp_path):
-    folder = run(tmp_path, "method=ddnm", "limit=1", "sampler.repeat=1", "logger=wandb", process=True)
-    assert list(folder.glob("wandb/offline-run-*"))
-
-
 def test_mask_files_and_images_that_cannot_be_used(tmp_path):
     ids = DrawnDataset("avatars", root=str(ROOT / "data")).ids()
     (tmp_path / "masks").mkdir()

@@ -1,8 +1,9 @@
 """The paper's tables: ``isdiff table table1 profile=demo limit=8 masks=half rows=ddnm*``.
 
 Names: tables, or ``report`` for all of them with the figures in one page. ``profile=paper|demo|smoke``, ``limit=``,
-``seeds=``, ``masks=``, ``rows=`` (patterns) narrow it; further KEY=VALUE arguments are overrides of every run. What has
-been run already is reused; the same command goes on after a stop.
+``seeds=``, ``masks=``, ``rows=`` (patterns) narrow it; further KEY=VALUE arguments are overrides of every run, of which
+``logger=wandb`` reports runs and tables, each table as a group. What has been run already is reused; the same command
+goes on after a stop.
 """
 
 from __future__ import annotations
@@ -71,11 +72,12 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", **options: Any)
     """Make and show what is asked for; 2 if something waits for weights or images.
 
     Raises:
-        UserError: a name that there is not.
+        UserError: a name that there is not, or a logger that could not log.
     """
     from rich.console import Console
 
     from isdiff.experiments.tables.figures import figure_names
+    from isdiff.experiments.tables.logged import logger_of
     from isdiff.experiments.tables.make import make_figure, make_report, make_table
     from isdiff.experiments.tables.plan import names
 
@@ -83,6 +85,7 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", **options: Any)
         if name not in ("report", *names("table"), *figure_names()):
             there = ", ".join(["report", *names("table"), *figure_names()])
             raise UserError(f"there is no table or figure {name!r}; there are {there}")
+    logger_of(options.get("extra", ())).prepare()  # once, before its refusal becomes every cell's
     console = Console()
     if "report" in asked:
         path = make_report(profile, [name for name in asked if name != "report"], run, **options)

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from isdiff.errors import UserError
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.loggers import grouped
 from isdiff.experiments.measure import build_metrics, samples
 from isdiff.experiments.moved import check_moved
 from isdiff.experiments.report import GRID_ROWS
@@ -63,14 +64,27 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
 
 
 def run_row(
-    label: str, mask: str, overrides: Sequence[str], metrics: list[Metric], seeds: Sequence[int]
+    label: str,
+    mask: str,
+    overrides: Sequence[str],
+    metrics: list[Metric],
+    seeds: Sequence[int],
+    *,
+    group: str = "",
+    name: str = "",
 ) -> tuple[Row, dict[str, str]]:
-    """Run (or take up) one experiment and measure it; also says which metrics could not run, and why."""
+    """Run (or take up) one experiment and measure it; also says which metrics could not run, and why.
+
+    Args:
+        group: of all rows of a table in a logger, where each goes by its ``name``.
+    """
     runs, rows = [], []
     measured: list[dict[str, Sample]] = []
     skipped: dict[str, str] = {}
     names = ",".join(metric.name for metric in metrics)
     composed = compose_run([f"mask={mask}", f"metrics.names=[{names}]", *overrides])
+    if group:
+        grouped(composed, group, name or label)
     for seed in seeds:
         cfg = composed.copy()
         cfg.seed = seed
@@ -111,7 +125,8 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
             rows = []
             for row in group.rows:
                 shared = [*plan.common, *group.get("common", []), f"limit={group.limit}"]
-                measured, skipped = run_row(row.label, mask, [*shared, *row.overrides, *extra], metrics, plan.seeds)
+                overrides = [*shared, *row.overrides, *extra]
+                measured, skipped = run_row(row.label, mask, overrides, metrics, plan.seeds, group=folder.name)
                 rows.append(measured)
                 notes |= skipped
             tables += entries(rows, metrics, plan.bootstrap, group.get("title", ""))

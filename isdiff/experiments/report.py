@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from isdiff import environment
@@ -17,6 +20,7 @@ from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.measure import samples
 from isdiff.metrics.base import Metric, Unavailable
 from isdiff.metrics.intervals import Estimate, estimate
+from isdiff.metrics.samples import MeanSample
 from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Stream
 
@@ -132,6 +136,30 @@ def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
         tiles += [(experiment.store.image(image_id), caption(record)), (truth, "")]
         rows.append(tiles)
     contact_sheet(experiment.store.path / "grid.png", header, rows)
+
+
+@dataclass(frozen=True)
+class RunImages:
+    """The finished images of a run for a logger that shows them: see :class:`isdiff.experiments.loggers.Images`."""
+
+    experiment: Experiment
+    records: Sequence[dict[str, Any]]
+    metrics: Sequence[Metric]
+
+    def pictures(self, image_id: str) -> dict[str, np.ndarray]:
+        """
+        Raises:
+            UserError: a file cannot be read (any more).
+        """
+        given = self.experiment.read(image_id)
+        return {
+            "input": with_hole(given.pixels, given.hole), "mask": given.hole.astype(np.uint8) * 255,
+            "result": self.experiment.store.image(image_id), "truth": given.pixels,
+        }  # fmt: skip
+
+    def values(self) -> dict[str, Sequence[float]]:
+        found, _ = samples(self.experiment, list(self.records), self.metrics, fetch=False)
+        return {name: list(sample.values) for name, sample in found.items() if isinstance(sample, MeanSample)}
 
 
 def caption(record: dict[str, Any]) -> str:

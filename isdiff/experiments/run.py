@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.experiments.build import as_dict
 from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.loggers import Session, Subject
 from isdiff.experiments.measure import configured_metrics
-from isdiff.experiments.report import draw_grid, readable, summarise
+from isdiff.experiments.report import RunImages, draw_grid, readable, summarise
 from isdiff.experiments.sampling import sample_all
 from isdiff.metrics.base import Metric
 from isdiff.progress import Reporter
@@ -75,24 +76,48 @@ def execute(cfg: DictConfig) -> Outcome:
     done = store.records()
     todo = [image_id for image_id in ids if image_id not in done]
     failed: dict[str, str] = {}
-    if todo:
-        experiment.require(todo)
-        kept = yaml.safe_dump(experiment.kept, sort_keys=False, allow_unicode=True)
-        text = f"# {experiment.hash}: hash of what the results depend on\n{kept}"
-        store.write_text("config.yaml", text)
-        title = f"{experiment.setup.title} on {cfg.dataset.name}, {cfg.mask.name}"
-        with Reporter(title, len(ids), done=len(ids) - len(todo)) as bar:
-            failed = sample_all(experiment, todo, bar)
-    records = store.tidy(ids)
-    chosen = [records[image_id] for image_id in ids if image_id in records]
-    if not chosen:
-        raise SomeFailed(f"no image could be sampled: {'; '.join(summed_up(failed, 3)) or 'there are no images'}")
-    summary = summarise(experiment, chosen, failed, len(todo) - len(failed), metrics)
-    if summary != store.read_json("summary.json"):
-        store.write_json("summary.json", summary)
-        store.write_text("summary.md", readable(summary, experiment))
-    if todo or not (store.path / "grid.png").exists():
-        draw_grid(experiment, chosen)
-    name = f"{experiment.label}-{cfg.mask.name}-{store.path.name}"
-    experiment.setup.logger.report(name, store.path, as_dict(cfg, resolve=True), summary, chosen)
+    with experiment.setup.logger.session(subject(experiment)) as session:
+        if todo:
+            failed = sample_missing(experiment, ids, todo, session)
+        records = store.tidy(ids)
+        chosen = [records[image_id] for image_id in ids if image_id in records]
+        if not chosen:
+            raise SomeFailed(f"no image could be sampled: {'; '.join(summed_up(failed, 3)) or 'there are no images'}")
+        summary = summarise(experiment, chosen, failed, len(todo) - len(failed), metrics)
+        if summary != store.read_json("summary.json"):
+            store.write_json("summary.json", summary)
+            store.write_text("summary.md", readable(summary, experiment))
+        if todo or not (store.path / "grid.png").exists():
+            draw_grid(experiment, chosen)
+        session.finish(summary, RunImages(experiment, chosen, metrics))
     return Outcome(experiment, metrics, summary, failed)
+
+
+def sample_missing(experiment: Experiment, ids: list[str], todo: list[str], session: Session) -> dict[str, str]:
+    """Sample ``todo`` of the run's ``ids``; returns what failed, with reasons.
+
+    Raises:
+        UserError: weights or images are missing, or a sampling process ended early.
+    """
+    experiment.require(todo)
+    kept = yaml.safe_dump(experiment.kept, sort_keys=False, allow_unicode=True)
+    text = f"# {experiment.hash}: hash of what the results depend on\n{kept}"
+    experiment.store.write_text("config.yaml", text)
+    session.begin()
+    title = f"{experiment.setup.title} on {experiment.cfg.dataset.name}, {experiment.cfg.mask.name}"
+    with Reporter(title, len(ids), done=len(ids) - len(todo), listen=session.progress) as bar:
+        return sample_all(experiment, todo, bar)
+
+
+def subject(experiment: Experiment) -> Subject:
+    """The run as loggers know it. ``cell`` is what runs have in common that differ in their seeds."""
+    cfg, names = experiment.cfg, (experiment.cfg.dataset.name, experiment.cfg.mask.name)
+    row = OmegaConf.select(cfg, "logger.job_type", default=None) or experiment.setup.title
+    facts = {"cell": f"{', '.join(names)}: {row}", "result_hash": experiment.hash}
+    return Subject(
+        name=f"{experiment.label}-{names[1]}-{experiment.store.path.name}",
+        folder=experiment.store.path,
+        config=as_dict(cfg, resolve=True) | facts,
+        job_type=experiment.label,
+        tags=(*names, experiment.label),
+    )

@@ -44,7 +44,7 @@ def fill(plan: TablePlan, metrics: list[Metric], run: bool = True) -> tuple[Shee
     reasons: dict[tuple[str, str], str] = {}
     for row, cell in announced(plan, run):
         try:
-            found = measure(row, cell, metrics, run)
+            found = measure(row, cell, metrics, run, plan.name)
             cells[row.name, cell.mask] = found
         except Missing as error:
             reasons[row.name, cell.mask] = "; ".join(error.things)
@@ -74,8 +74,10 @@ def announced(plan: TablePlan, run: bool) -> Iterator[tuple[RowPlan, CellPlan]]:
         yield row, cell
 
 
-def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool) -> Row:
+def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool, table: str = "") -> Row:
     """
+    Args:
+        table: its name, under which loggers group the runs of its rows.
     Raises:
         Missing: weights or images are not here.
         UserError: the cell cannot exist, or has not been run and ``run`` is off.
@@ -84,7 +86,8 @@ def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool) -> R
         raise UserError(cell.impossible)
     if not run and not all(finished(cell, seed) for seed in cell.seeds):
         raise UserError(NOT_YET)
-    measured, _ = run_row(row.label, cell.mask, cell.overrides, metrics, cell.seeds)
+    seeds = cell.seeds
+    measured, _ = run_row(row.label, cell.mask, cell.overrides, metrics, seeds, group=table, name=row.name)
     for metric in metrics:
         if isinstance(metric, Diversity) and len(cell.seeds) > 1:
             measured.samples[metric.name] = SeedsSample([diversity(measured, cell, metric)])

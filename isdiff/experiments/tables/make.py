@@ -11,6 +11,7 @@ from isdiff.experiments.compare import UNUSED
 from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables.cells import Cells, fill
 from isdiff.experiments.tables.figures import draw, figure_names
+from isdiff.experiments.tables.logged import is_logging, report_table
 from isdiff.experiments.tables.plan import TablePlan, load, names, plan
 from isdiff.experiments.tables.render import terminal, write
 from isdiff.experiments.tables.report import page, strips
@@ -20,7 +21,8 @@ from isdiff.paths import placed
 
 
 def folder_of(profile: str, options: dict[str, Any]) -> Path:
-    """Narrowed tables lie apart, so that no fuller one is overwritten."""
+    """Narrowed tables lie apart, so that no fuller one is overwritten. How runs are reported narrows nothing."""
+    options = options | {"extra": [each for each in options.get("extra", ()) if not is_logging(each)]}
     narrowed = [f"{k}-{v}" for k, v in sorted(options.items()) if v not in (None, [], ())]
     if not narrowed:
         return placed("outputs/tables") / profile
@@ -37,6 +39,7 @@ def filled(name: str, profile: str, run: bool, options: dict[str, Any]) -> tuple
     table = plan(name, profile, **options)
     sheet, cells = fill(table, metrics_of(table), run)
     write(sheet, folder_of(profile, options))
+    report_table(sheet, folder_of(profile, options), options.get("extra", ()))
     return table, sheet, cells
 
 
