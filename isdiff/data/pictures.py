@@ -197,6 +197,10 @@ class ArrayPicture(Picture):
             values = np.concatenate([values, np.full((*values.shape[:2], 1), 255, values.dtype)], 2)
         new = values[hole] * np.float32(TOPS.get(self.dtype, 1) / 255)
         new = np.rint(new).astype(self.dtype) if self.dtype in TOPS else new
+        if self.is_tensor and self.dtype == "uint16":  # which torch cannot index
+            numbers = self.array.detach().cpu().numpy().copy()
+            numbers[:, hole] = new.T
+            return torch.from_numpy(numbers).to(self.array.device)
         if self.is_tensor:
             made = self.array.detach().clone()
             made[:, torch.from_numpy(hole).to(made.device)] = torch.from_numpy(new.T.copy()).to(made)
