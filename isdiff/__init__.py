@@ -1,8 +1,44 @@
-"""Training-free diffusion inpainting: IS-Diff and what it is compared with."""
+"""Training-free diffusion inpainting: IS-Diff and what it is compared with.
 
+``import isdiff`` loads nothing; what is named here is imported when it is first asked for.
+"""
+
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isdiff.engine import Engine as Engine
+    from isdiff.errors import Missing as Missing
+    from isdiff.errors import UserError as UserError
+    from isdiff.experiments.inpaint import Inpainted as Inpainted
+    from isdiff.experiments.inpaint import inpaint as inpaint
+    from isdiff.experiments.jobs import Inpainter as Inpainter
+    from isdiff.experiments.jobs import Job as Job
+    from isdiff.trajectory import Task as Task
 
 try:
     __version__ = version("isdiff")
 except PackageNotFoundError:  # the code lies on the path, but nobody installed it
     __version__ = "unknown"
+
+PLACES = {
+    "inpaint": "experiments.inpaint",
+    "Inpainted": "experiments.inpaint",
+    "Inpainter": "experiments.jobs",
+    "Job": "experiments.jobs",
+    "Engine": "engine",
+    "Task": "trajectory",
+    "Missing": "errors",
+    "UserError": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PLACES:
+        raise AttributeError(f"module 'isdiff' has no attribute {name!r}")
+    return getattr(import_module(f"isdiff.{PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *PLACES])

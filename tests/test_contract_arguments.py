@@ -60,4 +60,11 @@ def test_unknown_arguments_and_values_of_no_kind_are_refused(choice, place):
         assert str(key) in refusal(bad), key
 
 
-TAKES_ANYTHING = ("isdiff", "random", "features", "how", "advice")  # maps themselves, and what is only shown to people
+TAKES_ANYTHING = (
+    "isdiff",
+    "random",
+    "features",
+    "how",
+    "advice",
+    "knows",
+)  # maps themselves, and what is only shown to people

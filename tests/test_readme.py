@@ -3,12 +3,16 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from conftest import ROOT
+from PIL import Image
 
+from isdiff.cli import main
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
@@ -74,3 +78,28 @@ def test_runs_are_understood_as_written_in_a_shell(line, tmp_path):
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     for text in re.findall(r"prompt=\"([^\"]+)\"", line):
         assert yaml.safe_load(done.stdout)["prompt"] == text
+
+
+def test_your_own_photos_as_shown(tmp_path, monkeypatch):
+    """The Python as it stands, and the commands with two steps each."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    photo = Image.fromarray(pixels).resize((100, 80), Image.Resampling.BICUBIC)
+    photo.save("photo.jpg")
+    mask = Image.new("L", photo.size)
+    mask.paste(255, (30, 20, 60, 50))
+    mask.save("mask.png")
+    (tmp_path / "photos").mkdir()
+    photo.save("photos/one.png")
+    exec(shown_code("your own code").replace("seed=0", "seed=0, steps=2"))
+    with Image.open("out.png") as out, Image.open("photo.jpg") as given:
+        known = np.asarray(mask) == 0
+        assert (np.asarray(out)[known] == np.asarray(given)[known]).all()
+        assert (np.asarray(out)[~known] != np.asarray(given)[~known]).any()
+    (tmp_path / "out.png").unlink()
+    block = re.search(r"## Your own photos\n\n```\n(.*?)```", README, re.S).group(1)
+    for line in block.splitlines():
+        words = line.partition("  #")[0].split()
+        assert words[0] == "isdiff" and main([*words[1:], "--steps", "2"]) == 0
+        assert Path(words[-1]).exists()
+    assert len(list(Path("out").iterdir())) == 4

@@ -9,6 +9,11 @@ from importlib import import_module
 from isdiff import __version__
 
 COMMANDS = {
+    "inpaint": "holes in your own pictures",
+    "strip": "one picture, several methods side by side",
+    "methods": "what there is, a line each",
+    "models": "what there is and what is here, a line each",
+    "doctor": "versions, device, weights, and a test image",
     "run": "one experiment, or several with --multirun",
     "compare": "several methods over the same images, with a table",
     "table": "the paper's tables and figures, and a report of them all",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from isdiff.paths import placed
 from isdiff.priors.base import Prior
 from isdiff.priors.pixel import resolve_device, resolve_precision
 from isdiff.trajectory import Stream, Task
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Experiment:
     inputs: dict[str, Inputs] = field(default_factory=dict)  # of images that are being made
 
     @classmethod
-    def of(cls, cfg: DictConfig, typed: bool = True) -> Experiment:
+    def of(cls, cfg: DictConfig, typed: bool = True) -> Self:
         """
         Args:
             typed: prompts are as users type them, ``@path`` among them; otherwise they are the texts.
@@ -129,6 +132,10 @@ class Experiment:
         """The task as the model takes it: in its own space, with its prompt."""
         return self.prior.prepare(self.task(image_id), self.prompt(image_id))
 
+    def stream(self, image_id: str, attempt: int) -> Stream:
+        """The noise of an attempt at an image, as the engine draws it."""
+        return Stream(self.setup.seed, image_id, attempt)
+
     def prompt(self, image_id: str) -> str:
         """
         Raises:
@@ -154,7 +161,7 @@ class Experiment:
         holes = torch.from_numpy(hole)[None].to(self.device)
         # A class-conditional model gets a random class for each image, as in RePaint's published configuration.
         classes = self.setup.model.num_classes
-        label = int(Stream(self.setup.seed, image_id, -1).numpy().integers(classes)) if classes else None
+        label = int(self.stream(image_id, -1).numpy().integers(classes)) if classes else None
         truth = image if self.setup.start.needs_truth else None
         return Task(image_id, image.masked_fill(holes, 0.0), holes, label, truth=truth)
 

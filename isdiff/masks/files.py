@@ -92,19 +92,34 @@ def read_mask(file: str | Path, height: int, width: int, invert: bool = False) -
     Raises:
         UserError: the file is missing, is no image, or is gray.
     """
-    image = decoded(file, "mask")
-    try:
-        gray = as_gray(eight_bits(image))
-    except ValueError as error:
-        raise UserError(f"mask {shown(file)} cannot be used: {error}") from None
+    gray = gray_mask(decoded(file, "mask"), f"mask {shown(file)}")
     if gray.size != (width, height):
         gray = ImageOps.fit(gray, (width, height), Image.Resampling.NEAREST)
+    return black_and_white(gray, f"mask {shown(file)}", invert)
+
+
+def gray_mask(image: Image.Image, name: str) -> Image.Image:
+    """The picture of a mask as :func:`as_gray` takes it, mode L, whatever its depth.
+
+    Raises:
+        UserError: it cannot be used; ``name`` names it.
+    """
+    try:
+        return as_gray(eight_bits(image))
+    except ValueError as error:
+        raise UserError(f"{name} cannot be used: {error}") from None
+
+
+def black_and_white(gray: Image.Image, name: str, invert: bool = False) -> np.ndarray:
+    """(H, W) bool, True where an image of mode L is white (black with ``invert``).
+
+    Raises:
+        UserError: it is gray; ``name`` names it.
+    """
     values = np.asarray(gray)
     between = np.mean((values > 25) & (values < 230))
     if between > TOLERANCE:
-        raise UserError(
-            f"mask {shown(file)} is gray in {between:.0%} of its pixels; masks must be black and white (white = hole)"
-        )
+        raise UserError(f"{name} is gray in {between:.0%} of its pixels; masks must be black and white (white = hole)")
     return (values < 128) if invert else (values >= 128)
 
 

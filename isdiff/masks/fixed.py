@@ -1,4 +1,4 @@
-"""The two large masks of the RePaint protocol: half of the image, and all but its centre."""
+"""The two large masks of the RePaint protocol, half of the image and all but its centre, and the centre itself."""
 
 from __future__ import annotations
 
@@ -24,4 +24,15 @@ class ExpandMask(GeneratedMask):
         top, left = (height - side) // 2, (width - side) // 2
         hole = np.ones((height, width), bool)
         hole[top : top + side, left : left + side] = False
+        return hole
+
+
+class CenterMask(GeneratedMask):
+    """A centred box of half the height and half the width is the hole: 32x32 of 64x64."""
+
+    def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
+        rows, columns = (height + 1) // 2, (width + 1) // 2
+        top, left = (height - rows) // 2, (width - columns) // 2
+        hole = np.zeros((height, width), bool)
+        hole[top : top + rows, left : left + columns] = True
         return hole

@@ -42,6 +42,7 @@ class Model(Component, ABC):
     """
 
     aside: ClassVar[tuple[str, ...]] = ("name", "weights", "how", "isdiff")
+    labels = ("knows",)  # the images that it was trained on, for people
     num_classes: int | None = None
     text_guidance = 1.0
 

@@ -35,6 +35,10 @@ class Start(Component, ABC):
         """The index alone; default: the noisiest."""
         return len(grid) - 1
 
+    def composed(self, task: Task, stream: Stream) -> Tensor | None:
+        """The clean image (C, H, W) that an attempt begins with before it is noised; None where there is none."""
+        return None
+
 
 class NoiseStart(Start):
     """The vanilla start: ``x_T = eps`` at the noisiest step."""
@@ -81,8 +85,11 @@ class SeededStart(Start):
 
     def begin(self, task: Task, stream: Stream, attempt: int, grid: Grid) -> tuple[Tensor, int]:
         index = self.begin_index(attempt, grid)
-        composed = task.compose(self.seed.fill(task, stream))
+        composed = self.composed(task, stream)
         return grid.noised(composed, stream.normal(like=composed), index), index
 
     def begin_index(self, attempt: int, grid: Grid) -> int:
         return grid.index_at(self.fraction(attempt))
+
+    def composed(self, task: Task, stream: Stream) -> Tensor:
+        return task.compose(self.seed.fill(task, stream))

@@ -1,0 +1,63 @@
+"""What isdiff works with here: versions, device, precision, which weights are there, and a test image with its time."""
+
+from __future__ import annotations
+
+import time
+
+from isdiff.cli import own
+
+STEPS = 10
+
+
+def act(arguments: list[str]) -> int:
+    parser = own.Parser("isdiff doctor", description=__doc__)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    args = parser.parse_args(arguments)
+    from isdiff.cli.models import nodes, state
+    from isdiff.environment import device_name, git_commit, package_versions
+    from isdiff.io.weights import Weights
+    from isdiff.paths import located, placed
+    from isdiff.priors.pixel import resolve_device, resolve_precision
+
+    for name, version in package_versions().items():
+        print(f"{name:24} {version}")
+    print(f"{'commit':24} {git_commit()}")
+    device = resolve_device(args.device)
+    print(f"{'device':24} {device}: {device_name(device)}")
+    print(f"{'precision':24} {resolve_precision('auto', device)}")
+    print(f"{'written to':24} {placed('outputs').absolute()}")
+    print(f"{'models from':24} {located('models').absolute()}")
+    weights = Weights()
+    for name, node in nodes().items():
+        print(f"{'model ' + name:24} {state(node, weights)}")
+    try_one(args.device)
+    return 0
+
+
+def try_one(device: str) -> None:
+    """Fill half of a shipped photograph, twice: the second time nothing is set up any more."""
+    from isdiff.data.base import Dataset
+    from isdiff.data.pictures import picture_of
+    from isdiff.errors import UserError
+    from isdiff.experiments.build import build
+    from isdiff.experiments.compare import compose_run
+    from isdiff.experiments.inpaint import hole_of, job_of
+    from isdiff.experiments.jobs import Inpainter
+
+    dataset = build(compose_run(["dataset=photos"]).dataset, Dataset)
+    picture = picture_of(dataset.image(dataset.ids()[0]), "the test image")
+    inpainter = Inpainter(steps=STEPS, overrides=[f"runtime.device={device}"])
+    job = job_of(picture, hole_of("half", picture), picture.name, 0)
+    for _ in range(2):
+        begun = time.perf_counter()
+        (filled,) = inpainter.stream([job])
+        seconds = time.perf_counter() - begun
+        if filled.failure:
+            raise UserError(f"the test image could not be made: {filled.failure}")
+    calls = sum(trace.network_calls for trace in filled.trace)
+    print(f"{'test image':24} {inpainter.label} with {inpainter.model}: {calls} network calls in {seconds:.2f} s")
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code."""
+    return own.guarded(act, arguments)

@@ -1,0 +1,186 @@
+"""Fill holes in your own pictures.
+
+  isdiff inpaint photo.jpg mask.png -o out.png
+  isdiff inpaint photos/ --mask masks/ -o out/
+  isdiff inpaint 'photos/*.jpg' --mask half --method repaint --variants 4 -o out/
+
+Without --mask, the last name is the mask; white is the hole. Known pixels stay, bit for bit: folders of results have
+PNG where the input's format is lossy. Exit codes: 0; 1: it does not work as asked; 2: weights or files are missing; 3:
+some pictures could not be made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isdiff.cli import own
+from isdiff.errors import SomeFailed, UserError, explained, summed_up
+
+if TYPE_CHECKING:
+    from isdiff.data.picture_files import PictureFile
+    from isdiff.experiments.jobs import Filled, Job
+
+SOFT = 2  # a crop that is resized by more than this is said to be
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    parser = own.parser("inpaint", __doc__)
+    parser.add_argument("inputs", nargs="+", metavar="FILE|FOLDER|PATTERN")
+    parser.add_argument("-o", "--out", required=True, help="a file's name, or a folder")
+    parser.add_argument("--method", default="ddnm+isdiff", help="isdiff methods lists them (default: ddnm+isdiff)")
+    parser.add_argument("--variants", type=int, default=1, help="so many results each, with seeds from --seed on")
+    args = parser.parse_args(arguments)
+    if args.variants < 1:
+        raise UserError(f"--variants is {args.variants}; it must be a whole number of at least 1")
+    if args.mask is None:
+        if len(args.inputs) < 2:
+            raise UserError("no mask is given; give one after the image, or --mask half, for example")
+        *args.inputs, args.mask = args.inputs
+    return args
+
+
+def is_image_name(out: str) -> bool:
+    from isdiff.data.images import image_suffixes, suffix_of
+
+    return suffix_of(Path(out).name) in image_suffixes()
+
+
+def targets(out: str, files: dict[str, Path], seeds: list[int]) -> dict[tuple[str, int], Path]:
+    """Where each result goes; names in folders get their suffix once the file has been read.
+
+    Raises:
+        UserError: a file is named for several pictures or where a folder is, or an input would be replaced.
+    """
+    place = Path(out)
+    if is_image_name(out):
+        if place.is_dir():
+            raise UserError(f"-o {out} is a folder; give a file's name, or a folder's without {place.suffix}")
+        if len(files) > 1:
+            raise UserError(f"-o {out} is one file for {len(files)} images; give a folder")
+        stem, suffix = place.with_suffix(""), place.suffix
+    else:
+        if place.exists() and not place.is_dir():
+            raise UserError(f"-o {out} is a file, and its name has no suffix of an image; give a folder, or a .png")
+        stem, suffix = None, ""
+    found = {}
+    for name in files:
+        for seed in seeds:
+            base = stem or place / name
+            ending = f"_seed{seed}" if len(seeds) > 1 else ""
+            found[name, seed] = base.with_name(f"{base.name}{ending}{suffix}")
+    return found
+
+
+class Work:
+    """The pictures of one command: read when their turn comes, written as soon as they are made."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.files = own.files_of(args.inputs)
+        self.masks = own.Masks(args.mask, args.invert)
+        self.seeds = [args.seed + n for n in range(args.variants)]
+        self.is_file = is_image_name(args.out)
+        self.targets = targets(args.out, self.files, self.seeds)
+        self.read: dict[Job, tuple[str, PictureFile]] = {}
+        self.failed: dict[str, str] = {}
+
+    def jobs(self, skip: Any) -> Iterator[Job]:
+        """One for every picture and seed; what cannot be used is noted, and ``skip`` hears of it."""
+        from isdiff.data.picture_files import read_picture
+        from isdiff.experiments.inpaint import job_of
+
+        for name, path in self.files.items():
+            try:
+                file = read_picture(path)
+                hole = self.masks.hole(file)
+                jobs = [job_of(file.picture, hole, file.picture.name, seed) for seed in self.seeds]
+                for seed in self.seeds:
+                    self.target(name, seed, file)
+            except (UserError, OSError) as error:
+                self.failed[str(path)] = explained(error)
+                skip(len(self.seeds))
+                continue
+            for job in jobs:
+                self.read[job] = name, file
+                yield job
+
+    def target(self, name: str, seed: int, file: PictureFile) -> Path:
+        """
+        Raises:
+            UserError: it is the input.
+        """
+        place = self.targets[name, seed]
+        if not self.is_file:
+            place = place.with_name(place.name + file.lossless_suffix)
+        if place.exists() and place.samefile(file.path):
+            raise UserError(f"{place} is the input itself; give another place with -o")
+        return place
+
+    def take(self, filled: Filled) -> Path | None:
+        """Write a result; None where there is none."""
+        from isdiff.data.picture_files import write_picture
+
+        name, file = self.read.pop(filled.job)
+        if filled.failure:
+            self.failed[f"{file.picture.name}, seed {filled.job.seed}"] = filled.failure
+            return None
+        place = self.target(name, filled.job.seed, file)
+        try:
+            write_picture(place, file.picture.filled(filled.values, filled.job.hole), file.info)
+        except (UserError, OSError) as error:
+            self.failed[f"{file.picture.name}, seed {filled.job.seed}"] = explained(error)
+            return None
+        return place
+
+
+def act(arguments: list[str]) -> int:
+    args = parsed(arguments)
+    work = Work(args)
+    from isdiff.data.images import suffix_of
+    from isdiff.data.picture_files import LOSSY
+    from isdiff.experiments.jobs import Inpainter
+    from isdiff.progress import Reporter
+
+    inpainter = Inpainter(args.method, **own.options(args))
+    made: list[Path] = []
+    factors: dict[str, float] = {}
+    with Reporter(f"{inpainter.label}, {inpainter.model}", len(work.targets)) as bar:
+        jobs = work.jobs(bar.advance)
+        for filled in inpainter.stream(jobs, progress=bar.work, expected=bar.expect):
+            if (place := work.take(filled)) is not None:
+                made.append(place)
+                sides = [trace.window.side / inpainter.sizes.model for trace in filled.trace]
+                factors[filled.job.name] = max(sides, key=lambda side: max(side, 1 / side))
+            bar.finish(sum(trace.network_calls for trace in filled.trace))
+    for place in made:
+        print(place)
+    for line in notes(factors, f"{inpainter.model} ({inpainter.sizes.model}x{inpainter.sizes.model})"):
+        print(f"isdiff: {line}", file=sys.stderr)
+    if made and suffix_of(made[0].name) in LOSSY:
+        print("isdiff: JPEG keeps no pixel exactly, known ones neither; -o NAME.png does", file=sys.stderr)
+    for line in summed_up(work.failed):
+        print(f"isdiff: {line}", file=sys.stderr)
+    return SomeFailed.exit_code if work.failed else 0
+
+
+def notes(factors: dict[str, float], model: str) -> list[str]:
+    """A sentence for crops that were made much smaller, and one for those that were made much larger, for the model."""
+    lines = []
+    for what, strong in (
+        ("reduced", {name: f for name, f in factors.items() if f > SOFT}),
+        ("enlarged", {name: 1 / f for name, f in factors.items() if f < 1 / SOFT}),
+    ):
+        if strong:
+            name, most = max(strong.items(), key=lambda entry: entry[1])
+            more = f" and {len(strong) - 1} more" if len(strong) > 1 else ""
+            effect = "fills will be soft" if what == "reduced" else "the model sees little detail"
+            lines.append(f"{name}{more}: the crop was {what} {most:.1f}-fold for {model}, so {effect}")
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code."""
+    return own.guarded(act, arguments)

@@ -1,0 +1,31 @@
+"""The methods that --method and method= take, a line each: name, the model it takes by default, what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isdiff.cli import own
+
+
+def summary(file: Path) -> str:
+    """The first comment of a configuration that is for people."""
+    lines = [line.lstrip("# ").strip() for line in file.read_text("utf-8").splitlines() if line.startswith("#")]
+    return next((line for line in lines if not line.startswith("@package")), "")
+
+
+def act(arguments: list[str]) -> int:
+    own.Parser("isdiff methods", description=__doc__).parse_args(arguments)
+    from isdiff.experiments.compare import compose_run
+    from isdiff.experiments.jobs import OWN_MODEL
+    from isdiff.experiments.search_path import config_names
+
+    for name, file in config_names("method").items():
+        cfg = compose_run([f"method={name}"])
+        model = OWN_MODEL if cfg.get("latent") is None else cfg.model.name
+        print(f"{name:20} {model:18} {summary(file)}")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code."""
+    return own.guarded(act, arguments)

@@ -1,0 +1,122 @@
+"""What ``isdiff inpaint`` and ``isdiff strip`` share: their options, and the files that are named."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from isdiff.errors import Missing, UserError, explained
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from isdiff.data.picture_files import PictureFile
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong, with the exit code of a configuration that does not work."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} ({self.prog} --help says more)")
+
+
+def parser(command: str, text: str | None) -> Parser:
+    made = Parser(f"isdiff {command}", description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--mask", help="FILE, FOLDER (one of each image's name), half, expand, wide, center or alpha")
+    made.add_argument("--invert", action="store_true", help="what the mask shows is known")
+    made.add_argument("--model", help="isdiff models lists them (default: photos64; latent methods have their own)")
+    made.add_argument("--prompt", default="", help="of latent models; @FILE is the text in a file")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--size", type=int, help="side at which the model works, in the place of its own")
+    made.add_argument("--steps", type=int)
+    made.add_argument(
+        "--reduction", type=float, default=4.0, help="shrink a crop by at most this; beyond it, tiles (4)"
+    )
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an override, as of isdiff run")
+    return made
+
+
+def guarded(act: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """The exit code of a command: every mistake of the user's, and of the machine's, is one sentence."""
+    try:
+        return act(arguments)
+    except (UserError, OSError) as error:
+        text = explained(error).replace("output_root=...", "-o")
+        print(f"isdiff: {text}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:
+        print("isdiff: stopped", file=sys.stderr)
+        return 130
+
+
+def options(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of an ``Inpainter``, but for its method."""
+    names = ("model", "prompt", "size", "steps", "reduction")
+    return {name: getattr(args, name) for name in names} | {"overrides": args.set}
+
+
+def files_of(words: list[str]) -> dict[str, Path]:
+    """The images that files, folders and patterns name, each by a name that no other has.
+
+    Raises:
+        UserError: a pattern that fits nothing.
+        Missing: a file that is not there, a folder without images.
+    """
+    from isdiff.data.base import ids_of_files
+    from isdiff.data.files import reason_to_skip, walk
+
+    found: dict[Path, str] = {}
+    for word in words:
+        path = Path(word)
+        if path.is_dir():
+            inside = sorted(file for name, file in walk(path) if reason_to_skip(name, file) is None)
+            if not inside:
+                raise Missing([f"{word} has no image (.png, .jpg or another format that Pillow reads)"])
+            found |= {file: file.relative_to(path).as_posix() for file in inside if file not in found}
+        elif path.exists():
+            found.setdefault(path, path.name)
+        elif glob.has_magic(word):
+            fitting = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if os.path.isfile(name)]
+            if not fitting:
+                raise Missing([f"no file fits {word}"])
+            for file in fitting:
+                found.setdefault(file, file.name)
+        else:
+            raise Missing([f"image {word} is missing"])
+    return dict(zip(ids_of_files(list(found.values())), found, strict=True))
+
+
+class Masks:
+    """The hole of every file, as ``--mask`` and ``--invert`` say.
+
+    Raises:
+        Missing: there is no such file or folder.
+    """
+
+    def __init__(self, mask: str, invert: bool) -> None:
+        from isdiff.experiments.inpaint import ALPHA, NAMED
+        from isdiff.masks.files import FileMask
+
+        self.mask, self.invert, self.folder = mask, invert, None
+        if mask in (*NAMED, ALPHA):
+            return
+        if not os.path.exists(mask):
+            raise Missing([f"mask {mask} is missing; give a file, a folder, or {', '.join((*NAMED, ALPHA))}"])
+        if os.path.isdir(mask):
+            self.folder = FileMask(mask)
+
+    def hole(self, file: PictureFile) -> np.ndarray:
+        """(H, W) bool.
+
+        Raises:
+            UserError: there is none for this file, it cannot be read, or is of another size.
+        """
+        from isdiff.experiments.inpaint import hole_of
+
+        mask = self.folder.file_for(file.path.stem) if self.folder else self.mask
+        return hole_of(mask, file.picture, self.invert)

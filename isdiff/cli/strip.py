@@ -1,0 +1,70 @@
+"""One picture, several methods side by side, with network calls and seconds.
+
+  isdiff strip photo.png mask.png --methods ddnm,ddnm+isdiff,repaint -o strip.png
+
+Options are those of isdiff inpaint. Exit codes: 0; 1: it does not work as asked; 2: weights or files are missing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isdiff.cli import own
+from isdiff.errors import UserError
+
+TILE = 256
+
+
+def act(arguments: list[str]) -> int:
+    parser = own.parser("strip", __doc__)
+    parser.add_argument("image", metavar="FILE")
+    parser.add_argument("hole", nargs="?", metavar="MASK", help="or --mask")
+    parser.add_argument("-o", "--out", required=True, help="a .png")
+    parser.add_argument("--methods", default="ddnm,ddnm+isdiff,repaint", help="names with commas between")
+    args = parser.parse_args(arguments)
+    if (args.hole is None) == (args.mask is None):
+        raise UserError("give one mask, after the image or as --mask")
+    if Path(args.out).suffix.lower() != ".png" or Path(args.out).is_dir():
+        raise UserError(f"-o is {args.out}; a strip is a .png file")
+    if not Path(args.image).is_file():
+        raise own.Missing([f"image {args.image} is missing"])
+    masks = own.Masks(args.mask or args.hole, args.invert)
+
+    from isdiff.data.picture_files import read_picture
+    from isdiff.experiments.contact_sheet import contact_sheet, with_hole
+    from isdiff.experiments.inpaint import job_of
+    from isdiff.experiments.jobs import Inpainter
+    from isdiff.progress import Reporter
+
+    file = read_picture(Path(args.image))
+    job = job_of(file.picture, masks.hole(file), file.picture.name, args.seed)
+    methods = [name.strip() for name in args.methods.split(",")]
+    inpainters = [Inpainter(name, **own.options(args)) for name in methods]
+    header, tiles = ["input"], [(squared(with_hole(job.pixels, job.hole)), f"{job.hole.shape[1]}x{job.hole.shape[0]}")]
+    with Reporter("strip", len(inpainters), unit="method") as bar:
+        for name, inpainter in zip(methods, inpainters, strict=True):
+            (filled,) = inpainter.stream([job], progress=bar.work, expected=bar.expect)
+            if filled.failure:
+                raise UserError(f"{name}: {filled.failure}")
+            calls = sum(trace.network_calls for trace in filled.trace)
+            seconds = sum(trace.seconds for trace in filled.trace)
+            header.append(name)
+            tiles.append((squared(filled.values.round().astype("uint8")), f"{calls} calls, {seconds:.1f} s"))
+            bar.finish(calls)
+    print(contact_sheet(Path(args.out), header, [tiles], TILE))
+    return 0
+
+
+def squared(pixels):
+    """``pixels`` (H, W, 3) uint8 in the middle of a white square."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    side = max(pixels.shape[:2])
+    image = Image.fromarray(pixels)
+    return np.asarray(image if image.width == image.height else ImageOps.pad(image, (side, side), color="white"))
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code."""
+    return own.guarded(act, arguments)

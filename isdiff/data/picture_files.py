@@ -1,0 +1,128 @@
+"""Image files that keep what they are: mode and depth, transparency, colour profile, EXIF data and resolution."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from isdiff.data.base import shown
+from isdiff.data.images import decoded, image_suffixes, suffix_of
+from isdiff.data.pictures import ArrayPicture, Picture, PillowPicture
+from isdiff.errors import UserError
+from isdiff.io.files import atomic_save
+
+LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k")
+PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B")
+OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True, "exact": True},
+}
+DEEP = {(16, 2): 3, (16, 6): 4}  # (depth, colour type) of PNG that Pillow would cut to 8 bits: number of channels
+TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+
+
+@dataclass(frozen=True, eq=False)
+class PictureFile:
+    """A picture and what its file says about it.
+
+    Attributes:
+        info: ``icc_profile``, ``exif`` (without orientation: the pixels are turned) and ``dpi``, where they are there.
+    """
+
+    path: Path
+    picture: Picture
+    info: dict[str, Any]
+
+    @property
+    def lossless_suffix(self) -> str:
+        """Of a file that holds this picture to the bit: its own, or ``.png`` or ``.tiff``."""
+        suffix = suffix_of(self.path.name)
+        if suffix in (".png", ".tif", ".tiff", ".webp", ".bmp") and isinstance(self.picture, PillowPicture):
+            return suffix
+        mode = self.picture.image.mode if isinstance(self.picture, PillowPicture) else "RGB"
+        return ".png" if mode in PNG_MODES else ".tiff"
+
+
+def read_picture(path: Path) -> PictureFile:
+    """An image file, its first frame, turned as its EXIF data say; PNG of 16 bits a colour as it is, uint16.
+
+    Raises:
+        UserError: it is missing, damaged, too large, no image, or of a mode that nothing can be filled in.
+    """
+    image = decoded(path)
+    info = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
+    exif = image.getexif()
+    if len(exif):
+        info["exif"] = exif.tobytes()
+    name = shown(path)
+    if (array := deep_png(path)) is not None:
+        return PictureFile(path, ArrayPicture(array, name), info)
+    return PictureFile(path, PillowPicture(image, name), info)
+
+
+def deep_png(path: Path) -> np.ndarray | None:
+    """(H, W, 3 or 4) uint16 of a PNG of 16 bits a colour, turned as its EXIF data say; None for other files."""
+    with open(path, "rb") as stream:
+        head = stream.read(26)
+    if head[:8] != b"\x89PNG\r\n\x1a\n" or tuple(head[24:26]) not in DEEP:
+        return None
+    array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype != np.uint16 or array.ndim != 3:
+        raise UserError(f"image {shown(path)} cannot be read with its 16 bits a colour; save it anew")
+    array = cv2.cvtColor(array, cv2.COLOR_BGR2RGB if array.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    with Image.open(path) as opened:
+        turns, mirror = TURNS.get(opened.getexif().get(0x0112, 1), (0, False))
+    array = np.rot90(array, turns)
+    return np.ascontiguousarray(array[:, ::-1] if mirror else array)
+
+
+def write_picture(path: Path, made: Any, info: dict[str, Any]) -> None:
+    """Write a filled picture, a Pillow image or uint16 array, atomically, in the format of the path's suffix.
+
+    Raises:
+        UserError: no such format, or one that cannot hold the picture.
+    """
+    suffix = suffix_of(path.name)
+    if isinstance(made, np.ndarray):
+        if suffix != ".png":
+            raise UserError(f"{shown(path)}: pictures of 16 bits a colour are written as .png only; give such a name")
+        atomic_save(path, lambda stream: stream.write(encoded_deep(made, info)))
+        return
+    kind = Image.registered_extensions().get(suffix) if suffix in image_suffixes() else None
+    if kind is None or kind not in Image.SAVE:
+        raise UserError(f"{shown(path)}: no format for {suffix or 'a name without suffix'}; give a .png or .tiff")
+    if made.mode not in PNG_MODES and kind == "PNG":
+        raise UserError(f"{shown(path)}: PNG cannot hold a picture of mode {made.mode}; give a .tiff")
+    # Formats take the parts of ``info`` that they know; transparency is in the image's own.
+    options = {**info, **OPTIONS.get(kind, {})}
+    try:
+        atomic_save(path, lambda stream: made.save(stream, kind, **options))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{shown(path)}: {kind} cannot hold it ({error}); give a .png or .tiff") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise UserError(f"{shown(path)}: {kind} cannot hold it ({error}); give a .png or .tiff") from None
+
+
+def encoded_deep(array: np.ndarray, info: dict[str, Any]) -> bytes:
+    """PNG of 16 bits a colour; OpenCV writes no profile and no EXIF data, so they follow the header here."""
+    swapped = cv2.cvtColor(array, cv2.COLOR_RGB2BGR if array.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    data = cv2.imencode(".png", swapped)[1].tobytes()
+    chunks = b""
+    if profile := info.get("icc_profile"):
+        chunks += png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
+    if exif := info.get("exif"):
+        chunks += png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    return data[:33] + chunks + data[33:]  # signature (8) and IHDR (25)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -1,0 +1,202 @@
+"""How a model of small squares fills holes in pictures of any size.
+
+The hole is taken apart into parts that are close together. The side of a part's windows follows from how wide it is:
+the farthest that one of its pixels is from a known one, and ``context`` times that width of surroundings on either
+side; at least the model's own size, at most ``reduction`` times that or the picture's shorter side. A part that fits
+into one such window gets one about its middle. A larger one is filled by windows that overlap by half, those with the
+most known pixels first, so that each goes on with what the ones before it made. The windows follow from the shape of
+the hole and these numbers alone.
+
+A window that is not of the model's size is resized for it, and what it made is resized back. Nothing of what lies
+beneath the hole gets into known pixels on the way, and only hole pixels of the picture are ever replaced.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from scipy import ndimage
+
+from isdiff.checks import check_number
+
+LEAST_SIDE = 16  # thinner pictures are mirrored outwards to this
+LEAST_KNOWN = 1 / 32  # share of known pixels that a window about a whole part must have
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square inside a picture, in pixels."""
+
+    top: int
+    left: int
+    side: int
+
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """Its rows and columns, to index arrays (H, W, ...) with."""
+        return slice(self.top, self.top + self.side), slice(self.left, self.left + self.side)
+
+    def meets(self, other: Window) -> bool:
+        """Whether the two have a pixel in common."""
+        apart = max(abs(2 * (self.top - other.top) + self.side - other.side),
+                    abs(2 * (self.left - other.left) + self.side - other.side))  # fmt: skip
+        return apart < self.side + other.side
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the windows of a model may be like.
+
+    Args:
+        model: side of the model's own images.
+        reduction: a window is at most so many times larger.
+        context: known surroundings on either side of a hole, as a share of the hole's width.
+    Raises:
+        ValueError: a value that cannot work.
+    """
+
+    model: int
+    reduction: float = 4.0
+    context: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_number("reduction", self.reduction, low=1)
+        check_number("context", self.context)
+
+    def side(self, reach: float, height: int, width: int) -> int:
+        """Of windows in a picture of this size, for holes whose pixels are up to ``reach`` from known ones."""
+        wanted = math.ceil(2 * reach * (1 + 2 * self.context))
+        return min(max(self.model, wanted), int(min(self.reduction * self.model, height, width)))
+
+
+def mirrored(array: np.ndarray) -> np.ndarray:
+    """The array (H, W, ...) with rows and columns mirrored at the lower and right edge, up to 16 of each."""
+    missing = [(0, max(0, LEAST_SIDE - size)) for size in array.shape[:2]]
+    return (
+        np.pad(array, [*missing, *[(0, 0)] * (array.ndim - 2)], mode="symmetric") if any(map(sum, missing)) else array
+    )
+
+
+def plan(hole: np.ndarray, sizes: Sizes) -> list[Window]:
+    """The windows that fill ``hole`` (H, W) bool, in their order.
+
+    Every hole pixel is in one; each has a hole pixel that none before it has, and one that is known or was filled.
+
+    Raises:
+        ValueError: everything is hole, or there are less than 16 rows or columns (:func:`mirrored` adds them).
+    """
+    if hole.all() or min(hole.shape) < LEAST_SIDE:
+        raise ValueError(f"no windows in {hole.shape}: it must have a known pixel and {LEAST_SIDE} rows and columns")
+    reach = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    left, found = hole.copy(), list[Window]()
+    for box, part in parts(hole, sizes.model // 4):
+        if (left[box] & part).any():
+            side = sizes.side(float(reach[box][part].max()), *hole.shape)
+            whole = about(box, side, hole.shape)
+            windows = [whole] if whole and suits(whole, left) else tiles(left, part, box, side)
+            for window in windows:
+                found.append(window)
+                left[window.area] = False
+    return found
+
+
+def parts(hole: np.ndarray, gap: int) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    """Parts of the hole that are more than about ``gap`` pixels apart: the box around each, and its pixels in there."""
+    reach = max(1, gap // 2)
+    near = cv2.dilate(hole.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    labels = np.where(hole, cv2.connectedComponents(near, connectivity=8)[1], 0)
+    for number, box in enumerate(ndimage.find_objects(labels), 1):
+        if box is not None:
+            yield box, labels[box] == number
+
+
+def about(box: tuple[slice, slice], side: int, shape: Sequence[int]) -> Window | None:
+    """The window about the middle of a box, moved into the picture; None where the box does not fit."""
+    if max(span.stop - span.start for span in box) > side:
+        return None
+    top, left = (
+        min(max((span.start + span.stop - side) // 2, 0), size - side) for span, size in zip(box, shape, strict=True)
+    )
+    return Window(top, left, side)
+
+
+def suits(window: Window, hole: np.ndarray) -> bool:
+    """Whether a window shows enough of what is known to be filled in one go; the whole picture always does."""
+    inside = hole[window.area]
+    return inside.shape == hole.shape or 1 - inside.mean() >= LEAST_KNOWN
+
+
+def starts(span: slice, side: int, size: int) -> list[int]:
+    """Where windows begin that overlap by half or more and cover ``span`` with half a window on either side of it."""
+    first, last = max(0, span.start - side // 2), min(size, span.stop + side // 2)
+    first, last = min(first, size - side), max(last, side)
+    count = math.ceil((last - first - side) / (side // 2)) + 1
+    return [first + round(n * (last - first - side) / max(1, count - 1)) for n in range(count)]
+
+
+def tiles(hole: np.ndarray, part: np.ndarray, box: tuple[slice, slice], side: int) -> Iterator[Window]:
+    """Overlapping windows over a part of the hole, those with the most known pixels first; of equals the upper left."""
+    left, asked = hole.copy(), np.zeros_like(hole)
+    asked[box] = part
+    rows, columns = (starts(span, side, size) for span, size in zip(box, hole.shape, strict=True))
+    windows = [Window(top, left, side) for top in rows for left in columns]
+    places = np.array([(window.top, window.left) for window in windows])
+
+    def known(window: Window) -> int:
+        return side * side - int(left[window.area].sum()) if (left & asked)[window.area].any() else -1
+
+    counts = np.array([known(window) for window in windows])
+    while (best := counts.max()) >= 0:
+        chosen = windows[int(counts.argmax())]
+        assert best > 0, "windows overlap and begin beside the hole, so that one of them knows something"
+        yield chosen
+        left[chosen.area] = False
+        for n in np.flatnonzero((abs(places - (chosen.top, chosen.left)) < side).all(1)):
+            counts[n] = known(windows[n])
+
+
+def rounds(windows: Sequence[Window]) -> list[list[int]]:
+    """Numbers of windows that can be filled at the same time: each comes after all before it that it has pixels in
+    common with."""
+    when: list[int] = []
+    for n, window in enumerate(windows):
+        when.append(1 + max((when[k] for k in range(n) if windows[k].meets(window)), default=-1))
+    return [[n for n, at in enumerate(when) if at == turn] for turn in range(max(when, default=-1) + 1)]
+
+
+def resized(values: np.ndarray, size: int, how: Image.Resampling) -> np.ndarray:
+    """``values`` (n, n) or (n, n, C) as float32 at another size."""
+    if values.ndim == 3:
+        return np.stack([resized(channel, size, how) for channel in np.moveaxis(values, -1, 0)], -1)
+    return np.asarray(Image.fromarray(values.astype(np.float32)).resize((size, size), how))
+
+
+def to_model(pixels: np.ndarray, hole: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A window's ``pixels`` (n, n, 3) uint8 and ``hole`` (n, n) bool at the model's size, both of that form.
+
+    A pixel that is known there is a mean of known pixels here, whatever the hole hides. When reduced, all that touches
+    the hole is hole, except that one pixel always stays known; when enlarged, what is nearest to a hole pixel is.
+    """
+    if len(hole) == size:
+        return pixels, hole
+    reduced = len(hole) > size
+    # Neither filter has negative weights: what is known is a mean, and a share of 0 is nothing of the hole.
+    how = Image.Resampling.HAMMING if reduced else Image.Resampling.BILINEAR
+    known = resized(~hole, size, how)
+    small = resized(hole, size, how if reduced else Image.Resampling.NEAREST) > 0
+    if small.all():
+        small[np.unravel_index(known.argmax(), known.shape)] = False
+    means = resized(np.where(hole[..., None], 0, pixels), size, how) / np.maximum(known, 1e-6)[..., None]
+    return np.where(small[..., None], 0, np.rint(means.clip(0, 255))).astype(np.uint8), small
+
+
+def from_model(picture: torch.Tensor, side: int) -> np.ndarray:
+    """What the model made, (3, S, S) about [-1, 1], as (side, side, 3) float32 in 0..255."""
+    values = ((picture.float().clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).cpu().numpy()
+    return values if len(values) == side else resized(values, side, Image.Resampling.BICUBIC).clip(0, 255)

@@ -1,0 +1,253 @@
+"""``isdiff.inpaint``: holes in anyone's pictures, from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from isdiff.checks import check_flag
+from isdiff.data.images import decoded, pixels_hash
+from isdiff.data.pictures import Picture, picture_of
+from isdiff.errors import UserError
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import build
+from isdiff.experiments.jobs import Inpainter, Job, WindowTrace
+from isdiff.masks.base import GeneratedMask, MaskSource
+from isdiff.masks.files import black_and_white, gray_mask
+from isdiff.progress import Reporter
+
+NAMED = ("half", "expand", "wide", "center")  # masks that need no file
+ALPHA = "alpha"
+
+
+@dataclass
+class Inpainted:
+    """
+    Attributes:
+        images: in the order and of the kind that were given; files give Pillow images, a batch (4 dimensions) a batch.
+        seed_images: the same with IS-Diff's seed in the hole; None for methods without one.
+        trace: for each image, how each of its windows was filled (nearly always one).
+    """
+
+    images: Any
+    seed_images: Any | None
+    trace: list[list[WindowTrace]]
+
+    @property
+    def image(self) -> Any:
+        """The only image.
+
+        Raises:
+            UserError: there are several.
+        """
+        if len(self.images) != 1:
+            raise UserError(f"there are {len(self.images)} images; take them from result.images")
+        return self.images[0]
+
+
+def inpaint(
+    image: Any,
+    hole: Any,
+    method: str = "ddnm+isdiff",
+    model: str | None = None,
+    *,
+    seed: int = 0,
+    prompt: str | Sequence[str] = "",
+    negative_prompt: str = "",
+    invert: bool = False,
+    steps: int | None = None,
+    size: int | None = None,
+    ids: Sequence[str] | str | None = None,
+    reduction: float = 4.0,
+    context: float = 0.5,
+    progress: bool = False,
+    overrides: Sequence[str] = (),
+) -> Inpainted:
+    """Fill holes. Known pixels of every result are the input's, bit for bit; its size, mode or dtype and device too.
+
+    Args:
+        image: a Pillow image, a numpy array (H, W[, C]), a torch tensor (C, H, W) or a file's path; a list of them, or
+            a batch (N, H, W, C) or (N, C, H, W). uint8, uint16, or fractions from 0 to 1; 1, 3 or 4 channels. Files are
+            turned as their EXIF data say, Pillow images are taken as their pixels lie.
+        hole: of the same height and width: a Pillow image or file (white = hole), or an array of bools or of 0 and
+            1 (or 255) (True = hole); one for all images or a list. Or ``half``, ``expand``, ``wide``, ``center`` or
+            ``alpha`` (what is transparent).
+        method, model, steps, size, reduction, context, overrides: see :class:`isdiff.experiments.jobs.Inpainter`.
+        seed: with what is known of the image it fixes all random numbers.
+        prompt: for latent models; a list has one for each image.
+        invert: the hole is what else would be known.
+        ids: names, from which the noise follows in the place of the image's content: a run's image id gives the run's
+            result.
+        progress: whether to show a bar with the time left.
+    Raises:
+        UserError: one sentence about what cannot be used, before any work; :class:`isdiff.errors.Missing` for weights.
+    """
+    check_flag("invert", invert)
+    images, batch = unpacked(image, "image")
+    names = named(images, ids)
+    pictures = [picture_of(opened(item), name) for item, name in zip(images, names, strict=True)]
+    holes = each(hole, len(images), "hole")
+    prompts = [prompt] * len(images) if isinstance(prompt, str) else list(prompt)
+    if len(prompts) != len(images):
+        raise UserError(f"there are {len(prompts)} prompts for {len(images)} images; give one for all, or one for each")
+    keys = [None] * len(images) if ids is None else names
+    jobs = []
+    for picture, mask, name, key, text in zip(pictures, holes, names, keys, prompts, strict=True):
+        jobs.append(job_of(picture, hole_of(mask, picture, invert, key), name, seed, key, text))
+    asked = prompt if isinstance(prompt, str) else "caption"
+    inpainter = Inpainter(
+        method, model, prompt=asked, negative_prompt=negative_prompt, steps=steps, size=size, reduction=reduction,
+        context=context, overrides=overrides,
+    )  # fmt: skip
+    place = {id(job): n for n, job in enumerate(jobs)}
+    made: dict[int, Any] = {}
+    seeds: dict[int, Any] = {}
+    trace: dict[int, list[WindowTrace]] = {}
+    for filled in with_bar(inpainter, jobs, progress):
+        if filled.failure:
+            raise UserError(f"{filled.job.name}: {filled.failure}")
+        n = place[id(filled.job)]
+        made[n], trace[n] = pictures[n].filled(filled.values, filled.job.hole), filled.trace
+        if filled.seed_values is not None:
+            seeds[n] = pictures[n].filled(filled.seed_values, filled.job.hole)
+    order = range(len(jobs))
+    results = packed([made[n] for n in order], batch)
+    return Inpainted(results, packed([seeds[n] for n in order], batch) if seeds else None, [trace[n] for n in order])
+
+
+def with_bar(inpainter: Inpainter, jobs: list[Job], shown: bool):
+    """``inpainter.stream`` with IS-Diff's seeds, and a bar if it is asked for."""
+    if not shown:
+        yield from inpainter.stream(jobs, seeds=True)
+        return
+    with Reporter(f"{inpainter.label}, {inpainter.model}", len(jobs)) as bar:
+        for filled in inpainter.stream(jobs, seeds=True, progress=bar.work, expected=bar.expect):
+            bar.finish(sum(trace.network_calls for trace in filled.trace))
+            yield filled
+
+
+def job_of(picture: Picture, hole: np.ndarray, name: str, seed: int, key: str | None = None, prompt: str = "") -> Job:
+    """
+    Raises:
+        UserError: the hole hides nothing or everything, or the picture's values are out of their range.
+    """
+    return Job(name, picture.rgb(hole), hole, seed, key, prompt)
+
+
+def opened(item: Any) -> Any:
+    """A path's image, or what was given.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    return decoded(os.fspath(item)) if isinstance(item, (str, os.PathLike)) else item
+
+
+def unpacked(given: Any, what: str) -> tuple[list[Any], type | None]:
+    """The items of a list or a batch, and the batch's type."""
+    if isinstance(given, (np.ndarray, torch.Tensor)) and given.ndim == 4:
+        found: list[Any] = list(given)
+        batch: type | None = np.ndarray if isinstance(given, np.ndarray) else torch.Tensor
+    else:
+        found, batch = list(given) if isinstance(given, (list, tuple)) else [given], None
+    if not found:
+        raise UserError(f"no {what} is given")
+    return found, batch
+
+
+def packed(items: list[Any], batch: type | None) -> Any:
+    if batch is None:
+        return items
+    return torch.stack(items) if batch is torch.Tensor else np.stack(items)
+
+
+def named(images: list[Any], ids: Sequence[str] | str | None) -> list[str]:
+    """A name for each image.
+
+    Raises:
+        UserError: another number of ids than images.
+    """
+    if ids is None:
+        return [f"image {i}" if len(images) > 1 else "image" for i in range(len(images))]
+    found = [ids] if isinstance(ids, str) else list(ids)
+    if len(found) != len(images) or not all(isinstance(name, str) and name for name in found):
+        raise UserError(f"ids is {ids!r}; it must have a text for each of {len(images)} images")
+    return found
+
+
+def each(hole: Any, count: int, what: str) -> list[Any]:
+    """One for each image, of one for all or as many.
+
+    Raises:
+        UserError: another number.
+    """
+    several = isinstance(hole, (list, tuple)) or (isinstance(hole, (np.ndarray, torch.Tensor)) and hole.ndim == 4)
+    if not several:
+        return [hole] * count
+    if len(hole) not in (1, count):
+        raise UserError(f"there are {len(hole)} {what}s for {count} images; give one for all, or one for each")
+    return list(hole) * (count if len(hole) == 1 else 1)
+
+
+def hole_of(hole: Any, picture: Picture, invert: bool = False, key: str | None = None) -> np.ndarray:
+    """The hole (H, W) bool of a picture, as :func:`inpaint` takes holes.
+
+    Raises:
+        UserError: it is of no such form, or of another size than the picture.
+    """
+    if isinstance(hole, (str, Path)) and str(hole) in (*NAMED, ALPHA):
+        return named_hole(str(hole), picture, key) ^ invert
+    name = f"the mask of {picture.name}"
+    if isinstance(hole, (str, os.PathLike)):
+        name = f"mask {hole}"
+        hole = decoded(os.fspath(hole), "mask")
+    found = image_hole(hole, name) if isinstance(hole, Image.Image) else array_hole(hole, name)
+    if found.shape != picture.shape:
+        sizes = [f"{width}x{height}" for height, width in (found.shape, picture.shape)]
+        raise UserError(f"{name} is {sizes[0]}, but {picture.name} is {sizes[1]}; make them the same size")
+    return found ^ invert
+
+
+def named_hole(name: str, picture: Picture, key: str | None = None) -> np.ndarray:
+    """
+    Raises:
+        UserError: ``alpha``, and the picture has no transparency.
+    """
+    if name == ALPHA:
+        opacity = picture.opacity()
+        if opacity is None:
+            raise UserError(f"{picture.name} has no transparency to take the hole from; give a mask")
+        return opacity < 128
+    source = build(compose_run([f"mask={name}"]).mask, MaskSource)
+    assert isinstance(source, GeneratedMask)
+    return source.hole(key or pixels_hash(picture.rgb()), *picture.shape)
+
+
+def image_hole(image: Image.Image, name: str) -> np.ndarray:
+    return black_and_white(gray_mask(image, name), name)
+
+
+def array_hole(hole: Any, name: str) -> np.ndarray:
+    """
+    Raises:
+        UserError: no array (H, W), (1, H, W) or (H, W, 1) of bools, or of 0 and 1 or 255.
+    """
+    form = "a Pillow image, a path, or an array (H, W) of bools, or of 0 and 1 (or 255)"
+    if isinstance(hole, torch.Tensor):
+        hole = (hole.float() if hole.dtype == torch.bfloat16 else hole).detach().cpu().numpy()
+    if not isinstance(hole, np.ndarray):
+        raise UserError(f"{name} is {hole!r:.60}; it must be {form}, or one of {', '.join((*NAMED, ALPHA))}")
+    if hole.ndim == 3 and 1 in (hole.shape[0], hole.shape[2]):
+        hole = hole[0] if hole.shape[0] == 1 else hole[..., 0]
+    if hole.ndim != 2:
+        raise UserError(f"{name} has the shape {hole.shape}; it must be {form}")
+    if hole.dtype != bool and not (np.isin(hole, (0, 1)).all() or np.isin(hole, (0, 255)).all()):
+        raise UserError(f"{name} has values other than 0 and 1 or 0 and 255; it must be {form}")
+    return hole.astype(bool)

@@ -1,0 +1,331 @@
+"""A stream of anyone's pictures through a method and a model: composed, built and sampled as runs are.
+
+Each picture goes window by window (:mod:`isdiff.data.windows`); windows of several pictures share network batches. The
+result for a picture depends on the configuration, its seed, its known pixels and its hole alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from isdiff.checks import check_text, check_whole
+from isdiff.data.images import pixels_hash
+from isdiff.data.windows import Sizes, Window, from_model, mirrored, plan, rounds, to_model
+from isdiff.engine import Result
+from isdiff.errors import UserError
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.experiment import Experiment, Inputs
+from isdiff.experiments.search_path import config_names
+from isdiff.experiments.settings import text_of
+from isdiff.trajectory import Stream, Task
+
+OWN_MODEL = "photos64"  # of pixel methods, where none is named
+ARGUMENTS = ("seed", "prompt", "negative_prompt", "method", "model", "limit")
+CALLERS = ("dataset", "mask", "output", "output_root")  # images, masks and results are
+SIZE_UNIT = 32  # sides that every network here can work at are multiples of it
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One picture to inpaint.
+
+    Attributes:
+        name: for messages.
+        pixels: (H, W, 3) uint8 RGB.
+        hole: (H, W) bool, True = generate.
+        seed: of its noise.
+        key: what its noise follows from besides the seed; default: what is known of the picture, and the hole. A run's
+            image has its id.
+        prompt: a text of its own, where the stream was made for ``prompt="caption"``.
+    """
+
+    name: str
+    pixels: np.ndarray
+    hole: np.ndarray
+    seed: int = 0
+    key: str | None = None
+    prompt: str = ""
+
+    def __post_init__(self) -> None:
+        check_whole("seed", self.seed, low=None)
+        if self.pixels.dtype != np.uint8 or self.pixels.shape != (*self.hole.shape, 3) or self.hole.dtype != bool:
+            raise UserError(f"{self.name}: a job takes pixels (H, W, 3) uint8 and a hole (H, W) bool of the same size")
+        if self.hole.all() or not self.hole.any():
+            what = "everything" if self.hole.all() else "nothing"
+            raise UserError(f"{self.name}: the mask hides {what}; white is the hole, inverting turns it round")
+
+    @property
+    def noise_key(self) -> str:
+        known = np.where(self.hole[..., None], 0, self.pixels)
+        return self.key or f"{pixels_hash(known)}/{pixels_hash(np.packbits(self.hole))}/{self.hole.shape}"
+
+
+@dataclass(frozen=True)
+class WindowTrace:
+    """How a window was filled: what IS-Diff's criterion said of each attempt (None where it was not asked), which was
+    kept, where each began (timesteps), network calls, and seconds."""
+
+    window: Window
+    dce: list[float | None]
+    chosen: int
+    start_timesteps: list[float]
+    network_calls: int
+    seconds: float
+
+
+@dataclass
+class Filled:
+    """What came of a job.
+
+    Attributes:
+        values: (H, W, 3) float32 in 0..255, meant for the hole.
+        seed_values: the same with IS-Diff's seed in the hole; None without one, or where it was not asked for.
+        trace: of its windows, in their order.
+        failure: why there is no result (``values`` then hold nothing of use).
+    """
+
+    job: Job
+    values: np.ndarray
+    seed_values: np.ndarray | None = None
+    trace: list[WindowTrace] = field(default_factory=list)
+    failure: str | None = None
+
+
+class Canvas:
+    """A picture on its way: what is open yet, and which windows are next."""
+
+    def __init__(self, job: Job, sizes: Sizes) -> None:
+        self.job, self.key = job, job.noise_key
+        self.pixels, self.open = mirrored(job.pixels).copy(), mirrored(job.hole).copy()
+        self.values = self.pixels.astype(np.float32)
+        self.seeds: np.ndarray | None = None
+        self.windows = plan(self.open, sizes)
+        self.rounds = deque(rounds(self.windows))
+        self.traces: dict[int, WindowTrace] = {}
+        self.waits = 0  # windows of this round that are not filled yet
+
+    def next_round(self) -> list[int]:
+        numbers = self.rounds.popleft() if self.rounds else []
+        self.waits = len(numbers)
+        return numbers
+
+    def stream(self, number: int, attempt: int) -> Stream:
+        """The noise of an attempt at a window; the first one's is that of a run's image."""
+        return Stream(self.job.seed, f"{self.key}/{number}" if number else self.key, attempt)
+
+    def fill(self, number: int, picture: np.ndarray, seed: np.ndarray | None, trace: WindowTrace) -> None:
+        """Put what was made, (n, n, 3) in 0..255, where the window has open pixels."""
+        area = self.windows[number].area
+        hole = self.open[area].copy()
+        self.values[area][hole] = picture[hole]
+        self.pixels[area][hole] = np.rint(picture[hole]).astype(np.uint8)
+        if seed is not None:
+            self.seeds = self.values.copy() if self.seeds is None else self.seeds
+            self.seeds[area][hole] = seed[hole]
+        self.open[area] = False
+        self.traces[number] = trace
+        self.waits -= 1
+
+    def result(self, failure: str | None = None) -> Filled:
+        height, width = self.job.hole.shape
+        seeds = None if self.seeds is None else self.seeds[:height, :width]
+        trace = [self.traces[n] for n in sorted(self.traces)]
+        return Filled(self.job, self.values[:height, :width], seeds, trace, failure)
+
+
+@dataclass
+class WindowExperiment(Experiment):
+    """An experiment whose images are windows of canvases."""
+
+    places: dict[str, tuple[Canvas, int]] = field(default_factory=dict)
+
+    def read(self, image_id: str) -> Inputs:
+        canvas, number = self.places[image_id]
+        area = canvas.windows[number].area
+        return Inputs(*to_model(canvas.pixels[area], canvas.open[area], self.setup.model.image_size), [])
+
+    def stream(self, image_id: str, attempt: int) -> Stream:
+        canvas, number = self.places[image_id]
+        return canvas.stream(number, attempt)
+
+    def prompt(self, image_id: str) -> str:
+        return self.places[image_id][0].job.prompt if self.setup.prompt == "caption" else self.setup.prompt
+
+
+class Feed:
+    """Tasks for the engine, which asks again after it was told that there is none: a window that has been filled may
+    have made others ready. Another picture is begun only where no window of those under way is ready."""
+
+    def __init__(self, experiment: WindowExperiment, jobs: Iterable[Job], sizes: Sizes) -> None:
+        self.experiment, self.jobs, self.sizes = experiment, iter(jobs), sizes
+        self.ready: deque[tuple[Canvas, int]] = deque()
+        self.failed: list[Filled] = []
+        self.begun = self.windows = 0
+
+    def __iter__(self) -> Feed:
+        return self
+
+    def __next__(self) -> Task:
+        while True:
+            while not self.ready:
+                canvas = Canvas(next(self.jobs), self.sizes)
+                self.windows += len(canvas.windows)
+                self.begin_round(canvas)
+                self.begun += 1
+            canvas, number = self.ready.popleft()
+            name = f"{canvas.job.name} (seed {canvas.job.seed}, part {number + 1}, {self.begun})"
+            self.experiment.places[name] = canvas, number
+            try:
+                return self.experiment.ready(name)
+            except UserError as error:
+                self.drop(name, str(error).replace(name, canvas.job.name))
+
+    def begin_round(self, canvas: Canvas) -> None:
+        self.ready.extend((canvas, number) for number in canvas.next_round())
+
+    def drop(self, name: str, failure: str) -> None:
+        """Give a picture up, with all of its windows."""
+        canvas, _ = self.experiment.places.pop(name)
+        self.experiment.inputs.pop(name, None)
+        self.ready = deque(entry for entry in self.ready if entry[0] is not canvas)
+        if canvas.waits:  # the first of its windows that failed
+            canvas.waits = 0
+            canvas.rounds.clear()
+            self.failed.append(canvas.result(failure))
+
+
+class Inpainter:
+    """A method with its model, loaded once, for any number of pictures.
+
+    Args:
+        method, model: names of ``configs/method`` and ``configs/model``; without a model, ``photos64`` for methods that
+            work on pixels and the method's own for latent ones.
+        prompt: for latent models; ``@path`` is the text in a file, ``caption`` every job's own.
+        steps, size: of the sampler, and the side at which the model works, in the place of their own.
+        reduction, context: see :class:`isdiff.data.windows.Sizes`.
+        overrides: further ones of a run, ``["sampler.repeat=1"]``.
+    Raises:
+        UserError: a name that there is not, a value that cannot work, or weights that are not here (:class:`Missing`).
+    """
+
+    def __init__(
+        self,
+        method: str = "ddnm+isdiff",
+        model: str | None = None,
+        *,
+        prompt: str = "",
+        negative_prompt: str = "",
+        steps: int | None = None,
+        size: int | None = None,
+        reduction: float = 4.0,
+        context: float = 0.5,
+        overrides: Sequence[str] = (),
+    ) -> None:
+        check_named("method", method)
+        if model is not None:
+            check_named("model", model)
+        if isinstance(overrides, str) or not all(isinstance(override, str) for override in overrides):
+            raise UserError(f'overrides is {overrides!r}; it must be a list such as ["sampler.steps=25"]')
+        for override in overrides:
+            key = override.lstrip("+~").partition("=")[0]
+            if key in ARGUMENTS or key.split(".")[0] in CALLERS:
+                raise UserError(f"{override} is no override here: {key} is an argument of its own, or the caller's")
+        extra = [*overrides]
+        if steps is not None:
+            check_whole("steps", steps)
+            extra.append(f"sampler.steps={steps}")
+        if size is not None:
+            check_whole("size", size)
+            if size % SIZE_UNIT:
+                raise UserError(f"size is {size}; it must be a multiple of {SIZE_UNIT}")
+            extra.append(f"model.image_size={size}")
+        if model is None and compose_run([f"method={method}"]).get("latent") is None:
+            model = OWN_MODEL
+        cfg = compose_run([f"method={method}", *([f"model={model}"] if model else []), *extra])
+        for key, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
+            cfg[key] = text_of(text).replace("${", "\\${")
+        self.experiment = WindowExperiment.of(cfg, typed=False)
+        self.sizes = Sizes(self.experiment.setup.model.image_size, reduction, context)
+        self.experiment.require([])
+
+    @property
+    def label(self) -> str:
+        """The method's name for people."""
+        return self.experiment.label
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.experiment.setup.model.name
+
+    def stream(
+        self,
+        jobs: Iterable[Job],
+        *,
+        seeds: bool = False,
+        progress: Callable[[int], None] = lambda count: None,
+        expected: Callable[[float], None] = lambda calls: None,
+    ) -> Iterator[Filled]:
+        """What comes of jobs, as they finish; one that fails leaves the others alone.
+
+        Args:
+            seeds: whether to show IS-Diff's seeds too.
+            progress: hears of every network batch how many windows were in it.
+            expected: hears about how many network calls a job takes, as they begin.
+        """
+        experiment = self.experiment
+        experiment.places.clear()
+        experiment.inputs.clear()
+        feed = Feed(experiment, jobs, self.sizes)
+        engine = experiment.engine(stream=lambda _, image_id, attempt: experiment.stream(image_id, attempt))
+        calls = engine.calls_expected()
+
+        def heard(count: int) -> None:
+            expected(calls * feed.windows / max(1, feed.begun))
+            progress(count)
+
+        engine.progress = heard
+        for result in engine.run(feed):
+            canvas, number = experiment.places[result.task.id]
+            if result.failure:
+                feed.drop(result.task.id, result.failure)
+            elif canvas.waits:  # else a window beside this one failed
+                self.take(result, canvas, number, seeds)
+                if not canvas.waits:
+                    feed.begin_round(canvas)
+                    if not canvas.waits:
+                        yield canvas.result()
+            experiment.places.pop(result.task.id, None)
+            experiment.inputs.pop(result.task.id, None)
+            yield from feed.failed
+            feed.failed.clear()
+        yield from feed.failed
+
+    def take(self, result: Result, canvas: Canvas, number: int, seeds: bool) -> None:
+        """A finished window onto its canvas."""
+        window = canvas.windows[number]
+        trace = WindowTrace(
+            window, [a.dce for a in result.attempts], result.chosen, [a.start_timestep for a in result.attempts],
+            result.calls, result.seconds,
+        )  # fmt: skip
+        seed = None
+        if seeds:
+            clean = self.experiment.setup.start.composed(result.task, canvas.stream(number, result.chosen))
+            if clean is not None:
+                seed = from_model(self.experiment.prior.decode([clean], [result.task])[0], window.side)
+        canvas.fill(number, from_model(result.picture, window.side), seed, trace)
+
+
+def check_named(group: str, name: object) -> None:
+    """
+    Raises:
+        UserError: there is no configuration of that name in the group.
+    """
+    check_text(group, name)
+    names = [n for n in config_names(group) if n != "base"]
+    if name not in names:
+        raise UserError(f"there is no {group} {name!r}; there are {', '.join(names)}")

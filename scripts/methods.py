@@ -1,0 +1,10 @@
+"""``isdiff methods`` by its place in the repository; see isdiff/cli/methods.py."""
+
+import sys
+
+import installed  # noqa: F401
+
+from isdiff.cli import main
+
+if __name__ == "__main__":  # sampling processes import this file as well
+    sys.exit(main(["methods", *sys.argv[1:]]))

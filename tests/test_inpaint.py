@@ -1,0 +1,196 @@
+"""``isdiff.inpaint``: the run's own results, any kind and size of image, and one sentence for what cannot be used."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from PIL import Image
+
+import isdiff
+from isdiff.data.windows import Window
+from isdiff.errors import Missing, UserError
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.run import execute
+
+FAST = {"steps": 2, "overrides": ["runtime.precision=fp32", "sampler.repeat=1"]}
+
+
+def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def corner(height: int, width: int) -> np.ndarray:
+    hole = np.zeros((height, width), bool)
+    hole[: height // 2, : width // 2] = True
+    return hole
+
+
+def test_importing_it_loads_nothing():
+    heavy = "torch hydra omegaconf matplotlib wandb gradio diffusers transformers sklearn cv2 PIL numpy"
+    code = f"import sys, isdiff; print({{*{heavy!r}.split()}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    assert {"inpaint", "Inpainter", "Job", "Engine", "Task", "UserError"} <= {*dir(isdiff)}
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = isdiff.nothing
+
+
+def test_using_it_loads_no_more_than_it_needs():
+    code = (
+        "import sys, numpy, isdiff; isdiff.inpaint; "
+        "print({*'matplotlib wandb gradio diffusers transformers'.split()} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "mask", "model"),
+    [("ddnm+isdiff", "photos", "half", "photos64"), ("repaint", "avatars", "expand", "avatars64"),
+     ("si+isdiff", "avatars", "wide", None)],
+)  # fmt: skip
+def test_a_datasets_image_gives_the_runs_result_to_the_bit(tmp_path, method, dataset, mask, model):
+    given = ["runtime.precision=fp32", "sampler.repeat=1"]
+    cfg = compose_run([
+        f"method={method}", f"dataset={dataset}", f"mask={mask}", "limit=2", "seed=3", "sampler.steps=2",
+        "metrics.names=[]", f"output_root={tmp_path}", *given,
+    ])  # fmt: skip
+    experiment = execute(cfg).experiment
+    ids, records = experiment.ids(), experiment.store.records()
+    images = [experiment.dataset.image(i) for i in ids]
+    result = isdiff.inpaint(images, mask, method, model, seed=3, ids=ids, steps=2, overrides=given)
+    for image_id, image, trace in zip(ids, result.images, result.trace, strict=True):
+        record = records[image_id]
+        assert (image == experiment.store.image(image_id)).all()
+        assert len(trace) == 1 and trace[0].network_calls == record["network_calls"]
+        assert [round(dce, 6) for dce in trace[0].dce if dce is not None] == record["dce"]
+        assert trace[0].start_timesteps == record["start_timesteps"] and trace[0].chosen == record["chosen_attempt"]
+    assert (result.seed_images is None) is (method == "repaint")
+
+
+@pytest.mark.slow
+def test_kinds_sizes_and_batches():
+    pixels, hole = smooth(50, 90), corner(50, 90)
+    array = isdiff.inpaint(pixels, hole, **FAST)
+    assert (array.image[~hole] == pixels[~hole]).all() and (array.image[hole] != pixels[hole]).any()
+    assert array.seed_images[0].shape == pixels.shape and (array.seed_images[0][~hole] == pixels[~hole]).all()
+    assert (array.seed_images[0][hole] != array.image[hole]).any()
+    mask = Image.fromarray(hole.astype(np.uint8) * 255)
+    image = isdiff.inpaint(Image.fromarray(pixels), mask, **FAST)
+    assert (np.asarray(image.image) == array.image).all()
+    inverted = isdiff.inpaint(pixels, ~hole, invert=True, **FAST)
+    assert (inverted.image == array.image).all()
+    tensor = torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+    batch = isdiff.inpaint(torch.stack([tensor.flip(2), tensor]), torch.from_numpy(hole), **FAST)
+    assert batch.images.shape == (2, 3, 50, 90) and (batch.images[1].permute(1, 2, 0).numpy() == array.image).all()
+    with pytest.raises(UserError, match="2 images"):
+        _ = batch.image
+    fractions = isdiff.inpaint([pixels / 255, pixels], [hole], **FAST)
+    assert (np.rint(fractions.images[0] * 255) == array.image).all(), "whatever kind it has, and among others"
+    assert (fractions.images[1] == array.image).all()
+
+
+def test_results_follow_from_what_is_known_and_the_seed():
+    pixels, hole = smooth(64, 64), corner(64, 64)
+    other = np.where(hole[..., None], smooth(64, 64, 5), pixels)
+    first = isdiff.inpaint([pixels, other], hole, **FAST)
+    assert (first.images[0][hole] == first.images[1][hole]).all()
+    assert (isdiff.inpaint(pixels, hole, seed=1, **FAST).image != first.images[0]).any()
+
+
+@pytest.mark.slow
+def test_tiles_and_thin_pictures():
+    pixels, hole = smooth(70, 200), np.ones((70, 200), bool)
+    hole[20:50, 80:120] = False
+    result = isdiff.inpaint(pixels, hole, reduction=1, **FAST)
+    assert len(result.trace[0]) > 3 and all(trace.window.side == 64 for trace in result.trace[0])
+    assert (result.image[~hole] == pixels[~hole]).all()
+    many = isdiff.inpaint([smooth(64, 64), pixels, smooth(90, 64)], ["half", hole, "center"], reduction=1, **FAST)
+    assert (many.images[1] == result.image).all(), "whatever shares its batches"
+    thin = smooth(3, 40)
+    result = isdiff.inpaint(thin, "half", **FAST)
+    assert result.image.shape == thin.shape and (result.image[:, :20] == thin[:, :20]).all()
+
+
+def test_transparency_is_a_mask_and_is_filled():
+    pixels, hole = smooth(64, 80), corner(64, 80)
+    image = Image.fromarray(np.dstack([pixels, np.where(hole, 0, 200).astype(np.uint8)]))
+    made = np.asarray(isdiff.inpaint(image, "alpha", **FAST).image)
+    assert (made[..., 3] == np.where(hole, 255, 200)).all() and (made[~hole] == np.asarray(image)[~hole]).all()
+    with pytest.raises(UserError, match="no transparency"):
+        isdiff.inpaint(pixels, "alpha")
+
+
+def test_prompts_of_latent_models():
+    pixels = [smooth(64, 64)] * 2
+    options = {"method": "si", "ids": ["a", "a"], **FAST}
+    texts = isdiff.inpaint(pixels, "half", prompt=["red hair", "glasses"], **options)
+    one = isdiff.inpaint(pixels[0], "half", prompt="glasses", **(options | {"ids": ["a"]}))
+    assert (texts.images[1] == one.image).all() and (texts.images[0] != one.image).any()
+    with pytest.raises(UserError, match="takes no text"):
+        isdiff.inpaint(pixels[0], "half", prompt="glasses")
+
+
+def test_a_stream_goes_on_after_a_picture_that_fails():
+    inpainter = isdiff.Inpainter(**FAST)
+    jobs = [isdiff.Job(f"p{n}", smooth(64, 64, n), corner(64, 64)) for n in range(3)]
+    alone = {f.job.name: f.values for f in inpainter.stream(jobs[2:])}
+    real = inpainter.experiment.prior.prepare
+
+    def refuse(task, prompt=""):
+        if task.id.startswith("p1"):
+            raise UserError(f"image {task.id} is not to be had")
+        return real(task, prompt)
+
+    inpainter.experiment.prior.prepare = refuse
+    found = {f.job.name: f for f in inpainter.stream(iter(jobs))}
+    assert found["p1"].failure == "image p1 is not to be had" and not found["p0"].failure
+    assert (found["p2"].values == alone["p2"]).all() and found["p2"].trace[0].window == Window(0, 0, 64)
+
+
+IMAGE = smooth(64, 64)
+HOLE = corner(64, 64)
+
+
+@pytest.mark.parametrize(
+    ("image", "hole", "options", "says"),
+    [
+        ("missing.png", HOLE, {}, "missing.png is missing"),
+        (IMAGE, "missing.png", {}, "missing.png is missing"),
+        (IMAGE, corner(64, 65), {}, "65x64, but image is 64x64"),
+        (IMAGE, ~HOLE & HOLE, {}, "hides nothing"),
+        (IMAGE, HOLE | True, {}, "hides everything"),
+        (IMAGE, HOLE * 3, {}, "other than 0 and 1"),
+        (IMAGE, 3, {}, "it must be a Pillow image, a path, or an array"),
+        ([], HOLE, {}, "no image is given"),
+        ([IMAGE] * 3, [HOLE] * 2, {}, "2 holes for 3 images"),
+        (IMAGE * 3.0, HOLE, {}, "fractions must be from 0 to 1"),
+        (IMAGE, HOLE, {"method": "none"}, "there is no method 'none'; there are ddnm"),
+        (IMAGE, HOLE, {"model": "none"}, "there is no model 'none'"),
+        (IMAGE, HOLE, {"steps": 0}, "steps is 0"),
+        (IMAGE, HOLE, {"size": 100}, "multiple of 32"),
+        (IMAGE, HOLE, {"seed": 1.5}, "seed is 1.5"),
+        (IMAGE, HOLE, {"reduction": 0}, "reduction is 0"),
+        (IMAGE, HOLE, {"ids": ["a", "b"]}, "a text for each of 1 images"),
+        (IMAGE, HOLE, {"prompt": ["a", "b"]}, "2 prompts for 1 images"),
+        (IMAGE, HOLE, {"overrides": "sampler.steps=2"}, "must be a list"),
+        (IMAGE, HOLE, {"overrides": ["mask=half"]}, "mask=half is no override here"),
+        (IMAGE, HOLE, {"overrides": ["output.composite=raw"]}, "is no override here"),
+        (IMAGE, HOLE, {"overrides": ["sampler.nothing=1"]}, "nothing"),
+        (IMAGE, HOLE, {"method": "si", "model": "photos64"}, "latent model"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(tmp_path, monkeypatch, image, hole, options, says):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        isdiff.inpaint(image, hole, **options)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_missing_weights_come_with_their_command():
+    with pytest.raises(Missing, match="isdiff weights get adm256_uncond"):
+        isdiff.inpaint(IMAGE, HOLE, model="adm256_uncond")

@@ -1,0 +1,149 @@
+"""``isdiff inpaint``, ``strip``, ``methods``, ``models`` and ``doctor``: the commands themselves, in this process."""
+
+import os
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from isdiff.cli import main
+from isdiff.cli.inpaint import notes
+
+FAST = ["--steps", "2", "--set", "sampler.repeat=1"]
+
+
+def smooth(height: int, width: int, seed: int = 0) -> Image.Image:
+    coarse = np.random.default_rng(seed).integers(0, 256, (3, 3, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def pixels(path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with photos, one of them damaged, and masks; the working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    (tmp_path / "masks").mkdir()
+    smooth(70, 100).save("photos/a.png")
+    smooth(66, 64, 1).save("photos/b.jpg")
+    smooth(64, 64, 2).convert("L").save("photos/deep/a.webp", lossless=True)
+    (tmp_path / "photos" / "c.png").write_bytes(b"no image")
+    mask = Image.new("L", (100, 70))
+    mask.paste(255, (10, 10, 50, 40))
+    mask.save("mask.png")
+    mask.save("masks/a.png")
+    Image.new("L", (100, 70)).save("empty.png")
+    mask.resize((50, 35)).save("small.png")
+    (tmp_path / "nothing").mkdir()
+    return tmp_path
+
+
+def test_one_photo(here, capsys):
+    assert main(["inpaint", "photos/a.png", "mask.png", "-o", "out.png", *FAST]) == 0
+    said = capsys.readouterr()
+    assert said.out.strip() == "out.png" and "1/1 images" in said.err and "left" in said.err
+    known = pixels("mask.png") == 0
+    before, after = pixels("photos/a.png"), pixels("out.png")
+    assert (after[known] == before[known]).all() and (after[~known] != before[~known]).any()
+    assert main(["inpaint", "photos/a.png", "--mask", "masks", "-o", "again.png", *FAST]) == 0
+    assert (pixels("again.png") == after).all()
+    assert main(["inpaint", "photos/a.png", "mask.png", "--invert", "-o", "turned.png", *FAST]) == 0
+    assert (pixels("turned.png")[~known] == before[~known]).all()
+    assert main(["inpaint", "photos/a.png", "mask.png", "-o", "lossy.jpg", *FAST]) == 0
+    assert "JPEG keeps no pixel exactly" in capsys.readouterr().err
+
+
+def test_a_folder_with_a_damaged_image_and_variants(here, capsys):
+    assert main(["inpaint", "photos", "--mask", "half", "--variants", "2", "--seed", "4", "-o", "out", *FAST]) == 3
+    said = capsys.readouterr()
+    assert "c.png cannot be read as an image" in said.err and "Traceback" not in said.err
+    names = sorted(os.listdir("out"))
+    assert names == [f"{n}_seed{s}.{e}" for n, e in (("a", "png"), ("b", "png"), ("deep__a", "webp")) for s in (4, 5)]
+    assert sorted(said.out.split()) == [f"out/{name}" for name in names]
+    for name, given in (("a", "a.png"), ("b", "b.jpg"), ("deep__a", "deep/a.webp")):
+        file = next(f"out/{n}" for n in names if n.startswith(name))
+        before, after = pixels(f"photos/{given}"), pixels(file)
+        width = before.shape[1] // 2
+        assert after.shape == before.shape and (after[:, :width] == before[:, :width]).all()
+    assert (pixels("out/a_seed4.png") != pixels("out/a_seed5.png")).any()
+    assert main(["inpaint", "photos/a*.png", "--mask", "half", "--seed", "5", "-o", "alone.png", *FAST]) == 0
+    assert (pixels("alone.png") == pixels("out/a_seed5.png")).all(), "whatever else was made with it"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["none.jpg", "mask.png", "-o", "o.png"], 2, "image none.jpg is missing"),
+        (["photos/a.png", "none.png", "-o", "o.png"], 2, "mask none.png is missing"),
+        (["none*.jpg", "--mask", "half", "-o", "o"], 2, "no file fits none*.jpg"),
+        (["nothing", "--mask", "half", "-o", "o"], 2, "nothing has no image"),
+        (["photos/a.png", "-o", "o.png"], 1, "no mask is given"),
+        (["photos/a.png", "mask.png"], 1, "required: -o/--out"),
+        (["photos/a.png", "small.png", "-o", "o.png"], 3, "50x35, but photos/a.png is 100x70"),
+        (["photos/a.png", "empty.png", "-o", "o.png"], 3, "hides nothing"),
+        (["photos/a.png", "--mask", "alpha", "-o", "o.png"], 3, "no transparency"),
+        (["photos/b.jpg", "--mask", "masks", "-o", "o.png"], 3, "no mask for image b"),
+        (["photos/c.png", "--mask", "half", "-o", "o.png"], 3, "cannot be read as an image"),
+        (["photos/a.png", "mask.png", "-o", "photos/a.png"], 3, "is the input itself"),
+        (["photos/a.png", "mask.png", "-o", "dir.png"], 1, "is a folder"),
+        (["photos", "--mask", "half", "-o", "o.png"], 1, "one file for 4 images"),
+        (["photos/a.png", "mask.png", "-o", "file"], 1, "no suffix of an image"),
+        (["photos/a.png", "mask.png", "-o", "o.xyz"], 0, ""),
+        (["photos/a.png", "mask.png", "-o", "o.png", "--variants", "0"], 1, "--variants is 0"),
+        (["photos/a.png", "mask.png", "-o", "o.png", "--method", "x"], 1, "there is no method 'x'"),
+        (["photos/a.png", "mask.png", "-o", "o.png", "--model", "sd2_inpainting"], 1, "latent model"),
+        (["photos/a.png", "mask.png", "-o", "o.png", "--model", "celeba_hq"], 2, "isdiff weights get celeba_hq"),
+        (["photos/a.png", "mask.png", "-o", "o.png", "--seed", "x"], 1, "invalid int value"),
+        (["photos/a.png", "mask.png", "-o", "o.png", "--prompt", "a cat"], 1, "takes no text"),
+    ],
+)
+def test_bad_input_is_one_sentence(here, capsys, words, code, says):
+    (here / "dir.png").mkdir()
+    (here / "file").write_text("")
+    before = pixels("photos/a.png")
+    assert main(["inpaint", *words, *FAST]) == code
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("isdiff: ")]
+    assert (len(lines) == 1 and says in lines[0]) if code else not lines
+    assert (pixels("photos/a.png") == before).all()
+
+
+def test_strip(here, capsys):
+    words = ["strip", "photos/a.png", "mask.png", "--methods", "ddnm,ddnm+isdiff", "-o", "strip.png", *FAST]
+    assert main(words) == 0 and capsys.readouterr().out.strip() == "strip.png"
+    assert pixels("strip.png").shape[1] == 3 * (256 + 6) + 6
+    for wrong, says in (
+        (["-o", "strip.jpg"], ".png"),
+        (["--methods", "ddnm,x"], "no method 'x'"),
+        (["--mask", "half"], "one"),
+    ):
+        assert main([*words, *wrong]) == 1 and says in capsys.readouterr().err
+    assert main(["strip", "none.png", "mask.png", "-o", "s.png"]) == 2
+
+
+def test_notes_say_only_what_is_so():
+    assert notes({"a": 2.0, "b": 0.5, "c": 1.0}, "m (64x64)") == []
+    found = notes({"a": 3.0, "b": 0.25, "c": 4.0}, "m (64x64)")
+    assert found == [
+        "c and 1 more: the crop was reduced 4.0-fold for m (64x64), so fills will be soft",
+        "b: the crop was enlarged 4.0-fold for m (64x64), so the model sees little detail",
+    ]
+
+
+def test_lists_and_doctor(capsys):
+    assert main(["methods"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(p.stem for p in (ROOT / "configs" / "method").glob("*.yaml"))
+    assert main(["models"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert [*lines] == sorted(p.stem for p in (ROOT / "configs" / "model").glob("*.yaml"))
+    assert "64 here, 13.4 MB" in lines["photos64"] and "natural photographs" in lines["photos64"]
+    assert "missing, 2.2 GB" in lines["adm256_uncond"] and "isdiff weights get adm256_uncond" in lines["adm256_uncond"]
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "test image" in said and " network calls in " in said and "torch " in said and "model photos64" in said
+    assert main(["doctor", "--device", "nonsense"]) == 1

@@ -1,0 +1,171 @@
+"""Pictures of every kind and file: what is outside of the hole stays, and what they are too."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+from isdiff.data.picture_files import TURNS, read_picture, write_picture
+from isdiff.data.pictures import picture_of
+from isdiff.errors import UserError
+
+HEIGHT, WIDTH = 12, 17
+HOLE = np.zeros((HEIGHT, WIDTH), bool)
+HOLE[3:8, 5:14] = True
+RNG = np.random.default_rng(0)
+VALUES = RNG.uniform(0, 255, (HEIGHT, WIDTH, 3)).astype(np.float32)
+RGBA = Image.fromarray(RNG.integers(0, 256, (HEIGHT, WIDTH, 4), np.uint8))
+
+
+def pillow(mode: str) -> Image.Image:
+    if mode == "F":
+        return Image.fromarray(RNG.random((HEIGHT, WIDTH)).astype(np.float32))
+    if mode in ("I;16", "I;16B"):
+        return Image.fromarray(RNG.integers(0, 65536, (HEIGHT, WIDTH)).astype(">u2" if "B" in mode else "<u2"))
+    if mode == "I":
+        return Image.fromarray(RNG.integers(0, 65536, (HEIGHT, WIDTH)).astype(np.int32))
+    if mode == "P":
+        return RGBA.convert("RGB").quantize(20)
+    return RGBA.convert("RGB").convert(mode) if mode in ("YCbCr", "HSV", "CMYK", "1") else RGBA.convert(mode)
+
+
+MODES = ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "I;16B", "F"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pillow_images_keep_mode_size_and_known_pixels(mode):
+    image = pillow(mode)
+    before = np.array(image)
+    picture = picture_of(image)
+    assert picture.shape == (HEIGHT, WIDTH) and picture.rgb().shape == (HEIGHT, WIDTH, 3)
+    made = picture.filled(VALUES, HOLE)
+    after = np.array(made)
+    assert made.mode == mode == image.mode and made.size == image.size
+    assert (after[~HOLE] == before[~HOLE]).all() and (np.array(image) == before).all(), "the input is not touched"
+    assert (after[HOLE] != before[HOLE]).any()
+    if mode == "RGB":
+        assert (after[HOLE] == np.rint(VALUES[HOLE])).all()
+    if mode in ("LA", "RGBA"):
+        assert (after[HOLE][:, -1] == 255).all()
+    seen = picture_of(made).rgb().astype(float)[HOLE]
+    wanted = VALUES[HOLE] if mode in ("RGB", "RGBA", "YCbCr", "HSV", "CMYK") else VALUES[HOLE] @ (0.299, 0.587, 0.114)
+    if mode not in ("1", "P"):
+        assert abs(seen - (wanted if wanted.ndim == 2 else wanted[:, None])).max() < (
+            6 if mode in ("HSV", "YCbCr") else 2.1
+        )
+
+
+def test_palettes_get_their_nearest_opaque_colours():
+    image = Image.new("P", (2, 1))
+    image.putpalette([0, 0, 0, 255, 255, 255, 250, 0, 0])
+    image.info["transparency"] = 2
+    made = picture_of(image).filled(np.array([[[255, 10, 10], [9, 9, 9]]], np.float32), np.array([[True, False]]))
+    assert np.array(made).tolist() == [[0, 0]] and made.info["transparency"] == 2
+    del image.info["transparency"]
+    made = picture_of(image).filled(np.array([[[255, 10, 10], [9, 9, 9]]], np.float32), np.array([[True, False]]))
+    assert np.array(made).tolist() == [[2, 0]]
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from(["uint8", "uint16", "float16", "float32", "float64", "bfloat16"]), st.sampled_from([0, 1, 3, 4]),
+    st.booleans(),
+)  # fmt: skip
+def test_arrays_keep_dtype_shape_and_known_pixels(dtype, channels, tensor):
+    if (dtype == "bfloat16" or channels == 0) and tensor is not (dtype == "bfloat16"):
+        return
+    if tensor and channels == 0:
+        return
+    shape = (HEIGHT, WIDTH, channels) if channels else (HEIGHT, WIDTH)
+    top = {"uint8": 255, "uint16": 65535}.get(dtype, 1)
+    numbers = np.random.default_rng(1).uniform(0, top, shape)
+    array = numbers.astype(dtype) if dtype != "bfloat16" else numbers
+    if tensor:
+        array = torch.from_numpy(array.transpose(2, 0, 1).copy()).to(getattr(torch, dtype))
+    picture = picture_of(array)
+    made = picture.filled(VALUES, HOLE)
+    assert type(made) is type(array) and made.dtype == array.dtype and made.shape == array.shape
+    last = (lambda x: x.double().numpy().transpose(1, 2, 0)) if tensor else (lambda x: x)
+    assert (last(made)[~HOLE] == last(array)[~HOLE]).all()
+    step = 1 if top > 1 else {"float16": 1e-3, "bfloat16": 4e-3}.get(dtype, 1e-6)
+    inside = last(made)[HOLE].reshape(HOLE.sum(), -1)
+    wanted = VALUES[HOLE] if channels >= 3 else VALUES[HOLE] @ np.float32([[0.299], [0.587], [0.114]])
+    assert abs(inside[:, : wanted.shape[1]] - wanted * (top / 255)).max() <= step
+    assert channels < 4 or (inside[:, 3] == top).all()
+
+
+def test_what_is_hidden_may_be_of_any_value_and_what_is_known_not():
+    image = np.full((HEIGHT, WIDTH, 3), 0.5)
+    image[4, 6] = np.nan
+    assert (picture_of(image).rgb(HOLE)[~HOLE] == 128).all()
+    for bad in (np.nan, -0.1, 1.1, np.inf):
+        image[0, 0, 0] = bad
+        with pytest.raises(UserError, match="fractions must be from 0 to 1"):
+            picture_of(image).rgb(HOLE)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [np.zeros((4, 4, 2)), np.zeros(5), np.zeros((4, 4), int), torch.zeros(4, 4), torch.zeros(5, 4, 4), "text", 3,
+     Image.new("LAB", (3, 3)), np.zeros((0, 4, 3)), torch.zeros(3, 4, 4, dtype=torch.bool)],
+)  # fmt: skip
+def test_other_things_are_one_sentence(wrong):
+    with pytest.raises(UserError) as caught:
+        picture_of(wrong, "my image")
+    assert "my image" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_files_keep_mode_profile_and_resolution(tmp_path, mode, suffix):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = pillow(mode)
+    image.save(tmp_path / f"in{suffix}", icc_profile=profile, dpi=(300, 300))
+    file = read_picture(tmp_path / f"in{suffix}")
+    assert file.lossless_suffix == suffix
+    write_picture(tmp_path / f"out{suffix}", file.picture.filled(VALUES, HOLE), file.info)
+    with Image.open(tmp_path / f"out{suffix}") as out:
+        assert out.mode == mode and out.info["icc_profile"] == profile and round(float(out.info["dpi"][0])) == 300
+        assert (np.array(out)[~HOLE] == np.array(image)[~HOLE]).all()
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_and_then_gone(tmp_path, orientation, deep):
+    import cv2
+
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "maker"
+    pixels = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in.png", exif=exif)
+    file = read_picture(tmp_path / "in.png")
+    upright = file.picture.rgb()
+    assert upright.shape == ((WIDTH, HEIGHT, 3) if orientation > 4 else pixels.shape)
+    if deep:
+        from isdiff.data.picture_files import encoded_deep
+
+        data = encoded_deep(pixels.astype(np.uint16) * 257, {"exif": exif.tobytes()})
+        (tmp_path / "in.png").write_bytes(data)
+        file = read_picture(tmp_path / "in.png")
+        assert file.picture.dtype == "uint16" and (file.picture.rgb() == upright).all()
+        with pytest.raises(UserError, match=r"\.png only"):
+            write_picture(tmp_path / "out.jpg", file.picture.array, file.info)
+    hole = np.zeros(upright.shape[:2], bool)
+    hole[:4, :4] = True
+    write_picture(tmp_path / "out.png", file.picture.filled(upright.astype(np.float32), hole), file.info)
+    again = read_picture(tmp_path / "out.png")
+    assert (again.picture.rgb() == upright).all() and len(TURNS) == 7
+    with Image.open(tmp_path / "out.png") as out:
+        assert out.getexif().get(0x0112, 1) == 1 and out.getexif()[0x010F] == "maker"
+    if deep:
+        assert cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED).dtype == np.uint16
+
+
+def test_formats_that_cannot_hold_a_picture_are_one_sentence_and_leave_nothing(tmp_path):
+    for name, mode in (("a.jpg", "RGBA"), ("a.png", "CMYK"), ("a.xyz", "RGB"), ("a.png", "F"), ("noname", "L")):
+        with pytest.raises(UserError) as caught:
+            write_picture(tmp_path / name, pillow(mode), {})
+        assert "\n" not in str(caught.value) and name in str(caught.value)
+    assert not list(tmp_path.iterdir())

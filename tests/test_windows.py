@@ -1,0 +1,136 @@
+"""Windows over pictures of any size: exact places, and what holds for every size and hole."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isdiff.checks import BadValue
+from isdiff.data.windows import LEAST_SIDE, Sizes, Window, from_model, mirrored, plan, rounds, to_model
+
+
+def box(height: int, width: int, *spans: tuple[int, int, int, int]) -> np.ndarray:
+    hole = np.zeros((height, width), bool)
+    for top, bottom, left, right in spans:
+        hole[top:bottom, left:right] = True
+    return hole
+
+
+def test_a_picture_of_the_models_size_is_one_window_whatever_the_hole():
+    for hole in (
+        box(64, 64, (0, 64, 32, 64)),
+        ~box(64, 64, (24, 40, 24, 40)),
+        box(64, 64, (3, 4, 5, 6), (60, 61, 9, 10)),
+    ):
+        assert plan(hole, Sizes(64)) == [Window(0, 0, 64)]
+
+
+def test_small_holes_get_a_window_of_the_models_size_about_them():
+    assert plan(box(500, 400, (100, 110, 200, 220)), Sizes(64)) == [Window(73, 178, 64)]
+    assert plan(box(500, 400, (0, 10, 390, 400)), Sizes(64)) == [Window(0, 336, 64)], "moved into the picture"
+    two = plan(box(500, 400, (100, 110, 200, 220), (400, 404, 10, 14)), Sizes(64))
+    assert two == [Window(73, 178, 64), Window(370, 0, 64)] and rounds(two) == [[0, 1]]
+
+
+def test_large_holes_get_windows_as_large_as_their_width_asks_for():
+    # 60 wide: up to 30.x from known pixels, and as much again on either side
+    (window,) = plan(box(500, 400, (200, 260, 100, 160)), Sizes(64))
+    assert (window.side, window.top, window.left) == (120, 170, 70)
+    assert plan(box(500, 400, (200, 260, 100, 160)), Sizes(64, context=0))[0].side == 64
+    (wide,) = plan(box(200, 200, (0, 200, 100, 200)), Sizes(64))
+    assert wide == Window(0, 0, 200), "at most the picture"
+
+
+def test_holes_that_one_window_cannot_take_are_filled_from_their_rim_inwards():
+    hole = box(512, 512, (0, 512, 256, 512))
+    windows = plan(hole, Sizes(64, reduction=4))
+    assert {w.side for w in windows} == {256} and windows[0] == Window(0, 128, 256)
+    assert [w.left for w in windows] == [128] * 3 + [256] * 3 and len(rounds(windows)) == 5
+    assert plan(hole, Sizes(64, reduction=8)) == [Window(0, 0, 512)]
+    thin = plan(box(300, 300, (150, 152, 0, 300)), Sizes(64))
+    assert {w.side for w in thin} == {64}, "a long scratch is not shrunk"
+
+
+@pytest.mark.parametrize("hole", [np.ones((64, 64), bool), np.zeros((8, 64), bool)])
+def test_what_cannot_be_planned_is_refused(hole):
+    with pytest.raises(ValueError):
+        plan(hole, Sizes(64))
+    for bad in ({"reduction": 0.5}, {"context": -1}):
+        with pytest.raises(BadValue):
+            Sizes(64, **bad)
+
+
+@st.composite
+def holes(draw) -> np.ndarray:
+    """Boxes, scattered pixels, or nearly everything; neither nothing nor all."""
+    height, width = draw(st.integers(1, 150)), draw(st.integers(1, 150))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    kind = draw(st.sampled_from(["boxes", "pixels", "inverse"]))
+    if kind == "pixels":
+        hole = rng.random((height, width)) < draw(st.floats(0, 1))
+    else:
+        hole = np.zeros((height, width), bool)
+        for _ in range(draw(st.integers(1, 4))):
+            top, left = rng.integers(height), rng.integers(width)
+            hole[top : rng.integers(top, height) + 1, left : rng.integers(left, width) + 1] = True
+        hole = ~hole if kind == "inverse" else hole
+    if height * width > 1:
+        hole.flat[0], hole.flat[-1] = True, False
+    return hole
+
+
+@settings(max_examples=150)
+@given(holes(), st.sampled_from([16, 32, 64]), st.sampled_from([1.0, 1.5, 4.0]), st.sampled_from([0.0, 0.5]))
+def test_windows_fill_every_hole_and_each_knows_something(hole, model, reduction, context):
+    if hole.size == 1:
+        return
+    padded = mirrored(hole)
+    assert min(padded.shape) >= LEAST_SIDE and (padded[: len(hole), : hole.shape[1]] == hole).all()
+    sizes = Sizes(model, reduction, context)
+    windows = plan(padded, sizes)
+    left = padded.copy()
+    for window in windows:
+        inside = left[window.area]
+        assert inside.shape == (window.side,) * 2, "inside the picture"
+        assert inside.any() and not inside.all()
+        assert window.side <= max(model, reduction * model)
+        small, small_hole = to_model(np.full((*inside.shape, 3), 7, np.uint8), inside, model)
+        assert small.shape == (model, model, 3) and small_hole.any() and not small_hole.all()
+        left[window.area] = False
+    assert not left.any()
+    turns = rounds(windows)
+    assert sorted(n for turn in turns for n in turn) == list(range(len(windows)))
+    when = {n: turn for turn, numbers in enumerate(turns) for n in numbers}
+    for n, window in enumerate(windows):
+        assert all(when[k] < when[n] for k in range(n) if windows[k].meets(window))
+
+
+@settings(max_examples=60)
+@given(holes(), st.sampled_from([16, 40, 64]))
+def test_hidden_pixels_never_reach_the_model(hole, model):
+    side = min(hole.shape)
+    hole = hole[:side, :side]
+    if hole.all() or side < 2:
+        return
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
+    other = np.where(hole[..., None], rng.integers(0, 256, pixels.shape), pixels).astype(np.uint8)
+    (a, small), (b, same) = to_model(pixels, hole, model), to_model(other, hole, model)
+    assert (small == same).all() and (a[~small] == b[~small]).all()
+
+
+def test_meeting_windows():
+    here = Window(10, 10, 10)
+    assert here.meets(Window(19, 19, 5)) and here.meets(Window(0, 0, 50))
+    assert not here.meets(Window(20, 10, 10)) and not here.meets(Window(10, 0, 10))
+
+
+def test_what_is_not_resized_is_not_changed():
+    picture = torch.rand(3, 24, 24) * 2.4 - 1.2
+    values = from_model(picture, 24)
+    assert (np.rint(values) == ((picture.clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0).numpy()).all()
+    large = from_model(torch.full((3, 24, 24), 0.5), 100)
+    assert large.shape == (100, 100, 3) and np.allclose(large, 191.25, atol=1e-3)
+    flat = to_model(np.full((90, 90, 3), 200, np.uint8), box(90, 90, (30, 60, 30, 60)), 32)
+    assert (flat[0][~flat[1]] == 200).all()
