@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -20,17 +21,32 @@ class Refinement(Component):
         attempts: N, the number of attempts before the best one is taken.
         tau: an attempt of which the criterion says at most this passes.
         checkpoint: the step at which attempts are judged, as a fraction of the process.
+        margin: a retry is kept only where the criterion falls by at least this share of the first attempt's value;
+            otherwise the first attempt is. 0: as in the paper, however little it falls.
     Raises:
         ValueError: a value that cannot work.
     """
 
     labels = ("enabled",)
 
-    def __init__(self, criterion: Criterion, attempts: int = 3, tau: float = 2.5, checkpoint: float = 0.65) -> None:
+    def __init__(
+        self,
+        criterion: Criterion,
+        attempts: int = 3,
+        tau: float = 2.5,
+        checkpoint: float = 0.65,
+        margin: float = 0.0,
+    ) -> None:
         check_whole("isdiff.refine.attempts", attempts)
         check_number("isdiff.refine.tau", tau)
         check_number("isdiff.refine.checkpoint", checkpoint, high=1)
+        check_number("isdiff.refine.margin", margin, high=1)
         self.criterion, self.attempts, self.tau, self.checkpoint = criterion, attempts, tau, checkpoint
+        self.margin = margin
+
+    def fingerprint(self) -> dict[str, Any]:
+        found = super().fingerprint()
+        return found if self.margin else {key: value for key, value in found.items() if key != "margin"}
 
     def due(self, index: int, grid: Grid) -> bool:
         """Whether the prediction made at ``index`` may be judged: the first at or below the checkpoint is."""
@@ -45,5 +61,7 @@ class Refinement(Component):
         return value <= self.tau
 
     def chosen(self, values: Sequence[float]) -> int:
-        """Which of the attempts with these values is kept: the one that passes, or the best (of equals the first)."""
-        return len(values) - 1 if self.passes(values[-1]) else min(range(len(values)), key=values.__getitem__)
+        """Which of the attempts with these values is kept: the one that passes, or the best (of equals the first);
+        the first where no other is better by the margin."""
+        best = len(values) - 1 if self.passes(values[-1]) else min(range(len(values)), key=values.__getitem__)
+        return best if values[best] <= values[0] * (1 - self.margin) else 0

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isdiff.criteria.cross_entropy import CrossEntropy
+from isdiff.refine import Refinement
 
 SMOOTH = 1e-3
 
@@ -78,3 +79,22 @@ def test_dce_is_finite_and_at_least_the_entropy_bound(seed, direction):
 def test_without_hole_or_known_region_there_is_nothing_to_compare():
     for hole in (torch.zeros(1, 8, 8, dtype=torch.bool), torch.ones(1, 8, 8, dtype=torch.bool)):
         assert CrossEntropy()(flat(0.1), flat(0.2), hole) == 0
+
+
+VALUES = st.lists(st.floats(0, 6), min_size=1, max_size=5)
+
+
+@given(VALUES, st.floats(0, 5))
+def test_without_a_margin_the_passing_or_the_best_is_kept(values, tau):
+    rule = Refinement(CrossEntropy(), tau=tau)
+    kept = rule.chosen(values)
+    assert values[kept] <= tau if values[-1] <= tau else values[kept] == min(values)
+
+
+@given(VALUES, st.floats(0, 5), st.floats(0.01, 1))
+def test_with_a_margin_a_retry_is_kept_only_if_it_is_clearly_better(values, tau, margin):
+    kept = Refinement(CrossEntropy(), tau=tau, margin=margin).chosen(values)
+    papers = Refinement(CrossEntropy(), tau=tau).chosen(values)
+    assert kept in (0, papers)
+    assert kept == 0 or values[kept] <= (1 - margin) * values[0]
+    assert papers == 0 or kept == papers or values[papers] > (1 - margin) * values[0]

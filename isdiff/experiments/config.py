@@ -128,7 +128,8 @@ class Setup:
         """The method's name for folders and tables: ``ddnm``, ``ddnm+isdiff``, ``ddnm+seed_only``, ..."""
         seeded = not isinstance(self.start, NoiseStart)
         suffix = {(False, False): "", (True, True): "+isdiff", (True, False): "+seed_only"}
-        return self.method + suffix.get((seeded, self.refinement is not None), "+refine_only")
+        careful = "+careful" if self.refinement is not None and self.refinement.margin else ""
+        return self.method + suffix.get((seeded, self.refinement is not None), "+refine_only") + careful
 
     @property
     def title(self) -> str:
