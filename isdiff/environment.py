@@ -51,7 +51,8 @@ def device_name(device: torch.device) -> str:
         cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         cpu = platform.processor() or cpu
-    return f"{cpu}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{cpu}, {threads} thread{'s' * (threads > 1)}"
 
 
 def peak_memory_mib(device: torch.device) -> float:

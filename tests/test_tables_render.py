@@ -65,7 +65,8 @@ def test_markdown(sheet):
 
 def test_seconds_of_two_networks_stand_in_two_columns(sheet):
     head = next(line for line in markdown(sheet).splitlines() if line.startswith("| method"))
-    assert "s/image, photos64, fp32, batch 16 |" in head and "s/image, celeba_hq, bf16, batch 16 |" in head
+    assert "| s/image [1] | s/image [2] |" in head
+    assert "[1] photos64, fp32, batch 16; [2] celeba_hq, bf16, batch 16." in markdown(sheet)
     row = next(line for line in markdown(sheet).splitlines() if line.startswith("| RePaint"))
     assert row.rstrip(" |").endswith("|  | 1.50")  # nothing under the first network
 

@@ -110,6 +110,7 @@ def subplots(rows: int, columns: int) -> tuple[Any, Any]:
 def sweep(figure: Any, panels: Sequence[tuple[str, TablePlan, Cells]], profile: str) -> Any:
     """A panel for every dataset and mask (and metric), a line with 95 % intervals for every line of the figure."""
     metrics = list(panels[0][1].metrics.values())
+    titles = {metric.name: metric.title for metric in build_metrics(metrics, UNUSED)}
     masks = panels[0][1].masks
     picture, axes = subplots(len(panels), len(masks) * len(metrics))
     for row, (label, table, cells) in zip(axes, panels, strict=True):
@@ -127,7 +128,7 @@ def sweep(figure: Any, panels: Sequence[tuple[str, TablePlan, Cells]], profile: 
             axis.set_title(f"{label}, {mask}", fontsize=9)
             axis.set_xscale(figure.axis.get("scale", "linear"))
             axis.set_xlabel(figure.axis.label, fontsize=8)
-            axis.set_ylabel(f"{metric}{', difference' if figure.get('difference') else ''}", fontsize=8)
+            axis.set_ylabel(f"{titles[metric]}{', difference' if figure.get('difference') else ''}", fontsize=8)
             axis.tick_params(labelsize=7)
     axes[0][0].legend(fontsize=7)
     picture.suptitle(figure.title, fontsize=10)

@@ -125,7 +125,23 @@ def plan(
             against = tuple(row.get("against", ()))
             made.append(RowPlan(row.name, row.label, cells, against, values.get("time"), values.get("source", "")))
     measured = {metric: setting.metrics[metric] for metric in table.metrics}
-    return TablePlan(name, table.title, profile, setting.title, tuple(shown), measured, tuple(made), setting.bootstrap)
+    return TablePlan(
+        name,
+        table.title,
+        profile,
+        stated(setting, table.dataset),
+        tuple(shown),
+        measured,
+        tuple(made),
+        setting.bootstrap,
+    )
+
+
+def stated(setting: Any, dataset: str) -> str:
+    """The profile's title; with what stands for the dataset, where that is another."""
+    overrides = [*setting.datasets[dataset].overrides]
+    instead = "" if overrides == [f"dataset={dataset}"] else f" ({' '.join(overrides)} in the place of {dataset})"
+    return setting.title + instead
 
 
 def chosen(there: list[str], asked: Sequence[str] | None, what: str) -> list[str]:

@@ -15,6 +15,7 @@ from isdiff.experiments.tables.render import parts, template
 from isdiff.experiments.tables.sheet import Sheet
 from isdiff.experiments.tables.strips import FIRST, embedded, strip, worst
 from isdiff.io.files import atomic_open
+from isdiff.metrics.contrast import FEW, GAIN, WORSE
 
 SHOWN = 14  # most rows of a table that a strip shows
 
@@ -78,16 +79,17 @@ def page(
     return path
 
 
-def tally(sheets: Sequence[Sheet]) -> list[tuple[str, str, str, int, int, int]]:
-    """For each comparison with IS-Diff: table, row, partner, and in how many columns it gains, neither, loses."""
+def tally(sheets: Sequence[Sheet]) -> list[tuple[str, str, str, int, int, int, int]]:
+    """For each comparison with IS-Diff: table, row, partner, and in how many columns it gains, neither, loses, or has
+    too few images to say."""
     found = []
     for sheet in sheets:
         for each in sheet.comparisons:
             if "IS-Diff" not in each.label and not each.label.startswith("+"):
                 continue
             verdicts = [c.verdict for c in each.contrasts if c is not None]
-            gains, losses = verdicts.count("gain confirmed"), verdicts.count("worse")
-            found.append(
-                (sheet.title.split(":")[0], each.label, each.against, gains, len(verdicts) - gains - losses, losses)
-            )
+            gains, losses = verdicts.count(GAIN), verdicts.count(WORSE)
+            few = verdicts.count(FEW)
+            same = len(verdicts) - gains - losses - few
+            found.append((sheet.title.split(":")[0], each.label, each.against, gains, same, losses, few))
     return found

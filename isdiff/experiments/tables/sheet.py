@@ -157,7 +157,7 @@ def shown(value: Value, column: Column) -> Text:
 def heads(sheet: Sheet) -> list[str]:
     several = len({column.mask for column in sheet.columns}) > 1
     titles = [f"{column.mask}: {column.title}" if several else column.title for column in sheet.columns]
-    seconds = [f"s/image, {protocol}" for protocol in sheet.protocols]
+    seconds = ["s/image" if len(sheet.protocols) == 1 else f"s/image [{i}]" for i in range(1, len(sheet.protocols) + 1)]
     return ["method", *titles, "n", "calls", *seconds, *(["paper's s"] if any_times(sheet.lines) else [])]
 
 
@@ -203,7 +203,7 @@ def comparison_rows(sheet: Sheet) -> tuple[list[str], list[list[Text]]]:
 
 def footnotes(sheet: Sheet) -> list[str]:
     found = [
-        f"{sheet.setting}. In brackets 95 % bootstrap intervals over images"
+        f"{sheet.setting[:1].upper()}{sheet.setting[1:]}. In brackets 95 % bootstrap intervals over images"
         + (", SD: standard deviation between seeds" if has_seeds(sheet.lines) else "")
         + ". Best and second best of a column are marked."
     ]
@@ -211,12 +211,14 @@ def footnotes(sheet: Sheet) -> list[str]:
         differ = sorted({(c.title.rstrip(" ↓↑"), c.paper_metric) for c in sheet.columns if not c.same})
         found.append(
             "paper: the value printed in the paper"
-            + ("; it is of " + ", ".join(f"{p}, ours of {o}" for o, p in differ) + ", so the two do not compare" * 1
-               if differ else " (ours minus the paper's)")
+            + ("; " + ", ".join(f"its {p.upper()} stands beside our {o}" for o, p in differ)
+               + ": other measures of other images, not to be compared" if differ else " (ours minus the paper's)")
             + "."
         )  # fmt: skip
     if sheet.protocols:
-        found.append("Seconds are sums of each image's share of the network's time; every network has its own column.")
+        several = len(sheet.protocols) > 1
+        ways = (f"[{i}] {protocol}" if several else protocol for i, protocol in enumerate(sheet.protocols, 1))
+        found.append(f"Seconds are sums of each image's share of the network's time: {'; '.join(ways)}.")
     return [*found, *sheet.notes]
 
 
