@@ -6,13 +6,14 @@
 # make report  all of them in one page
 # make table3  shares of votes of the human study: ANSWERS=FOLDER with answers-*.json, KEY=the study's key
 # make sweep, make sweep-latent   the sweeps behind the defaults marked [R]
+# make docs     the documentation, in outputs/site
 # make bench   speed of the engine, measured side by side
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS fig_calls
 
-.PHONY: install demo test avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench lint
+.PHONY: install demo test avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench docs lint
 install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
@@ -60,6 +61,9 @@ table3: install
 
 bench: install
 	$(RUN) benchmarks/engine.py
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 lint: install
 	$(VENV)/bin/ruff check .

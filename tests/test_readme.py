@@ -1,8 +1,9 @@
-"""What the README shows works as shown."""
+"""What README and documentation show works as shown."""
 
 import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,23 +23,28 @@ from isdiff.samplers.base import Sampler, falls
 from isdiff.samplers.ddim import DDIM
 from isdiff.trajectory import Task
 
-README = (ROOT / "README.md").read_text()
+PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+TEXT = "\n".join(PAGES.values())
+
+
+MADE_UP = {"configs/isdiff/seed/median.yaml", "models/metrics/"}
 
 
 def shown_code(path: str) -> str:
-    return re.search(rf"```python\n(# {re.escape(path)}.*?)```", README, re.S).group(1)
+    return re.search(rf"```python\n(# {re.escape(path)}.*?)```", TEXT, re.S).group(1)
 
 
 def test_the_added_method_and_sampler_run_and_keep_known_pixels(golden_prior):
     names = {"Known": Known, "Sampler": Sampler, "falls": falls}
     exec(shown_code("isdiff/known/faded.py"), names)
+    exec(shown_code("isdiff/known/copied.py"), names)
     exec(shown_code("isdiff/samplers/plain.py"), names)
     grid = Grid.of(named_betas("linear"), leading_timesteps(1000, 10))
     hole = torch.zeros(1, 16, 16, dtype=torch.bool)
     hole[..., 8:] = True
     task = Task("a", torch.rand(3, 16, 16).masked_fill(hole, 0), hole)
-    for sampler in (DDIM(), names["Plain"]()):
-        engine = Engine(golden_prior, grid, sampler, names["Faded"](), lambda n: resampling_plan(n, (3, 2)))
+    for sampler, known in product((DDIM(), names["Plain"]()), (names["Faded"](), names["Copied"]())):
+        engine = Engine(golden_prior, grid, sampler, known, lambda n: resampling_plan(n, (3, 2)))
         (result,) = engine.run([task])
         assert torch.allclose(result.x[:, ~hole[0]], task.image[:, ~hole[0]], atol=1e-5)
     results = []
@@ -48,14 +54,21 @@ def test_the_added_method_and_sampler_run_and_keep_known_pixels(golden_prior):
     assert torch.allclose(*results, atol=1e-5), "the sampler shown is DDIM"
 
 
-def test_every_file_that_the_readme_links_to_is_there():
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert links and all((ROOT / link).exists() for link in links)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_file_that_a_page_links_to_is_there(page):
+    links = [*re.findall(r"\]\((?!http)([^)#\s]+)[^)]*\)", PAGES[page]), *re.findall(r'src="([^"]+)"', PAGES[page])]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_path_that_a_page_names_is_there():
+    """Files of this repository between backticks, but for one that is made up and one that comes with downloads."""
+    named = set(re.findall(r"`((?:configs|benchmarks|tests|models|data|scripts)/[\w./+-]+)`", TEXT))
+    assert named and [name for name in sorted(named - MADE_UP) if not (ROOT / name).exists()] == []
 
 
 def test_every_configuration_choice_in_the_table_is_there():
     for group in ("dataset", "mask", "method", "isdiff", "isdiff/seed", "isdiff/criterion", "sampler", "logger"):
-        row = re.search(rf"^\| `{group}` \|(.*)\|$", README, re.M).group(1)
+        row = re.search(rf"^\| `{group}` \|(.*)\|$", TEXT, re.M).group(1)
         for choice in re.findall(r"`([a-z0-9_+]+)`", row.split("keys")[0]):
             if choice not in ("dev", "train"):
                 assert (ROOT / "configs" / group / f"{choice}.yaml").exists(), (group, choice)
@@ -63,9 +76,9 @@ def test_every_configuration_choice_in_the_table_is_there():
 
 def shell_lines() -> list[str]:
     """The runs in README's blocks and sentences."""
-    blocks = re.findall(r"```\n(.*?)```", README, re.S)
+    blocks = re.findall(r"```\n(.*?)```", TEXT, re.S)
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("isdiff run ")]
-    return [*lines, *re.findall(r"`(isdiff run [^`]*=[^`]*)`", README)]
+    return [*lines, *re.findall(r"`(isdiff run [^`]*=[^`]*)`", TEXT)]
 
 
 @pytest.mark.parametrize("line", shell_lines())
@@ -97,7 +110,7 @@ def test_your_own_photos_as_shown(tmp_path, monkeypatch):
         assert (np.asarray(out)[known] == np.asarray(given)[known]).all()
         assert (np.asarray(out)[~known] != np.asarray(given)[~known]).any()
     (tmp_path / "out.png").unlink()
-    block = re.search(r"## Your own photos\n\n```\n(.*?)```", README, re.S).group(1)
+    block = re.search(r"# Your own photos\n\n```\n(.*?)```", TEXT, re.S).group(1)
     for line in block.splitlines():
         words = line.partition("  #")[0].split()
         assert words[0] == "isdiff" and main([*words[1:], "--steps", "2"]) == 0
