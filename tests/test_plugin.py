@@ -65,6 +65,8 @@ def seeded(*seeds: int) -> list[torch.Generator]:
 
 
 def call(pipe, images, prompt="a dog", **options):
+    """Pictures; ``images`` are tensors in [-1, 1], which diffusers wants in [0, 1], latents or anything else."""
+    images = images / 2 + 0.5 if isinstance(images, torch.Tensor) and images.shape[1] == 3 else images
     given = {"mask_image": half(), "num_inference_steps": STEPS, "guidance_scale": 2.0, "output_type": "pt"}
     return pipe(prompt, image=images, **given | options).images
 
@@ -173,7 +175,7 @@ def test_it_leaves_nothing_behind(pipe, faces, kind):
     pipe = xl_pipeline() if kind == "xl" else pipe
     pipe.unet.train()
     next(iter(pipe.vae.parameters())).requires_grad_(False)
-    call(pipe, faces[:1], num_inference_steps=1)  # transformers hooks text encoders up at their first call
+    call(pipe, faces[:1], num_inference_steps=2)  # transformers hooks text encoders up at their first call
     before = state(pipe)
     stock = type(pipe)
     assert isdiff.apply(pipe, tau=0.0) is pipe and isinstance(pipe, stock) and type(pipe).__name__ == stock.__name__
@@ -256,6 +258,17 @@ def test_images_do_not_depend_on_their_neighbours(pipe, faces):
         assert pipe.isdiff.images[0].chosen == made[row].chosen
 
 
+@pytest.mark.parametrize("kind", ["sd", "xl"])
+def test_embedded_prompts_are_as_good_as_texts(pipe, faces, kind):
+    pipe = isdiff.apply(xl_pipeline() if kind == "xl" else pipe, attempts=2, tau=0.0)
+    texts, negative = ["a dog", "a cat"], ["bad", "worse"]
+    expected = call(pipe, faces[:2], texts, negative_prompt=negative, generator=seeded(1, 2))
+    names = ["prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"]
+    how = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
+    embedded = dict(zip(names, pipe.encode_prompt(texts, negative_prompt=negative, **how), strict=False))
+    assert torch.allclose(call(pipe, faces[:2], None, **embedded, generator=seeded(1, 2)), expected, atol=1e-5)
+
+
 def test_one_generator_and_none(pipe, faces):
     isdiff.apply(pipe, attempts=1)
     first, second, other = (
@@ -282,7 +295,7 @@ def test_given_latents_are_the_first_attempts_noise(pipe, faces):
 @pytest.mark.parametrize("form", ["pil", "np", "pt", "latent"])
 def test_outputs_have_the_stock_form(pipe, faces, form):
     tau = middling(pipe, faces[:2], prompt=["a dog"] * 2, generator=seeded(1, 2))
-    given = {"image": faces[:2], "mask_image": half(), "num_inference_steps": STEPS, "output_type": form}
+    given = {"image": faces[:2] / 2 + 0.5, "mask_image": half(), "num_inference_steps": STEPS, "output_type": form}
     found = {}
     for return_dict in (True, False):
         stock = isdiff.remove(pipe)(["a dog"] * 2, **given, return_dict=return_dict)
@@ -311,6 +324,55 @@ def test_pil_pictures_arrays_and_crops(pipe):
     assert np.array_equal(before[hole == 0], after[hole == 0]) and not np.array_equal(before, after)
     pair = pipe(["a dog"] * 2, [picture, picture], mask_image=[common["mask_image"]] * 2, num_inference_steps=STEPS)
     assert len(pair.images) == 2
+
+
+# Models that are not made for inpainting
+
+
+def whole_image_pipeline(kind):
+    from diffusers import UNet2DConditionModel
+
+    pipe = xl_pipeline() if kind == "xl" else build_pipeline(*build_parts(100))
+    pipe.set_progress_bar_config(disable=True)
+    pipe.register_modules(unet=set_weights(UNet2DConditionModel.from_config(pipe.unet.config, in_channels=4), 5))
+    return pipe
+
+
+@pytest.mark.parametrize("kind", ["sd", "xl"])
+def test_a_unet_of_four_channels_keeps_the_known_region(kind, faces):
+    pipe = whole_image_pipeline(kind)
+    known = pipe.vae.encode(faces[:1]).latent_dist.mean.detach() * pipe.vae.config.scaling_factor
+    options = {"masked_image_latents": known, "output_type": "latent"}
+    # From noise alone it does what the stock pipeline does, every step's noise in the known region included.
+    noise = torch.randn(1, 4, 16, 16, generator=seeded(1)[0])
+    expected = call(pipe, known, latents=noise, strength=1.0, **options)
+    isdiff.apply(pipe, seed="off", attempts=1)
+    assert torch.allclose(call(pipe, faces[:1], latents=noise, output_type="latent"), expected, atol=1e-4)
+    assert torch.allclose(call(pipe, known, latents=noise, output_type="latent"), expected, atol=1e-4)
+    # Seeds start in the middle, with known cells noised to just that level; retries and pauses change nothing in it.
+    prompt = ["a dog"] * 3
+    tau = middling(pipe, faces, prompt=prompt, generator=seeded(1, 2, 3))
+    isdiff.apply(pipe, attempts=2, tau=tau, start=0.9)
+    together = call(pipe, faces, prompt, generator=seeded(1, 2, 3), output_type="latent")
+    made = pipe.isdiff.images
+    for row in range(3):
+        alone = call(pipe, faces[row][None], generator=seeded(row + 1), output_type="latent")[0]
+        latents = pipe.vae.encode(faces[row][None]).latent_dist.mean[0] * pipe.vae.config.scaling_factor
+        assert torch.allclose(together[row][..., :8], latents[..., :8], atol=1e-5)
+        assert torch.allclose(together[row], alone, atol=1e-3) and pipe.isdiff.images[0].chosen == made[row].chosen
+
+
+def test_the_known_region_of_a_seeded_start_carries_one_noise(faces):
+    """At every step the network sees known cells of the same noise, only less of it."""
+    pipe = whole_image_pipeline("sd")
+    known = (pipe.vae.encode(faces[:1]).latent_dist.mean * pipe.vae.config.scaling_factor)[..., :8]
+    seen = []
+    pipe.unet.register_forward_pre_hook(lambda module, args: seen.append((int(args[1]), args[0][:1, ..., :8])))
+    call(isdiff.apply(pipe, attempts=1, start=0.8), faces[:1])
+    abar = pipe.scheduler.alphas_cumprod
+    noises = [(x - abar[t] ** 0.5 * known) / (1 - abar[t]) ** 0.5 for t, x in seen]
+    assert [t for t, _ in seen] == list(range(799, 0, -100)) and 0.8 < noises[0].std() < 1.2
+    assert all(torch.allclose(noise, noises[0], atol=1e-3) for noise in noises)
 
 
 # Schedulers
@@ -470,6 +532,8 @@ def test_refusals(pipe, faces):
         ({"num_inference_steps": 2}, "no step of 2 is left after the checkpoint"),
         ({"mask_image": None}, "no image or no mask_image"),
         ({"prompt": None}, "no prompt"),
+        ({"prompt": []}, "no prompt"),
+        ({"latents": torch.zeros(2, 4, 16, 16)}, "there are 2 latents for 1 pictures"),
     ):
         with pytest.raises(UserError, match=message):
             call(pipe, faces[:1], **options)

@@ -44,6 +44,21 @@ def test_the_added_method_and_sampler_run_and_keep_known_pixels(golden_prior):
     assert torch.allclose(*results, atol=1e-5), "the sampler shown is DDIM"
 
 
+def test_the_diffusers_pipeline_runs_as_shown(monkeypatch, capsys):
+    from PIL import Image
+
+    from isdiff.data.drawn_dataset import DrawnDataset
+    from isdiff.masks.fixed import HalfMask
+
+    code = re.search(r"```python\n(from diffusers.*?)```", README, re.S).group(1)
+    data = DrawnDataset("avatars", root=str(ROOT / "data"))
+    names = {"image": Image.fromarray(data.image(data.ids()[0])), "mask": Image.fromarray(HalfMask().hole("", 64, 64))}
+    monkeypatch.chdir(ROOT)
+    exec(code, names)
+    assert names["picture"].size == (64, 64) and not hasattr(names["pipe"], "isdiff")
+    assert "dce=" in capsys.readouterr().out
+
+
 def test_every_file_that_the_readme_links_to_is_there():
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert links and all((ROOT / link).exists() for link in links)

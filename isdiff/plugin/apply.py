@@ -58,7 +58,8 @@ def apply(
 
     What differs from the stock call:
 
-    - The masked image's latents are the posterior's mean, not a sample (as in the engine of isdiff).
+    - The masked image's latents are the posterior's mean, not a sample (as in the engine of isdiff). A U-Net of 4
+      channels, not made for inpainting, gets the whole image's, noised anew at every step, as its pipeline does it.
     - ``strength`` stays at its default, as the start step takes its place.
     - Generators give one whole number for each image, from which all of its noise follows; so with a list of them an
       image does not depend on its neighbours. With ``run_seed`` they are not asked: the keyword ``image_ids`` of the
@@ -119,8 +120,8 @@ def check_pipeline(pipe: Any) -> None:
     if not isinstance(pipe, tuple(taken)):
         raise UserError(f"isdiff.apply takes {' and '.join(PIPELINES)}; this is a {type(pipe).__name__}")
     channels = pipe.unet.config.in_channels  # type: ignore[attr-defined]
-    if channels != 9:
-        raise UserError(f"the pipeline's U-Net takes {channels} channels; isdiff.apply needs an inpainting model's 9")
+    if channels not in (4, 9):
+        raise UserError(f"the pipeline's U-Net takes {channels} channels; isdiff.apply takes 9 (for inpainting) and 4")
 
 
 def named_seed(seed: str | Seed) -> Seed:

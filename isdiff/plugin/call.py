@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from isdiff.errors import UserError
-from isdiff.plugin.latents import decoded, stacked, tasks_of
+from isdiff.plugin.latents import decoded, plain, stacked, tasks_of
 from isdiff.plugin.rows import merged, pick, prompts, texts_of
 from isdiff.plugin.scheduler import Watched, grid_of, repeats, rows_of
 from isdiff.plugin.state import Made, Plugin
@@ -32,6 +32,7 @@ class Leg:
         rows: which images of the batch take part.
         states: (len(rows), 4, h, w), the noisy latents that it begins with, as the scheduler has them.
         slot, first: the step that it begins with and that of the attempt's beginning, from the noisiest, 0.
+        noise: (len(rows), 4, h, w), the attempt's noise in the known region.
         history: of the scheduler, where it goes on with an attempt.
     """
 
@@ -40,6 +41,7 @@ class Leg:
     states: Tensor
     slot: int
     first: int
+    noise: Tensor
     history: dict[str, Any] | None = None
 
 
@@ -83,6 +85,8 @@ class Call:
             pipe, self.given, self.count, self.device, self.start.enough, self.start.needs_truth
         )
         self.keys = self.named(image_ids)
+        if (noise := self.given.get("latents")) is not None and len(noise) != self.count:
+            raise UserError(f"there are {len(noise)} latents for {self.count} pictures; give one for each")
         self.streams: dict[tuple[int, int], Stream] = {}
         self.made = plugin.images = [Made() for _ in range(self.count)]
         self.paused: list[Leg] = []
@@ -143,20 +147,24 @@ class Call:
             kept = [place for place, row in enumerate(leg.rows) if self.made[row].chosen == leg.attempt]
             if kept:
                 leg.history = rows_of(leg.history, len(leg.rows), kept)
-                leg.rows, leg.states = [leg.rows[place] for place in kept], leg.states[kept]
+                leg.rows = [leg.rows[place] for place in kept]
+                leg.states, leg.noise = leg.states[kept], leg.noise[kept]
                 self.sample(leg)
         return merged(self.parts, self.given.get("return_dict", True))
 
     def begun(self, number: int, rows: list[int]) -> Leg:
         """An attempt at these images, up to its first step."""
-        states, index = [], len(self.grid) - 1
+        states, noises, index = [], [], len(self.grid) - 1
         for row in rows:
-            x, index = self.start.begin(self.tasks[row], self.stream(row, number), number, self.grid)
-            states.append(x * self.scale if isinstance(self.start, NoiseStart) else x)
+            task = self.tasks[row]
+            x, index = self.start.begin(task, self.stream(row, number), number, self.grid)
+            pure = isinstance(self.start, NoiseStart)
+            states.append(x * self.scale if pure else x)
+            noises.append(x if pure else (x - self.grid.alpha(index) * task.image) / self.grid.sigma(index))
             self.made[row].attempts.append(Attempt(self.grid.timesteps[index]))
             self.made[row].chosen = number
         slot = len(self.grid) - 1 - index
-        return Leg(number, rows, torch.stack(states), slot, slot)
+        return Leg(number, rows, torch.stack(states), slot, slot, torch.stack(noises))
 
     def sample(self, leg: Leg) -> None:
         """Go on with ``leg`` to its end, or to the checkpoint where not all of its images pass."""
@@ -176,11 +184,13 @@ class Call:
     def arguments(self, leg: Leg, watched: Watched) -> dict[str, Any]:
         """What the stock call is given: the images of the leg, its latents and where it begins."""
         chosen = {key: pick(self.given[key], self.counts[key], leg.rows) for key in ("image", "mask_image")}
-        dtype = self.pipe.unet.dtype
+        dtype, known = self.pipe.unet.dtype, stacked([self.tasks[row] for row in leg.rows])
+        if plain(self.pipe) and self.given.get("padding_mask_crop") is None:
+            chosen["image"] = known  # or the pipeline would encode them itself, with noise of the generators
         callback = self.given.get("callback_on_step_end")
         wanted = getattr(callback, "tensor_inputs", self.given.get("callback_on_step_end_tensor_inputs") or [])
         return self.given | texts_of(self.given, leg.rows) | chosen | {
-            "masked_image_latents": stacked([self.tasks[row] for row in leg.rows]).to(dtype),
+            "masked_image_latents": known.to(dtype),
             "num_images_per_prompt": 1,
             "latents": (leg.states / self.scale).to(dtype),
             # Half a step more than the share that is meant, as the pipeline rounds down.
@@ -199,18 +209,25 @@ class Call:
             if stay:  # the pipeline has to make a step before it decodes
                 pipe._interrupt = True
                 return {"latents": leg.states.to(tensors["latents"])}
-            done = leg.slot - leg.first + i
+            done, index = leg.slot - leg.first + i, self.grid.timesteps.index(t.item())
+            if plain(pipe):  # the pipeline takes the latents that it was given for the noise in the known region
+                tensors["latents"] = self.composed(leg, tensors["latents"], index - 1)
             changed = callback(pipe, done, t, {name: tensors[name] for name in wanted}) if callback else {}
+            changed = {"latents": tensors["latents"]} | changed
             self.interrupted = self.interrupted or pipe.interrupt
-            index = self.grid.timesteps.index(t.item())
             if self.due(leg, index) and not self.judge(leg, watched.clean(self.grid, index)):
-                latents = changed.get("latents", tensors["latents"])
-                slot = leg.slot + i + 1
-                self.paused.append(Leg(leg.attempt, leg.rows, latents, slot, leg.first, watched.history()))
+                ahead = {"states": changed["latents"], "slot": leg.slot + i + 1, "history": watched.history()}
+                self.paused.append(replace(leg, **ahead))
                 raise Stopped
             return changed
 
         return on_step_end
+
+    def composed(self, leg: Leg, latents: Tensor, index: int) -> Tensor:
+        """``latents`` in the holes, elsewhere those of the images with the attempt's noise at the level ``index``."""
+        tasks = [self.tasks[row] for row in leg.rows]
+        known = self.grid.noised(stacked(tasks), leg.noise, index).to(latents)
+        return torch.where(torch.stack([task.hole for task in tasks]), latents, known)
 
     def due(self, leg: Leg, index: int) -> bool:
         """Whether this attempt stands at the checkpoint for the first time."""
@@ -224,7 +241,8 @@ class Call:
         assert rule is not None
         for row, latents in zip(leg.rows, clean, strict=True):
             made = self.made[row]
-            dce = rule.judge(self.tasks[row], decoded(self.pipe.vae, latents[None])[0])
+            guess = self.tasks[row].compose(latents) if plain(self.pipe) else latents
+            dce = rule.judge(self.tasks[row], decoded(self.pipe.vae, guess[None])[0])
             made.attempts[leg.attempt].dce = dce
             if not rule.passes(dce) and len(made.attempts) < rule.attempts:
                 made.chosen = -1

@@ -75,6 +75,16 @@ def pixels_of(pipe: Any, given: Mapping[str, Any], device: torch.device) -> tupl
     return images, pipe.mask_processor.preprocess(given["mask_image"], **how).to(device) >= 0.5
 
 
+def plain(pipe: Any) -> bool:
+    """Whether the U-Net is not made for inpainting: its pipeline itself keeps the known region."""
+    return pipe.unet.config.in_channels == 4
+
+
+def known_latents(pipe: Any, images: Tensor) -> Tensor:
+    """Of whole images, which may be latents already, as diffusers allows here."""
+    return images if images.shape[1] == 4 else encoded(pipe.vae, images)
+
+
 def tasks_of(
     pipe: Any, given: Mapping[str, Any], rows: int, device: torch.device, enough: int, truth: bool
 ) -> tuple[list[LatentTask], dict[str, int]]:
@@ -88,7 +98,7 @@ def tasks_of(
         UserError: sizes or numbers that do not go together, or a mask that leaves nothing.
     """
     images, holes = pixels_of(pipe, given, device)
-    latents = given.get("masked_image_latents")
+    latents = known_latents(pipe, images) if plain(pipe) else given.get("masked_image_latents")
     counts = {"image": len(images), "mask_image": len(holes)}
     if latents is None:
         if images.shape[1] != 3:
@@ -102,7 +112,7 @@ def tasks_of(
     for name, count in counts.items():
         if rows % count:
             raise UserError(f"there are {count} of {name} for {rows} pictures; give one, or one for each prompt")
-    wholes = encoded(pipe.vae, images) if truth else None
+    wholes = known_latents(pipe, images) if truth else None
     factor, made = pipe.vae_scale_factor, {}
     for key in [place_of(row, counts) for row in range(rows)]:
         if key in made:

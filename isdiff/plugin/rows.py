@@ -32,7 +32,7 @@ def prompts(given: Mapping[str, Any]) -> int:
         UserError: none.
     """
     prompt, embedded = given.get("prompt"), given.get("prompt_embeds")
-    if prompt is None and embedded is None:
+    if embedded is None and (prompt is None or (isinstance(prompt, list) and not prompt)):
         raise UserError("the pipeline was given no prompt; give prompt (it may be empty) or prompt_embeds")
     if isinstance(prompt, str):
         return 1
