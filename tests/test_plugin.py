@@ -98,6 +98,7 @@ def asked(pipe) -> list[int]:
 # The engine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eta", [0.0, 0.5])
 def test_it_equals_the_engine(eta):
     """The same decisions at every checkpoint, the same network calls, pictures to 1e-4, from the run's own noise.
