@@ -14,7 +14,7 @@ FLOORS = [
     ("nets", "known", "seeds", "criteria", "refine"),
     ("io", "samplers"),
     ("priors", "masks", "data"),
-    ("engine", "metrics", "models"),
+    ("engine", "metrics", "models", "plugin"),
     ("experiments",),
     ("training",),
     ("cli",),

@@ -1,0 +1,1 @@
+"""IS-Diff inside diffusers' own inpainting pipelines: ``isdiff.apply`` and ``isdiff.remove``."""

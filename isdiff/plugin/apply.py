@@ -1,0 +1,162 @@
+"""``apply`` adds IS-Diff to a diffusers inpainting pipeline, ``remove`` takes it away again."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from isdiff.checks import BadValue, check_choice, check_whole
+from isdiff.criteria.base import Criterion
+from isdiff.criteria.cross_entropy import CrossEntropy
+from isdiff.errors import UserError
+from isdiff.paths import config_folders
+from isdiff.plugin.call import Call
+from isdiff.plugin.rows import named_arguments
+from isdiff.plugin.state import Plugin
+from isdiff.refine import Refinement
+from isdiff.seeds.base import NoiseStart, Seed, SeededStart
+from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, OracleSeed
+
+Pipeline = TypeVar("Pipeline")
+
+PIPELINES = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
+SEEDS: dict[str, type[Seed]] = {"gmm": MixtureSeed, "gaussian": GaussianSeed, "mean": MeanSeed, "oracle": OracleSeed}
+OFF = "off"
+VALUES = {"start": 1.0, "lambda": 0.05, "tau": 2.5, "checkpoint": 0.65}  # for 256 pixels and more, as configs/isdiff
+
+
+def apply(
+    pipe: Pipeline,
+    *,
+    seed: str | Seed = "gmm",
+    start: float | None = None,
+    lambda_: float | None = None,
+    attempts: int = 3,
+    tau: float | None = None,
+    checkpoint: float | None = None,
+    criterion: Criterion | None = None,
+    model: str | None = None,
+    run_seed: int | None = None,
+) -> Pipeline:
+    """Let every call of a diffusers inpainting pipeline begin with IS-Diff's seed and refine it.
+
+    The pipeline is called as before, and answers as before. Afterwards ``pipe.isdiff.images`` says of each image which
+    attempts there were, what their checkpoints said and how many network calls it took.
+
+    Within a call the pipeline's own ``__call__`` does all the sampling, once for each attempt, with its documented
+    arguments: ``latents`` holds the seed noised to the start step, ``strength`` begins there, and
+    ``callback_on_step_end`` judges at the checkpoint. Images that fail are tried again without the others. Where some
+    fail, the attempt pauses (its callback raises) and is resumed later, with the images that go on with it, from the
+    latents and the scheduler's history at the checkpoint; where all go on, it just runs through. A copy of the
+    scheduler makes the steps, in the place of the pipeline's own as long as the call lasts. Modules are never wrapped,
+    frozen or cast (but a float16 autoencoder that asks for float32 is there meanwhile, as in diffusers' own calls).
+    What ``apply`` itself changes is the pipeline's class: to a subclass of the same name.
+
+    What differs from the stock call:
+
+    - The masked image's latents are the posterior's mean, not a sample (as in the engine of isdiff). A U-Net of 4
+      channels, not made for inpainting, gets the whole image's, noised anew at every step, as its pipeline does it.
+    - ``strength`` stays at its default, as the start step takes its place.
+    - Generators give one whole number for each image, from which all of its noise follows; so with a list of them an
+      image does not depend on its neighbours. With ``run_seed`` they are not asked: the keyword ``image_ids`` of the
+      call (default: "0", "1", ...) then names each image's noise, which is that of ``method=si+isdiff`` for an image
+      of that id and that seed: the same attempts, and pictures to float rounding, with a DDIM scheduler whose number
+      of steps divides its process's (of others diffusers rounds the next timestep down).
+    - Given ``latents`` are the noise of the first attempt.
+    - ``callback_on_step_end`` sees every step of every attempt, with only the images that take part in it. What it
+      changes besides latents is forgotten where an attempt is resumed. After an interrupt nothing is tried again; what
+      has passed its checkpoint stays as it was there, which costs one network call.
+
+    Args:
+        seed: ``gmm``, ``gaussian``, ``mean``, ``oracle`` (the given image is the truth), ``off`` (pure noise), or a
+            seed of :mod:`isdiff.seeds.distributions` with arguments of its own.
+        start: start step of the first attempt, as a fraction of the process.
+        lambda_: how much earlier each further attempt starts.
+        attempts: the most for an image; 1 leaves refinement out, and nothing is judged.
+        tau: an attempt of which the criterion says at most this passes.
+        checkpoint: the step at which attempts are judged, as a fraction of the process.
+        criterion: what is measured there, in decoded pictures; DCE by default.
+        model: a name in ``configs/model``, whose own start, lambda, tau and checkpoint count where none is given.
+        run_seed: see above.
+    Returns:
+        ``pipe`` itself. If it had the plug-in already, the new options take the place of the old ones.
+    Raises:
+        UserError: a pipeline that is not supported, or a value that cannot work, alone or with the others.
+    """
+    check_pipeline(pipe)
+    values = VALUES | ({} if model is None else suited(model))
+    given = {"start": start, "lambda": lambda_, "tau": tau, "checkpoint": checkpoint}
+    values |= {key: value for key, value in given.items() if value is not None}
+    if run_seed is not None:
+        check_whole("run_seed", run_seed, low=None)
+    begins = SeededStart(MeanSeed() if seed == OFF else named_seed(seed), values["start"], values["lambda"])
+    refinement = Refinement(criterion or CrossEntropy(), attempts, values["tau"], values["checkpoint"])
+    if attempts > 1 and seed != OFF and begins.fraction(attempts - 1) <= refinement.checkpoint:
+        raise BadValue(
+            f"the last of {attempts} attempts would start at {begins.fraction(attempts - 1):.3g}, not above the "
+            f"checkpoint at {refinement.checkpoint}: lower lambda_, attempts or checkpoint"
+        )
+    plugin = Plugin(NoiseStart() if seed == OFF else begins, refinement if attempts > 1 else None, run_seed)
+    remove(pipe)
+    pipe.__class__ = plugged(type(pipe), plugin)
+    return pipe
+
+
+def remove(pipe: Pipeline) -> Pipeline:
+    """Take IS-Diff away from ``pipe``, which is then what it was before; one that has none stays as it is."""
+    if isinstance(vars(type(pipe)).get("isdiff"), Plugin):
+        pipe.__class__ = type(pipe).__base__  # type: ignore[assignment]
+    return pipe
+
+
+def check_pipeline(pipe: Any) -> None:
+    import diffusers
+
+    taken = [cls for name in PIPELINES if isinstance(cls := getattr(diffusers, name), type)]
+    if not isinstance(pipe, tuple(taken)):
+        raise UserError(f"isdiff.apply takes {' and '.join(PIPELINES)}; this is a {type(pipe).__name__}")
+    channels = pipe.unet.config.in_channels  # type: ignore[attr-defined]
+    if channels not in (4, 9):
+        raise UserError(f"the pipeline's U-Net takes {channels} channels; isdiff.apply takes 9 (for inpainting) and 4")
+
+
+def named_seed(seed: str | Seed) -> Seed:
+    if isinstance(seed, Seed):
+        return seed
+    check_choice("seed", seed, (*SEEDS, OFF))
+    return SEEDS[seed]()
+
+
+def suited(model: str) -> dict[str, float]:
+    """The values that a model of ``configs/model`` comes with.
+
+    Raises:
+        BadValue: there is no such model.
+    """
+    import yaml
+
+    files = {path.stem: path for folder in reversed(config_folders()) for path in (folder / "model").glob("*.yaml")}
+    check_choice("model", model, sorted(files))
+    return yaml.safe_load(Path(files[model]).read_text("utf-8")).get("isdiff") or {}
+
+
+def plugged(cls: Any, plugin: Plugin) -> type:
+    """A subclass of a pipeline's class, of the same name, so that it is saved and shown as before."""
+    stock = cls.__call__
+
+    @functools.wraps(stock)
+    @torch.no_grad()
+    def call(self: Any, *args: Any, image_ids: Sequence[str] | None = None, **kwargs: Any) -> Any:
+        given = named_arguments(stock, self, args, kwargs)
+        return Call(self, stock, plugin, given, image_ids).run()
+
+    def num_timesteps(self: Any) -> int:  # of the attempt, for callbacks that wait for a share of it
+        return plugin.behind + cls.num_timesteps.fget(self)
+
+    body = {"__call__": call, "num_timesteps": property(num_timesteps), "isdiff": plugin}
+    names = {key: getattr(cls, key) for key in ("__module__", "__qualname__", "__doc__")}
+    return type(cls.__name__, (cls,), body | names)

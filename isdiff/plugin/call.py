@@ -1,0 +1,269 @@
+"""One call of a pipeline with IS-Diff: attempts, retries of what fails, and the end of what is kept."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isdiff.errors import UserError
+from isdiff.plugin.latents import decoded, plain, stacked, tasks_of
+from isdiff.plugin.rows import merged, pick, prompts, texts_of
+from isdiff.plugin.scheduler import Watched, grid_of, repeats, rows_of
+from isdiff.plugin.state import Made, Plugin
+from isdiff.seeds.base import NoiseStart
+from isdiff.trajectory import Attempt, Stream
+
+
+class Stopped(Exception):
+    """Leaves a pipeline in the middle of a call, without decoding anything."""
+
+
+@dataclass
+class Leg:
+    """A stretch of one attempt that one stock call samples.
+
+    Attributes:
+        attempt: its number, from 0.
+        rows: which images of the batch take part.
+        states: (len(rows), 4, h, w), the noisy latents that it begins with, as the scheduler has them.
+        slot, first: the step that it begins with and that of the attempt's beginning, from the noisiest, 0.
+        noise: (len(rows), 4, h, w), the attempt's noise in the known region.
+        history: of the scheduler, where it goes on with an attempt.
+    """
+
+    attempt: int
+    rows: list[int]
+    states: Tensor
+    slot: int
+    first: int
+    noise: Tensor
+    history: dict[str, Any] | None = None
+
+
+class GivenNoise(Stream):
+    """A stream whose first noise is the caller's."""
+
+    first: Tensor | None
+
+    def normal(self, like: Tensor) -> Tensor:
+        drawn, self.first = self.first, None
+        return super().normal(like) if drawn is None else drawn.to(like)
+
+
+class Call:
+    """
+    Args:
+        stock: the pipeline's own ``__call__``.
+        given: what it was called with, by name, defaults included.
+        image_ids: name the images' noise, where there is a ``run_seed``.
+    Raises:
+        UserError: what was given cannot be used with IS-Diff.
+    """
+
+    def __init__(
+        self,
+        pipe: Any,
+        stock: Callable,
+        plugin: Plugin,
+        given: Mapping[str, Any],
+        image_ids: Sequence[str] | None = None,
+    ) -> None:
+        self.pipe, self.stock, self.plugin, self.given = pipe, stock, plugin, dict(given)
+        self.start, self.refinement = plugin.start, plugin.refinement
+        check_given(stock, self.given)
+        self.given["num_images_per_prompt"] = self.given["num_images_per_prompt"] or 1
+        self.count = prompts(self.given) * self.given["num_images_per_prompt"]
+        # Under offloading, pipe.device is where the modules wait, and not where they work.
+        self.device = getattr(pipe, "_execution_device", pipe.device)
+        self.grid, self.scale = self.levels()
+        self.tasks, self.counts = tasks_of(
+            pipe, self.given, self.count, self.device, self.start.enough, self.start.needs_truth
+        )
+        self.keys = self.named(image_ids)
+        if (noise := self.given.get("latents")) is not None and len(noise) != self.count:
+            raise UserError(f"there are {len(noise)} latents for {self.count} pictures; give one for each")
+        self.streams: dict[tuple[int, int], Stream] = {}
+        self.made = plugin.images = [Made() for _ in range(self.count)]
+        self.paused: list[Leg] = []
+        self.parts: dict[int, tuple[Any, int]] = {}
+        self.interrupted = False
+
+    def levels(self):
+        """The grid of the steps, and what the pipeline multiplies given latents with."""
+        scheduler = Watched(self.pipe.scheduler).scheduler
+        lists = {key: value for key in ("timesteps", "sigmas") if (value := self.given.get(key)) is not None}
+        if lists:
+            scheduler.set_timesteps(**lists)
+        else:
+            scheduler.set_timesteps(self.given["num_inference_steps"])
+        grid = grid_of(scheduler)
+        self.steps = len(grid) if lists else self.given["num_inference_steps"]
+        if self.refinement and grid.index_at(self.refinement.checkpoint) < 1 + repeats(scheduler):
+            raise UserError(
+                f"no step of {self.steps} is left after the checkpoint at {self.refinement.checkpoint}; "
+                "take more steps, a higher checkpoint or attempts=1"
+            )
+        return grid, float(scheduler.init_noise_sigma)
+
+    def named(self, image_ids: Sequence[str] | None) -> list[tuple[int, str]]:
+        """For each image the seed and the name that its noise follows from."""
+        if self.plugin.run_seed is not None:
+            ids = [f"{row}" for row in range(self.count)] if image_ids is None else list(image_ids)
+            if len(ids) != self.count:
+                raise UserError(f"there are {len(ids)} image_ids for {self.count} pictures; give one for each")
+            return [(self.plugin.run_seed, image_id) for image_id in ids]
+        if image_ids is not None:
+            raise UserError("image_ids name noise only together with a seed: isdiff.apply(pipe, run_seed=0)")
+        generators = self.given.get("generator")
+        if not isinstance(generators, (list, tuple)):
+            generators = [generators] * self.count
+        if len(generators) != self.count:
+            raise UserError(f"there are {len(generators)} generators for {self.count} pictures; give 1 or {self.count}")
+        return [(drawn(generator), "") for generator in generators]
+
+    def stream(self, row: int, attempt: int) -> Stream:
+        if (row, attempt) not in self.streams:
+            latents = self.given.get("latents")
+            if attempt or latents is None:
+                self.streams[row, attempt] = Stream(*self.keys[row], attempt)
+            else:
+                noise = self.streams[row, attempt] = GivenNoise(*self.keys[row], attempt)
+                noise.first = latents[row]
+        return self.streams[row, attempt]
+
+    def run(self) -> Any:
+        """What the pipeline's own call would return."""
+        waiting = list(range(self.count))
+        for number in range(self.refinement.attempts if self.refinement else 1):
+            if waiting and not self.interrupted:
+                self.sample(self.begun(number, waiting))
+                waiting = [row for row in waiting if self.made[row].chosen < 0]
+        for leg in self.paused:
+            kept = [place for place, row in enumerate(leg.rows) if self.made[row].chosen == leg.attempt]
+            if kept:
+                leg.history = rows_of(leg.history, len(leg.rows), kept)
+                leg.rows = [leg.rows[place] for place in kept]
+                leg.states, leg.noise = leg.states[kept], leg.noise[kept]
+                self.sample(leg)
+        return merged(self.parts, self.given.get("return_dict", True))
+
+    def begun(self, number: int, rows: list[int]) -> Leg:
+        """An attempt at these images, up to its first step."""
+        states, noises, index = [], [], len(self.grid) - 1
+        for row in rows:
+            task = self.tasks[row]
+            x, index = self.start.begin(task, self.stream(row, number), number, self.grid)
+            pure = isinstance(self.start, NoiseStart)
+            states.append(x * self.scale if pure else x)
+            noises.append(x if pure else (x - self.grid.alpha(index) * task.image) / self.grid.sigma(index))
+            self.made[row].attempts.append(Attempt(self.grid.timesteps[index]))
+            self.made[row].chosen = number
+        slot = len(self.grid) - 1 - index
+        return Leg(number, rows, torch.stack(states), slot, slot, torch.stack(noises))
+
+    def sample(self, leg: Leg) -> None:
+        """Go on with ``leg`` to its end, or to the checkpoint where not all of its images pass."""
+        scheduler, watched = self.pipe.scheduler, Watched(self.pipe.scheduler, leg.first, leg.history)
+        self.plugin.behind = leg.slot - leg.first
+        self.pipe.scheduler = watched.scheduler
+        try:
+            output = self.stock(self.pipe, **self.arguments(leg, watched))
+        except Stopped:
+            return
+        finally:
+            self.pipe.scheduler, self.plugin.behind = scheduler, 0
+            for row in leg.rows:
+                self.made[row].calls += watched.steps
+        self.parts |= {row: (output, place) for place, row in enumerate(leg.rows)}
+
+    def arguments(self, leg: Leg, watched: Watched) -> dict[str, Any]:
+        """What the stock call is given: the images of the leg, its latents and where it begins."""
+        chosen = {key: pick(self.given[key], self.counts[key], leg.rows) for key in ("image", "mask_image")}
+        dtype, known = self.pipe.unet.dtype, stacked([self.tasks[row] for row in leg.rows])
+        if plain(self.pipe) and self.given.get("padding_mask_crop") is None:
+            chosen["image"] = known  # or the pipeline would encode them itself, with noise of the generators
+        callback = self.given.get("callback_on_step_end")
+        wanted = getattr(callback, "tensor_inputs", self.given.get("callback_on_step_end_tensor_inputs") or [])
+        return self.given | texts_of(self.given, leg.rows) | chosen | {
+            "masked_image_latents": known.to(dtype),
+            "num_images_per_prompt": 1,
+            "latents": (leg.states / self.scale).to(dtype),
+            # Half a step more than the share that is meant, as the pipeline rounds down.
+            "strength": min(1.0, (self.steps - leg.slot + 0.5) / self.steps),
+            "generator": [self.stream(row, leg.attempt).generator for row in leg.rows],
+            "return_dict": True,
+            "callback_on_step_end": self.watching(leg, watched, callback, list(wanted)),
+            "callback_on_step_end_tensor_inputs": list(dict.fromkeys(["latents", *wanted])),
+        }  # fmt: skip
+
+    def watching(self, leg: Leg, watched: Watched, callback: Any, wanted: list[str]) -> Callable:
+        """The callback of a stock call: the caller's own, and the checkpoint."""
+        stay = self.interrupted
+
+        def on_step_end(pipe: Any, i: int, t: Any, tensors: dict[str, Tensor]) -> dict[str, Any]:
+            if stay:  # the pipeline has to make a step before it decodes
+                pipe._interrupt = True
+                return {"latents": leg.states.to(tensors["latents"])}
+            done, index = leg.slot - leg.first + i, self.grid.timesteps.index(t.item())
+            if plain(pipe):  # the pipeline takes the latents that it was given for the noise in the known region
+                tensors["latents"] = self.composed(leg, tensors["latents"], index - 1)
+            changed = callback(pipe, done, t, {name: tensors[name] for name in wanted}) if callback else {}
+            changed = {"latents": tensors["latents"]} | changed
+            self.interrupted = self.interrupted or pipe.interrupt
+            if self.due(leg, index) and not self.judge(leg, watched.clean(self.grid, index)):
+                ahead = {"states": changed["latents"], "slot": leg.slot + i + 1, "history": watched.history()}
+                self.paused.append(replace(leg, **ahead))
+                raise Stopped
+            return changed
+
+        return on_step_end
+
+    def composed(self, leg: Leg, latents: Tensor, index: int) -> Tensor:
+        """``latents`` in the holes, elsewhere those of the images with the attempt's noise at the level ``index``."""
+        tasks = [self.tasks[row] for row in leg.rows]
+        known = self.grid.noised(stacked(tasks), leg.noise, index).to(latents)
+        return torch.where(torch.stack([task.hole for task in tasks]), latents, known)
+
+    def due(self, leg: Leg, index: int) -> bool:
+        """Whether this attempt stands at the checkpoint for the first time."""
+        if self.refinement is None or self.interrupted or index != self.grid.index_at(self.refinement.checkpoint):
+            return False
+        return self.made[leg.rows[0]].attempts[leg.attempt].dce is None
+
+    def judge(self, leg: Leg, clean: Tensor) -> bool:
+        """Say of each image which attempt is kept, -1 for one still to come; returns whether all keep this one."""
+        rule = self.refinement
+        assert rule is not None
+        for row, latents in zip(leg.rows, clean, strict=True):
+            made = self.made[row]
+            guess = self.tasks[row].compose(latents) if plain(self.pipe) else latents
+            dce = rule.judge(self.tasks[row], decoded(self.pipe.vae, guess[None])[0])
+            made.attempts[leg.attempt].dce = dce
+            if not rule.passes(dce) and len(made.attempts) < rule.attempts:
+                made.chosen = -1
+            else:
+                made.chosen = rule.chosen([a.dce for a in made.attempts if a.dce is not None])
+        return all(self.made[row].chosen == leg.attempt for row in leg.rows)
+
+
+def drawn(generator: torch.Generator | None) -> int:
+    """A whole number of 62 bits."""
+    return int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
+
+
+def check_given(stock: Callable, given: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        UserError: an argument whose place IS-Diff takes.
+    """
+    own = inspect.signature(stock).parameters["strength"].default
+    if given["strength"] not in (own, 1.0):
+        raise UserError(f"strength is {given['strength']}; IS-Diff's start step takes its place, leave it out")
+    for key in ("denoising_start", "denoising_end"):
+        if given.get(key) is not None:
+            raise UserError(f"{key} is {given[key]}; with IS-Diff a pipeline makes all steps itself, leave it out")

@@ -1,0 +1,111 @@
+"""A pipeline's scheduler: the levels that it visits, and what its steps are given."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isdiff.diffusion.grid import Grid
+from isdiff.errors import UserError
+
+
+def grid_of(scheduler: Any) -> Grid:
+    """The levels of a scheduler whose timesteps are set, in its own scale: what ``add_noise`` makes of image and noise.
+
+    Raises:
+        UserError: it asks the network more than once a step, or predicts something unknown.
+    """
+    name = type(scheduler).__name__
+    if scheduler.order != 1:
+        raise UserError(
+            f"{name} asks the network {scheduler.order} times a step; isdiff.apply needs one that asks once"
+        )
+    if repeats(scheduler) and not scheduler.config.skip_prk_steps:
+        raise UserError(f"{name} begins with Runge-Kutta steps; isdiff.apply needs its skip_prk_steps=True")
+    kind = scheduler.config.get("prediction_type", "epsilon")
+    if kind not in ("epsilon", "v_prediction", "sample"):
+        raise UserError(f"the pipeline's model predicts {kind!r}; epsilon, v_prediction and sample can be used")
+    timesteps = torch.unique_consecutive(scheduler.timesteps.cpu())
+    one = torch.ones(len(timesteps), 1, dtype=torch.float64)
+    alphas = scheduler.add_noise(one, torch.zeros_like(one), timesteps)
+    sigmas = scheduler.add_noise(torch.zeros_like(one), one, timesteps)
+    ascending = [tuple(values.flatten().tolist()[::-1]) for values in (timesteps, alphas, sigmas)]
+    return Grid(ascending[0], ascending[1], ascending[2], scheduler.config.num_train_timesteps)
+
+
+def repeats(scheduler: Any) -> bool:
+    """Whether it asks twice at the second timestep (PNDM's linear multistep method)."""
+    return hasattr(scheduler, "plms_timesteps")
+
+
+def repeating(timesteps: Tensor, first: int) -> Tensor:
+    """The timesteps of such a scheduler for a beginning at number ``first``: the one after it stands twice."""
+    each = torch.unique_consecutive(timesteps)
+    return torch.cat([each[: first + 1], each[first + 1 : first + 2], each[first + 1 :]])
+
+
+class Watched:
+    """A copy of a scheduler that remembers what its latest step was given.
+
+    Args:
+        first: number of the timestep, from the noisiest, at which the attempt began.
+        history: of a paused copy, with which the first step goes on; a pipeline sets its scheduler back before.
+    Attributes:
+        steps: how many there were.
+        output, sample: the network's answer, after guidance, and the noisy latents that it is about.
+    """
+
+    def __init__(self, scheduler: Any, first: int = 0, history: dict[str, Any] | None = None) -> None:
+        self.scheduler, self.steps = copy.deepcopy(scheduler), 0
+        self.output: Any = None
+        self.sample: Any = None
+        step, set_timesteps = self.scheduler.step, self.scheduler.set_timesteps
+
+        @functools.wraps(step)  # pipelines look at its signature
+        def noting(model_output: Tensor, timestep: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
+            if history and not self.steps:
+                vars(self.scheduler).update(history)
+            self.steps, self.output, self.sample = self.steps + 1, model_output, sample
+            return step(model_output, timestep, sample, *args, **kwargs)
+
+        @functools.wraps(set_timesteps)
+        def set_from_first(*args: Any, **kwargs: Any) -> None:
+            set_timesteps(*args, **kwargs)
+            if repeats(self.scheduler):
+                self.scheduler.timesteps = repeating(self.scheduler.timesteps, first)
+
+        self.scheduler.step, self.scheduler.set_timesteps = noting, set_from_first
+
+    def clean(self, grid: Grid, index: int) -> Tensor:
+        """The clean latents (B, C, h, w) float32 that the latest answer implies."""
+        output, sample = self.output.float(), self.sample.float()
+        alpha, sigma = grid.alpha(index), grid.sigma(index)
+        kind = self.scheduler.config.get("prediction_type", "epsilon")
+        if kind == "epsilon":
+            return (sample - sigma * output) / alpha
+        if kind == "v_prediction":  # of the latents in the variance-preserving scale
+            norm = math.hypot(alpha, sigma)
+            return (alpha * sample / norm - sigma * output) / norm
+        return output
+
+    def history(self) -> dict[str, Any]:
+        """What the next step goes by: earlier answers of multistep solvers, counters."""
+        own = ("step", "set_timesteps")
+        return copy.deepcopy({key: value for key, value in vars(self.scheduler).items() if key not in own})
+
+
+def rows_of(value: Any, count: int, rows: Sequence[int]) -> Any:
+    """A history, or a value of one, that was of ``count`` images, of these among them alone."""
+    if isinstance(value, Tensor) and value.ndim == 4 and len(value) == count:
+        return value[list(rows)]
+    if type(value) is list:
+        return [rows_of(inner, count, rows) for inner in value]
+    if type(value) is dict:
+        return {key: rows_of(inner, count, rows) for key, inner in value.items()}
+    return value

@@ -1,0 +1,555 @@
+"""``isdiff.apply``: IS-Diff inside diffusers' own pipelines, and nothing left of it after ``isdiff.remove``."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import ROOT, images_of
+from latent_parts import build_parts, build_pipeline, read, set_weights
+
+import isdiff
+from isdiff.errors import UserError
+from isdiff.seeds.distributions import MeanSeed
+
+STEPS, HALF = 10, (slice(None), slice(None), slice(None), slice(32, None))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A pipeline of random weights; tests take copies."""
+    pipe = build_pipeline(*build_parts(100))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture
+def pipe(tiny):
+    return copy.deepcopy(tiny)
+
+
+def xl_pipeline():
+    """A tiny random Stable Diffusion XL for inpainting."""
+    from diffusers import StableDiffusionXLInpaintPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    _, vae, tokenizer, text = build_parts(100)
+    sizes = read("stable_inpaint/configs.json")
+    unet = UNet2DConditionModel(
+        **sizes["unet"] | {"cross_attention_dim": 64}, addition_embed_type="text_time", addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 32,
+    )  # fmt: skip
+    second = CLIPTextModelWithProjection(CLIPTextConfig(**sizes["text_encoder"] | {"projection_dim": 32}))
+    pipe = StableDiffusionXLInpaintPipeline(
+        vae, text, set_weights(second, 7), tokenizer, copy.deepcopy(tokenizer), set_weights(unet, 8),
+        build_pipeline(None, vae, tokenizer, text).scheduler, add_watermarker=False,
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return images_of("avatars", 3)
+
+
+def half(count: int = 1) -> torch.Tensor:
+    mask = torch.zeros(count, 1, 64, 64)
+    mask[HALF] = 1
+    return mask
+
+
+def seeded(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def call(pipe, images, prompt="a dog", **options):
+    """Pictures; ``images`` are tensors in [-1, 1], which diffusers wants in [0, 1], latents or anything else."""
+    images = images / 2 + 0.5 if isinstance(images, torch.Tensor) and images.shape[1] == 3 else images
+    given = {"mask_image": half(), "num_inference_steps": STEPS, "guidance_scale": 2.0, "output_type": "pt"}
+    return pipe(prompt, image=images, **given | options).images
+
+
+def middling(pipe, images, **options) -> float:
+    """A threshold that some first attempts at ``images`` pass and others fail."""
+    starts = []
+
+    def enough(pipe, step, t, tensors):
+        starts.extend([t] * (step == 0))
+        if len(starts) == 2:  # the second attempt begins: all first ones are judged
+            raise KeyboardInterrupt
+        return {}
+
+    isdiff.apply(pipe, attempts=2, tau=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        call(pipe, images, **options, callback_on_step_end=enough)
+    first = sorted(made.attempts[0].dce for made in pipe.isdiff.images)
+    return (first[0] + first[-1]) / 2
+
+
+def asked(pipe) -> list[int]:
+    """The numbers of images in the network calls to come; with guidance each has two rows."""
+    counts: list[int] = []
+    pipe.unet.register_forward_pre_hook(lambda module, args: counts.append(len(args[0]) // 2))
+    return counts
+
+
+# The engine
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("eta", [0.0, 0.5])
+def test_it_equals_the_engine(eta):
+    """The same decisions at every checkpoint, the same network calls, pictures to 1e-4, from the run's own noise.
+
+    DCE has steps: a pixel that float rounding moves to another bin changes it by about 1e-4.
+    """
+    from isdiff.experiments.compare import compose_run
+    from isdiff.experiments.experiment import Experiment
+
+    experiment = Experiment.of(
+        compose_run(
+            ["method=si+isdiff", "dataset=avatars", "mask=half", "prompt=red hair", f"sampler.steps={STEPS}",
+             f"sampler.eta={eta}", "runtime.precision=fp32", "runtime.device=cpu", "seed=3", "limit=3"]
+        )
+    )  # fmt: skip
+    ids = experiment.ids()
+    results = {r.task.id: r for r in experiment.engine().run(map(experiment.ready, ids))}
+    inputs = [experiment.read(image_id) for image_id in ids]
+    pipe = experiment.setup.model.pipeline()
+    pipe.set_progress_bar_config(disable=True)
+    isdiff.apply(pipe, model="avatars64_latent", run_seed=3)
+    from PIL import Image
+
+    pictures = call(
+        pipe, [Image.fromarray(given.pixels) for given in inputs], ["red hair"] * 3, eta=eta, image_ids=ids,
+        mask_image=[Image.fromarray(given.hole) for given in inputs], guidance_scale=3.0,
+    )  # fmt: skip
+    for image_id, picture, made in zip(ids, pictures, pipe.isdiff.images, strict=True):
+        result = results[image_id]
+        assert (made.chosen, made.calls) == (result.chosen, result.calls)
+        assert [a.start_timestep for a in made.attempts] == [a.start_timestep for a in result.attempts]
+        assert [a.dce for a in made.attempts] == pytest.approx([a.dce for a in result.attempts], abs=1e-3)
+        assert (2 * picture - 1 - result.picture).abs().max() < 1e-4
+    assert {len(made.attempts) for made in pipe.isdiff.images} == {1, 2, 3}, "some pass, some are tried again"
+
+
+def test_defaults_are_those_of_the_configurations():
+    from isdiff.experiments.compare import compose_run
+    from isdiff.experiments.config import build_isdiff
+    from isdiff.plugin.apply import SEEDS
+
+    pipe = build_pipeline(*build_parts(100))
+    for model in ("sd2_inpainting", "avatars64_latent"):
+        start, refinement = build_isdiff(compose_run(["method=si+isdiff", "dataset=places2", f"model={model}"]))
+        isdiff.apply(pipe, model=model)
+        assert pipe.isdiff.start.fingerprint() == start.fingerprint()
+        assert pipe.isdiff.refinement.fingerprint() == refinement.fingerprint()
+    for path in (ROOT / "configs" / "isdiff" / "seed").glob("*.yaml"):
+        target = yaml.safe_load(path.read_text())["_target_"]
+        assert target == f"{SEEDS[path.stem].__module__}.{SEEDS[path.stem].__name__}"
+
+
+# What it leaves alone
+
+
+def state(pipe) -> dict:
+    """Everything there is to a pipeline: its class, attributes, configuration, and its modules' parameters."""
+    found = {"class": type(pipe), "attributes": {key: id(value) for key, value in vars(pipe).items() if key[0] != "_"}}
+    found["config"] = dict(pipe.config)
+    for name, module in pipe.components.items():
+        found[name] = (id(module), type(module), sorted(vars(module)) if module is not None else [])
+        if isinstance(module, torch.nn.Module):
+            found[f"{name}.modules"] = [(id(m), type(m), m.training) for m in module.modules()]
+            found[f"{name}.hooks"] = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in module.modules()]
+            found[f"{name}.parameters"] = [
+                (n, id(p), p.dtype, p.device, p.requires_grad, p.double().sum().item())
+                for n, p in module.named_parameters()
+            ]
+    found["scheduler.state"] = {k: str(v) for k, v in vars(pipe.scheduler).items()}
+    return found
+
+
+@pytest.mark.parametrize("kind", ["sd", "xl"])
+def test_it_leaves_nothing_behind(pipe, faces, kind):
+    pipe = xl_pipeline() if kind == "xl" else pipe
+    pipe.unet.train()
+    next(iter(pipe.vae.parameters())).requires_grad_(False)
+    call(pipe, faces[:1], num_inference_steps=2)  # transformers hooks text encoders up at their first call
+    before = state(pipe)
+    stock = type(pipe)
+    assert isdiff.apply(pipe, tau=0.0) is pipe and isinstance(pipe, stock) and type(pipe).__name__ == stock.__name__
+    call(pipe, faces[:1], generator=seeded(1))
+    while_applied = state(pipe)
+    assert {k: v for k, v in while_applied.items() if k != "class"} == {k: v for k, v in before.items() if k != "class"}
+    isdiff.apply(pipe, tau=9.0)
+    assert isdiff.remove(pipe) is pipe and state(pipe) == before
+    assert isdiff.remove(pipe) is pipe and type(pipe) is stock, "twice is no more than once"
+
+
+def test_a_failing_call_leaves_nothing_behind(pipe, faces):
+    before = state(pipe)
+    isdiff.apply(pipe, tau=0.0)
+
+    def broken(pipe, step, t, tensors):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        call(pipe, faces[:1], callback_on_step_end=broken)
+    assert state(isdiff.remove(pipe)) == before
+
+
+def test_afterwards_the_pipeline_answers_as_before(pipe, faces):
+    expected = call(pipe, faces[:1], generator=seeded(1)[0])
+    isdiff.apply(pipe, tau=0.0)
+    other = call(pipe, faces[:1], generator=seeded(1)[0])
+    assert torch.equal(call(isdiff.remove(pipe), faces[:1], generator=seeded(1)[0]), expected)
+    assert not torch.allclose(other, expected, atol=1e-3)
+
+
+def test_it_is_saved_as_the_stock_pipeline(pipe, tmp_path):
+    from diffusers import DiffusionPipeline
+
+    isdiff.apply(pipe).save_pretrained(tmp_path)
+    again = DiffusionPipeline.from_pretrained(tmp_path, local_files_only=True)
+    assert type(again) is type(isdiff.remove(pipe))
+
+
+def test_half_precision_stays(pipe, faces):
+    isdiff.apply(pipe.to(torch.bfloat16), tau=0.0)
+    assert torch.isfinite(call(pipe, faces[:1], generator=seeded(1))).all()
+    assert all(p.dtype == torch.bfloat16 for part in (pipe.unet, pipe.vae) for p in part.parameters())
+
+
+# Batches
+
+
+@pytest.mark.parametrize("kind", ["sd", "xl"])
+def test_only_failing_images_are_tried_again(pipe, faces, kind):
+    pipe = xl_pipeline() if kind == "xl" else pipe
+    options = {"prompt": ["a dog", "a cat", "a tree"], "mask_image": half(3)}
+    tau = middling(pipe, faces, generator=seeded(1, 2, 3), **options)
+    isdiff.apply(pipe, attempts=3, tau=tau)
+    counts = asked(pipe)
+    call(pipe, faces, generator=seeded(1, 2, 3), **options)
+    made = pipe.isdiff.images
+    assert sum(counts) == sum(m.calls for m in made) < 3 * max(m.calls for m in made)
+    assert {len(m.attempts) > 1 for m in made} == {True, False}
+    for m in made:
+        values = [a.dce for a in m.attempts]
+        passed = [value <= tau for value in values]
+        assert passed[:-1] == [False] * (len(values) - 1) and (passed[-1] or len(values) == 3)
+        assert m.chosen == (len(values) - 1 if passed[-1] else values.index(min(values)))
+
+
+def test_images_do_not_depend_on_their_neighbours(pipe, faces):
+    """Prompts and images of a batch go together as in diffusers: those of a prompt lie together, images take turns."""
+    texts = ["a dog", "a cat"]
+    generators = [1, 2, 3, 4]
+    options = {"prompt": texts, "mask_image": half(2), "num_images_per_prompt": 2}
+    tau = middling(pipe, faces[:2], generator=seeded(*generators), **options)
+    isdiff.apply(pipe, tau=tau)
+    together = call(pipe, faces[:2], generator=seeded(*generators), **options)
+    made = pipe.isdiff.images
+    assert {len(m.attempts) > 1 for m in made} == {True, False}
+    for row in range(4):
+        alone = call(pipe, faces[row % 2][None], texts[row // 2], generator=seeded(generators[row]))
+        assert torch.allclose(alone[0], together[row], atol=1e-4)
+        assert pipe.isdiff.images[0].chosen == made[row].chosen
+
+
+@pytest.mark.parametrize("kind", ["sd", "xl"])
+def test_embedded_prompts_are_as_good_as_texts(pipe, faces, kind):
+    pipe = isdiff.apply(xl_pipeline() if kind == "xl" else pipe, attempts=2, tau=0.0)
+    texts, negative = ["a dog", "a cat"], ["bad", "worse"]
+    expected = call(pipe, faces[:2], texts, negative_prompt=negative, generator=seeded(1, 2))
+    names = ["prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"]
+    how = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
+    embedded = dict(zip(names, pipe.encode_prompt(texts, negative_prompt=negative, **how), strict=False))
+    assert torch.allclose(call(pipe, faces[:2], None, **embedded, generator=seeded(1, 2)), expected, atol=1e-5)
+
+
+def test_one_generator_and_none(pipe, faces):
+    isdiff.apply(pipe, attempts=1)
+    first, second, other = (
+        call(pipe, faces[:1], num_images_per_prompt=2, generator=seeded(seed)[0]) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, second) and not torch.allclose(first[0], first[1], atol=1e-3)
+    assert not torch.allclose(first, other, atol=1e-3)
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        drawn.append(call(pipe, faces[:1]))
+    assert torch.equal(*drawn)
+
+
+def test_given_latents_are_the_first_attempts_noise(pipe, faces):
+    noise = torch.randn(1, 4, 16, 16, generator=seeded(1)[0])
+    masked = pipe.vae.encode(faces[:1].masked_fill(half().bool(), 0)).latent_dist.mean * pipe.vae.config.scaling_factor
+    expected = call(pipe, faces[:1], latents=noise, masked_image_latents=masked.detach())
+    assert torch.equal(call(isdiff.apply(pipe, seed="off", attempts=1), faces[:1], latents=noise), expected)
+    seeded_ones = call(isdiff.apply(pipe, attempts=1), faces[:1], latents=noise)
+    assert not torch.allclose(seeded_ones, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("form", ["pil", "np", "pt", "latent"])
+def test_outputs_have_the_stock_form(pipe, faces, form):
+    tau = middling(pipe, faces[:2], prompt=["a dog"] * 2, generator=seeded(1, 2))
+    given = {"image": faces[:2] / 2 + 0.5, "mask_image": half(), "num_inference_steps": STEPS, "output_type": form}
+    found = {}
+    for return_dict in (True, False):
+        stock = isdiff.remove(pipe)(["a dog"] * 2, **given, return_dict=return_dict)
+        ours = isdiff.apply(pipe, tau=tau)(["a dog"] * 2, **given, return_dict=return_dict)
+        assert type(stock) is type(ours) and len(stock) == len(ours)
+        a, b = (output[0] if not return_dict else output.images for output in (stock, ours))
+        assert type(a) is type(b) and len(a) == len(b) and getattr(a, "shape", 0) == getattr(b, "shape", 0)
+        found[return_dict] = ours
+
+
+def test_pil_pictures_arrays_and_crops(pipe):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 255, (80, 100, 3), np.uint8))
+    hole = np.zeros((80, 100), np.uint8)
+    hole[20:60, 30:80] = 255
+    isdiff.apply(pipe, tau=0.0)
+    common = {"mask_image": Image.fromarray(hole), "num_inference_steps": STEPS}
+    whole = pipe("a dog", picture, **common, generator=seeded(1)).images[0]
+    array = pipe("a dog", np.asarray(picture)[None] / 255.0, height=64, width=64, **common, generator=seeded(1))
+    assert whole.size == array.images[0].size == (64, 64)
+    cropped = pipe("a dog", picture, **common, padding_mask_crop=4, num_images_per_prompt=2).images
+    assert [c.size for c in cropped] == [(100, 80)] * 2
+    before, after = (np.asarray(x) for x in (picture, cropped[0]))
+    assert np.array_equal(before[hole == 0], after[hole == 0]) and not np.array_equal(before, after)
+    pair = pipe(["a dog"] * 2, [picture, picture], mask_image=[common["mask_image"]] * 2, num_inference_steps=STEPS)
+    assert len(pair.images) == 2
+
+
+# Models that are not made for inpainting
+
+
+def whole_image_pipeline(kind):
+    from diffusers import UNet2DConditionModel
+
+    pipe = xl_pipeline() if kind == "xl" else build_pipeline(*build_parts(100))
+    pipe.set_progress_bar_config(disable=True)
+    pipe.register_modules(unet=set_weights(UNet2DConditionModel.from_config(pipe.unet.config, in_channels=4), 5))
+    return pipe
+
+
+@pytest.mark.parametrize("kind", ["sd", "xl"])
+def test_a_unet_of_four_channels_keeps_the_known_region(kind, faces):
+    pipe = whole_image_pipeline(kind)
+    known = pipe.vae.encode(faces[:1]).latent_dist.mean.detach() * pipe.vae.config.scaling_factor
+    options = {"masked_image_latents": known, "output_type": "latent"}
+    # From noise alone it does what the stock pipeline does, every step's noise in the known region included.
+    noise = torch.randn(1, 4, 16, 16, generator=seeded(1)[0])
+    expected = call(pipe, known, latents=noise, strength=1.0, **options)
+    isdiff.apply(pipe, seed="off", attempts=1)
+    assert torch.allclose(call(pipe, faces[:1], latents=noise, output_type="latent"), expected, atol=1e-4)
+    assert torch.allclose(call(pipe, known, latents=noise, output_type="latent"), expected, atol=1e-4)
+    # Seeds start in the middle, with known cells noised to just that level; retries and pauses change nothing in it.
+    prompt = ["a dog"] * 3
+    tau = middling(pipe, faces, prompt=prompt, generator=seeded(1, 2, 3))
+    isdiff.apply(pipe, attempts=2, tau=tau, start=0.9)
+    together = call(pipe, faces, prompt, generator=seeded(1, 2, 3), output_type="latent")
+    made = pipe.isdiff.images
+    for row in range(3):
+        alone = call(pipe, faces[row][None], generator=seeded(row + 1), output_type="latent")[0]
+        latents = pipe.vae.encode(faces[row][None]).latent_dist.mean[0] * pipe.vae.config.scaling_factor
+        assert torch.allclose(together[row][..., :8], latents[..., :8], atol=1e-5)
+        assert torch.allclose(together[row], alone, atol=1e-3) and pipe.isdiff.images[0].chosen == made[row].chosen
+
+
+def test_the_known_region_of_a_seeded_start_carries_one_noise(faces):
+    """At every step the network sees known cells of the same noise, only less of it."""
+    pipe = whole_image_pipeline("sd")
+    known = (pipe.vae.encode(faces[:1]).latent_dist.mean * pipe.vae.config.scaling_factor)[..., :8]
+    seen = []
+    pipe.unet.register_forward_pre_hook(lambda module, args: seen.append((int(args[1]), args[0][:1, ..., :8])))
+    call(isdiff.apply(pipe, attempts=1, start=0.8), faces[:1])
+    abar = pipe.scheduler.alphas_cumprod
+    noises = [(x - abar[t] ** 0.5 * known) / (1 - abar[t]) ** 0.5 for t, x in seen]
+    assert [t for t, _ in seen] == list(range(799, 0, -100)) and 0.8 < noises[0].std() < 1.2
+    assert all(torch.allclose(noise, noises[0], atol=1e-3) for noise in noises)
+
+
+# Schedulers
+
+
+def schedulers() -> list[str]:
+    return [
+        "DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
+        "DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "LMSDiscreteScheduler", "DDPMScheduler",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", schedulers())
+def test_a_paused_attempt_goes_on_as_if_it_had_not_stopped(pipe, faces, name):
+    """With every kind of scheduler, histories of multistep solvers and fresh noise included."""
+    import diffusers
+
+    extra = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
+    pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config, **extra)
+    prompt = ["a dog"] * 3
+    tau = middling(pipe, faces, prompt=prompt, mask_image=half(3), generator=seeded(1, 2, 3))
+    isdiff.apply(pipe, attempts=2, tau=tau)
+    together = call(pipe, faces, prompt, mask_image=half(3), generator=seeded(1, 2, 3))
+    passed = [row for row, made in enumerate(pipe.isdiff.images) if len(made.attempts) == 1]
+    assert 0 < len(passed) < 3
+    for row in passed:
+        counts: list[int] = []
+        alone = call(
+            pipe, faces[row][None], generator=seeded(row + 1),
+            callback_on_step_end=lambda pipe, step, t, tensors, seen=counts: seen.append(step) or {},
+        )  # fmt: skip
+        assert counts == list(range(len(counts))) and len(pipe.isdiff.images[0].attempts) == 1, "it runs through"
+        assert torch.allclose(alone[0], together[row], atol=1e-4)
+
+
+def test_euler_is_ddim_in_another_scale(pipe, faces):
+    """Seeds and checkpoints are in the scheduler's own scale: both give the same, as they must at eta 0."""
+    from diffusers import EulerDiscreteScheduler
+
+    for kind in ("epsilon", "v_prediction"):
+        found = []
+        for cls in (type(pipe.scheduler), EulerDiscreteScheduler):
+            scheduler = pipe.scheduler
+            pipe.scheduler = cls.from_config(scheduler.config, prediction_type=kind)
+            isdiff.apply(pipe, tau=0.0, run_seed=0)
+            found.append((call(pipe, faces[:1]), [a.dce for a in pipe.isdiff.images[0].attempts]))
+            pipe.scheduler = scheduler
+        assert found[0][1] == pytest.approx(found[1][1], abs=1e-3)
+        assert torch.allclose(found[0][0], found[1][0], atol=2e-3)
+
+
+def test_pndm_begins_in_the_middle_as_at_its_beginning(pipe, faces):
+    """The second timestep of every attempt is asked for twice, wherever the attempt starts."""
+    from diffusers import PNDMScheduler
+
+    pipe.scheduler = PNDMScheduler.from_config(pipe.scheduler.config, skip_prk_steps=True)
+    assert [int(t) for t in steps_of(pipe, faces, start=1.0)[:4]] == [999, 899, 899, 799]
+    assert [int(t) for t in steps_of(pipe, faces, start=0.8)] == [799, 699, 699, 599, 499, 399, 299, 199, 99]
+
+
+def steps_of(pipe, faces, **options) -> list:
+    seen = []
+    pipe.unet.register_forward_pre_hook(lambda module, args: seen.append(args[1]))
+    call(isdiff.apply(pipe, attempts=1, **options), faces[:1])
+    return seen
+
+
+# Callbacks
+
+
+def test_the_callers_callback_sees_every_step_and_changes_latents(pipe, faces):
+    seen = []
+
+    def watch(pipe, step, t, tensors):
+        seen.append((step, int(t), pipe.num_timesteps, sorted(tensors)))
+        return {"latents": tensors["latents"] * 0}
+
+    isdiff.apply(pipe, attempts=2, tau=0.0, lambda_=0.1)
+    black = call(pipe, faces[:1], generator=seeded(1), callback_on_step_end=watch,
+                 callback_on_step_end_tensor_inputs=["latents", "mask"])  # fmt: skip
+    decoded = pipe.vae.decode(torch.zeros(1, 4, 16, 16)).sample
+    assert torch.allclose(black, (decoded / 2 + 0.5).clamp(0, 1), atol=1e-5)
+    # Both attempts up to the checkpoint at 599, then the one that is kept from there on: each counts from its start.
+    ups = [(step, t) for step, t, _, _ in seen]
+    assert ups[:7] == [(0, 999), (1, 899), (2, 799), (3, 699), (0, 899), (1, 799), (2, 699)]
+    kept = pipe.isdiff.images[0].chosen
+    assert ups[7:] == [(4 - kept + i, 599 - 100 * i) for i in range(6)]
+    assert {total for step, t, total, _ in seen[7:]} == {STEPS - kept}
+    assert all(names == ["latents", "mask"] for *_, names in seen)
+
+
+def test_callbacks_of_diffusers_kind(pipe, faces):
+    """Objects that name their own tensors, like those that diffusers comes with, and change more than latents."""
+    from diffusers.callbacks import PipelineCallback
+
+    class NoGuidance(PipelineCallback):
+        tensor_inputs = ("prompt_embeds", "mask", "masked_image_latents")
+
+        def callback_fn(self, pipeline, step_index, timestep, callback_kwargs):
+            if step_index != int(pipeline.num_timesteps * self.config.cutoff_step_ratio):
+                return {}
+            pipeline._guidance_scale = 0.0
+            return {key: value.chunk(2)[-1] for key, value in callback_kwargs.items()}
+
+    isdiff.apply(pipe, tau=9.0)
+    rows = []
+    pipe.unet.register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+    call(pipe, faces[:1], callback_on_step_end=NoGuidance(cutoff_step_ratio=0.4))
+    assert rows == [2] * 5 + [1] * 5
+
+
+def test_an_interrupt_ends_the_call(pipe, faces):
+    prompt = ["a dog"] * 3
+    tau = middling(pipe, faces, prompt=prompt, mask_image=half(3), generator=seeded(1, 2, 3))
+    steps = []
+
+    def stop_second_attempt(pipe, step, t, tensors):
+        steps.append(len(tensors["latents"]))
+        pipe._interrupt = len(steps) == 6  # in the second attempt
+        return {}
+
+    isdiff.apply(pipe, tau=tau)
+    counts = asked(pipe)
+    call(pipe, faces, prompt, mask_image=half(3), generator=seeded(1, 2, 3), callback_on_step_end=stop_second_attempt)
+    assert len(steps) == 6 and 0 < steps[-1] < 3, "the caller's callback is not called again"
+    assert counts == [*steps, 3 - steps[-1]], "one call more for those that wait"
+    assert max(len(made.attempts) for made in pipe.isdiff.images) == 2
+
+
+# What it refuses
+
+
+def test_refusals(pipe, faces):
+    import diffusers
+
+    with pytest.raises(UserError, match=r"isdiff\.apply takes StableDiffusionInpaintPipeline and .*this is a int"):
+        isdiff.apply(3)
+    other = object.__new__(diffusers.StableDiffusion3InpaintPipeline)
+    with pytest.raises(UserError, match="this is a StableDiffusion3InpaintPipeline"):
+        isdiff.apply(other)
+    with pytest.raises(UserError, match="seed is 'best'; it must be one of gmm, gaussian, mean, oracle, off"):
+        isdiff.apply(pipe, seed="best")
+    with pytest.raises(UserError, match="model is 'sd9'; it must be one of"):
+        isdiff.apply(pipe, model="sd9")
+    with pytest.raises(UserError, match=r"the last of 9 attempts would start at 0\.6, not above the checkpoint"):
+        isdiff.apply(pipe, attempts=9)
+    with pytest.raises(UserError, match="tau is -1"):
+        isdiff.apply(pipe, tau=-1)
+    assert "isdiff" not in vars(type(pipe)), "what is refused changes nothing"
+    isdiff.apply(pipe, seed=MeanSeed())
+    for options, message in (
+        ({"strength": 0.5}, "strength is 0.5; IS-Diff's start step takes its place"),
+        ({"mask_image": torch.ones(1, 1, 64, 64)}, "the mask_image hides everything"),
+        ({"mask_image": half(3)}, "there are 3 of mask_image for 1 pictures"),
+        ({"generator": seeded(1, 2)}, "there are 2 generators for 1 pictures"),
+        ({"image_ids": ["a"]}, "image_ids name noise only together with a seed"),
+        ({"num_inference_steps": 2}, "no step of 2 is left after the checkpoint"),
+        ({"mask_image": None}, "no image or no mask_image"),
+        ({"prompt": None}, "no prompt"),
+        ({"prompt": []}, "no prompt"),
+        ({"latents": torch.zeros(2, 4, 16, 16)}, "there are 2 latents for 1 pictures"),
+    ):
+        with pytest.raises(UserError, match=message):
+            call(pipe, faces[:1], **options)
+    pipe.scheduler = diffusers.HeunDiscreteScheduler.from_config(pipe.scheduler.config)
+    with pytest.raises(UserError, match="HeunDiscreteScheduler asks the network 2 times a step"):
+        call(pipe, faces[:1])
+    xl = isdiff.apply(xl_pipeline())
+    with pytest.raises(UserError, match=r"denoising_end is 0\.8"):
+        call(xl, faces[:1], denoising_end=0.8)
+
+
+def test_importing_isdiff_stays_light():
+    import subprocess
+    import sys
+
+    code = "import isdiff, sys; assert 'torch' not in sys.modules; assert callable(isdiff.apply); isdiff.nothing"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "has no attribute 'nothing'" in done.stderr
