@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from isdiff.experiments.inpaint import inpaint as inpaint
     from isdiff.experiments.jobs import Inpainter as Inpainter
     from isdiff.experiments.jobs import Job as Job
+    from isdiff.plugin.apply import apply as apply
+    from isdiff.plugin.apply import remove as remove
     from isdiff.trajectory import Task as Task
 
 try:
@@ -23,6 +25,8 @@ except PackageNotFoundError:  # the code lies on the path, but nobody installed 
     __version__ = "unknown"
 
 PLACES = {
+    "apply": "plugin.apply",
+    "remove": "plugin.apply",
     "inpaint": "experiments.inpaint",
     "Inpainted": "experiments.inpaint",
     "Inpainter": "experiments.jobs",

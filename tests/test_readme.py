@@ -54,6 +54,19 @@ def test_the_added_method_and_sampler_run_and_keep_known_pixels(golden_prior):
     assert torch.allclose(*results, atol=1e-5), "the sampler shown is DDIM"
 
 
+def test_the_diffusers_pipeline_runs_as_shown(monkeypatch, capsys):
+    from isdiff.data.drawn_dataset import DrawnDataset
+    from isdiff.masks.fixed import HalfMask
+
+    code = re.search(r"```python\n(from diffusers.*?)```", TEXT, re.S).group(1)
+    data = DrawnDataset("avatars", root=str(ROOT / "data"))
+    names = {"image": Image.fromarray(data.image(data.ids()[0])), "mask": Image.fromarray(HalfMask().hole("", 64, 64))}
+    monkeypatch.chdir(ROOT)
+    exec(code, names)
+    assert names["picture"].size == (64, 64) and not hasattr(names["pipe"], "isdiff")
+    assert "dce=" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_every_file_that_a_page_links_to_is_there(page):
     links = [*re.findall(r"\]\((?!http)([^)#\s]+)[^)]*\)", PAGES[page]), *re.findall(r'src="([^"]+)"', PAGES[page])]
