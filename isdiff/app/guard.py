@@ -1,0 +1,86 @@
+"""Keeps the server from fetching what a request names: it works with uploads alone, never with addresses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from isdiff.errors import UserError
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+LONGEST_BODY = 1_000_000  # bytes of a JSON body: names, numbers and texts; pictures come as uploads
+REFUSAL = "files are uploaded here; addresses and paths are not opened"
+
+
+def is_address(value: object) -> bool:
+    return isinstance(value, str) and "://" in value
+
+
+def named_addresses(value: Any) -> bool:
+    """Whether a file in what was sent, at any depth, is an address. Pages send uploads by their place in the cache."""
+    if isinstance(value, dict):
+        return is_address(value.get("path")) or any(map(named_addresses, value.values()))
+    return isinstance(value, list) and any(map(named_addresses, value))
+
+
+class NoAddresses:
+    """ASGI middleware: answers 403 where gradio would download a file that somebody names."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        if any(f"{kind}=" in scope["path"] and ":/" in scope["path"].split(f"{kind}=", 1)[1]
+               for kind in ("file", "proxy")):  # fmt: skip
+            return await refuse(send)
+        headers = dict(scope.get("headers", []))
+        if scope["method"] != "POST" or headers.get(b"content-type", b"").startswith(b"multipart/"):
+            return await self.app(scope, receive, send)
+        try:
+            body = await whole_body(receive)
+        except UserError:
+            return await refuse(send)
+        try:
+            if named_addresses(json.loads(body or b"null")):
+                return await refuse(send)
+        except (ValueError, RecursionError):
+            return await refuse(send)
+        read = False
+
+        async def again() -> Message:
+            nonlocal read
+            if read:
+                return await receive()
+            read = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self.app(scope, again, send)
+
+
+async def whole_body(receive: Receive) -> bytes:
+    """
+    Raises:
+        UserError: it is too long, or the sender has gone.
+    """
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > LONGEST_BODY or message["type"] != "http.request":
+            raise UserError(REFUSAL)
+        if not message.get("more_body"):
+            return body
+
+
+async def refuse(send: Send) -> None:
+    text = json.dumps({"detail": REFUSAL}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
