@@ -1,8 +1,9 @@
-"""Keeps the server from fetching what a request names: it works with uploads alone, never with addresses."""
+"""Keeps the server from opening what a request names: it works with uploads alone, no other path, no address."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -17,22 +18,31 @@ LONGEST_BODY = 1_000_000  # bytes of a JSON body: names, numbers and texts; pict
 REFUSAL = "files are uploaded here; addresses and paths are not opened"
 
 
-def is_address(value: object) -> bool:
-    return isinstance(value, str) and "://" in value
+def is_inside(path: object, folder: str) -> bool:
+    if not isinstance(path, str) or "://" in path or "\0" in path:
+        return False
+    return os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
 
 
-def named_addresses(value: Any) -> bool:
-    """Whether a file in what was sent, at any depth, is an address. Pages send uploads by their place in the cache."""
+def names_others(value: Any, folder: str) -> bool:
+    """Whether a file in what was sent, at any depth, is none in ``folder``, where the server puts uploads."""
     if isinstance(value, dict):
-        return is_address(value.get("path")) or any(map(named_addresses, value.values()))
-    return isinstance(value, list) and any(map(named_addresses, value))
+        named = "path" in value and value["path"] is not None and not is_inside(value["path"], folder)
+        return named or any(names_others(part, folder) for part in value.values())
+    return isinstance(value, list) and any(names_others(part, folder) for part in value)
 
 
-class NoAddresses:
-    """ASGI middleware: answers 403 where gradio would download a file that somebody names."""
+class UploadsOnly:
+    """ASGI middleware: answers 403 where a request names a file that was not uploaded, or an address.
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    Gradio refuses such paths too, but downloads from addresses; here neither gets so far.
+
+    Args:
+        folder: where uploads are.
+    """
+
+    def __init__(self, app: App, folder: str) -> None:
+        self.app, self.folder = app, folder
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,7 +58,7 @@ class NoAddresses:
         except UserError:
             return await refuse(send)
         try:
-            if named_addresses(json.loads(body or b"null")):
+            if names_others(json.loads(body or b"null"), self.folder):
                 return await refuse(send)
         except (ValueError, RecursionError):
             return await refuse(send)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from isdiff.app import show
 from isdiff.app.catalog import examples, method_of, methods
-from isdiff.app.guard import NoAddresses
+from isdiff.app.guard import UploadsOnly
 from isdiff.app.line import Done, Line, Ticket, Working
 from isdiff.app.photo import Photo, to_screen, uploaded
 from isdiff.app.studio import MOST_STEPS, TOP_SEED, Limits, Order, Studio, Variant
@@ -21,7 +23,7 @@ from isdiff.experiments.inpaint import NAMED
 
 METHOD = "ddnm+isdiff"
 PAINTED = "paint only"
-SLOWEST_UPLOAD = "64mb"
+LARGEST_UPLOAD = "64mb"
 PAINT = "#ff3c78"
 STRENGTH = (
     "Where sampling starts. At 1 it starts from pure noise, and anything may come; lower values keep more of the seed, "
@@ -107,8 +109,8 @@ class Page:
         self.status = gr.HTML(show.note("Load a photo or pick an example to begin."), elem_id="status")
         self.live = gr.HTML(visible=False, elem_id="live")
         self.gallery = gr.Gallery(
-            show_label=False, columns=4, height="auto", allow_preview=False, format="png", interactive=False, buttons=[],
-            visible=False, elem_id="gallery", object_fit="contain",
+            show_label=False, columns=4, height="auto", allow_preview=False, format="png", interactive=False,
+            buttons=[], visible=False, elem_id="gallery", object_fit="contain",
         )  # fmt: skip
         self.slider = gr.ImageSlider(
             label="Before and after", format="png", buttons=[], interactive=False, visible=False, elem_id="slider"
@@ -171,7 +173,7 @@ class Page:
         if upload is None:
             return (gr.skip(),) * 4
         try:
-            photo = uploaded(str(upload), getattr(upload, "orig_name", None) or "the photo", self.limits.megapixels)
+            photo = uploaded(str(upload), Path(upload).name, self.limits.megapixels)
         except UserError as error:
             return gr.skip(), gr.skip(), gr.skip(), show.note(str(error), trouble=True)
         return self.loaded(photo)
@@ -273,10 +275,11 @@ class Page:
     def launch(self, host: str = "127.0.0.1", port: int | None = None, share: bool = False) -> tuple[str, str | None]:
         """Serve in the background; returns the address here and, if it is shared, the public one."""
         self.blocks.queue(default_concurrency_limit=None, max_size=4 * self.limits.waiting + 16)
+        guard = Middleware(UploadsOnly, folder=str(get_upload_folder()))
         _, local, public = self.blocks.launch(
             server_name=host, server_port=port, share=share, prevent_thread_lock=True, quiet=True, inbrowser=False,
-            allowed_paths=[], max_file_size=SLOWEST_UPLOAD, ssr_mode=False, mcp_server=False, enable_monitoring=False,
-            pwa=False, footer_links=[], state_session_capacity=64, app_kwargs={"middleware": [Middleware(NoAddresses)]},
+            allowed_paths=[], max_file_size=LARGEST_UPLOAD, ssr_mode=False, mcp_server=False, enable_monitoring=False,
+            pwa=False, footer_links=[], state_session_capacity=64, app_kwargs={"middleware": [guard]},
             theme=gr.themes.Soft(**FONTS), css=files("isdiff.app").joinpath("page.css").read_text("utf-8"),
         )  # fmt: skip
         return local, public
@@ -297,10 +300,10 @@ def on_canvas(photo: Photo, mask: str | None) -> dict[str, Any]:
 
 def one_variant(results: show.Results, number: int) -> tuple[Any, ...]:
     """Slider, download and seed picture."""
-    seed = results.seed(number)
+    seed, label = results.seed(number), f"Download as PNG (seed {results.variants[number].seed})"
     return (
         gr.ImageSlider(results.pair(number), visible=True),
-        gr.DownloadButton(value=str(results.file(number)), visible=True),
+        gr.DownloadButton(label, value=str(results.file(number)), visible=True),
         gr.Image(seed, visible=seed is not None),
     )
 

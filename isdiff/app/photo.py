@@ -76,7 +76,7 @@ def screen_size(height: int, width: int) -> tuple[int, int]:
 def to_screen(pixels: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 at the size of the page: enlarged without blur, reduced without aliasing."""
     height, width = screen_size(*pixels.shape[:2])
-    how = cv2.INTER_AREA if height < len(pixels) else cv2.INTER_NEAREST
+    how = cv2.INTER_AREA if (height, width) < pixels.shape[:2] else cv2.INTER_NEAREST
     return cv2.resize(pixels, (width, height), interpolation=how)
 
 
@@ -85,7 +85,7 @@ def from_screen(painted: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     (height, width), size = shape, screen_size(*shape)
     if painted.shape != size:  # an editor of another size
         painted = cv2.resize(painted.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
-    if size[0] >= height:
+    if size[0] >= height and size[1] >= width:
         factor = size[0] // height
         return np.asarray(painted.reshape(height, factor, width, factor).any((1, 3)))
     return cv2.resize(painted.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
@@ -122,4 +122,4 @@ def uploaded(path: str | Path, name: str, megapixels: float) -> Photo:
 
 
 def too_large(name: str, count: float, megapixels: float) -> str:
-    return f"{name} has {count / 1e6:.1f} megapixels and this page takes up to {megapixels:g}; save it smaller"
+    return f"{name} has {count / 1e6:.3g} megapixels and this page takes up to {megapixels:g}; save it smaller"
