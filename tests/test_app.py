@@ -116,9 +116,9 @@ def test_the_model_stays_loaded_and_strength_moves_the_start(studio):
 def test_every_slider_s_lowest_strength_works():
     for name in ("ddnm+isdiff", "si+isdiff"):
         for model in methods()[name].models:
-            if (found := method_of(name).strength(model)) is not None:
-                assert 0 < found.low <= found.usual <= 1
-                build_isdiff(compose_run([f"method={name}", f"model={model}", f"isdiff.start.step={found.low}"]))
+            found = method_of(name).strength(model)
+            assert found and 0 < found.low <= found.usual <= 1
+            build_isdiff(compose_run([f"method={name}", f"model={model}", f"isdiff.start.step={found.low}"]))
     assert method_of("ddnm").strength("avatars64") is None
 
 

@@ -33,12 +33,12 @@ def server(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log.txt"
+    log, uploads = tmp_path_factory.mktemp("server") / "log.txt", tmp_path_factory.mktemp("uploads")
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("w") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "isdiff", "app", "--port", str(port), "--megapixels", "0.1", "--queue", "1"],
-            cwd=ROOT, stdout=stream, stderr=stream, env=os.environ | {"PYTHONPATH": path},
+            cwd=ROOT, stdout=stream, stderr=stream, env=os.environ | {"PYTHONPATH": path, "TMPDIR": str(uploads)},
         )  # fmt: skip
     try:
         end = time.monotonic() + 120
@@ -50,6 +50,7 @@ def server(tmp_path_factory):
     finally:
         process.terminate()
         process.wait(30)
+        assert not list(uploads.glob("isdiff-app-*")), "what visitors left goes with the page"
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,11 @@ def stroke(page) -> None:
     page.mouse.up()
 
 
+def choose_method(page, name: str) -> None:
+    page.click("#method input")
+    page.get_by_role("option", name=name, exact=True).click()
+
+
 def downloaded(page, folder: Path) -> tuple[str, np.ndarray]:
     page.wait_for_selector("#download", state="visible")
     with page.expect_download() as download:
@@ -132,7 +138,7 @@ def test_a_photo_is_painted_filled_watched_and_downloaded(visit, tmp_path):
     page.click("#go")
     assert "there is no hole yet" in says(page, "no hole")
     stroke(page)
-    give(page, "steps", 24)
+    give(page, "steps", 10)
     give(page, "seed", 5)
     page.click("#go")
     page.wait_for_selector("#live img")
@@ -182,11 +188,19 @@ def test_an_example_a_mask_the_line_cancelling_and_a_phone(visit, tmp_path):
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390, "nothing to scroll sideways"
 
     assert first.is_visible("#strength") and not first.is_visible("#prompt")
-    first.click("#method input")
-    first.get_by_role("option", name="si", exact=True).click()
+    choose_method(first, "si")
     first.wait_for_selector("#prompt", state="visible")
     first.wait_for_selector("#strength", state="hidden")
     assert first.input_value("#model input") == "avatars64_latent"
+
+    choose_method(first, "ddnm")
+    first.wait_for_selector("#prompt", state="hidden")
+    first.click("#go")  # thousands of network calls
+    says(first, "samples")
+    first.close()
+    phone.click("#go")
+    phone.wait_for_function("!document.querySelector('#status').innerText.includes('Done')")
+    says(phone, "Done")
 
 
 def answer(address: str, body: object = None) -> tuple[int, str]:

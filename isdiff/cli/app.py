@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
 import tempfile
 import threading
 from importlib.util import find_spec
@@ -40,11 +42,12 @@ def act(arguments: list[str]) -> int:
 
 
 def serve(args) -> None:
-    """Until Ctrl-C."""
+    """Until Ctrl-C or SIGTERM."""
     from isdiff.app.page import Page
     from isdiff.app.studio import Limits
 
     logging.basicConfig(format="isdiff: %(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads go then too
     page = Page(Limits(args.megapixels, args.variants, args.queue, args.crops))
     try:
         local, public = page.launch(args.host, args.port, args.share)
