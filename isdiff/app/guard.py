@@ -7,6 +7,8 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.requests import ClientDisconnect
+
 from isdiff.errors import UserError
 
 Message = MutableMapping[str, Any]
@@ -45,6 +47,12 @@ class UploadsOnly:
         self.app, self.folder = app, folder
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        try:
+            await self.checked(scope, receive, send)
+        except ClientDisconnect:  # the visitor left in the middle of an upload
+            return
+
+    async def checked(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         if any(f"{kind}=" in scope["path"] and ":/" in scope["path"].split(f"{kind}=", 1)[1]
