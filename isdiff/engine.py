@@ -105,6 +105,8 @@ class Engine:
         run_seed: with an image's id it fixes all of the image's noise.
         stream: source of noise, replaceable to replay recorded noise.
         progress: called after every network batch with the number of images in it.
+        watch: sees all that are in the loop after every network batch, before finished ones leave it; to look at only.
+        stop: asked before every network batch; once it says yes, no more results come.
     """
 
     def __init__(
@@ -121,10 +123,13 @@ class Engine:
         run_seed: int = 0,
         stream: Callable[[int, str, int], Stream] = Stream,
         progress: Callable[[int], None] = lambda count: None,
+        watch: Callable[[Sequence[Live]], None] = lambda live: None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.prior, self.grid, self.sampler, self.known, self.plan = prior, grid, sampler, known, plan
         self.start, self.refinement = start or NoiseStart(), refinement
         self.batch_size, self.run_seed, self.stream, self.progress = batch_size, run_seed, stream, progress
+        self.watch, self.stop = watch, stop
 
     def calls_expected(self) -> int:
         """Network calls of an image whose first attempt passes."""
@@ -142,9 +147,10 @@ class Engine:
                     live.append(self.begin(task))
                 else:  # no seed can be fitted to it
                     yield Result(task, task.image, self.prior.decode([task.image], [task])[0], 0, 0.0, (), 0, BAD_IMAGE)
-            if not live:
+            if not live or self.stop():
                 return
             self.tick(live)
+            self.watch(live)
             done = [image for image in live if image.finished]
             yield from map(self.result, done, self.timed_pictures(done))
             live = [image for image in live if not image.finished]

@@ -16,7 +16,7 @@ FLOORS = [
     ("priors", "masks", "data"),
     ("engine", "metrics", "models", "plugin"),
     ("experiments",),
-    ("training",),
+    ("training", "app"),
     ("cli",),
     ("__main__",),
 ]

@@ -10,6 +10,7 @@ from isdiff import __version__
 
 COMMANDS = {
     "inpaint": "holes in your own pictures",
+    "app": "a web page for the same, on this machine",
     "strip": "one picture, several methods side by side",
     "methods": "what there is, a line each",
     "models": "what there is and what is here, a line each",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from isdiff.paths import placed
 # Metrics that measure are built from the configuration of each run.
 UNUSED = OmegaConf.create({"model_root": "models", "metrics": {"download": False, "features": None}})
 
+COMPOSING = threading.Lock()  # Hydra composes with something that a process has once
+
 
 @dataclass
 class Row:
@@ -53,10 +56,10 @@ class Row:
 
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:
-    """The configuration that ``isdiff run`` would get from these overrides."""
+    """The configuration that ``isdiff run`` would get from these overrides; from several threads too."""
     check_moved(overrides)
     try:
-        with initialize_config_dir(main_folder(), version_base="1.3"):
+        with COMPOSING, initialize_config_dir(main_folder(), version_base="1.3"):
             return compose("config", list(overrides))
     except HydraException as error:
         reason = " ".join(str(error).split())

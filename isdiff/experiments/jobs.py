@@ -10,13 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from isdiff.checks import check_text, check_whole
-from isdiff.data.images import pixels_hash
-from isdiff.data.windows import Sizes, Window, from_model, mirrored, plan, rounds, to_model
-from isdiff.engine import Result
+from isdiff.data.windows import Sizes, from_model, to_model
+from isdiff.engine import Live, Result
 from isdiff.errors import UserError
+from isdiff.experiments.canvas import Canvas, Filled, Glimpse, Job, WindowTrace
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.experiment import Experiment, Inputs
 from isdiff.experiments.search_path import config_names
@@ -27,114 +25,6 @@ OWN_MODEL = "photos64"  # of pixel methods, where none is named
 ARGUMENTS = ("seed", "prompt", "negative_prompt", "method", "model", "limit")
 CALLERS = ("dataset", "mask", "output", "output_root")  # images, masks and results are
 SIZE_UNIT = 32  # sides that every network here can work at are multiples of it
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One picture to inpaint.
-
-    Attributes:
-        name: for messages.
-        pixels: (H, W, 3) uint8 RGB.
-        hole: (H, W) bool, True = generate.
-        seed: of its noise.
-        key: what its noise follows from besides the seed; default: what is known of the picture, and the hole. A run's
-            image has its id.
-        prompt: a text of its own, where the stream was made for ``prompt="caption"``.
-    """
-
-    name: str
-    pixels: np.ndarray
-    hole: np.ndarray
-    seed: int = 0
-    key: str | None = None
-    prompt: str = ""
-
-    def __post_init__(self) -> None:
-        check_whole("seed", self.seed, low=None)
-        if self.pixels.dtype != np.uint8 or self.pixels.shape != (*self.hole.shape, 3) or self.hole.dtype != bool:
-            raise UserError(f"{self.name}: a job takes pixels (H, W, 3) uint8 and a hole (H, W) bool of the same size")
-        if self.hole.all() or not self.hole.any():
-            what = "everything" if self.hole.all() else "nothing"
-            raise UserError(f"{self.name}: the mask hides {what}; white is the hole, inverting turns it round")
-
-    @property
-    def noise_key(self) -> str:
-        known = np.where(self.hole[..., None], 0, self.pixels)
-        return self.key or f"{pixels_hash(known)}/{pixels_hash(np.packbits(self.hole))}/{self.hole.shape}"
-
-
-@dataclass(frozen=True)
-class WindowTrace:
-    """How a window was filled: what IS-Diff's criterion said of each attempt (None where it was not asked), which was
-    kept, where each began (timesteps), network calls, and seconds."""
-
-    window: Window
-    dce: list[float | None]
-    chosen: int
-    start_timesteps: list[float]
-    network_calls: int
-    seconds: float
-
-
-@dataclass
-class Filled:
-    """What came of a job.
-
-    Attributes:
-        values: (H, W, 3) float32 in 0..255, meant for the hole.
-        seed_values: the same with IS-Diff's seed in the hole; None without one, or where it was not asked for.
-        trace: of its windows, in their order.
-        failure: why there is no result (``values`` then hold nothing of use).
-    """
-
-    job: Job
-    values: np.ndarray
-    seed_values: np.ndarray | None = None
-    trace: list[WindowTrace] = field(default_factory=list)
-    failure: str | None = None
-
-
-class Canvas:
-    """A picture on its way: what is open yet, and which windows are next."""
-
-    def __init__(self, job: Job, sizes: Sizes) -> None:
-        self.job, self.key = job, job.noise_key
-        self.pixels, self.open = mirrored(job.pixels).copy(), mirrored(job.hole).copy()
-        self.values = self.pixels.astype(np.float32)
-        self.seeds: np.ndarray | None = None
-        self.windows = plan(self.open, sizes)
-        self.rounds = deque(rounds(self.windows))
-        self.traces: dict[int, WindowTrace] = {}
-        self.waits = 0  # windows of this round that are not filled yet
-
-    def next_round(self) -> list[int]:
-        numbers = self.rounds.popleft() if self.rounds else []
-        self.waits = len(numbers)
-        return numbers
-
-    def stream(self, number: int, attempt: int) -> Stream:
-        """The noise of an attempt at a window; the first one's is that of a run's image."""
-        return Stream(self.job.seed, f"{self.key}/{number}" if number else self.key, attempt)
-
-    def fill(self, number: int, picture: np.ndarray, seed: np.ndarray | None, trace: WindowTrace) -> None:
-        """Put what was made, (n, n, 3) in 0..255, where the window has open pixels."""
-        area = self.windows[number].area
-        hole = self.open[area].copy()
-        self.values[area][hole] = picture[hole]
-        self.pixels[area][hole] = np.rint(picture[hole]).astype(np.uint8)
-        if seed is not None:
-            self.seeds = self.values.copy() if self.seeds is None else self.seeds
-            self.seeds[area][hole] = seed[hole]
-        self.open[area] = False
-        self.traces[number] = trace
-        self.waits -= 1
-
-    def result(self, failure: str | None = None) -> Filled:
-        height, width = self.job.hole.shape
-        seeds = None if self.seeds is None else self.seeds[:height, :width]
-        trace = [self.traces[n] for n in sorted(self.traces)]
-        return Filled(self.job, self.values[:height, :width], seeds, trace, failure)
 
 
 @dataclass
@@ -262,6 +152,17 @@ class Inpainter:
         """The model's name."""
         return self.experiment.setup.model.name
 
+    def share_model(self, other: Inpainter) -> None:
+        """Use the model that ``other`` has loaded, if it is the same, loaded in the same way; else do nothing."""
+
+        def loading(experiment: Experiment) -> list[object]:
+            setup, asking = experiment.setup, experiment.setup.conditioning
+            return [setup.model.fingerprint(), experiment.device, experiment.precision, vars(setup.runtime),
+                    asking and asking.fingerprint(), setup.start.enough]  # fmt: skip
+
+        if "prior" in vars(other.experiment) and loading(self.experiment) == loading(other.experiment):
+            self.experiment.prior = other.experiment.prior
+
     def stream(
         self,
         jobs: Iterable[Job],
@@ -269,6 +170,8 @@ class Inpainter:
         seeds: bool = False,
         progress: Callable[[int], None] = lambda count: None,
         expected: Callable[[float], None] = lambda calls: None,
+        watch: Callable[[Sequence[Glimpse]], None] | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Filled]:
         """What comes of jobs, as they finish; one that fails leaves the others alone.
 
@@ -276,12 +179,14 @@ class Inpainter:
             seeds: whether to show IS-Diff's seeds too.
             progress: hears of every network batch how many windows were in it.
             expected: hears about how many network calls a job takes, as they begin.
+            watch: sees after every network batch the pictures that are under way; results do not depend on it.
+            stop: asked before every network batch; once it says yes, what is not finished is given up.
         """
         experiment = self.experiment
         experiment.places.clear()
         experiment.inputs.clear()
         feed = Feed(experiment, jobs, self.sizes)
-        engine = experiment.engine(stream=lambda _, image_id, attempt: experiment.stream(image_id, attempt))
+        engine = experiment.engine(stream=lambda _, image_id, attempt: experiment.stream(image_id, attempt), stop=stop)
         calls = engine.calls_expected()
 
         def heard(count: int) -> None:
@@ -289,6 +194,8 @@ class Inpainter:
             progress(count)
 
         engine.progress = heard
+        if watch is not None:
+            engine.watch = lambda live: watch(self.glimpses(live))
         for result in engine.run(feed):
             canvas, number = experiment.places[result.task.id]
             if result.failure:
@@ -304,6 +211,14 @@ class Inpainter:
             yield from feed.failed
             feed.failed.clear()
         yield from feed.failed
+
+    def glimpses(self, live: Sequence[Live]) -> list[Glimpse]:
+        """A glimpse of every picture that has windows in the loop."""
+        found: dict[Canvas, list[tuple[int, Live]]] = {}
+        for image in live:
+            canvas, number = self.experiment.places[image.tr.task.id]
+            found.setdefault(canvas, []).append((number, image))
+        return [Glimpse(canvas, windows, self.experiment.prior) for canvas, windows in found.items()]
 
     def take(self, result: Result, canvas: Canvas, number: int, seeds: bool) -> None:
         """A finished window onto its canvas."""

@@ -1,0 +1,128 @@
+"""What the page offers: methods with the models that they work with and that are here, and pictures to try."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from isdiff.data.base import Dataset
+from isdiff.errors import Missing, UserError
+from isdiff.experiments.build import build
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import build_conditioning, build_isdiff
+from isdiff.experiments.jobs import OWN_MODEL, check_named
+from isdiff.experiments.search_path import config_names
+from isdiff.models.base import Model
+from isdiff.seeds.base import SeededStart
+
+EXAMPLES = {  # a dataset's overrides and images
+    ("dataset=photos", "dataset.size=256"): ("0040", "0033", "0046", "0115"),
+    ("dataset=avatars",): ("00000", "00015", "00034"),
+    ("dataset=landscapes",): ("00006", "00012", "00031"),
+}
+
+
+@dataclass(frozen=True)
+class Strength:
+    """Where IS-Diff's first attempt may start, from ``low`` to 1, as a fraction of the process; and where it does."""
+
+    low: float
+    usual: float
+
+
+@dataclass(frozen=True)
+class Method:
+    """
+    Attributes:
+        models: that it works with and that are here, its own first.
+        latent: whether it takes a prompt.
+        steps: that it makes of itself.
+    """
+
+    name: str
+    models: tuple[str, ...]
+    latent: bool
+    steps: int
+
+    def strength(self, model: str) -> Strength | None:
+        """None for methods without IS-Diff's seed."""
+        return strength(self.name, model)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A shipped picture, (H, W, 3) uint8, and the model that was made for its kind."""
+
+    name: str
+    pixels: np.ndarray
+    model: str
+
+
+@lru_cache
+def strength(method: str, model: str) -> Strength | None:
+    start, refinement = build_isdiff(compose_run([f"method={method}", f"model={model}"]))
+    if not isinstance(start, SeededStart):
+        return None
+    if refinement is None:
+        return Strength(0.05, start.step)
+    low = refinement.checkpoint + (refinement.attempts - 1) * start.lambda_  # above it the last attempt must start
+    return Strength(min(math.floor(low * 100 + 1) / 100 + 0.01, start.step), start.step)
+
+
+@lru_cache
+def methods() -> dict[str, Method]:
+    """Those for which a model is here, by their names.
+
+    Raises:
+        Missing: there is none.
+    """
+    nodes = {name: compose_run([f"model={name}"]).model for name in config_names("model")}
+    models = {name: model for name, node in nodes.items() if not (model := build(node, Model)).missing()}
+    found = {}
+    for name in config_names("method"):
+        cfg = compose_run([f"method={name}"])
+        latent = cfg.get("latent") is not None
+        own = cfg.model.name if latent else OWN_MODEL
+        usable = []
+        for model_name, model in models.items():
+            try:
+                model.check_method(cfg.method.name, build_conditioning(cfg, model))
+            except UserError:
+                continue
+            usable.append(model_name)
+        if usable:
+            usable.sort(key=lambda model_name: model_name != own)
+            found[name] = Method(name, tuple(usable), latent, cfg.sampler.steps)
+    if not found:
+        raise Missing(["no model is here: isdiff models lists them, with the commands that get them"])
+    return found
+
+
+def method_of(name: object) -> Method:
+    """
+    Raises:
+        UserError: there is no such method, or no model for it is here.
+    """
+    check_named("method", name)
+    if name not in methods():
+        raise UserError(f"no model for method {name} is here; isdiff models lists what there is and how to get it")
+    return methods()[str(name)]
+
+
+@lru_cache
+def examples() -> list[Example]:
+    """Of datasets that are here."""
+    found = []
+    for overrides, ends in EXAMPLES.items():
+        cfg = compose_run([*overrides])
+        try:
+            dataset = build(cfg.dataset, Dataset)
+            for image_id in dataset.ids():
+                if image_id.endswith(ends):
+                    found.append(Example(image_id, np.array(dataset.image(image_id)), cfg.model.name))
+        except UserError:  # data of somebody's own in the place of what ships
+            continue
+    return found

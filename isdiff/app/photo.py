@@ -1,0 +1,125 @@
+"""A photo on its way through the page: read from an upload, shown, painted on, and written with its pixels kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from isdiff.data.picture_files import PNG_MODES, read_picture, write_picture
+from isdiff.data.pictures import Picture, PillowPicture
+from isdiff.errors import UserError
+from isdiff.experiments.contact_sheet import with_hole
+from isdiff.experiments.inpaint import NAMED, hole_of
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "MPO", "AVIF")  # whose decoders start no other program
+SHOWN = (512, 1024)  # sides of pictures on the page: smaller ones are enlarged by a whole number, larger ones reduced
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """
+    Attributes:
+        name: without a suffix, for messages and for the names of results.
+        info: what its file says about it, see :class:`isdiff.data.picture_files.PictureFile`.
+    """
+
+    name: str
+    picture: Picture
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.picture.shape
+
+    def seen(self, mask: str | None = None) -> np.ndarray:
+        """As the page shows it, (h, w, 3) uint8, the hole of a named mask hatched."""
+        pixels = self.picture.rgb()
+        return to_screen(pixels if mask is None else with_hole(pixels, self.hole(mask, ())))
+
+    def hole(self, mask: str | None, layers: Sequence[Image.Image]) -> np.ndarray:
+        """What a named mask hides and what was painted, (H, W) bool.
+
+        Args:
+            layers: of the editor, RGBA and of the size that :meth:`seen` has; all that has some colour is hole.
+        Raises:
+            UserError: there is no such mask.
+        """
+        if mask is not None and mask not in NAMED:
+            raise UserError(f"there is no mask {mask!r}; there are {', '.join(NAMED)}")
+        found = np.zeros(self.shape, bool) if mask is None else hole_of(mask, self.picture)
+        for layer in layers:
+            found = found | from_screen(np.asarray(layer.convert("RGBA").getchannel("A")) > 0, self.shape)
+        return found
+
+    def write(self, path: Path, filled: Any) -> None:
+        """A filled picture of this photo's kind, with its profile and EXIF data, as a PNG."""
+        write_picture(path, filled, self.info)
+
+
+def screen_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width on the page of a picture of this size."""
+    low, high = SHOWN
+    longer = max(height, width)
+    if longer <= high:
+        factor = max(1, low // longer)
+        return height * factor, width * factor
+    return max(1, round(height * high / longer)), max(1, round(width * high / longer))
+
+
+def to_screen(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 at the size of the page: enlarged without blur, reduced without aliasing."""
+    height, width = screen_size(*pixels.shape[:2])
+    how = cv2.INTER_AREA if (height, width) < pixels.shape[:2] else cv2.INTER_NEAREST
+    return cv2.resize(pixels, (width, height), interpolation=how)
+
+
+def from_screen(painted: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """What was painted on the page, (h, w) bool, in the picture's own pixels: each that has some paint is hole."""
+    (height, width), size = shape, screen_size(*shape)
+    if painted.shape != size:  # an editor of another size
+        painted = cv2.resize(painted.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    if size[0] >= height and size[1] >= width:
+        factor = size[0] // height
+        return np.asarray(painted.reshape(height, factor, width, factor).any((1, 3)))
+    return cv2.resize(painted.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+
+
+def uploaded(path: str | Path, name: str, megapixels: float) -> Photo:
+    """
+    Args:
+        path: where the server put an upload.
+        name: that the visitor's file has.
+    Raises:
+        UserError: it is too large, damaged, or of another format than :data:`FORMATS`.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as opened:
+            count = opened.width * opened.height / 1e6
+    except Image.DecompressionBombError:
+        raise UserError(too_large(name, Image.MAX_IMAGE_PIXELS or 0, megapixels)) from None
+    except Exception:  # decoders of damaged files raise nearly anything
+        raise UserError(f"{name} cannot be read; give a PNG, JPEG, WebP, TIFF, BMP or GIF file") from None
+    if count > megapixels:
+        raise UserError(too_large(name, count * 1e6, megapixels))
+    try:
+        file = read_picture(Path(path))
+        picture, info = file.picture, file.info
+        if isinstance(picture, PillowPicture):
+            if picture.image.mode not in PNG_MODES:  # results are PNG files
+                picture, info = PillowPicture(picture.image.convert("RGB"), name), {}
+            picture.rgb()
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), name)) from None
+    picture.name = name
+    return Photo(Path(name).stem, picture, info)
+
+
+def too_large(name: str, count: float, megapixels: float) -> str:
+    return f"{name} has {count / 1e6:.3g} megapixels and this page takes up to {megapixels:g}; save it smaller"

@@ -1,0 +1,236 @@
+"""The work behind the page: a request, checked against the limits, becomes variants of a picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from isdiff.app.catalog import method_of
+from isdiff.app.photo import Photo
+from isdiff.checks import check_number, check_whole
+from isdiff.data.windows import mirrored, plan
+from isdiff.errors import UserError
+from isdiff.experiments.canvas import Filled, Glimpse, Job, WindowTrace
+from isdiff.experiments.contact_sheet import with_hole
+from isdiff.experiments.inpaint import job_of
+from isdiff.experiments.jobs import Inpainter
+
+MOST_STEPS = 250
+TOP_SEED = 2**31 - 1
+LONGEST_PROMPT = 500
+KEPT = 2  # inpainters that stay loaded
+BETWEEN_SIGHTS = 0.4  # seconds
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a visitor may ask for.
+
+    Args:
+        megapixels: of a photo.
+        variants: side by side.
+        waiting: requests in the line.
+        crops: that the holes of one picture may take.
+    Raises:
+        ValueError: a value that cannot work.
+    """
+
+    megapixels: float = 16
+    variants: int = 4
+    waiting: int = 8
+    crops: int = 64
+
+    def __post_init__(self) -> None:
+        check_number("megapixels", self.megapixels, low=0.001)
+        for name in ("variants", "waiting", "crops"):
+            check_whole(name, getattr(self, name))
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """
+    Attributes:
+        hole: (H, W) bool.
+        strength: start step of IS-Diff's first attempt; None for the model's own. Other methods have none.
+        seed: of the first variant; each further one has the next.
+    """
+
+    photo: Photo
+    hole: np.ndarray
+    method: str
+    model: str
+    prompt: str = ""
+    strength: float | None = None
+    steps: int = 50
+    seed: int = 0
+    variants: int = 1
+
+    def check(self, limits: Limits) -> None:
+        """
+        Raises:
+            UserError: something that there is not, that cannot work, or that is beyond the limits.
+        """
+        method = method_of(self.method)
+        if self.model not in method.models:
+            models = ", ".join(method.models)
+            raise UserError(f"model {self.model} does not go with method {self.method}; here {models} do")
+        if self.prompt and not method.latent:
+            raise UserError(f"method {self.method} takes no prompt; leave it empty, or take a latent method")
+        if len(self.prompt) > LONGEST_PROMPT:
+            raise UserError(f"the prompt has {len(self.prompt)} letters and may have {LONGEST_PROMPT}; shorten it")
+        for name, value, low, high in (
+            ("steps", self.steps, 1, MOST_STEPS),
+            ("seed", self.seed, 0, TOP_SEED),
+            ("variants", self.variants, 1, limits.variants),
+        ):
+            check_whole(name, value, low)
+            if value > high:
+                raise UserError(f"{name} is {value}; this page takes up to {high}")
+        if self.strength is not None:
+            check_number("strength", self.strength, high=1)
+        if not self.hole.any():
+            raise UserError("there is no hole yet: paint over a part of the picture, or pick a mask")
+
+    def jobs(self) -> list[Job]:
+        """One for each variant. The prompt is the job's, so that no ``@file`` in it is ever opened."""
+        seeds = range(self.seed, self.seed + self.variants)
+        return [
+            job_of(self.photo.picture, self.hole, self.photo.name, seed, prompt=self.prompt.strip()) for seed in seeds
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """
+    Attributes:
+        image: of the photo's kind, as :meth:`isdiff.data.pictures.Picture.filled` gives it.
+        pixels: the same as (H, W, 3) uint8.
+        seed_pixels: with IS-Diff's seed in the hole; None for methods without one.
+    """
+
+    seed: int
+    image: Any
+    pixels: np.ndarray
+    seed_pixels: np.ndarray | None
+    trace: list[WindowTrace]
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """A variant on its way, or finished: (H, W, 3) uint8 (hatched where nothing is known yet), and its DCE so far."""
+
+    seed: int
+    pixels: np.ndarray
+    dce: list[float]
+    finished: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What can be seen of the work: how much of it is done, about how long it will take, and the variants."""
+
+    share: float
+    seconds_left: float | None
+    sketches: list[Sketch]
+
+
+class Studio:
+    """Keeps models loaded from one order to the next."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.loaded: dict[tuple, Inpainter] = {}
+
+    def inpainter(self, order: Order) -> Inpainter:
+        """The one for an order, with the model of an earlier one where it is the same."""
+        overrides = [] if order.strength is None else [f"isdiff.start.step={order.strength}"]
+        prompt = "caption" if order.prompt.strip() else ""
+        key = (order.method, order.model, prompt, order.steps, *overrides)
+        found = self.loaded.pop(key, None)
+        if found is None:
+            found = Inpainter(order.method, order.model, prompt=prompt, steps=order.steps, overrides=overrides)
+            for other in self.loaded.values():
+                found.share_model(other)
+        self.loaded[key] = found
+        while len(self.loaded) > KEPT:
+            self.loaded.pop(next(iter(self.loaded)))
+        return found
+
+    def make(
+        self, order: Order, stop: Callable[[], bool], tell: Callable[[Sight], None] = lambda sight: None
+    ) -> list[Variant]:
+        """The variants of an order, in the order of their seeds; those that were finished before ``stop`` said yes.
+
+        Args:
+            tell: hears now and then what can be seen.
+        Raises:
+            UserError: what :meth:`Order.check` refuses, a hole that takes too many crops, or one that cannot be filled.
+        """
+        order.check(self.limits)
+        jobs = order.jobs()
+        inpainter = self.inpainter(order)
+        crops = len(plan(mirrored(order.hole), inpainter.sizes))
+        if crops > self.limits.crops:
+            raise UserError(
+                f"the hole takes {crops} crops for this model of {inpainter.sizes.model} pixels, and up to "
+                f"{self.limits.crops} are made here; make the hole smaller, or the photo"
+            )
+        watcher = Watcher(order, tell)
+        made: dict[int, Variant] = {}
+        stream = inpainter.stream(
+            jobs, seeds=True, progress=watcher.count, expected=watcher.expect, watch=watcher.watch, stop=stop
+        )
+        for filled in stream:
+            if filled.failure:
+                raise UserError(filled.failure)
+            made[filled.job.seed] = variant_of(order.photo, filled)
+            watcher.finish(made[filled.job.seed])
+        return [made[seed] for seed in sorted(made)]
+
+
+def variant_of(photo: Photo, filled: Filled) -> Variant:
+    hole = filled.job.hole[..., None]
+
+    def pasted(values: np.ndarray) -> np.ndarray:
+        return np.where(hole, np.rint(values).astype(np.uint8), filled.job.pixels)
+
+    seeds = None if filled.seed_values is None else pasted(filled.seed_values)
+    image = photo.picture.filled(filled.values, filled.job.hole)
+    return Variant(filled.job.seed, image, pasted(filled.values), seeds, filled.trace)
+
+
+class Watcher:
+    """Turns what the stream says into sights, a few a second."""
+
+    def __init__(self, order: Order, tell: Callable[[Sight], None]) -> None:
+        self.order, self.tell = order, tell
+        self.begun, self.told = 0.0, 0.0  # when sampling began, and when it was told last
+        self.calls, self.expected = 0, 1.0
+        self.sketches: dict[int, Sketch] = {}
+
+    def count(self, calls: int) -> None:
+        self.begun = self.begun or time.monotonic()
+        self.calls += calls
+
+    def expect(self, calls: float) -> None:
+        self.expected = max(calls, 1.0)
+
+    def finish(self, variant: Variant) -> None:
+        judged = [dce for trace in variant.trace for dce in trace.dce if dce is not None]
+        self.sketches[variant.seed] = Sketch(variant.seed, variant.pixels, judged, finished=True)
+
+    def watch(self, glimpses: Sequence[Glimpse]) -> None:
+        if (now := time.monotonic()) - self.told < BETWEEN_SIGHTS:
+            return
+        self.told = now
+        for glimpse in glimpses:
+            pixels, hidden = glimpse.picture()
+            judged = [attempt.dce for attempt in glimpse.attempts if attempt.dce is not None]
+            self.sketches[glimpse.job.seed] = Sketch(glimpse.job.seed, with_hole(pixels, hidden), judged)
+        share = min(self.calls / (self.expected * self.order.variants), 0.99)
+        left = (now - self.begun) * (1 - share) / share if share and now > self.begun + BETWEEN_SIGHTS else None
+        self.tell(Sight(share, left, [self.sketches[seed] for seed in sorted(self.sketches)]))

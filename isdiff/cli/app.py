@@ -1,0 +1,67 @@
+"""A web page that fills holes in your photos, served on this machine alone: upload, paint, look, download.
+
+It needs gradio (pip install 'isdiff[app]') and no network. Exit codes: 0; 1: it does not work as asked; 2: no model is
+here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from importlib.util import find_spec
+
+from isdiff.cli import own
+from isdiff.errors import UserError
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def act(arguments: list[str]) -> int:
+    parser = own.Parser("isdiff app", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: this one alone)")
+    parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    parser.add_argument("--share", action="store_true", help="a public address, through gradio's servers")
+    parser.add_argument("--megapixels", type=float, default=16, help="of a photo, at most (16)")
+    parser.add_argument("--variants", type=int, default=4, help="at once, at most (4)")
+    parser.add_argument("--queue", type=int, default=8, help="requests that may wait (8)")
+    parser.add_argument("--crops", type=int, default=64, help="that one hole may take, at most (64)")
+    args = parser.parse_args(arguments)
+    if find_spec("gradio") is None:
+        raise UserError("the web page needs the package gradio: pip install 'isdiff[app]'")
+    if args.port is not None and not 0 < args.port < 65536:
+        raise UserError(f"--port is {args.port}; it must be between 1 and 65535")
+    with tempfile.TemporaryDirectory(prefix="isdiff-app-") as folder:
+        # Before gradio is imported: nothing is reported to anybody, and uploads go when the page goes.
+        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder}
+        serve(args)
+    return 0
+
+
+def serve(args) -> None:
+    """Until Ctrl-C or SIGTERM."""
+    from isdiff.app.page import Page
+    from isdiff.app.studio import Limits
+
+    logging.basicConfig(format="isdiff: %(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads go then too
+    page = Page(Limits(args.megapixels, args.variants, args.queue, args.crops))
+    try:
+        local, public = page.launch(args.host, args.port, args.share)
+        reach = "" if args.host in LOCAL else "; every machine that reaches this one can use it"
+        print(f"isdiff: the page is at {local}{reach} (Ctrl-C ends it)", flush=True)
+        if public:
+            print(f"isdiff: and, for everyone who knows it, at {public}", flush=True)
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("isdiff: stopped")
+    finally:
+        page.close()
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code."""
+    return own.guarded(act, arguments)

@@ -1,0 +1,358 @@
+"""What is behind the web page: watching and stopping, the line, photos, orders and their limits."""
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+import isdiff
+from isdiff.app.catalog import examples, method_of, methods
+from isdiff.app.line import Cancelled, Done, Failed, Line, Waiting, Working
+from isdiff.app.photo import Photo, from_screen, screen_size, to_screen, uploaded
+from isdiff.app.studio import Limits, Order, Studio
+from isdiff.cli import main
+from isdiff.data.pictures import picture_of
+from isdiff.errors import UserError
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import build_isdiff
+from isdiff.experiments.jobs import Inpainter, Job
+
+SLOW_ENOUGH = 30  # seconds that nothing here takes
+
+
+def noisy(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def box(height: int, width: int) -> np.ndarray:
+    hole = np.zeros((height, width), bool)
+    hole[height // 4 : height // 2, width // 4 : width // 2] = True
+    return hole
+
+
+def photo(height: int = 64, width: int = 64) -> Photo:
+    return Photo("given", picture_of(noisy(height, width), "given"))
+
+
+def order(**changed) -> Order:
+    made = photo()
+    return Order(**{"photo": made, "hole": box(*made.shape), "method": "ddnm+isdiff", "model": "avatars64", "steps": 2,
+                    **changed})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def studio():
+    return Studio(Limits(variants=3, crops=4))
+
+
+def test_watching_shows_every_network_batch_and_changes_nothing():
+    inpainter = Inpainter("ddnm+isdiff", "avatars64", steps=2, reduction=1)
+    pixels, hole = noisy(64, 100), np.zeros((64, 100), bool)
+    hole[10:50, 8:92] = True  # several windows, one after the other
+    job = Job("picture", pixels, hole)
+    (plain,) = inpainter.stream([job])
+    seen = []
+
+    def watch(glimpses):
+        (glimpse,) = glimpses
+        picture, hidden = glimpse.picture()
+        seen.append(([attempt.dce for attempt in glimpse.attempts], picture, hidden))
+
+    (watched,) = inpainter.stream([job], watch=watch)
+    assert (watched.values == plain.values).all() and len(plain.trace) > 1
+    assert len(seen) >= max(trace.network_calls for trace in plain.trace)
+    for _, picture, hidden in seen:
+        assert (picture[~hole] == pixels[~hole]).all() and not (hidden & ~hole).any()
+    first, last = seen[0], seen[-1]
+    assert first[2].any() and not last[2].any(), "windows whose turn has not come show nothing"
+    assert (first[1] != last[1]).any()
+    assert any(dce is not None for dces, *_ in seen for dce in dces)
+    assert (abs(last[1][hole] - plain.values[hole].round()) <= 1).all(), "the last prediction is the result"
+
+
+def test_a_stream_that_is_stopped_gives_up_what_is_not_finished():
+    inpainter = Inpainter("ddnm", "avatars64", steps=6, overrides=["sampler.repeat=1", "runtime.batch_size=1"])
+    jobs = [Job("picture", noisy(64, 64), box(64, 64), seed) for seed in range(3)]
+    calls = []
+    found = list(inpainter.stream(jobs, progress=calls.append, stop=lambda: sum(calls) >= 9))
+    assert [filled.job.seed for filled in found] == [0] and sum(calls) == 9
+    assert [filled.job.seed for filled in inpainter.stream(jobs[:1])] == [0], "and can be used again"
+
+
+def test_orders_give_the_results_of_the_library(studio):
+    asked, sights = order(variants=2, seed=7), []
+    made = studio.make(asked, stop=lambda: False, tell=sights.append)
+    assert [variant.seed for variant in made] == [7, 8] and sights
+    for variant in made:
+        alone = isdiff.inpaint(
+            asked.photo.picture.array, asked.hole, "ddnm+isdiff", "avatars64", seed=variant.seed, steps=2
+        )
+        assert (variant.image == alone.image).all() and (variant.pixels == variant.image).all()
+        assert (variant.seed_pixels == alone.seed_images[0]).all()
+    assert (made[0].image != made[1].image).any()
+    sketch = sights[0].sketches[0]
+    assert sketch.seed == 7 and (sketch.pixels[~asked.hole] == made[0].pixels[~asked.hole]).all()
+    assert studio.make(asked, stop=lambda: True) == []
+
+
+def test_the_model_stays_loaded_and_strength_moves_the_start(studio):
+    low = method_of("ddnm+isdiff").strength("avatars64").low
+    (made,) = studio.make(order(), stop=lambda: False)
+    assert made.trace[0].start_timesteps
+    usual, weakest, strongest = (studio.inpainter(order(strength=value)).experiment for value in (None, 1.0, low))
+    assert usual.prior is weakest.prior is strongest.prior
+    assert (
+        strongest.setup.start.fraction(0) == low < usual.setup.start.fraction(0) < weakest.setup.start.fraction(0) == 1
+    )
+    assert len(studio.loaded) == 2
+
+
+def test_every_slider_s_lowest_strength_works():
+    for name in ("ddnm+isdiff", "si+isdiff"):
+        for model in methods()[name].models:
+            found = method_of(name).strength(model)
+            assert found and 0 < found.low <= found.usual <= 1
+            build_isdiff(compose_run([f"method={name}", f"model={model}", f"isdiff.start.step={found.low}"]))
+    assert method_of("ddnm").strength("avatars64") is None
+
+
+def test_a_prompt_is_never_a_file(studio, tmp_path):
+    (tmp_path / "words.txt").write_text("red hair")
+    latent = {"method": "si", "model": "avatars64_latent", "steps": 2}
+    (words,) = studio.make(order(prompt="red hair", **latent), stop=lambda: False)
+    (literal,) = studio.make(order(prompt=f"@{tmp_path / 'words.txt'}", **latent), stop=lambda: False)
+    assert (literal.image != words.image).any()
+    whole = isdiff.inpaint(photo().picture.array, box(64, 64), "si", prompt="red hair", steps=2)
+    assert (words.image == whole.image).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"method": "../ddnm"}, "there is no method '../ddnm'"),
+        ({"method": None}, "method is None"),
+        ({"model": "avatars64_latent"}, "does not go with"),
+        ({"model": "/etc/passwd"}, "does not go with"),
+        ({"prompt": "a cat"}, "takes no prompt"),
+        ({"method": "si", "model": "avatars64_latent", "prompt": "x" * 501}, "501 letters"),
+        ({"steps": 251}, "steps is 251; this page takes up to 250"),
+        ({"steps": 0}, "steps is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"variants": 4}, "variants is 4; this page takes up to 3"),
+        ({"strength": 2.0}, "between 0 and 1"),
+        ({"hole": np.zeros((64, 64), bool)}, "no hole yet"),
+        ({"hole": np.ones((64, 64), bool)}, "hides everything"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(studio, changed, sentence):
+    with pytest.raises(UserError, match=sentence) as said:
+        studio.make(order(**changed), stop=lambda: False)
+    assert "\n" not in str(said.value)
+
+
+def test_holes_that_take_too_long_are_refused(studio):
+    wide = photo(70, 2000)
+    hole = np.ones(wide.shape, bool)
+    hole[:, :8] = False
+    with pytest.raises(UserError, match=r"takes \d+ crops .* up to 4 are made here"):
+        studio.make(order(photo=wide, hole=hole), stop=lambda: False)
+
+
+def test_limits_check_themselves():
+    with pytest.raises(ValueError, match="variants is 0"):
+        Limits(variants=0)
+    with pytest.raises(ValueError, match="megapixels"):
+        Limits(megapixels=0)
+
+
+def test_configurations_are_composed_in_several_threads():
+    """The page's handlers and its work do so at the same time."""
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda n: compose_run([f"seed={n}"]).seed, range(12)))
+    assert made == list(range(12))
+
+
+class Held:
+    """Work that goes on when it is told to."""
+
+    def __init__(self):
+        self.go, self.done = threading.Semaphore(0), []
+
+    def __call__(self, asked, ticket):
+        ticket.tell(f"sees {asked}")
+        assert self.go.acquire(timeout=SLOW_ENOUGH)
+        if asked == "bad":
+            raise UserError("bad is refused")
+        if asked == "broken":
+            raise ZeroDivisionError("broken inside")
+        self.done.append(asked)
+        return asked.upper()
+
+
+@pytest.fixture
+def held():
+    work = Held()
+    line = Line(work, longest=3)
+    yield work, line
+    work.go.release(10)
+    line.close()
+    line.thread.join(SLOW_ENOUGH)
+    assert not line.thread.is_alive()
+
+
+def until(ticket, kind):
+    """The first of a ticket's states that is of a kind."""
+    return next(state for state in ticket.follow() if isinstance(state, kind))
+
+
+def started(line, asked):
+    ticket = line.enter(asked)
+    while not (isinstance(ticket.state, Working) and ticket.state.sight):
+        with ticket.changed:
+            ticket.changed.wait(0.05)
+    return ticket
+
+
+def test_places_in_the_line_move_up(held):
+    work, line = held
+    first = started(line, "a")
+    assert first.state.sight == "sees a"
+    second, third, fourth = (line.enter(name) for name in "bcd")
+    assert [ticket.state for ticket in (second, third, fourth)] == [Waiting(1), Waiting(2), Waiting(3)]
+    with pytest.raises(UserError, match="3 requests are waiting already"):
+        line.enter("e")
+    line.cancel(third)
+    assert isinstance(third.state, Cancelled) and fourth.state == Waiting(2)
+    work.go.release(3)
+    assert until(fourth, Done).made == "D" and work.done == ["a", "b", "d"]
+    assert isinstance(first.state, Done) and first.ended
+
+
+def test_a_request_that_fails_or_is_given_up_leaves_the_others_alone(held, caplog):
+    work, line = held
+    first = started(line, "a")
+    line.cancel(first)
+    bad, broken, good = (line.enter(name) for name in ("bad", "broken", "good"))
+    work.go.release(4)
+    assert until(good, Done).made == "GOOD"
+    assert isinstance(first.state, Cancelled)
+    assert bad.state == Failed("bad is refused") and broken.state == Failed("broken inside")
+    assert "ZeroDivisionError" in caplog.text and "UserError" not in caplog.text
+
+
+def test_closing_gives_everything_up(held):
+    work, line = held
+    first, second = started(line, "a"), line.enter("b")
+    line.close()
+    work.go.release()
+    assert isinstance(until(first, Cancelled), Cancelled) and isinstance(second.state, Cancelled)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (60, 33), (512, 20), (700, 900), (1500, 2200), (1, 3000)])
+def test_what_is_painted_on_the_page_is_hole_in_the_picture(shape):
+    pixels = noisy(*shape)
+    seen = to_screen(pixels)
+    assert seen.shape[:2] == screen_size(*shape) and max(seen.shape) <= 1024
+    if max(shape) <= 512:
+        assert max(seen.shape) > 256 and len(seen) % shape[0] == 0
+    painted = np.zeros(seen.shape[:2], bool)
+    assert not from_screen(painted, shape).any()
+    painted[:, : seen.shape[1] // 2 + 1] = True
+    hole = from_screen(painted, shape)
+    assert hole.shape == shape and hole[:, 0].all() and not hole[:, -1].any()
+    assert abs(hole.mean() - 0.5) < 0.1
+    dot = np.zeros(seen.shape[:2], bool)
+    dot[seen.shape[0] // 2, seen.shape[1] // 2] = True
+    if max(shape) <= 1024:
+        assert from_screen(dot, shape).sum() == 1
+
+
+def test_masks_and_paint_add_up():
+    given = photo()
+    layer = Image.new("RGBA", screen_size(64, 64)[::-1])
+    layer.paste((255, 0, 0, 40), (0, 0, 80, 80))
+    half = given.hole("half", [])
+    both = given.hole("half", [layer])
+    assert half.sum() == 64 * 32 and both.sum() == half.sum() + 100 and given.hole(None, [layer]).sum() == 100
+    with pytest.raises(UserError, match="there is no mask '/etc/passwd'"):
+        given.hole("/etc/passwd", [])
+    assert (given.seen() == to_screen(given.picture.array)).all()
+    assert (given.seen("half")[:, 256:] != given.seen()[:, 256:]).any()
+
+
+def test_uploads_keep_what_they_are(tmp_path):
+    turned = Image.fromarray(noisy(20, 30))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", exif=exif, icc_profile=b"profile")
+    found = uploaded(tmp_path / "turned.jpg", "my photo.jpg", 1)
+    assert found.shape == (30, 20) and found.name == "my photo" and found.info["icc_profile"] == b"profile"
+    Image.fromarray(noisy(20, 30)).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    deep = np.full((20, 30), 40_000, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    for name in ("cmyk.jpg", "deep.png", "turned.jpg"):
+        found = uploaded(tmp_path / name, name, 1)
+        hole = box(*found.shape)
+        found.write(tmp_path / "out.png", found.picture.filled(np.zeros((*hole.shape, 3), np.float32), hole))
+        with Image.open(tmp_path / "out.png") as written:
+            again = np.asarray(written)
+        assert (again[hole] == 0).all() and (again[~hole] == np.asarray(found.picture.image)[~hole]).all(), name
+
+
+def test_uploads_that_cannot_be_used_are_one_sentence(tmp_path):
+    Image.fromarray(noisy(100, 200)).save(tmp_path / "large.png")
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "post.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n")
+    whole = (tmp_path / "large.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    for name, sentence in (
+        ("large.png", "mine has 0.02 megapixels and this page takes up to 0.01; save it smaller"),
+        ("text.png", "mine cannot be read; give a PNG"),
+        ("post.eps", "mine cannot be read; give a PNG"),
+        ("cut.png", "mine cannot be read as an image"),
+    ):
+        with pytest.raises(UserError) as said:
+            uploaded(tmp_path / name, "mine", 0.01 if name == "large.png" else 1)
+        assert sentence in str(said.value) and str(tmp_path) not in str(said.value)
+
+
+def test_examples_come_with_their_models():
+    found = examples()
+    assert {example.model for example in found} == {"photos64", "avatars64", "drawings64"} and len(found) >= 8
+    assert all(example.model in method_of("ddnm").models for example in found)
+
+
+def test_the_guard_knows_uploads_from_everything_else(tmp_path):
+    names_others = pytest.importorskip("isdiff.app.guard", reason="gradio is not installed").names_others
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    (folder / "link").symlink_to("/etc")
+    upload = {"path": str(folder / "x" / "photo.png"), "url": "http://127.0.0.1:7860/gradio_api/file=photo.png"}
+    assert not names_others({"data": [upload, {"path": None}, "see http://example.com", None, 3]}, str(folder))
+    for path in (
+        "http://example.com/a.png", "file:///etc/passwd", "/etc/passwd", f"{folder}/../secret", f"{folder}/link/passwd",
+        f"{folder}x/photo.png", "photo.png", "", str(folder), 3, [],
+    ):  # fmt: skip
+        assert names_others({"data": [[{"deep": {"path": path, "meta": {}}}]]}, str(folder)), path
+
+
+def test_the_command_says_what_is_missing_or_wrong(capsys):
+    code = "import sys; sys.modules['gradio'] = None; from isdiff.cli import main; sys.exit(main(['app']))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr == (
+        "isdiff: the web page needs the package gradio: pip install 'isdiff[app]'\n"
+    )
+    pytest.importorskip("gradio", reason="gradio is not installed (pip install 'isdiff[app]')")
+    for words, sentence in (
+        (["--port", "0"], "--port is 0"),
+        (["--variants", "0"], "variants is 0"),
+        (["x"], "--help"),
+    ):
+        assert main(["app", *words]) == 1
+        said = capsys.readouterr().err
+        assert sentence in said and said.count("\n") == 1
