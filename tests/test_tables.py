@@ -177,7 +177,8 @@ def test_points_of_a_line_are_rows_of_their_own():
     assert {"method=lanpaint", "sampler.steps=20", "sampler.inner_steps=9", "mask=half"} <= set(overrides["lanpaint_4"])
     assert {"sampler.steps=900", "sampler.eta=0"} <= set(overrides["ddnm_eta0_6"])
     assert len(overrides) == sum(len(line.points) for line in figure.lines)
-    for line in figure.lines:
+    one_of_a_kind = ("ddnm", "repaint_resampled", "lanpaint")
+    for line in (line for line in figure.lines if line.name in one_of_a_kind):
         calls = [network_calls(overrides[f"{line.name}_{place}"]) for place in range(1, len(line.points) + 1)]
         assert calls == sorted(calls)
         for asked, given in zip((25, 50, 100, 200, 400, 900), calls, strict=True):
