@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff.experiments.compare import compare, narrow
-from isdiff.experiments.measure import CONFIGS
+from isdiff.experiments.search_path import config_names
 
 SMALL = ["sampler.steps=2", "sampler.jump=1", "runtime.workers=1"]
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--groups", type=int, help="only so many of the comparison's groups")
     args = parser.parse_args()
-    plan = OmegaConf.load(CONFIGS / "compare" / "photos.yaml")
+    plan = OmegaConf.load(config_names("compare")["photos"])
     plan.groups = plan.groups[: args.groups]
     plan = narrow(plan, limit=args.limit, seeds=list(range(args.seeds)), masks=["half"])
     with tempfile.TemporaryDirectory() as folder:
