@@ -20,7 +20,7 @@ from isdiff.priors.base import Prior
 from isdiff.priors.conditioning.base import Conditioning
 
 RANDOM = "random"  # in the place of weights: untrained ones, to check sizes and speed
-SUITED = ("start", "lambda", "checkpoint", "tau", "careful_tau", "margin")
+SUITED = ("start", "lambda", "checkpoint", "tau")
 
 
 class Model(Component, ABC):
@@ -32,8 +32,7 @@ class Model(Component, ABC):
         noise_schedule: ``linear``, ``scaled_linear`` or ``cosine``.
         num_timesteps: length of its process.
         how: the command that gets the weights, where it is not ``isdiff weights get``.
-        isdiff: values that suit the model, which ``configs/isdiff`` looks up: start, lambda, checkpoint, tau,
-            and careful_tau and margin for ``isdiff=careful``.
+        isdiff: values that suit the model, which ``configs/isdiff`` looks up: start, lambda, checkpoint, tau.
     Raises:
         ValueError: a value that cannot work.
 

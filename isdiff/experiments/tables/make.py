@@ -56,7 +56,7 @@ def make_figure(name: str, profile: str, run: bool = True, **options: Any) -> Pa
 
 
 def make_report(profile: str, only: Sequence[str] = (), run: bool = True, **options: Any) -> Path:
-    """All tables, figures and picture strips in one page; returns its path. Figures that take hours are drawn from the
+    """All tables, figures and picture strips in one page; returns its path. Figures that stand alone are drawn from the
     runs that are there.
 
     Args:
