@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,18 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser_parts import browser, needs_browser
 from conftest import ROOT
 from PIL import Image
 
 from isdiff.app.catalog import examples
 
 pytest.importorskip("gradio", reason="gradio is not installed (pip install 'isdiff[app]')")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no Chromium here (chromium, chromium-browser, google-chrome)"
-)
 pytestmark = pytest.mark.slow
+__all__ = ["browser"]
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +47,6 @@ def server(tmp_path_factory):
         process.terminate()
         process.wait(30)
         assert not list(uploads.glob("isdiff-app-*")), "what visitors left goes with the page"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as tools:
-        as_root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        found = tools.chromium.launch(executable_path=BROWSER, args=as_root)
-        yield found
-        found.close()
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """The study's page in a real browser: clicked through, reloaded, saved, collected."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser_parts import browser, needs_browser
 from PIL import Image
 from study_parts import MASKS, METHODS, plan_of, study_runs, write_plan
 
@@ -15,23 +15,9 @@ from isdiff.experiments.store import RunFolder
 from isdiff.experiments.study.build import build_study
 from isdiff.experiments.study.plan import read_plan
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium here (chromium, chromium-browser or google-chrome)"),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 READY = "#ask[data-ready=yes]"
-__all__ = ["study_runs"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as tools:
-        as_root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        found = tools.chromium.launch(executable_path=BROWSER, args=as_root)
-        yield found
-        found.close()
+__all__ = ["browser", "study_runs"]
 
 
 @pytest.fixture(scope="module")
