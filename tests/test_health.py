@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from isdiff.diffusion.process import named_betas
 from isdiff.io.models import load_net
 from isdiff.nets.unet import UNet, group_norm
-from isdiff.training.health import HeldOut, corner_errors, noise_error, spikes
+from isdiff.training.health import HeldOut, SpikePenalty, corner_errors, noise_error, spikes
 from isdiff.training.loop import Trainer
 from isdiff.training.pixel import TimestepSampler
 
@@ -59,6 +59,39 @@ def test_a_spike_is_found():
     found = spikes(net, x0, 100, ABAR)
     assert found["output_blocks.3.0"] > 10 * sound["output_blocks.3.0"]
     assert found["output_blocks.1.0"] == sound["output_blocks.1.0"]
+
+
+def test_the_penalty_is_for_what_stands_out_and_has_a_gradient():
+    net, x, t = small_net(), torch.rand(4, 3, 16, 16) * 2 - 1, torch.tensor([5] * 4)
+    penalty = SpikePenalty(net, limit=100)
+    with penalty.measured() as value:
+        net(x, t)
+        assert value() == 0
+    bias = net.output_blocks[-1][0].out_layers[-1].bias
+    with SpikePenalty(net, limit=0.5).measured() as value:
+        net(x, t)
+        found = value()
+    found.backward()
+    assert found > 0 and bias.grad.abs().sum() > 0
+    assert not net.output_blocks[-1][0]._forward_hooks, "nothing is left in the network"
+
+
+def test_the_penalty_takes_a_spike_out():
+    """A decoder block that adds 100 at one position, by a parameter: descending the penalty brings it down."""
+    net, x, t = small_net(), torch.rand(4, 3, 16, 16) * 2 - 1, torch.tensor([5] * 4)
+    block, height = net.output_blocks[-1][0], torch.nn.Parameter(torch.tensor(100.0))
+    forward, at = block.forward, torch.zeros(16, 16)
+    at[-1, -1] = 1
+    block.forward = lambda x, emb: forward(x, emb) + height * at
+    assert spikes(net, x, 5, ABAR)["output_blocks.3.0"] > 5
+    for _ in range(60):
+        with SpikePenalty(net).measured() as value:
+            net(x, t)
+            (slope,) = torch.autograd.grad(value(), [height])
+        with torch.no_grad():
+            height -= 2 * slope.sign()
+    with torch.no_grad():
+        assert spikes(net, x, 5, ABAR)["output_blocks.3.0"] < 5
 
 
 def test_a_bad_corner_is_found():

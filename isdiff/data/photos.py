@@ -85,8 +85,9 @@ def random_box(rng: np.random.Generator, width: int, height: int, size: int) -> 
 def crop(photo: Image.Image, box: Box, size: int) -> np.ndarray:
     """The square of a photograph, reduced by Pillow's antialiased bicubic filter; (size, size, 3) uint8."""
     left, top, side = box
-    area = (left, top, left + side, top + side)
-    return np.asarray(photo.resize((size, size), Image.Resampling.BICUBIC, box=area))
+    square = photo.crop((left, top, left + side, top + side))
+    # Not resize(box=...): what that answers for a tall photograph is not the same in all versions of Pillow.
+    return np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def is_flat(pixels: np.ndarray) -> bool:

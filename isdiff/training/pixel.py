@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from isdiff.io.models import open_weights
 from isdiff.nets.unet import UNet
 from isdiff.paths import located, placed
 from isdiff.training.export import export
-from isdiff.training.health import HeldOut, to_batch
+from isdiff.training.health import HeldOut, SpikePenalty, to_batch
 from isdiff.training.loop import Trainer, autocast
 from isdiff.training.loss import HybridLoss
 from isdiff.training.preview import save_samples
@@ -68,6 +69,7 @@ def batch_loss(
     seed: int,
     device: torch.device,
     forward: Callable[..., Tensor],
+    spikes: SpikePenalty | None = None,
 ) -> Callable[[nn.Module, int], dict[str, Tensor]]:
     """The loss of step n: images, timesteps and noise all follow from (seed, n)."""
 
@@ -78,8 +80,13 @@ def batch_loss(
         t = timesteps(batch, rng)
         noise = torch.from_numpy(rng.standard_normal(x0.shape, np.float32))
         x0, t, noise = (v.to(device, non_blocking=True) for v in (x0, t, noise))
-        with autocast(device):
-            return loss(forward, x0.contiguous(memory_format=torch.channels_last), t, noise)
+        x0 = x0.contiguous(memory_format=torch.channels_last)
+        with autocast(device), spikes.measured() if spikes else nullcontext() as penalty:
+            terms = loss(forward, x0, t, noise)
+            if penalty:
+                extra = penalty()
+                terms |= {"loss": terms["loss"] + extra, "spikes": extra.detach().expand(batch)}
+            return terms
 
     return at_step
 
@@ -99,8 +106,9 @@ def train_pixel_model(cfg) -> Trainer:
         net.load_state_dict(tensors)
     loss = HybridLoss(named_betas(cfg.noise_schedule), cfg.loss.weighting)
     timesteps = TimestepSampler(loss.posterior.alphas_cumprod, cfg.loss.log_sigma_mean, cfg.loss.log_sigma_std)
-    forward = torch.compile(net) if cfg.compile else net
-    at_step = batch_loss(loss, timesteps, images, cfg.optim.batch_size, cfg.seed, device, forward)
+    spikes = SpikePenalty(net, cfg.loss.spikes) if cfg.loss.spikes else None
+    forward = torch.compile(net) if cfg.compile and not spikes else net
+    at_step = batch_loss(loss, timesteps, images, cfg.optim.batch_size, cfg.seed, device, forward, spikes)
     folder = placed(cfg.folder)
 
     def preview(net: nn.Module, samples: int) -> None:
