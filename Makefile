@@ -7,13 +7,13 @@
 # make table3  shares of votes of the human study: ANSWERS=FOLDER with answers-*.json, KEY=the study's key
 # make sweep, make sweep-latent   the sweeps behind the defaults marked [R]
 # make docs     the documentation, in outputs/site
-# make bench   speed of the engine, measured side by side
+# make bench   speed, measured side by side, from what published code does to what this one does; make bench-gpu on a GPU
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS fig_calls
 
-.PHONY: install demo test avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench docs lint
+.PHONY: install demo test avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench bench-gpu docs lint
 install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
@@ -60,7 +60,12 @@ table3: install
 	$(RUN) -m isdiff study collect $(KEY) $(ANSWERS)
 
 bench: install
-	$(RUN) benchmarks/engine.py
+	$(RUN) benchmarks/ladder.py
+
+bench-gpu: install
+	$(RUN) benchmarks/ladder.py --device cuda --images 256 --batch 64 --steps 100 --repeats 3 model=adm256_uncond \
+	    model.weights=random dataset=landscapes dataset.size=256 dataset.features=null
+	$(RUN) benchmarks/throughput.py
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet

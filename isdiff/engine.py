@@ -91,6 +91,12 @@ class Live:
         return self.broken or self.asked is None
 
 
+def calls_expected(plan: Callable[[int], Sequence[int]], start: Start, grid: Grid, sampler: Sampler) -> int:
+    """Network calls of an image whose first attempt passes; the arguments are those of :class:`Engine`."""
+    walked = plan(start.begin_index(0, grid) + 1)
+    return sum(later < earlier for earlier, later in pairwise(walked)) * sampler.calls_per_step
+
+
 class Engine:
     """
     Args:
@@ -133,8 +139,7 @@ class Engine:
 
     def calls_expected(self) -> int:
         """Network calls of an image whose first attempt passes."""
-        plan = self.plan(self.start.begin_index(0, self.grid) + 1)
-        return sum(later < earlier for earlier, later in pairwise(plan)) * self.sampler.calls_per_step
+        return calls_expected(self.plan, self.start, self.grid, self.sampler)
 
     @torch.inference_mode()
     def run(self, tasks: Iterable[Task]) -> Iterator[Result]:

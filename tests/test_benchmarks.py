@@ -40,3 +40,22 @@ def test_the_latent_model_is_measured(tmp_path):
     assert [row[1].strip() for row in rows] == ["half", "expand", "wide"]
     errors = [[float(cell) for cell in row[2:-1]] for row in rows]
     assert all(row[0] < 0.4 and row[1] < row[-1] for row in errors), "known latents stay, noise makes it harder"
+
+
+@pytest.mark.slow
+def test_the_ladder_on_the_cpu(tmp_path):
+    """Two images in few steps, nothing compiled: every rung makes the same decisions."""
+    out = tmp_path / "found.json"
+    small = ["--images", "2", "--steps", "3", "--repeats", "1", "--batch", "2", "--no-compile", "--out", str(out)]
+    done = benchmark("ladder.py", *small, check=True)
+    rungs = json.loads(out.read_text())["rungs"]
+    assert [r["rung"] for r in rungs[:3]] == ["float32, one image a call", "2 images a call", "channels last"]
+    assert all(r["images_per_second"] > 0 and r["share_of_matmul"] > 0 for r in rungs)
+    assert all(r["decided_otherwise"] == 0 and r["levels_apart_most"] < 1 for r in rungs if r["precision"] == "fp32")
+    assert "channels last" in done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_the_ladder_without_a_gpu_is_one_sentence():
+    done = benchmark("ladder.py", "--device", "cuda")
+    assert done.returncode == 1 and "there is no CUDA device here" in done.stderr and "Traceback" not in done.stderr

@@ -48,7 +48,7 @@ def name(*overrides: str, precision: str = "bf16") -> str:
 SAME = {
     "the machine": (
         ["method=ddnm+isdiff"],
-        ["runtime.device=cpu", "runtime.batch_size=3", "runtime.workers=2", "runtime.compile=true"],
+        ["runtime.device=cpu", "runtime.batch_size=3", "runtime.workers=2"],
     ),
     "how much and where": (["method=ddnm"], ["limit=7", "output_root=/x"]),
     "reports": (

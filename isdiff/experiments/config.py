@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from isdiff.criteria.base import Criterion
 from isdiff.data.base import Dataset
 from isdiff.diffusion.walk import Walk
-from isdiff.engine import Engine
+from isdiff.engine import Engine, calls_expected
 from isdiff.errors import UserError
 from isdiff.experiments.build import build, filled, resolved
 from isdiff.experiments.loggers import Logger
@@ -89,7 +89,7 @@ class Setup:
             logger=build(cfg.get("logger"), Logger),
         )
 
-    def fingerprint(self, precision: str) -> dict[str, Any]:
+    def fingerprint(self, precision: str, compiled: bool = False) -> dict[str, Any]:
         """What results depend on, ready for JSON: what each object says of itself, and the run's own numbers."""
         asked = {} if self.conditioning is None else {"latent": self.conditioning.fingerprint(), "prompt": self.prompt}
         return {
@@ -105,8 +105,17 @@ class Setup:
             "output": self.output.fingerprint(),
             "seed": self.seed,
             "precision": precision,
-            "pad_to": self.runtime.pad_to,  # other batch shapes, other last bits
+            **({"compiled": True} if compiled else {}),
+            "pad_to": self.pad_to(compiled),  # other batch shapes, other last bits
         }
+
+    def pad_to(self, compiled: bool) -> int:
+        """What batches are filled up to a multiple of: a compiled network always sees as many images."""
+        return self.runtime.slots if compiled else self.runtime.pad_to
+
+    def calls_expected(self) -> int:
+        """Network calls of an image whose first attempt passes."""
+        return calls_expected(self.walk.plan, self.start, self.walk.grid(self.model.betas), self.sampler)
 
     def engine(self, prior: Prior, **options: Any) -> Engine:
         """The engine around ``prior``; further options are the engine's."""
@@ -118,7 +127,7 @@ class Setup:
             self.walk.plan,
             start=self.start,
             refinement=self.refinement,
-            batch_size=self.runtime.batch_size,
+            batch_size=self.runtime.slots,
             run_seed=self.seed,
             **options,
         )

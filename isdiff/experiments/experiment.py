@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+def expected_calls(setup: Setup, limit: int | None) -> int:
+    """Network calls of a whole run, counted by image, if every first attempt passes."""
+    return len(setup.dataset.ids()[:limit]) * setup.calls_expected()
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What a result is made from: ``pixels`` (H, W, 3) uint8, ``hole`` (H, W) bool, and where they came from."""
@@ -52,6 +57,7 @@ class Experiment:
     setup: Setup
     device: torch.device
     precision: str
+    compiled: bool
     kept: dict[str, Any]
     hash: str
     store: RunFolder
@@ -69,10 +75,13 @@ class Experiment:
         setup = Setup.of(cfg)
         device = resolve_device(setup.runtime.device)
         precision = resolve_precision(setup.runtime.precision, device)
-        kept = setup.fingerprint(precision)
+        compiled = setup.runtime.compiled(device.type, lambda: expected_calls(setup, cfg.limit))
+        kept = setup.fingerprint(precision, compiled)
         digest = config_hash(kept)
-        runs = placed(cfg.output_root) / cfg.dataset.name / cfg.mask.name / setup.label
-        return cls(cfg, setup, device, precision, kept, digest, RunFolder(runs / f"{setup.walk.name}-{digest}"))
+        folder = (
+            placed(cfg.output_root) / cfg.dataset.name / cfg.mask.name / setup.label / f"{setup.walk.name}-{digest}"
+        )
+        return cls(cfg, setup, device, precision, compiled, kept, digest, RunFolder(folder))
 
     @property
     def dataset(self) -> Dataset:
@@ -107,7 +116,7 @@ class Experiment:
     def prior(self) -> Prior:
         setup = self.setup
         return setup.model.load(
-            self.device, self.precision, pad_to=setup.runtime.pad_to, compile=setup.runtime.compile,
+            self.device, self.precision, pad_to=setup.pad_to(self.compiled), compile=self.compiled,
             conditioning=setup.conditioning, enough=setup.start.enough,
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -18,7 +19,8 @@ from omegaconf import OmegaConf
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError, explained
 from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.settings import portable
+from isdiff.experiments.settings import AUTO, portable
+from isdiff.priors.batches import best_batch_size
 from isdiff.priors.pixel import resolve_device
 from isdiff.progress import Reporter
 from isdiff.trajectory import Task
@@ -40,7 +42,11 @@ def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
     made), ``done`` (an image's id and calls) and ``failed`` (id and reason)."""
     engine = experiment.engine(progress=lambda count: report("calls", count))
     report("expected", engine.calls_expected())
-    for result in engine.run(tasks(experiment, ids, report)):
+    ready = tasks(experiment, ids, report)
+    if experiment.setup.runtime.batch_size == AUTO and (first := next(ready, None)) is not None:
+        engine.batch_size = best_batch_size(experiment.prior, first, engine.grid.timesteps[-1], len(ids))
+        ready = chain([first], ready)
+    for result in engine.run(ready):
         if result.failure:
             report("failed", (result.task.id, result.failure))
             continue

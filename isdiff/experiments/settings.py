@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from isdiff.checks import check_choice, check_flag, check_number, check_whole
+from isdiff.checks import BadValue, check_choice, check_flag, check_number, check_whole
 from isdiff.component import Component
 from isdiff.data.images import paste
 from isdiff.errors import UserError
@@ -20,15 +22,20 @@ KEYS = (*GROUPS, "limit", "seed", "prompt", "negative_prompt", "output_root", "d
 PARTS = {"method": ("name", "known"), "isdiff": ("seed", "start", "criterion", "refine")}
 
 
+AUTO = "auto"
+REPAID = {"cpu": 20_000, "cuda": 100_000}  # network calls, by image, that repay compiling; cuda: an estimate
+
+
 class Runtime:
     """How a run uses the machine.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: the fastest that the device computes in.
-        batch_size: most images in one network call.
+        batch_size: most images in one network call; ``auto``: the smallest of the fastest, found by trying.
         workers: sampling processes.
-        compile: with torch.compile.
+        compile: with torch.compile, which takes a minute or more and fills every batch up to ``batch_size``; ``auto``:
+            where the run has so many network calls that they repay it.
         pad_to: network batches are filled up to a multiple of it.
     Raises:
         ValueError: a value that cannot work.
@@ -38,17 +45,34 @@ class Runtime:
         self,
         device: str = "auto",
         precision: str = "auto",
-        batch_size: int = 16,
+        batch_size: int | str = 16,
         workers: int = 1,
-        compile: bool = False,
+        compile: bool | str = False,
         pad_to: int = 4,
     ) -> None:
         check_choice("runtime.precision", precision, ("fp32", "bf16", "fp16", "auto"))
-        for key, value in (("batch_size", batch_size), ("workers", workers), ("pad_to", pad_to)):
+        for key, value in (("workers", workers), ("pad_to", pad_to)):
             check_whole(f"runtime.{key}", value)
-        check_flag("runtime.compile", compile)
+        if batch_size != AUTO:
+            check_whole("runtime.batch_size", batch_size)
+        if compile != AUTO:
+            check_flag("runtime.compile", compile)
+        if batch_size == AUTO and compile:
+            raise BadValue("runtime.batch_size is auto; with runtime.compile it must be a number")
         self.device, self.precision, self.batch_size = device, precision, batch_size
         self.workers, self.compile, self.pad_to = workers, compile, pad_to
+
+    @property
+    def slots(self) -> int:
+        """``batch_size``, or its default where the size is still to be found."""
+        return 16 if isinstance(self.batch_size, str) else self.batch_size
+
+    def compiled(self, device: str, calls: Callable[[], int]) -> bool:
+        """Whether a run of so many network calls, counted by image, on a device of this type compiles its network.
+
+        Nothing but the configuration decides: a run that is taken up again must go on with the same kernels.
+        """
+        return calls() >= REPAID.get(device, math.inf) if self.compile == AUTO else bool(self.compile)
 
 
 class Output(Component):

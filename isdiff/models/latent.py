@@ -14,6 +14,7 @@ from isdiff.errors import UserError
 from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.models.base import RANDOM, Model, check_keys
 from isdiff.models.pipeline import load_pipeline, random_pipeline
+from isdiff.priors.compiling import compiled
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.latent import LatentPrior
 from isdiff.priors.pixel import DTYPES
@@ -88,7 +89,7 @@ class LatentModel(Model):
             text.model.eval().requires_grad_(False).to(device=device, dtype=torch.float32)
         unet: Any = asking.fitted(pipeline.unet)
         if compile:
-            unet = torch.compile(unet, dynamic=False)
+            unet = compiled(unet, device)
         velocity = self.velocity_table(getattr(pipeline, "scheduler", None))
         return LatentPrior(unet, pipeline.vae, asking, device, pad_to=pad_to, enough=enough, velocity=velocity)
 

@@ -16,6 +16,7 @@ from isdiff.io.weights import Weights
 from isdiff.models.base import RANDOM, Model, check_keys, lacking
 from isdiff.nets.classifier import Classifier
 from isdiff.paths import located
+from isdiff.priors.compiling import compiled
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.guidance import ClassifierGuidance
 from isdiff.priors.pixel import DTYPES, PixelPrior
@@ -100,7 +101,7 @@ class PixelModel(Model):
                 raise UserError(f"weights {weights} are no classifier's; give others as model.classifier.weights")
             prior.guidance = ClassifierGuidance(classifier.to(device, DTYPES[precision]), self.guidance_scale)
         if compile:
-            prior.net = torch.compile(prior.net, dynamic=False)
+            prior.net = compiled(prior.net, device)
         return prior
 
     def check_denoiser(self, net: nn.Module) -> None:

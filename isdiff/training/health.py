@@ -108,7 +108,8 @@ class SpikePenalty:
     """
 
     def __init__(self, net: UNet, weight: float = 1.0, limit: float = 3.0) -> None:
-        self.blocks = {f"output_blocks.{i}.0": layers[0] for i, layers in enumerate(net.output_blocks)}
+        names = [f"output_blocks.{place}.0" for place in range(len(net.output_blocks))]
+        self.blocks = {name: net.get_submodule(name) for name in names}
         self.weight, self.limit = weight, limit
 
     @contextmanager
