@@ -1,5 +1,5 @@
 # make demo    install what is needed and fill holes in eight faces (a few minutes)
-# make test    install and run the test suite
+# make test    install and run the tests but the slow ones; make test-full   all of them
 # make avatars the README's table (about half an hour on two CPU cores)
 # make photos, make drawings, make latent   the tables of the other datasets and of latent methods
 # make table1 ... table8, fig4, fig10, figS, fig_calls   the paper's tables and figures; profile=demo, paper or smoke, limit= masks= rows= seeds= logger=wandb
@@ -13,7 +13,7 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS fig_calls
 
-.PHONY: install demo test avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench bench-gpu docs lint
+.PHONY: install demo test test-full avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench bench-gpu docs lint
 install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
@@ -30,6 +30,9 @@ demo: install
 
 # Two processes of one thread each; the one that is done first takes tests of the other.
 test: install
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-full: install
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 
 avatars: install

@@ -125,6 +125,7 @@ def test_transparency_is_a_mask_and_is_filled():
         isdiff.inpaint(pixels, "alpha")
 
 
+@pytest.mark.slow
 def test_prompts_of_latent_models():
     pixels = [smooth(64, 64)] * 2
     options = {"method": "si", "ids": ["a", "a"], **FAST}

@@ -195,6 +195,7 @@ def hd_task(recorded: dict, name: str = "0") -> LatentTask:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", read("hd_painter/e2e.json"), ids=lambda case: case["name"])
 def test_hd_painter_equals_the_reference(case):
     recorded = arrays(f"hd_painter/{case['file']}")

@@ -87,6 +87,7 @@ def shifted(image: np.ndarray, pixels: float) -> np.ndarray:
 DAMAGES = {blurred: (0.5, 1, 2), noisy: (8, 20, 50), jpeg: (90, 50, 10), shifted: (1, 4, 16)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda value: value.__name__)
 def test_distances_grow_with_damage(damage):
     """All three from one look at the images. Pooled features are made not to see a shift."""
@@ -115,6 +116,7 @@ def mean_coloured(images: list[np.ndarray], hole) -> list[np.ndarray]:
     return filled
 
 
+@pytest.mark.slow
 def test_kid_is_near_zero_between_photographs_and_far_for_mean_coloured_holes():
     every = PHOTOS.ids()[:240]
     files = sorted({PHOTOS.place(i)[0] for i in every})

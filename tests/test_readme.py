@@ -106,6 +106,7 @@ def test_runs_are_understood_as_written_in_a_shell(line, tmp_path):
         assert yaml.safe_load(done.stdout)["prompt"] == text
 
 
+@pytest.mark.slow
 def test_your_own_photos_as_shown(tmp_path, monkeypatch):
     """The Python as it stands, and the commands with two steps each."""
     monkeypatch.chdir(tmp_path)

@@ -91,6 +91,7 @@ def test_a_larger_limit_goes_on_in_the_same_folder(tmp_path):
     assert len(pictures(small)) == 2 and first.items() <= pictures(small).items()
 
 
+@pytest.mark.slow
 def test_other_batch_sizes_and_workers_give_the_same_pictures(finished, tmp_path):
     for options in (["runtime.batch_size=2"], ["runtime.workers=2", "runtime.batch_size=1"]):
         other = run(tmp_path / options[0].replace("=", "-"), "method=ddnm+isdiff", *options)

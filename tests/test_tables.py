@@ -28,18 +28,19 @@ def all_plans(profile: str):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_cell_composes(profile):
-    """Once for every combination of choices and settings: masks and numbers of images are the same for all."""
-    seen = set()
+    """Every choice and every setting of every cell, in cells enough to have had each: composing takes its time."""
+    seen: set[str] = set()
+    composed = 0
     # The smoke profile differs from the paper's in its datasets: a row of every kind shows that they compose.
     shown = [plan("table1", profile), plan("table5", profile)] if profile == "smoke" else all_plans(profile)
     for table in shown:
         for row in table.rows:
             cell = row.cells[-1]
-            key = frozenset(o for o in cell.overrides if not o.startswith(("mask=", "limit=", "isdiff.start.")))
-            if not cell.impossible and key not in seen:
-                seen.add(key)
+            if not cell.impossible and not seen.issuperset(cell.overrides):
+                seen.update(cell.overrides)
                 check(compose_run(cell.overrides))
-    assert len(seen) > 10
+                composed += 1
+    assert composed > 10
 
 
 @pytest.mark.parametrize("name", ["table1", "table2", "table4", "table5", "table6", "table7", "table8"])

@@ -69,6 +69,7 @@ def faces(tmp_path):
 # Content
 
 
+@pytest.mark.slow
 def test_replaced_photographs_and_edited_masks_are_sampled_anew(faces, tmp_path):
     mask, out = tmp_path / "mask.png", tmp_path / "out"
     hole = np.zeros((64, 64), np.uint8)
@@ -290,6 +291,7 @@ VALUES = st.one_of(
 WHOLE = compose_run(["method=ddnm+isdiff", "dataset=avatars"])
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.sampled_from(KEYS), VALUES)
 def test_any_value_of_any_key_works_or_gets_one_sentence(key, value):

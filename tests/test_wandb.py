@@ -21,6 +21,8 @@ from wandb_parts import Logged, logged
 from isdiff.experiments.loggers import Subject
 from isdiff.experiments.weights_and_biases import Ledger, WandbLogger, histograms
 
+pytestmark = pytest.mark.slow  # each run of it starts processes
+
 SMALL = [
     "dataset=avatars", "model=avatars64", "mask=half", "method=ddnm+isdiff", "sampler.steps=6", "metrics.bootstrap=20",
     "metrics.download=false", "metrics.names=[perceptual]",
