@@ -5,6 +5,7 @@ import io
 import json
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,24 @@ GOLDEN = Path(__file__).parent / "golden"
 
 def golden_json(name: str) -> dict:
     return json.loads((GOLDEN / name).read_text())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network():
+    """Only this machine can be reached."""
+    connect = socket.socket.connect
+
+    def connect_here(self, address):
+        here = (
+            not isinstance(address, tuple) or str(address[0]).startswith("127.") or address[0] in ("localhost", "::1")
+        )
+        if not here:
+            raise OSError(f"tests run without a network, and something asks for {address[0]}")
+        return connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect_here)
+        yield
 
 
 class Answers:

@@ -1,0 +1,160 @@
+"""What docs/promises.md says: that each promise has its test, and the ones that had none elsewhere."""
+
+import json
+import multiprocessing
+import os
+import random
+import re
+import signal
+import socket
+
+import pytest
+import torch
+from configured import SIDE, tiny_pixel_model, write_images
+from conftest import ROOT, Answers
+
+from isdiff.diffusion.grid import Grid
+from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
+from isdiff.engine import Engine
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.run import execute
+from isdiff.known.base import Known
+from isdiff.known.ddnm import NullSpace
+from isdiff.known.repaint import Renoised
+from isdiff.prediction import Prediction
+from isdiff.samplers.ancestral import Ancestral
+from isdiff.samplers.ddim import DDIM
+from isdiff.samplers.lanpaint import LanPaint
+from isdiff.trajectory import Task
+
+
+def test_every_promise_names_a_test_that_there_is():
+    page = (ROOT / "docs" / "promises.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| Promise", "| ---"))]
+    assert len(rows) >= 20
+    for row in rows:
+        named = re.findall(r"`tests/(\w+\.py)::(\w+)`", row)
+        assert named, f"no test in: {row}"
+        for file, function in named:
+            assert re.search(rf"^def {function}\(", (ROOT / "tests" / file).read_text("utf-8"), re.M), (file, function)
+
+
+def test_the_network_is_blocked_in_tests():
+    with pytest.raises(OSError, match="tests run without a network"):
+        socket.create_connection(("192.0.2.1", 80), timeout=1)
+    with socket.socket() as server, socket.socket() as client:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        client.connect(server.getsockname())
+
+
+# ----------------------------------------------------------------- killed again and again
+
+KILLS = 30
+
+
+def tiny_run(place, out: str, count: int):
+    return compose_run(
+        [
+            "method=ddnm+isdiff", "dataset=folder", f"dataset.path={place / 'images'}", "mask=half",
+            f"model.weights={place / 'net.safetensors'}", f"model.image_size={SIDE['pixel']}", "sampler.steps=5",
+            f"dataset.size={SIDE['pixel']}", "runtime.batch_size=2", "metrics.names=[]", f"limit={count}",
+            f"output_root={place / out}",
+        ]
+    )  # fmt: skip
+
+
+def run_quietly(cfg) -> None:
+    os.setsid()
+    torch.set_num_threads(1)  # the threads of the process that was forked are not here
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    execute(cfg)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are started by fork here, to have many of them soon")
+def test_killed_thirty_times_at_random_moments(tmp_path, golden_net):
+    """Nothing that was finished is lost or made again, no file is torn, and the end is that of a run in one go."""
+    count = 60
+    tiny_pixel_model(tmp_path / "net.safetensors", golden_net)
+    write_images(tmp_path / "images", SIDE["pixel"], count)
+    whole = execute(tiny_run(tmp_path, "whole", count)).experiment.store
+    rng, context, finished, stages = random.Random(0), multiprocessing.get_context("fork"), {}, set()
+    for _ in range(KILLS):
+        process = context.Process(target=run_quietly, args=(tiny_run(tmp_path, "killed", count),))
+        process.start()
+        process.join(rng.uniform(0.02, 0.5))
+        if process.is_alive():
+            os.killpg(process.pid, signal.SIGKILL)
+        process.join()
+        records = {}
+        for file in (tmp_path / "killed").rglob("per_image.jsonl"):
+            for line in file.read_text().splitlines(keepends=True):
+                if line.endswith("\n"):
+                    record = json.loads(line)
+                    records[record["id"]] = (file.parent / "images" / f"{record['id']}.png").stat().st_mtime_ns
+        assert finished.items() <= records.items(), "what was finished is there, and was not made again"
+        finished = records
+        stages.add(len(finished))
+    assert len(stages) > 5, "some were killed between images"
+    store = execute(tiny_run(tmp_path, "killed", count)).experiment.store
+    for image_id in whole.records():
+        assert store.image_path(image_id).read_bytes() == whole.image_path(image_id).read_bytes()
+    left = {path.name for path in store.path.rglob("*") if path.is_file()}
+    assert left == {path.name for path in whole.path.rglob("*") if path.is_file()}, "no torn or forgotten file"
+
+
+# ----------------------------------------------------------------- an exact answer
+
+SPREAD, ALIKE = 0.3, 0.8  # standard deviation of every pixel, correlation of a pixel with its partner
+
+
+class Pairs(Answers):
+    """The exact prior of images whose pixels are Gaussian, each correlated with its partner in the other half."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.levels = {t: alpha**2 for t, alpha in zip(grid.timesteps, grid.alphas, strict=True)}
+        self.values, self.vectors = torch.linalg.eigh(SPREAD**2 * torch.tensor([[1.0, ALIKE], [ALIKE, 1.0]]))
+
+    def predict(self, states, timesteps, tasks):
+        return [Prediction(self.noise(x, self.levels[t])) for x, t in zip(states, timesteps, strict=True)]
+
+    def noise(self, x: torch.Tensor, abar: float) -> torch.Tensor:
+        pairs = torch.stack(x.chunk(2, dim=2))
+        along = torch.einsum("pk,pchw->kchw", self.vectors, pairs)
+        kept = abar**0.5 * self.values / (abar * self.values + 1 - abar)
+        x0 = torch.einsum("pk,kchw->pchw", self.vectors, kept.view(2, 1, 1, 1) * along)
+        return (x - abar**0.5 * torch.cat([*x0], dim=2)) / (1 - abar) ** 0.5
+
+
+def posterior(sampler, known, steps: int, *loops: tuple[int, int]) -> tuple[float, float]:
+    """How the hidden half goes with the known one, from 4,096 pairs: slope, and variance about it as a share of the
+    true one. The exact answer is (``ALIKE``, 1)."""
+    grid = Grid.of(named_betas("linear"), leading_timesteps(1000, steps))
+    hole = torch.zeros(1, 64, 128, dtype=torch.bool)
+    hole[:, :, 64:] = True
+    shown = SPREAD * torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(0))
+    task = Task("pairs", torch.cat([shown, torch.zeros_like(shown)], dim=2), hole)
+    (result,) = Engine(Pairs(grid), grid, sampler, known, lambda n: resampling_plan(n, *loops)).run([task])
+    hidden = result.x[:, :, 64:]
+    slope = float((hidden * shown).sum() / shown.square().sum())
+    return slope, float((hidden - slope * shown).var()) / (SPREAD**2 * (1 - ALIKE**2))
+
+
+def test_long_langevin_iterations_reach_the_posterior():
+    slope, variance = posterior(LanPaint(30), Known(), 100)
+    assert slope == pytest.approx(ALIKE, abs=0.03) and variance == pytest.approx(1, abs=0.1)
+
+
+def test_resampling_brings_repaint_towards_the_posterior():
+    """Without it the hole hardly listens: known pixels are noised anew at every step, and the network sees no hole."""
+    slopes = [posterior(Ancestral(), Renoised(), 100, *loops)[0] for loops in ([], [(10, 10)], [(1, 10)])]
+    assert slopes == sorted(slopes) and slopes[0] < 0.55 < 0.7 < slopes[-1] < ALIKE + 0.03
+
+
+def test_ddnm_comes_near_the_posterior_mean():
+    slope, variance = posterior(DDIM(0.0), NullSpace(), 100)
+    assert slope == pytest.approx(ALIKE, abs=0.05) and variance == pytest.approx(1, abs=0.2)
