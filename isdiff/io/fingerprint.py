@@ -55,12 +55,17 @@ def weights_fingerprint(
 
 
 def folder_fingerprint(folder: Path, variant: str | None) -> str:
-    """One sha256 for the index of a pipeline and all files of the parts that it names."""
+    """One sha256 for the index of a pipeline and all files of the parts that it names; for a part by itself, which has
+    a ``config.json``, for its files."""
     index = folder / "model_index.json"
-    if not index.is_file():
+    if index.is_file():
+        files = [index, *(file for part in parts(index) for file in model_files(folder / part))]
+    elif (folder / "config.json").is_file():
+        files = model_files(folder)
+    else:
         return "missing"
     lines = [f"variant {variant}\n"] if variant else []
-    for file in [index, *(file for part in parts(index) for file in model_files(folder / part))]:
+    for file in files:
         lines.append(f"{remembered_sha256(file)}  {file.relative_to(folder).as_posix()}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
