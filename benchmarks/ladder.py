@@ -143,7 +143,8 @@ def report(ladder: list[Rung], rates: dict[str, float]) -> list[dict]:
         rate = flop * calls / spent / 1e12
         found.append({
             "rung": rung.name, "precision": precision, "images_per_second": round(images / spent, 4),
-            "ratio_to_the_one_before": round(before and before / spent, 3), "seconds": [round(t, 3) for t in rung.times],
+            "ratio_to_the_one_before": round(before and before / spent, 3),
+            "seconds": [round(t, 3) for t in rung.times],
             "ratio_to_the_bare_network": round(median(t / f for t, f in zip(rung.times, rung.floors, strict=True)), 3),
             "calls_per_image": round(calls / images, 2), "tflop_per_second": round(rate, 4),
             "share_of_matmul": round(rate / rates[precision], 3), **compared(rung, ladder[0]),
@@ -156,8 +157,8 @@ def shown(found: list[dict], title: str) -> Table:
     table = Table(title=title)
     columns = {
         "": "rung", "images/s": "images_per_second", "x before": "ratio_to_the_one_before",
-        "x network": "ratio_to_the_bare_network", "of matmul": "share_of_matmul", "decided otherwise": "decided_otherwise",
-        "levels apart": "levels_apart_most",
+        "x network": "ratio_to_the_bare_network", "of matmul": "share_of_matmul",
+        "decided otherwise": "decided_otherwise", "levels apart": "levels_apart_most",
     }  # fmt: skip
     for heading in [*columns, "distance, change"]:
         table.add_column(heading, justify="left" if not heading else "right")

@@ -59,3 +59,15 @@ def test_the_ladder_on_the_cpu(tmp_path):
 def test_the_ladder_without_a_gpu_is_one_sentence():
     done = benchmark("ladder.py", "--device", "cuda")
     assert done.returncode == 1 and "there is no CUDA device here" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_peers_are_run_beside_the_engine(tmp_path):
+    """Two photographs in few steps: published settings resample, the stock pipeline runs on our network."""
+    out = tmp_path / "found.json"
+    benchmark("peers.py", "--images", "2", "--steps", "3", "--repeats", "1", "--out", str(out), check=True)
+    found = json.loads(out.read_text())
+    assert len(found["milliseconds_per_image_and_call"]) == 5
+    assert "diffusers' RePaintPipeline, 1 a call" in found["times_the_engine"]
+    assert found["an_image"]["DDNM as published"]["calls"] >= 3
+    assert found["an_image"]["engine, DDNM + IS-Diff"]["distance_of_ours_minus_this"] == [0, 0, 0]
