@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError, explained
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.settings import AUTO, portable
+from isdiff.experiments.writing import Writer
 from isdiff.priors.batches import best_batch_size
 from isdiff.priors.pixel import resolve_device
 from isdiff.progress import Reporter
@@ -39,20 +39,30 @@ def tasks(experiment: Experiment, ids: list[str], report: Report) -> Iterator[Ta
 
 def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
     """Sample ``ids`` in this process. ``report`` hears ``expected`` (network calls an image), ``calls`` (how many were
-    made), ``done`` (an image's id and calls) and ``failed`` (id and reason)."""
-    engine = experiment.engine(progress=lambda count: report("calls", count))
-    report("expected", engine.calls_expected())
-    ready = tasks(experiment, ids, report)
-    if experiment.setup.runtime.batch_size == AUTO and (first := next(ready, None)) is not None:
-        engine.batch_size = best_batch_size(experiment.prior, first, engine.grid.timesteps[-1], len(ids))
-        ready = chain([first], ready)
-    for result in engine.run(ready):
-        if result.failure:
-            report("failed", (result.task.id, result.failure))
-            continue
-        picture = experiment.finish(result)
-        experiment.store.add(picture, experiment.record(result) | {"picture_sha": pixels_hash(picture)})
-        report("done", (result.task.id, result.calls))
+    made), ``done`` (an image's id and calls, once its files are there) and ``failed`` (id and reason).
+
+    Raises:
+        OSError: a picture or its record cannot be stored.
+    """
+    calls: dict[str, int] = {}
+    with Writer(experiment.store, lambda image_id: report("done", (image_id, calls.pop(image_id)))) as writer:
+
+        def progress(count: int) -> None:
+            report("calls", count)
+            writer.settle()  # after every network batch, so that a full disk is not found out hours later
+
+        engine = experiment.engine(progress=progress)
+        report("expected", engine.calls_expected())
+        ready = tasks(experiment, ids, report)
+        if experiment.setup.runtime.batch_size == AUTO and (first := next(ready, None)) is not None:
+            engine.batch_size = best_batch_size(experiment.prior, first, engine.grid.timesteps[-1], len(ids))
+            ready = chain([first], ready)
+        for result in engine.run(ready):
+            if result.failure:
+                report("failed", (result.task.id, result.failure))
+                continue
+            calls[result.task.id] = result.calls
+            writer.add(experiment.finish(result), experiment.record(result))
 
 
 def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[str, str]:
