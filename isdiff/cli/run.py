@@ -98,7 +98,9 @@ def launched(arguments: list[str]) -> int:
         from hydra.core.hydra_config import HydraConfig
 
         line, code = one_run(cfg)
-        notes.note(OmegaConf.select(HydraConfig.get(), "job.num", default=0), asked_for(), line, code)
+        hydra_job = HydraConfig.get().job
+        number = 0 if OmegaConf.is_missing(hydra_job, "num") else hydra_job.num  # without -m there is none
+        notes.note(number, asked_for(), line, code)
 
     failure = start_elsewhere("run", "config", job, arguments)
     code = concluded(notes.collect(), shown=True)
