@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from configured import tiny_pixel_model, write_images
 from conftest import ROOT
 from PIL import Image
@@ -21,7 +22,7 @@ from isdiff.experiments import ranks
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.report import CIRCUMSTANCES
 from isdiff.experiments.run import execute
-from isdiff.experiments.sampling import sample_for_leader
+from isdiff.experiments.sampling import own_gpu, sample_for_leader
 from isdiff.experiments.store import RunFolder
 
 TIMES = ("seconds_per_image", "images_per_second", *CIRCUMSTANCES)
@@ -107,8 +108,8 @@ def test_nobody_waits_for_ever(team):
     assert time.monotonic() - begun < 20
 
 
-def together(leader: ranks.Team, follower: ranks.Team, cfg) -> tuple:
-    """The outcome (or error) of the leader, and the threads that stored images, by their ids."""
+def together(leader: ranks.Team, follower: ranks.Team, *configs) -> tuple:
+    """The outcome (or error) of each run at the leader, and the threads that stored images."""
     makers, add = {}, RunFolder.add
 
     def noted(self, image, record):
@@ -121,14 +122,16 @@ def together(leader: ranks.Team, follower: ranks.Team, cfg) -> tuple:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunFolder, "add", noted)
         patch.setenv("TORCHELASTIC_RUN_ID", "threads")
-        try:
-            outcome = execute(cfg)
-        except UserError as error:
-            outcome = error
+        outcomes: list = []
+        for cfg in configs:
+            try:
+                outcomes.append(execute(cfg))
+            except UserError as error:
+                outcomes.append(error)
     leader.finish()
     thread.join(20)
     assert not thread.is_alive()
-    return outcome, set(makers.values())
+    return *outcomes, set(makers.values())
 
 
 def test_ranks_make_what_one_process_makes(place, tmp_path, team):
@@ -150,6 +153,26 @@ def test_what_stops_a_rank_is_said_by_the_leader(place, tmp_path, team, monkeypa
 def test_processes_are_started_by_one_of_the_two(place, tmp_path, team):
     outcome, _ = together(team(0), team(1), compose_run(overrides(place, tmp_path, "good", "runtime.workers=2")))
     assert "runtime.workers is 2, but torchrun starts the processes" in str(outcome)
+
+
+def test_runs_follow_each_other_also_where_one_fails(place, tmp_path, team):
+    """As in a multirun, a table or a comparison: no rank is left behind at the run before."""
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
+    bad = overrides(place, tmp_path / "bad", "good", f"model.weights={tmp_path}/bad.safetensors")
+    more = [compose_run(overrides(place, tmp_path / str(seed), "good", f"seed={seed}")) for seed in (1, 2)]
+    error, *good, makers = together(team(0), team(1), compose_run(bad), *more)
+    assert isinstance(error, UserError) and [run.summary["n"] for run in good] == [8, 8] and len(makers) == 2
+    alone = execute(compose_run(overrides(place, tmp_path / "alone", "good", "seed=2")))
+    assert left(tmp_path / "2") == left(tmp_path / "alone") and not alone.failed
+
+
+def test_each_rank_has_the_gpu_of_its_place(monkeypatch):
+    monkeypatch.setattr("isdiff.experiments.sampling.resolve_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    for named, place, found in (("auto", 2, "cuda:2"), ("cuda", 5, "cuda:1"), ("cuda:3", 0, "cuda:3")):
+        cfg = compose_run([f"runtime.device={named}"])
+        own_gpu(cfg, place)
+        assert cfg.runtime.device == found
 
 
 # Real processes

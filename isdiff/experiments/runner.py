@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from isdiff.errors import UserError, explained
 from isdiff.experiments.build import as_dict
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.run import execute
+from isdiff.experiments.sampling import leading_team
 
 RETRIES = 3  # times that a run is taken up again whose process died
 
@@ -68,6 +70,8 @@ class Worker:
                 execute(OmegaConf.create(config))
             except (UserError, OSError) as error:
                 return explained(error)
+            except Exception:
+                return traceback.format_exc()
         return ""
 
 
@@ -91,6 +95,8 @@ class RayRunner:
         Raises:
             UserError: Ray is not installed, has not enough for so many processes, or processes died again and again.
         """
+        if leading_team() is not None:
+            raise UserError("runner=ray has processes of its own; start it without torchrun")
         ray = imported()
         begin(ray, self.address)
         try:
