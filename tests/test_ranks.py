@@ -200,11 +200,6 @@ def rank_pids(agent: int) -> dict[int, int]:
     return found
 
 
-def processor_seconds(pid: int) -> float:
-    fields = (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def once_under_way(process: subprocess.Popen, out: Path, count: int) -> dict[int, int]:
     """The ranks, once some images are there."""
     deadline = time.monotonic() + 120
