@@ -2,8 +2,8 @@
 
 ``python benchmarks/step_cache.py``. In every second (or third) call only the outermost level of the U-Net is run, on
 top of what the levels below answered in the call before. The alternative at the same cost is to take fewer steps. Both
-are held against all steps with the whole network, on deterministic DDNM: seconds, and the paired difference of distances
-to the truth with its 95 % interval. Writes ``benchmarks/results/step_cache.json``.
+are held against all steps with the whole network, on deterministic DDNM: seconds, and the paired difference of
+distances to the truth with its 95 % interval. Writes ``benchmarks/results/step_cache.json``.
 """
 
 import argparse
