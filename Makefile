@@ -64,6 +64,7 @@ table3: install
 
 bench: install
 	$(RUN) benchmarks/ladder.py
+	$(RUN) benchmarks/peers.py
 
 bench-gpu: install
 	$(RUN) benchmarks/ladder.py --device cuda --images 256 --batch 64 --steps 100 --repeats 3 model=adm256_uncond \

@@ -110,7 +110,8 @@ OTHER = {
         ["method=ddnm+isdiff"],
         [
             "isdiff/seed=gaussian", "isdiff/seed=mean", "isdiff/seed=oracle", "isdiff.seed.components=4",
-            "isdiff.seed.scale=2", "isdiff.seed.max_pixels=100", "isdiff.start.step=0.81", "isdiff.start.lambda=0.06",
+            "isdiff.seed.scale=2", "isdiff.seed.max_pixels=100", "isdiff.seed.fit=sklearn",
+            "isdiff.start.step=0.81", "isdiff.start.lambda=0.06",
         ],
     ),
     "refinement": (

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from conftest import images_of
 
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps
 from isdiff.seeds.base import NoiseStart, SeededStart
-from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, OracleSeed
+from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, OracleSeed, fit_with_sklearn
+from isdiff.seeds.mixture import Mixture, fit_mixture
 from isdiff.trajectory import Stream, Task
 
 GRID = Grid.of(named_betas("linear"), leading_timesteps(1000, 100))
@@ -75,10 +77,75 @@ def test_draws_follow_the_stream_and_the_fit_does_not():
 
 def test_flat_and_tiny_known_regions():
     flat = Task("flat", torch.full((3, 8, 8), 0.5), torch.arange(64).view(1, 8, 8) > 0)
-    assert torch.allclose(MixtureSeed(5).fill(flat, Stream(0, "flat")).mean(), torch.tensor(0.5), atol=0.02)
+    for fit in ("em", "sklearn"):
+        filled = MixtureSeed(5, fit=fit).fill(flat, Stream(0, "flat"))
+        assert torch.allclose(filled.mean(), torch.tensor(0.5), atol=0.02)
     none = Task("none", torch.zeros(3, 8, 8), torch.ones(1, 8, 8, dtype=torch.bool))
     with pytest.raises(ValueError, match="image none has no known pixel"):
         MixtureSeed(5).fill(none, Stream(0, "none"))
+
+
+def halves_of(dataset: str):
+    """Every other known pixel of half an image to fit to, and the others."""
+    for image in images_of(dataset, 16).double().numpy():
+        known = image[:, :, :32].reshape(3, -1).T
+        yield known[::2], known[1::2]
+
+
+@pytest.mark.parametrize("dataset", ["photos", "avatars", "landscapes"])
+def test_pixels_left_out_are_as_likely_as_by_scikit_learn(dataset):
+    """Within one percent, or better, on average."""
+    own, reference = [], []
+    for known, left_out in halves_of(dataset):
+        components = min(5, len(np.unique(known.round(3), axis=0)))
+        own.append(fit_mixture(known, components).log_likelihood(left_out))
+        reference.append(fit_with_sklearn(known, components).log_likelihood(left_out))
+    assert np.mean(own) > np.mean(reference) - 0.01 * abs(np.mean(reference))
+
+
+def test_a_density_is_that_of_scipy():
+    from scipy.stats import multivariate_normal
+
+    rng = np.random.default_rng(0)
+    spread = rng.standard_normal((2, 3, 3))
+    mixture = Mixture(np.array([0.3, 0.7]), rng.standard_normal((2, 3)), spread @ spread.transpose(0, 2, 1))
+    points = rng.standard_normal((50, 3))
+    parts = [
+        weight * multivariate_normal(mean, covariance).pdf(points)
+        for weight, mean, covariance in zip(mixture.weights, mixture.means, mixture.covariances, strict=True)
+    ]
+    assert mixture.log_likelihood(points) == pytest.approx(np.log(sum(parts)).mean(), rel=1e-9)
+
+
+def test_one_component_has_the_moments_and_draws_have_those_of_the_mixture():
+    known, _ = next(halves_of("photos"))
+    one = fit_mixture(known, 1)
+    assert np.allclose(one.means[0], known.mean(0))
+    assert np.allclose(one.covariances[0], np.cov(known.T, bias=True) + 1e-4 * np.eye(3))
+    mixture = fit_mixture(known, 5)
+    drawn = mixture.draw(20_000, np.random.default_rng(0))
+    mean = mixture.weights @ mixture.means
+    second = np.einsum("k,kij->ij", mixture.weights, mixture.covariances)
+    second += np.einsum("k,ki,kj->ij", mixture.weights, mixture.means, mixture.means) - np.outer(mean, mean)
+    assert np.allclose(drawn.mean(0), mean, atol=0.02) and np.allclose(np.cov(drawn.T), second, atol=0.02)
+
+
+def test_a_fit_is_the_same_again_and_with_every_number_of_threads():
+    from threadpoolctl import threadpool_limits
+
+    known, _ = next(halves_of("photos"))
+    first = fit_mixture(known, 5)
+    with threadpool_limits(1):
+        second = fit_mixture(known, 5)
+    assert all(np.array_equal(getattr(first, name), getattr(second, name)) for name in vars(first))
+
+
+def test_scikit_learn_can_be_asked_for():
+    task = two_colors()
+    own, other = (MixtureSeed(2, fit=fit).fit(task) for fit in ("em", "sklearn"))
+    assert np.allclose(np.sort(own.weights), np.sort(other.weights), atol=1e-3)
+    with pytest.raises(ValueError, match=r"isdiff\.seed\.fit is 'mle'; it must be one of em, sklearn"):
+        MixtureSeed(fit="mle")
 
 
 def test_start_composes_then_noises():

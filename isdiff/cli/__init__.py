@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -35,6 +36,15 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of a command; ``arguments`` are those of the process where none are given."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        from isdiff.cli.together import together
+
+        return together(words, alone)
+    return alone(words)
+
+
+def alone(words: list[str]) -> int:
+    """The exit code of a command in this process."""
     if words[:1] == ["--version"]:
         print(f"isdiff {__version__}")
         return 0

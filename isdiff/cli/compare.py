@@ -1,7 +1,7 @@
 """Run a comparison and print its table: ``isdiff compare demo``, or the name of any configs/compare file.
 
 ``--limit``, ``--seeds`` and ``--masks`` narrow it; further arguments are Hydra overrides of every run, e.g.
-``runtime.device=cuda``.
+``runtime.device=cuda``, besides ``runner=ray``: as in ``isdiff table``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,20 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--masks", type=lambda text: text.split(","), help="such as half,expand")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_intermixed_args(arguments)
-    from isdiff.experiments.compare import compare, narrow
+    from isdiff.experiments.compare import compare, configs_of, narrow
 
     narrowed = {name: value for name in ("limit", "seeds", "masks") if (value := getattr(args, name)) is not None}
     try:
         plan = OmegaConf.load(plans[args.name])
         assert isinstance(plan, DictConfig)
-        folder = compare(narrow(plan, **narrowed), args.overrides)
+        plan, overrides = narrow(plan, **narrowed), args.overrides
+        if any(item.startswith("runner") for item in overrides):
+            from isdiff.experiments.runner import jobs_of, split
+
+            runner, overrides = split(overrides)
+            if runner:
+                runner.compute(jobs_of(configs_of(plan, overrides)))
+        folder = compare(plan, overrides)
     except (UserError, OSError) as error:
         print(f"isdiff: {explained(error)}", file=sys.stderr)
         return getattr(error, "exit_code", 1)

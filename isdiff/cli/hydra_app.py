@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from isdiff.experiments.search_path import main_folder
 
+FULL_ERROR = "HYDRA_FULL_ERROR"
 CONFIG_PATH = ("--config-path", "-cp")
 
 
@@ -18,6 +20,27 @@ def start(command: str, config_name: str, task: Callable[[DictConfig], None], ar
     """Call ``task`` with the configuration that the arguments describe, once or for every job of a multirun."""
     sys.argv = [f"isdiff {command}", *from_here(arguments)]  # Hydra reads them there
     hydra.main(version_base="1.3", config_path=main_folder(), config_name=config_name)(task)()
+
+
+def start_elsewhere(
+    command: str, config_name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]
+) -> str:
+    """As :func:`start` with a launcher that runs the jobs in other processes; a sentence if one of them did not end."""
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"  # Hydra hands errors on instead of printing tracebacks of its own and of the launcher
+    try:
+        start(command, config_name, task, arguments)
+    except HydraException as error:
+        return " ".join(str(error).split())
+    except Exception as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"a job did not end by itself ({why}); what is finished is kept, the same command goes on from here"
+    finally:
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before
+    return ""
 
 
 def from_here(arguments: Sequence[str]) -> list[str]:

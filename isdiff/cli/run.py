@@ -1,7 +1,8 @@
 """Run one experiment: ``isdiff run dataset=photos mask=half method=ddnm+isdiff limit=16 seed=0``.
 
-With ``--multirun`` several, of which each may fail on its own. Exit codes: 0 all images are there; 1 the configuration
-does not work; 2 weights or images are missing; 3 some images could not be made.
+With ``--multirun`` several, of which each may fail on its own; with ``hydra/launcher=submitit_slurm`` on a cluster.
+Exit codes: 0 all images are there; 1 the configuration does not work; 2 weights or images are missing; 3 some images
+could not be made.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from isdiff.cli.hydra_app import start
+from isdiff.cli.hydra_app import start, start_elsewhere
+from isdiff.cli.outcomes import Outcome, Outcomes, launcher
 from isdiff.errors import SomeFailed, UserError, explained, summed_up
 from isdiff.experiments.moved import check_moved
 
@@ -57,20 +59,51 @@ def told(store: RunFolder, summary: dict[str, Any], failed: dict[str, str]) -> t
 
 def main(arguments: list[str]) -> int:
     """The exit code: the worst of a multirun, which ends with a table."""
-    outcomes: list[tuple[str, str, int]] = []  # what was asked for, what came of it, and its exit code
+    try:
+        check_moved(arguments)
+        away = launcher(arguments)
+    except UserError as error:
+        print(f"isdiff: {error}", file=sys.stderr)
+        return 1
+    if away:
+        return launched(arguments)
+    outcomes: list[Outcome] = []
+
+    def job(cfg: DictConfig) -> None:
+        line, code = one_run(cfg)
+        outcomes.append((asked_for(), line, code))
+
+    start("run", "config", job, arguments)
+    return concluded(outcomes, len(outcomes) > 1)
+
+
+def asked_for() -> str:
+    from hydra.core.hydra_config import HydraConfig
+
+    return " ".join(HydraConfig.get().overrides.task)
+
+
+def concluded(outcomes: list[Outcome], shown: bool) -> int:
+    """The worst exit code; prints a line for each job if they are to be ``shown``."""
+    if shown:
+        print("\n" + "\n".join(f"{asked}: {line}" for asked, line, _ in outcomes))
+    return max((code for *_, code in outcomes), default=0)
+
+
+def launched(arguments: list[str]) -> int:
+    """The exit code of jobs that a launcher runs elsewhere; what they print is in the launcher's files."""
+    notes = Outcomes(arguments)
 
     def job(cfg: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
 
         line, code = one_run(cfg)
-        outcomes.append((" ".join(HydraConfig.get().overrides.task), line, code))
+        hydra_job = HydraConfig.get().job
+        number = 0 if OmegaConf.is_missing(hydra_job, "num") else hydra_job.num  # without -m there is none
+        notes.note(number, asked_for(), line, code)
 
-    try:
-        check_moved(arguments)
-    except UserError as error:
-        print(f"isdiff: {error}", file=sys.stderr)
-        return 1
-    start("run", "config", job, arguments)
-    if len(outcomes) > 1:
-        print("\n" + "\n".join(f"{asked}: {line}" for asked, line, _ in outcomes))
-    return max((code for *_, code in outcomes), default=0)
+    failure = start_elsewhere("run", "config", job, arguments)
+    code = concluded(notes.collect(), shown=True)
+    if failure:
+        print(f"isdiff: {failure}", file=sys.stderr)
+    return max(code, 1 if failure else 0)

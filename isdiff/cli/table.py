@@ -1,9 +1,10 @@
 """The paper's tables: ``isdiff table table1 profile=demo limit=8 masks=half rows=ddnm*``.
 
 Names: tables, or ``report`` for all of them with the figures in one page. ``profile=paper|demo|smoke``, ``limit=``,
-``seeds=``, ``masks=``, ``rows=`` (patterns) narrow it; further KEY=VALUE arguments are overrides of every run, of which
-``logger=wandb`` reports runs and tables, each table as a group. What has been run already is reused; the same command
-goes on after a stop.
+``seeds=``, ``masks=``, ``rows=`` (patterns) narrow it; ``runner=ray`` computes its runs in several processes, also on
+a cluster (``runner.workers=8``, ``runner.gpus=1``, ``runner.address=auto``); further KEY=VALUE arguments are overrides
+of every run, of which ``logger=wandb`` reports runs and tables, each table as a group. What has been run already is
+reused; the same command goes on after a stop.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isdiff.errors import Missing, UserError, explained
+
+if TYPE_CHECKING:
+    from isdiff.experiments.runner import RayRunner
 
 LISTS = ("masks", "rows")
 
@@ -29,8 +33,13 @@ def main(arguments: Sequence[str]) -> int:
     args = parser.parse_intermixed_args(list(arguments))
     asked = [name for name in args.names if "=" not in name]
     try:
-        options = narrowing([name for name in args.names if "=" in name])
-        return make(asked or ["report"], run=not args.no_run, **options)
+        given = [name for name in args.names if "=" in name]
+        runner = None
+        if any(item.startswith("runner") for item in given):
+            from isdiff.experiments.runner import split
+
+            runner, given = split(given)
+        return make(asked or ["report"], run=not args.no_run, runner=runner, **narrowing(given))
     except (UserError, OSError) as error:
         print(f"isdiff: {explained(error)}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
@@ -68,8 +77,13 @@ def narrowing(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def make(asked: Sequence[str], run: bool, profile: str = "demo", **options: Any) -> int:
+def make(
+    asked: Sequence[str], run: bool, profile: str = "demo", runner: RayRunner | None = None, **options: Any
+) -> int:
     """Make and show what is asked for; 2 if something waits for weights or images.
+
+    Args:
+        runner: computes the runs first; None to run them one after the other here.
 
     Raises:
         UserError: a name that there is not, or a logger that could not log.
@@ -86,6 +100,11 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", **options: Any)
             there = ", ".join(["report", *names("table"), *figure_names()])
             raise UserError(f"there is no table or figure {name!r}; there are {there}")
     logger_of(options.get("extra", ())).prepare()  # once, before its refusal becomes every cell's
+    if runner and run:
+        from isdiff.experiments.runner import jobs_of
+        from isdiff.experiments.tables.ahead import configs_of, plans_of
+
+        runner.compute(jobs_of(configs_of(plans_of(asked, profile, **options))))
     console = Console()
     if "report" in asked:
         path = make_report(profile, [name for name in asked if name != "report"], run, **options)

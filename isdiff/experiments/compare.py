@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,23 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
         raise UserError(f"these overrides do not compose: {' '.join(overrides)} ({reason})") from None
 
 
+def row_configs(
+    mask: str, overrides: Sequence[str], metrics: Sequence[str], seeds: Sequence[int], group: str, name: str
+) -> list[DictConfig]:
+    """The runs of a row, one for each seed: see :func:`run_row`.
+
+    Raises:
+        UserError: the overrides do not compose.
+    """
+    composed = compose_run([f"mask={mask}", f"metrics.names=[{','.join(metrics)}]", *overrides])
+    if group:
+        grouped(composed, group, name)
+    configs = [composed.copy() for _ in seeds]
+    for cfg, seed in zip(configs, seeds, strict=True):
+        cfg.seed = seed
+    return configs
+
+
 def run_row(
     label: str,
     mask: str,
@@ -84,13 +101,7 @@ def run_row(
     runs, rows = [], []
     measured: list[dict[str, Sample]] = []
     skipped: dict[str, str] = {}
-    names = ",".join(metric.name for metric in metrics)
-    composed = compose_run([f"mask={mask}", f"metrics.names=[{names}]", *overrides])
-    if group:
-        grouped(composed, group, name or label)
-    for seed in seeds:
-        cfg = composed.copy()
-        cfg.seed = seed
+    for cfg in row_configs(mask, overrides, [metric.name for metric in metrics], seeds, group, name or label):
         outcome = execute(cfg)
         found = outcome.experiment.store.records()
         runs.append((outcome, [found[i] for i in outcome.experiment.ids() if i in found]))
@@ -127,8 +138,7 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
         for mask in group.get("masks", plan.masks):
             rows = []
             for row in group.rows:
-                shared = [*plan.common, *group.get("common", []), f"limit={group.limit}"]
-                overrides = [*shared, *row.overrides, *extra]
+                overrides = overrides_of(plan, group, row, extra)
                 measured, skipped = run_row(row.label, mask, overrides, metrics, plan.seeds, group=folder.name)
                 rows.append(measured)
                 notes |= skipped
@@ -137,6 +147,24 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
             draw(folder / f"{name}.png", rows)
             write(folder, plan, tables, metrics, notes)
     return folder
+
+
+def overrides_of(plan: DictConfig, group: DictConfig, row: DictConfig, extra: Sequence[str]) -> list[str]:
+    return [*plan.common, *group.get("common", []), f"limit={group.limit}", *row.overrides, *extra]
+
+
+def configs_of(plan: DictConfig, extra: Sequence[str] = ()) -> Iterator[tuple[str, DictConfig]]:
+    """All runs of a comparison, with what each is called.
+
+    Raises:
+        UserError: the overrides of one do not compose.
+    """
+    for group in plan.groups:
+        for mask in group.get("masks", plan.masks):
+            for row in group.rows:
+                named = overrides_of(plan, group, row, extra), list(plan.metrics), plan.seeds, placed(plan.folder).name
+                for cfg in row_configs(mask, *named, row.label):
+                    yield f"{row.label}, {mask}, seed {cfg.seed}", cfg
 
 
 def narrow(

@@ -1,4 +1,4 @@
-"""Sampling the images of an experiment, in this process or in several."""
+"""Sampling the images of an experiment: in this process, in several of its own, or in those that torchrun started."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from isdiff.errors import UserError, explained
 from isdiff.experiments.experiment import Experiment
@@ -25,10 +26,15 @@ from isdiff.priors.pixel import resolve_device
 from isdiff.progress import Reporter
 from isdiff.trajectory import Task
 
+if TYPE_CHECKING:
+    from isdiff.experiments.ranks import Queue, Team
+
 Report = Callable[[str, Any], None]
+MOST = 256  # images that runtime.batch_size=auto tries in one call
+GO_ON = "what is finished is kept, run the same command again to go on"
 
 
-def tasks(experiment: Experiment, ids: list[str], report: Report) -> Iterator[Task]:
+def tasks(experiment: Experiment, ids: Iterable[str], report: Report) -> Iterator[Task]:
     """Tasks one by one; an image that cannot be used is reported and the others go on."""
     for image_id in ids:
         try:
@@ -37,10 +43,12 @@ def tasks(experiment: Experiment, ids: list[str], report: Report) -> Iterator[Ta
             report("failed", (image_id, str(error)))
 
 
-def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
+def sample(experiment: Experiment, ids: Iterable[str], report: Report, together: int | None = None) -> None:
     """Sample ``ids`` in this process. ``report`` hears ``expected`` (network calls an image), ``calls`` (how many were
     made), ``done`` (an image's id and calls, once its files are there) and ``failed`` (id and reason).
 
+    Args:
+        together: at most so many images at a time, if that is fewer than the batch size.
     Raises:
         OSError: a picture or its record cannot be stored.
     """
@@ -52,10 +60,12 @@ def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
             writer.settle()  # after every network batch, so that a full disk is not found out hours later
 
         engine = experiment.engine(progress=progress)
+        engine.batch_size = min(engine.batch_size, together or engine.batch_size)
         report("expected", engine.calls_expected())
         ready = tasks(experiment, ids, report)
         if experiment.setup.runtime.batch_size == AUTO and (first := next(ready, None)) is not None:
-            engine.batch_size = best_batch_size(experiment.prior, first, engine.grid.timesteps[-1], len(ids))
+            most = min(together or MOST, len(ids) if isinstance(ids, list) else MOST)
+            engine.batch_size = best_batch_size(experiment.prior, first, engine.grid.timesteps[-1], most)
             ready = chain([first], ready)
         for result in engine.run(ready):
             if result.failure:
@@ -84,7 +94,10 @@ def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[st
         elif kind == "expected":
             bar.expect(content)
 
-    if min(experiment.cfg.runtime.workers, len(ids)) > 1:
+    team = leading_team()
+    if team is not None:
+        sample_with_ranks(team, experiment, ids, report)
+    elif min(experiment.cfg.runtime.workers, len(ids)) > 1:
         sample_in_processes(experiment, ids, report)
     else:
         sample(experiment, ids, report)
@@ -96,8 +109,7 @@ def sample_share(container: dict[str, Any], ids: list[str], rank: int, workers: 
     threading.Thread(target=end_with_parent, daemon=True).start()
     cfg = OmegaConf.create(container)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
-    if resolve_device(cfg.runtime.device).type == "cuda" and cfg.runtime.device in ("auto", "cuda"):
-        cfg.runtime.device = f"cuda:{rank % torch.cuda.device_count()}"
+    own_gpu(cfg, rank)
     try:
         sample(Experiment.of(cfg, typed=False), ids[rank::workers], lambda kind, content: pipe.send((kind, content)))
         pipe.send(("end", None))
@@ -105,6 +117,12 @@ def sample_share(container: dict[str, Any], ids: list[str], rank: int, workers: 
         pipe.send(("error", explained(error)))
     except Exception:
         pipe.send(("error", traceback.format_exc()))
+
+
+def own_gpu(cfg: DictConfig, place: int) -> None:
+    """Where nobody named one, the GPU of the process with this number on its machine."""
+    if resolve_device(cfg.runtime.device).type == "cuda" and cfg.runtime.device in ("auto", "cuda"):
+        cfg.runtime.device = f"cuda:{place % torch.cuda.device_count()}"
 
 
 @contextmanager
@@ -153,9 +171,17 @@ def sample_in_processes(experiment: Experiment, ids: list[str], report: Report) 
             process.terminate()
         for process in pool:
             process.join()
+    refuse(errors)
+
+
+def refuse(errors: list[str]) -> None:
+    """
+    Raises:
+        UserError: there are any.
+    """
     if errors:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise UserError(f"{errors[0]}{more}; what is finished is kept, run the same command again to go on")
+        raise UserError(f"{errors[0]}{more}; {GO_ON}")
 
 
 def listen(pipes: list[Connection], pool: list, report: Report) -> list[str]:
@@ -181,3 +207,99 @@ def listen(pipes: list[Connection], pool: list, report: Report) -> list[str]:
             else:
                 report(kind, content)
     return errors
+
+
+def leading_team() -> Team | None:
+    """The ranks that this process leads; None without torchrun."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    from isdiff.experiments.ranks import leading
+
+    return leading()
+
+
+def sample_with_ranks(team: Team, experiment: Experiment, ids: list[str], report: Report) -> None:
+    """Sample ``ids`` together with the ranks that torchrun started.
+
+    Raises:
+        UserError: a rank could not go on; the others finish what is left first.
+    """
+    if experiment.cfg.runtime.workers > 1:
+        raise UserError(
+            f"runtime.workers is {experiment.cfg.runtime.workers}, but torchrun starts the processes; leave it"
+        )
+    queue = team.ask({"config": portable(experiment.cfg), "ids": ids})
+    others = Others(queue, report)
+
+    def also(kind: str, content: Any) -> None:
+        report(kind, content)
+        others.look()
+
+    try:
+        sample(experiment, queue.take(ids), also, at_a_time(ids, team))
+    except Exception:
+        queue.stop(ids)
+        queue.gather(others.look)  # so that none is still at it when the next thing is asked for
+        raise
+    ends = queue.gather(others.look)
+    for failures in [end["failed"] for end in ends if end]:
+        for image_id, reason in failures.items():
+            report("failed", (image_id, reason))
+    died = f"a rank has given no sign of life for {team.silence:.0f} s"
+    refuse([end["error"] if end else died for end in ends if not end or end["error"]])
+
+
+def at_a_time(ids: list[str], team: Team) -> int:
+    """The first rank that is ready must leave something for the others."""
+    return -(-len(ids) // team.size)
+
+
+class Others:
+    """The progress of the other ranks, as far as it was not reported yet."""
+
+    def __init__(self, queue: Queue, report: Report) -> None:
+        self.queue, self.report = queue, report
+        self.seen = {"calls": 0, "done": 0, "spent": 0}
+        self.next_look = 0.0
+
+    def look(self) -> None:
+        if time.monotonic() < self.next_look:
+            return
+        self.next_look = time.monotonic() + 0.5
+        now = {what: self.queue.count(what, 0) for what in self.seen}
+        new = {what: now[what] - self.seen[what] for what in now}
+        self.seen = now
+        if new["calls"]:
+            self.report("calls", new["calls"])
+        for _ in range(new["done"]):
+            self.report("done", ("", new["spent"] / new["done"]))
+
+
+def sample_for_leader(team: Team) -> None:
+    """Body of the other ranks: they sample what the leader asks for, each on its own GPU, until it has finished.
+
+    Raises:
+        UserError: the leader cannot be reached any more.
+    """
+    for queue, asked in team.follow():
+        failed: dict[str, str] = {}
+
+        def report(kind: str, content: Any, queue: Queue = queue, failed: dict[str, str] = failed) -> None:
+            if kind == "calls":
+                queue.count("calls", content)
+            elif kind == "done":
+                queue.count("spent", content[1])
+                queue.count("done", 1)
+            elif kind == "failed":
+                failed[content[0]] = content[1]
+
+        error = ""
+        try:
+            cfg = OmegaConf.create(asked["config"])
+            own_gpu(cfg, team.place)
+            sample(Experiment.of(cfg, typed=False), queue.take(asked["ids"]), report, at_a_time(asked["ids"], team))
+        except (UserError, OSError) as reason:
+            error = explained(reason)
+        except Exception:
+            error = traceback.format_exc()
+        queue.end({"failed": failed, "error": error})

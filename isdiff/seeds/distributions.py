@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from isdiff.checks import check_whole
+from isdiff.checks import check_choice, check_whole
 from isdiff.seeds.base import Seed
+from isdiff.seeds.mixture import Mixture, fit_mixture
 from isdiff.trajectory import Stream, Task
-
-if TYPE_CHECKING:
-    from sklearn.mixture import GaussianMixture  # slow to import, and only used where a mixture is fitted
 
 
 class DistributionSeed(Seed):
@@ -58,40 +55,53 @@ class MixtureSeed(DistributionSeed):
     Args:
         components: K, lowered to the number of distinct known colours where there are fewer; 1 gives one Gaussian.
         max_pixels: fit to so many known pixels, drawn evenly; all of them if there are fewer.
+        fit: ``em``: :func:`fit_mixture`; ``sklearn``: scikit-learn's, slower and likely the same.
     """
 
-    def __init__(self, components: int = 5, scale: int = 1, max_pixels: int = 4096) -> None:
+    def __init__(self, components: int = 5, scale: int = 1, max_pixels: int = 4096, fit: str = "em") -> None:
         super().__init__(scale)
         check_whole("isdiff.seed.components", components)
         check_whole("isdiff.seed.max_pixels", max_pixels)
+        check_choice("isdiff.seed.fit", fit, ("em", "sklearn"))
         self.components, self.max_pixels, self.enough = components, max_pixels, max(32, 10 * components)
+        self.fitted_by = fit_with_sklearn if fit == "sklearn" else fit_mixture
         # One fit serves all attempts at an image and goes when the task does.
-        self.fits: WeakKeyDictionary[Task, GaussianMixture] = WeakKeyDictionary()
+        self.fits: WeakKeyDictionary[Task, Mixture] = WeakKeyDictionary()
 
-    def fit(self, task: Task) -> GaussianMixture:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.mixture import GaussianMixture
-        from threadpoolctl import threadpool_limits
-
+    def fit(self, task: Task) -> Mixture:
+        """A function of the image, while draws follow the image's stream."""
         known = known_vectors(task)
         known = known[:: -(-len(known) // self.max_pixels)]
-        # Float noise is no new colour: without rounding, flat regions would ask for more components than they have.
-        distinct = len(np.unique(known.round(3), axis=0))
-        known = np.repeat(known, 2, axis=0) if len(known) == 1 else known  # the fit wants two samples
-        mixture = GaussianMixture(min(self.components, distinct), reg_covar=1e-4, max_iter=50, tol=1e-2, random_state=0)
-        # The fit has a fixed random state: it is a function of the image, while draws follow the image's stream.
-        with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return mixture.fit(known)
+        return self.fitted_by(known, distinct(known, self.components))
 
     def sample(self, task: Task, count: int, rng: np.random.Generator) -> np.ndarray:
         if task not in self.fits:
             self.fits[task] = self.fit(task)
-        mixture = self.fits[task]
-        which = rng.choice(len(mixture.weights_), count, p=mixture.weights_ / mixture.weights_.sum())
-        factors = np.linalg.cholesky(mixture.covariances_)[which]
-        noise = rng.standard_normal((count, factors.shape[1]))
-        return mixture.means_[which] + np.einsum("nij,nj->ni", factors, noise)
+        return self.fits[task].draw(count, rng)
+
+
+def distinct(vectors: np.ndarray, enough: int) -> int:
+    """How many different vectors there are, at most ``enough``; float noise makes no new one, or flat regions would
+    ask for more components than they have."""
+    found = 0
+    for some in (vectors[::64], vectors):  # the first look is cheap, and nearly always enough
+        found = len(np.unique(some.round(3), axis=0))
+        if found >= enough:
+            return enough
+    return found
+
+
+def fit_with_sklearn(known: np.ndarray, components: int) -> Mixture:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    known = np.repeat(known, 2, axis=0) if len(known) == 1 else known  # the fit wants two samples
+    mixture = GaussianMixture(components, reg_covar=1e-4, max_iter=50, tol=1e-2, random_state=0)
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture.fit(known)
+    return Mixture(mixture.weights_, mixture.means_, mixture.covariances_)
 
 
 class GaussianSeed(MixtureSeed):

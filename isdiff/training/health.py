@@ -92,19 +92,15 @@ def watched(modules: dict[str, nn.Module]):
             hook.remove()
 
 
-def by_position(activations: Tensor) -> Tensor:
-    """(B, C, H, W) to (H, W): root mean square over images and channels, over that of the median position."""
-    sizes = activations.float().square().mean((0, 1)).sqrt()
-    return sizes / sizes.median()
-
-
 class SpikePenalty:
     """Keeps the activations of a U-Net's decoder alike at all positions, which takes droplets out of a trained network.
+
+    Image by image: noisy images, whose activations are large everywhere, would hide the droplets of their mates.
 
     Args:
         net: whose decoder is watched while its loss is computed; not compiled, which would leave the watching out.
         weight: of the penalty.
-        limit: ratio to the median position up to which nothing is asked for.
+        limit: ratio to the image's median position up to which nothing is asked for.
     """
 
     def __init__(self, net: UNet, weight: float = 1.0, limit: float = 3.0) -> None:
@@ -114,26 +110,29 @@ class SpikePenalty:
 
     @contextmanager
     def measured(self):
-        """A function to the penalty of the forward pass inside the block, a number: ``weight`` times the sum over
-        blocks and positions of the logarithm of how many times ``limit`` the ratio is."""
+        """A function to the penalties of the forward pass inside the block, (B,): ``weight`` times the sum over blocks
+        and positions of the logarithm of how many times ``limit`` the ratio is."""
         with watched(self.blocks) as seen:
-            yield lambda: self.weight * torch.stack([self.excess(out) for out in seen.values()]).sum()
+            yield lambda: self.weight * torch.stack([self.excess(out) for out in seen.values()]).sum(0)
 
     def excess(self, activations: Tensor) -> Tensor:
-        return (by_position(activations) / self.limit).log().clamp(min=0).sum()
+        """(B, C, H, W) to (B,)."""
+        sizes = activations.float().square().mean(1).flatten(1).sqrt()
+        return (sizes / (self.limit * sizes.median(1, keepdim=True).values)).log().clamp(min=0).sum(1)
 
 
 @torch.no_grad()
 def spikes(net: UNet, x0: Tensor, timestep: int, alphas_cumprod: Tensor) -> dict[str, float]:
     """For each of a U-Net's last three decoder blocks: its largest activation by position over the median one.
 
-    In a sound network it follows the images' contents; a ratio far above 5 is a droplet (see
-    :func:`isdiff.nets.unet.group_norm`).
+    The activation at a position is the root mean square over images and channels. In a sound network it follows the
+    images' contents; a ratio far above 5 is a droplet (see :func:`isdiff.nets.unet.group_norm`).
     """
     names = [f"output_blocks.{place}.0" for place in range(len(net.output_blocks))[-3:]]
     with watched({name: net.get_submodule(name) for name in names}) as seen:
         noise_error(net, x0, torch.full((len(x0),), timestep), alphas_cumprod, batch=len(x0))
-    return {name: by_position(out).max().item() for name, out in seen.items()}
+    sizes = {name: out.float().square().mean((0, 1)).sqrt() for name, out in seen.items()}
+    return {name: (size.max() / size.median()).item() for name, size in sizes.items()}
 
 
 @torch.no_grad()

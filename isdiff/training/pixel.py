@@ -85,7 +85,7 @@ def batch_loss(
             terms = loss(forward, x0, t, noise)
             if penalty:
                 extra = penalty()
-                terms |= {"loss": terms["loss"] + extra, "spikes": extra.detach().expand(batch)}
+                terms |= {"loss": terms["loss"] + extra, "spikes": extra.detach()}
             return terms
 
     return at_step

@@ -1,0 +1,115 @@
+"""Is it worth while to reuse deep features between steps (DeepCache, Ma et al. 2024)?
+
+``python benchmarks/step_cache.py``. In every second (or third) call only the outermost level of the U-Net is run, on
+top of what the levels below answered in the call before. The alternative at the same cost is to take fewer steps. Both
+are held against all steps with the whole network, on deterministic DDNM: seconds, and the paired difference of
+distances to the truth with its 95 % interval. Writes ``benchmarks/results/step_cache.json``.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from isdiff import environment
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.experiment import Experiment
+from isdiff.io.files import atomic_open
+from isdiff.metrics.intervals import estimate
+from isdiff.metrics.lite0 import Lite0Features
+from isdiff.metrics.samples import MeanSample
+from isdiff.nets.unet import Downsample, UNet, run_stage
+
+
+def reusing(net: UNet, every: int):
+    """What ``run_stage`` is to be while only every so many calls run the stages below the outermost level.
+
+    For images that go in step: the engine has a slot for each of them, and none is tried again.
+    """
+    outer = next(
+        place for place, stage in enumerate(net.input_blocks) if any(isinstance(m, Downsample) for m in stage.modules())
+    )
+    deep = {id(stage) for stage in [*net.input_blocks[outer:], net.middle_block, *net.output_blocks[:-outer]]}
+    kept: dict[int, torch.Tensor] = {}
+    calls = 0
+
+    def run(stage, h, emb):
+        nonlocal calls
+        calls += stage is net.input_blocks[0]
+        if id(stage) not in deep:
+            return run_stage(stage, h, emb)
+        if (calls - 1) % every == 0:
+            kept[id(stage)] = run_stage(stage, h, emb)
+        return kept[id(stage)]
+
+    return run
+
+
+def sampled(mask: str, steps: int, every: int, images: int, model: str) -> tuple[float, np.ndarray]:
+    """Seconds, and distances to the truth (N,)."""
+    experiment = Experiment.of(
+        compose_run(
+            [
+                f"model={model}64", f"dataset={model}", f"mask={mask}", "method=ddnm", "sampler.repeat=1",
+                "sampler.eta=0", f"sampler.steps={steps}", f"limit={images}", f"runtime.batch_size={images}",
+                "runtime.device=cpu", "metrics.names=[]",
+            ]
+        )
+    )  # fmt: skip
+    tasks = [experiment.task(image_id) for image_id in experiment.ids()]
+    net = experiment.prior.net
+    with patch("isdiff.nets.unet.run_stage", reusing(net, every)):
+        begun = time.perf_counter()
+        results = list(experiment.engine().run(tasks))
+        spent = time.perf_counter() - begun
+    truths = [experiment.inputs[result.task.id].pixels for result in results]
+    return spent, Lite0Features().values([experiment.finish(result) for result in results], truths)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--model", default="photos", help="and dataset: photos or avatars")
+    parser.add_argument("--masks", nargs="+", default=["half", "expand"])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "step_cache.json")
+    args = parser.parse_args()
+    ways = {
+        "whole network": (args.steps, 1), "deep features every 2nd call": (args.steps, 2),
+        "every 3rd": (args.steps, 3), "2/3 of the steps": (2 * args.steps // 3, 1),
+        "half of the steps": (args.steps // 2, 1),
+    }  # fmt: skip
+    table = Table(title=f"{args.model}, {args.images} images, {args.steps} steps")
+    for heading in ("mask", "", "x faster", "distance", "difference"):
+        table.add_column(heading)
+    found: dict[str, dict] = {}
+    for mask in args.masks:
+        made = {name: sampled(mask, *way, args.images, args.model) for name, way in ways.items()}
+        seconds, reference = made["whole network"]
+        for name, (spent, values) in made.items():
+            change = estimate(MeanSample(values - reference))
+            line = {
+                "times_faster": round(seconds / spent, 2), "distance": round(float(values.mean()), 4),
+                "difference": [round(v, 4) for v in (change.value, change.low, change.high)],
+            }  # fmt: skip
+            found.setdefault(mask, {})[name] = line
+            table.add_row(mask, name, str(line["times_faster"]), str(line["distance"]), str(line["difference"]))
+    report = {
+        "command": "python benchmarks/step_cache.py " + " ".join(sys.argv[1:]), "images": args.images,
+        "steps": args.steps, "device": environment.device_name(torch.device("cpu")), "threads": torch.get_num_threads(),
+        "versions": environment.package_versions(), "found": found,
+    }  # fmt: skip
+    with atomic_open(args.out) as stream:
+        json.dump(report, stream, indent=1)
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Runs in processes that others start: Hydra's launchers for clusters, and Ray's pool."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from configured import tiny_pixel_model, write_images
+from conftest import ROOT, run_script
+
+from isdiff.cli import main
+from isdiff.errors import UserError
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.run import execute
+from isdiff.experiments.runner import RayRunner, jobs_of, split
+
+QUICK = ["metrics.bootstrap=20", "sampler.repeat=1", "sampler.steps=4"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory, golden_net):
+    """A small model and six images, as overrides."""
+    path = tmp_path_factory.mktemp("cluster")
+    tiny_pixel_model(path / "tiny.safetensors", golden_net)
+    write_images(path / "images", 16, 6)
+    return [
+        "dataset=folder", f"dataset.path={path / 'images'}", "dataset.size=16", "model=avatars64",
+        "model.image_size=16", f"model.weights={path}/tiny.safetensors",
+    ]  # fmt: skip
+
+
+def pictures(folder: Path) -> dict[str, bytes]:
+    return {"/".join(p.parts[-4:]): p.read_bytes() for p in folder.rglob("images/*.png")}
+
+
+@pytest.mark.slow
+def test_a_multirun_through_submitit(tiny, tmp_path):
+    """Its jobs are processes of their own; what comes of them is told by the command that started them."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="hydra-submitit-launcher is not installed")
+    words = [*tiny, *QUICK, "mask=half", "method=ddnm", "metrics.names=null"]
+    done = run_script(
+        "-m", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=3", *words, "sampler.steps=4,0",
+        f"output_root={tmp_path / 'jobs'}", check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    first, second = done.stdout.strip().splitlines()
+    assert "sampler.steps=4" in first and first.endswith(": 6 images")
+    assert "sampler.steps=0" in second and second.endswith("it must be a whole number of at least 1")
+    execute(compose_run([*words, f"output_root={tmp_path / 'alone'}"]))
+    assert pictures(tmp_path / "jobs") == pictures(tmp_path / "alone")
+    assert not [p for p in (tmp_path / "jobs" / "multirun").iterdir() if p.name not in (".submitit", "multirun.yaml")]
+
+
+def test_packages_that_are_not_installed_are_named(monkeypatch, capsys):
+    monkeypatch.setattr("isdiff.cli.outcomes.SUBMITIT", "hydra_plugins.not_there")
+    assert main(["run", "-m", "hydra/launcher=submitit_slurm", "seed=0,1"]) == 1
+    assert "hydra-submitit-launcher: pip install 'isdiff[cluster]'" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["table", "table1", "profile=demo", "masks=half", "rows=ddnm_plain", "limit=1", "runner=ray"]) == 1
+    assert capsys.readouterr().err == "isdiff: runner=ray needs the package ray: pip install 'isdiff[ray]'\n"
+
+
+def test_what_a_runner_is_asked_with():
+    assert split(["seed=1", "runner=ray", "runner.workers=8", "runner.gpus=0.5"]) == (RayRunner(8, 0.5), ["seed=1"])
+    assert split(["a=b", "c"]) == (None, ["a=b", "c"])
+    for wrong in (["runner=slurm"], ["runner.workers=2"]):
+        with pytest.raises(UserError, match="it must be ray"):
+            split(wrong)
+    for wrong in ("runner.workers=0", "runner.workers=x", "runner.gpus=-1", "runner.colour=red"):
+        with pytest.raises(UserError, match="a whole number of at least 1"):
+            split(["runner=ray", wrong])
+
+
+def test_processes_fit_into_what_ray_has():
+    gpus, cpus = {"CPU": 64.0, "GPU": 8.0}, {"CPU": 2.0}
+    assert RayRunner().shared(gpus, 100) == (8, 1) and RayRunner().shared(gpus, 3) == (3, 1)
+    assert RayRunner(gpus=0.5).shared(gpus, 100) == (16, 0.5) and RayRunner().shared(cpus, 100) == (2, 0)
+    with pytest.raises(UserError, match=r"runner\.workers is 9, but Ray has 8 GPUs"):
+        RayRunner(9).shared(gpus, 100)
+    with pytest.raises(UserError, match="2 CPUs"):
+        RayRunner(3).shared(cpus, 100)
+
+
+def test_no_run_is_computed_twice_and_none_that_cannot_be(tiny, tmp_path):
+    common = [*tiny, *QUICK, "mask=half", "method=ddnm", f"output_root={tmp_path}"]
+    runs = [("a", compose_run(common)), ("b", compose_run(common)), ("c", compose_run([*common, "limit=2"]))]
+    runs += [("d", compose_run([*common, "seed=1"])), ("e", compose_run([*common, "model.weights=nowhere.pt"]))]
+    jobs = jobs_of(runs)
+    assert [(job.name, len(job.configs)) for job in jobs] == [("a", 2), ("d", 1)], "one folder, one process"
+
+
+def workers_below(pid: int) -> list[int]:
+    """Processes of the pool that this process has started."""
+    found, parents = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                found[int(entry.name)] = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+
+    def below(one: int) -> bool:
+        return one == pid or (one in parents and below(parents[one]))
+
+    return [one for one, line in found.items() if line.startswith(b"ray::Worker") and below(one)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_table_from_two_workers_of_which_one_is_killed(tiny, tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed (extra ray)")
+    words = [
+        "table", "table1", "profile=demo", "masks=half", "rows=ddnm_plain,ddnm+isdiff", "seeds=0", *tiny,
+        "sampler.repeat=1", "sampler.steps=60", "runtime.batch_size=1", "metrics.bootstrap=20",
+    ]  # fmt: skip
+    environment = os.environ | {"ISDIFF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "isdiff", *words, "runner=ray", "runner.workers=2"],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    before: dict[str, int] = {}
+    deadline = time.monotonic() + 150
+    while len(before) < 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+        before = {str(p): p.stat().st_mtime_ns for p in tmp_path.rglob("images/im*.png")}
+    workers = workers_below(process.pid)
+    os.kill(workers[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0 and len(workers) == 2, err
+    assert "2/2: table1" in err and "3/2" not in err, "two rows are one run here"
+    after = {str(p): p.stat().st_mtime_ns for p in tmp_path.rglob("images/im*.png")}
+    assert len(after) == 12 and before.items() <= after.items(), "nothing was made twice"
+    (table,) = tmp_path.rglob("table1.csv")
+    assert all(label in table.read_text() for label in ("DDNM + IS-Diff", "DDNM"))

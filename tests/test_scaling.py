@@ -1,0 +1,74 @@
+"""What benchmarks/scaling.py and benchmarks/scheduler.py count is what the engine does."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, Answers
+
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import Setup
+from isdiff.prediction import Prediction
+from isdiff.trajectory import Task
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import scaling
+import scheduler
+
+
+class Said:
+    """A criterion that says of attempt after attempt what a test wants."""
+
+    def __init__(self, *values: float) -> None:
+        self.values = list(values)
+
+    def __call__(self, *_: torch.Tensor) -> float:
+        return self.values.pop(0)
+
+
+@pytest.mark.parametrize("method", ["ddnm+isdiff", "repaint+isdiff", "lanpaint+isdiff"])
+@pytest.mark.parametrize("passing", [1, 2, 3, None])
+def test_calls_are_those_that_the_engine_makes(method, passing):
+    cfg = compose_run(["dataset=imagenet", f"method={method}", "isdiff/seed=mean"])
+    blind = Answers(lambda images, *_: [Prediction(torch.zeros_like(x), torch.zeros_like(x)) for x in images])
+    engine = Setup.of(cfg).engine(blind)
+    attempts = passing or engine.refinement.attempts
+    engine.refinement.criterion = Said(*[9.0] * (attempts - 1), 9.0 if passing is None else 0.0)
+    hole = torch.zeros(1, 16, 16, dtype=torch.bool)
+    hole[..., 8:] = True
+    (result,) = engine.run([Task("a", torch.zeros(3, 16, 16), hole)])
+    assert len(result.attempts) == attempts
+    assert result.calls == scaling.calls_of(engine, attempts, passing is not None)
+    if passing == 1:
+        assert result.calls == engine.calls_expected()
+
+
+@pytest.mark.slow
+def test_the_paper_profile_is_counted_without_data_and_weights():
+    runs = scaling.runs_of(["table5"])
+    assert {(run.row, run.images, run.calls) for run in runs} == {("si", 240, 100), ("si+isdiff", 240, 50)}
+    assert scaling.seconds_of(runs, {"sd2_inpainting": 0.1}) == {"sd2_inpainting": (0.1, "given")}
+    (row,) = [line for line in scaling.hours(runs, {"sd2_inpainting": (0.1, "given")}) if line.startswith("| all")]
+    assert row.split("|")[3].strip().startswith("1.0 to 1.")  # (100 + 50) * 240 * 0.1 s and more
+
+
+def test_hours_of_jobs_on_several_machines():
+    assert (
+        scaling.makespan([3, 3, 2, 2, 2], 2) == 7 and scaling.makespan([5, 1], 64) == 5
+    )  # longest first: not the best
+
+
+def test_both_ways_to_share_images_out():
+    costs, speeds = np.array([4.0, 1, 1, 1, 1, 4]), np.ones(2)
+    assert sorted(scheduler.static(costs, speeds)) == [6, 6]
+    assert sorted(scheduler.queued(costs, speeds)) == [4, 8]
+    assert scheduler.static(costs, np.array([1, 0.5])).tolist() == [6, 12]
+    rng = np.random.default_rng(0)
+    drawn = scheduler.work("chance", 0.3, 100_000, [100, 131, 157], rng)
+    shares = [np.mean(drawn == calls) for calls in (100, 131, 157)]
+    assert np.allclose(shares, [0.7, 0.21, 0.09], atol=0.01)
+    assert scheduler.work("by place", 0.3, 20, [1, 2], rng).tolist() == ([2.0] * 3 + [1.0] * 7) * 2
+    rows = scheduler.simulated(20_000, 100)
+    at_work = [float(row[3].rstrip("%")) for row in rows]
+    assert all(queue > static for static, queue in zip(at_work[::2], at_work[1::2], strict=True))
