@@ -3,7 +3,8 @@
 Four ways to run the same images (DDNM + IS-Diff, shipped model) in turn, repeated. Then whole samplings, from the image
 on the disk to the picture on the disk, with their time over that of the network's calls in them, and what seeds, noise,
 DCE and reading take; the files are written beside. On a GPU every network call is waited for here, so that what is
-hidden behind it elsewhere counts in full. Writes ``benchmarks/results/engine.json``.
+hidden behind it elsewhere counts in full. Writes ``engine.json`` and ``beside_the_network.json`` into
+``benchmarks/results``.
 """
 
 import argparse
@@ -150,26 +151,29 @@ def beside_the_network(common: list[str], args: argparse.Namespace) -> dict:
     }
 
 
+PARTS = {"engine": batching, "beside_the_network": beside_the_network}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--parts", nargs="+", choices=["batching", "beside"], default=["batching", "beside"])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "engine.json")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args()
     common = [f"sampler.steps={args.steps}", f"limit={args.images}", *args.overrides]
-    report = {
-        "command": "python benchmarks/engine.py " + " ".join(sys.argv[1:]),
-        "images": args.images, "steps": args.steps, "repeats": args.repeats,
-        **(batching(common, args) if "batching" in args.parts else {}),
-        **({"beside_the_network": beside_the_network(common, args)} if "beside" in args.parts else {}),
-        "device": environment.device_name(resolve_device(compose_run(common).runtime.device)),
-        "threads": torch.get_num_threads(), "versions": environment.package_versions(),
-    }  # fmt: skip
-    args.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps(report, indent=1))
+    for part in args.parts:
+        report = {
+            "command": "python benchmarks/engine.py " + " ".join(sys.argv[1:]),
+            "images": args.images, "steps": args.steps, "repeats": args.repeats,
+            **PARTS[part](common, args),
+            "device": environment.device_name(resolve_device(compose_run(common).runtime.device)),
+            "threads": torch.get_num_threads(), "versions": environment.package_versions(),
+        }  # fmt: skip
+        (args.out / f"{part}.json").write_text(json.dumps(report, indent=1) + "\n")
+        print(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":

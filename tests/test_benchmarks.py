@@ -71,3 +71,16 @@ def test_peers_are_run_beside_the_engine(tmp_path):
     assert "diffusers' RePaintPipeline, 1 a call" in found["times_the_engine"]
     assert found["an_image"]["DDNM as published"]["calls"] >= 3
     assert found["an_image"]["engine, DDNM + IS-Diff"]["distance_of_ours_minus_this"] == [0, 0, 0]
+
+
+@pytest.mark.slow
+def test_what_a_sampling_takes_beside_the_network(tmp_path):
+    """The parts are of the whole, and a method without seeds and refinement spends nothing on them."""
+    small = ["--images", "2", "--steps", "4", "--repeats", "1", "--parts", "beside_the_network", "--out", str(tmp_path)]
+    benchmark("engine.py", *small, check=True)
+    found = json.loads((tmp_path / "beside_the_network.json").read_text())
+    shares = {method: found[method]["share_of_time"] for method in ("ddnm", "ddnm+isdiff")}
+    assert all(found[method]["times_the_network"][0] > 1 for method in shares)
+    assert all(0 < sum(share.values()) < 1 for share in shares.values())
+    assert shares["ddnm"]["seeds"] == shares["ddnm"]["DCE"] == 0
+    assert min(shares["ddnm+isdiff"].values()) > 0
