@@ -58,8 +58,8 @@ class Live:
     Attributes:
         asked: the noisy image and its index that wait for the network; None when the attempt is at its end.
         best: the attempt with the smallest DCE so far, its generator paused where it can be taken up again.
-        finite: a boolean tensor that turns False with the first answer that is not finite; read only where the loop
-            waits for the device anyway.
+        zero: the sum of all answers times 0: 0, and NaN from the first answer on that is not finite. A quarter of what
+            ``isfinite`` costs, and read only where the loop waits for the device anyway.
     """
 
     tr: Trajectory
@@ -70,7 +70,7 @@ class Live:
     seconds: float = 0.0
     attempts: list[Attempt] = field(default_factory=list)
     best: Live | None = None
-    finite: Tensor | None = None
+    zero: Tensor | None = None
     broken: bool = False
 
     def answer(self, prediction: Prediction) -> int:
@@ -78,13 +78,18 @@ class Live:
         assert self.asked is not None
         index = self.asked[1]
         self.calls += 1
-        finite = torch.isfinite(prediction.noise).all()
-        self.finite = finite if self.finite is None else self.finite & finite
+        zero = (prediction.noise * 0).sum()
+        self.zero = zero if self.zero is None else self.zero + zero
         try:
             self.asked = self.steps.send(prediction)
         except StopIteration:
             self.asked = None
         return index
+
+    @property
+    def finite(self) -> bool:
+        """Whether all answers so far were; waits for the device."""
+        return self.zero is None or bool(self.zero == 0)
 
     @property
     def finished(self) -> bool:

@@ -23,7 +23,7 @@ from isdiff.experiments.compare import compose_run
 from isdiff.experiments.report import CIRCUMSTANCES
 from isdiff.experiments.run import execute
 from isdiff.experiments.sampling import own_gpu, sample_for_leader
-from isdiff.experiments.store import RunFolder
+from isdiff.experiments.writing import Writer
 
 TIMES = ("seconds_per_image", "images_per_second", *CIRCUMSTANCES)
 
@@ -109,8 +109,8 @@ def test_nobody_waits_for_ever(team):
 
 
 def together(leader: ranks.Team, follower: ranks.Team, *configs) -> tuple:
-    """The outcome (or error) of each run at the leader, and the threads that stored images."""
-    makers, add = {}, RunFolder.add
+    """The outcome (or error) of each run at the leader, and the threads that made images."""
+    makers, add = {}, Writer.add
 
     def noted(self, image, record):
         makers[record["id"]] = threading.current_thread().name
@@ -120,7 +120,7 @@ def together(leader: ranks.Team, follower: ranks.Team, *configs) -> tuple:
     thread.start()
     ranks.lead(leader)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunFolder, "add", noted)
+        patch.setattr(Writer, "add", noted)
         patch.setenv("TORCHELASTIC_RUN_ID", "threads")
         outcomes: list = []
         for cfg in configs:

@@ -116,6 +116,15 @@ def test_index_at_is_the_nearest_step(fraction):
     assert abs(chosen - 1000 * fraction) == min(abs(t - 1000 * fraction) for t in grid.timesteps)
 
 
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=9).map(sorted), st.integers(-2, 22))
+def test_index_at_takes_the_noisier_of_two_equally_near(timesteps, halves):
+    """Short lists in which ties, repeated timesteps and targets beyond either end are frequent."""
+    grid = Grid(tuple(timesteps), (0.5,) * len(timesteps), (0.5,) * len(timesteps), 10)
+    distances = [abs(t - halves / 2) for t in timesteps]
+    last = max(i for i, distance in enumerate(distances) if distance == min(distances))
+    assert grid.index_at(halves / 20) == last
+
+
 @given(st.floats(1e-4, 0.9999))
 def test_noise_and_x0_are_inverse(abar):
     x0, noise = torch.randn(3, 4, 4, dtype=torch.float64), torch.randn(3, 4, 4, dtype=torch.float64)

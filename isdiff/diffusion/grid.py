@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -106,6 +107,11 @@ class Grid:
         return self.alpha(index) * x0 + self.sigma(index) * noise
 
     def index_at(self, fraction: float) -> int:
-        """The index nearest to ``fraction`` of the process (1 = the noisiest step), e.g. for a start step."""
+        """The index nearest to ``fraction`` of the process (1 = the noisiest step), e.g. for a start step; of two that
+        are equally near, the noisier."""
         target = fraction * self.num_timesteps
-        return min(range(len(self)), key=lambda i: (abs(self.timesteps[i] - target), -i))
+        above = bisect_right(self.timesteps, target)  # asked in every step, so not by looking at all of them
+        near = [above - 1] if above else []
+        if above < len(self):
+            near.append(bisect_right(self.timesteps, self.timesteps[above]) - 1)
+        return min(near, key=lambda i: (abs(self.timesteps[i] - target), -i))

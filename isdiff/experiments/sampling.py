@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError, explained
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.settings import AUTO, portable
+from isdiff.experiments.writing import Writer
 from isdiff.priors.batches import best_batch_size
 from isdiff.priors.pixel import resolve_device
 from isdiff.progress import Reporter
@@ -45,26 +45,34 @@ def tasks(experiment: Experiment, ids: Iterable[str], report: Report) -> Iterato
 
 def sample(experiment: Experiment, ids: Iterable[str], report: Report, together: int | None = None) -> None:
     """Sample ``ids`` in this process. ``report`` hears ``expected`` (network calls an image), ``calls`` (how many were
-    made), ``done`` (an image's id and calls) and ``failed`` (id and reason).
+    made), ``done`` (an image's id and calls, once its files are there) and ``failed`` (id and reason).
 
     Args:
         together: at most so many images at a time, if that is fewer than the batch size.
+    Raises:
+        OSError: a picture or its record cannot be stored.
     """
-    engine = experiment.engine(progress=lambda count: report("calls", count))
-    engine.batch_size = min(engine.batch_size, together or engine.batch_size)
-    report("expected", engine.calls_expected())
-    ready = tasks(experiment, ids, report)
-    if experiment.setup.runtime.batch_size == AUTO and (first := next(ready, None)) is not None:
-        most = min(together or MOST, len(ids) if isinstance(ids, list) else MOST)
-        engine.batch_size = best_batch_size(experiment.prior, first, engine.grid.timesteps[-1], most)
-        ready = chain([first], ready)
-    for result in engine.run(ready):
-        if result.failure:
-            report("failed", (result.task.id, result.failure))
-            continue
-        picture = experiment.finish(result)
-        experiment.store.add(picture, experiment.record(result) | {"picture_sha": pixels_hash(picture)})
-        report("done", (result.task.id, result.calls))
+    calls: dict[str, int] = {}
+    with Writer(experiment.store, lambda image_id: report("done", (image_id, calls.pop(image_id)))) as writer:
+
+        def progress(count: int) -> None:
+            report("calls", count)
+            writer.settle()  # after every network batch, so that a full disk is not found out hours later
+
+        engine = experiment.engine(progress=progress)
+        engine.batch_size = min(engine.batch_size, together or engine.batch_size)
+        report("expected", engine.calls_expected())
+        ready = tasks(experiment, ids, report)
+        if experiment.setup.runtime.batch_size == AUTO and (first := next(ready, None)) is not None:
+            most = min(together or MOST, len(ids) if isinstance(ids, list) else MOST)
+            engine.batch_size = best_batch_size(experiment.prior, first, engine.grid.timesteps[-1], most)
+            ready = chain([first], ready)
+        for result in engine.run(ready):
+            if result.failure:
+                report("failed", (result.task.id, result.failure))
+                continue
+            calls[result.task.id] = result.calls
+            writer.add(experiment.finish(result), experiment.record(result))
 
 
 def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[str, str]:
