@@ -21,8 +21,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from isdiff import environment
 from isdiff.criteria.cross_entropy import CrossEntropy
 from isdiff.engine import Engine

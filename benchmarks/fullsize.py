@@ -18,8 +18,6 @@ from pathlib import Path
 
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from isdiff.data.drawn import draw, split_ids
 from isdiff.environment import device_name
 from isdiff.experiments.build import build

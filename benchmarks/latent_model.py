@@ -4,12 +4,9 @@
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff.data.images import to_tensor
 from isdiff.diffusion.process import add_noise, named_betas, predict_x0

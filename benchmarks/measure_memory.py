@@ -19,8 +19,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 METRICS = ["lite0_perceptual", "lite0_frechet", "lite0_kid", "ssim"]
 
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from omegaconf import OmegaConf
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff.data.images import paste, to_tensor, to_uint8
 from isdiff.diffusion.process import named_betas

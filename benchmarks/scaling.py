@@ -18,8 +18,6 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from isdiff.engine import Engine
 from isdiff.errors import Missing
 from isdiff.experiments.compare import row_configs

@@ -11,15 +11,11 @@ the store behind torchrun's queue serves here. Writes ``benchmarks/results/sched
 import argparse
 import heapq
 import json
-import sys
 import time
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from scaling import calls_of, table
 from torch.distributed import TCPStore
 

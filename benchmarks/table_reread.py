@@ -8,14 +8,11 @@ Sampling is in neither time; composing configurations, bootstrap and pictures ar
 import argparse
 import json
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from omegaconf import OmegaConf
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from isdiff.experiments.compare import compare, narrow
 from isdiff.experiments.search_path import config_names

@@ -15,8 +15,6 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from isdiff import environment
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.experiment import Experiment

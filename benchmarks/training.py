@@ -16,8 +16,6 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from isdiff import environment
 from isdiff.diffusion.process import named_betas
 from isdiff.io.files import atomic_open
