@@ -17,11 +17,9 @@ from typing import Any
 
 from isdiff.errors import UserError
 
-POLL, BEAT, SILENCE = (
-    0.2,
-    5.0,
-    120.0,
-)  # seconds between two looks and two signs of life; and after which one is given up
+POLL = 0.2  # seconds between two looks
+BEAT = 5.0  # between two signs of life
+SILENCE = 120.0  # after which a rank is given up
 PART = 1 << 22  # bytes of a value; the store refuses larger ones than twice that
 
 
