@@ -1,5 +1,5 @@
 # make demo    install what is needed and fill holes in eight faces (a few minutes)
-# make test    install and run the tests but the slow ones; make test-full   all of them
+# make test    install and run the tests but the slow ones; make test-full   those too; make test-long   launchers and benchmarks, minutes
 # make coverage   which lines the tests run, without the slow ones
 # make avatars the README's table (about half an hour on two CPU cores)
 # make photos, make drawings, make latent   the tables of the other datasets and of latent methods
@@ -14,7 +14,7 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS fig_calls
 
-.PHONY: install demo test test-full coverage avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench bench-gpu docs lint
+.PHONY: install demo test test-full test-long coverage avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench bench-gpu docs lint
 install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
@@ -31,13 +31,16 @@ demo: install
 
 # Two processes of one thread each; the one that is done first takes tests of the other.
 test: install
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not slow and not long"
 
 test-full: install
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not long"
+
+test-long: install
+	$(RUN) -m pytest -m long
 
 coverage: install
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not slow" --cov isdiff --cov-report term:skip-covered
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not slow and not long" --cov isdiff --cov-report term:skip-covered
 
 avatars: install
 	$(RUN) scripts/compare.py avatars

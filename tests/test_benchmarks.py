@@ -14,7 +14,7 @@ def benchmark(name: str, *args: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_throughput_on_the_cpu(tmp_path):
     out = tmp_path / "found.json"
     small = ["--models", "avatars64", "--weights", "own", "--device", "cpu", "--steps", "4", "--repeats", "1"]
@@ -32,7 +32,7 @@ def test_throughput_without_a_gpu_is_one_sentence():
     assert done.returncode == 1 and "there is no CUDA device here" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_latent_model_is_measured(tmp_path):
     out = tmp_path / "found.md"
     benchmark("latent_model.py", "--images", "2", "--out", str(out), check=True)
@@ -42,7 +42,7 @@ def test_the_latent_model_is_measured(tmp_path):
     assert all(row[0] < 0.4 and row[1] < row[-1] for row in errors), "known latents stay, noise makes it harder"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_ladder_on_the_cpu(tmp_path):
     """Two images in few steps, nothing compiled: every rung makes the same decisions."""
     out = tmp_path / "found.json"
@@ -61,7 +61,7 @@ def test_the_ladder_without_a_gpu_is_one_sentence():
     assert done.returncode == 1 and "there is no CUDA device here" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_peers_are_run_beside_the_engine(tmp_path):
     """Two photographs in few steps: published settings resample, the stock pipeline runs on our network."""
     out = tmp_path / "found.json"

@@ -36,7 +36,7 @@ def pictures(folder: Path) -> dict[str, bytes]:
     return {"/".join(p.parts[-4:]): p.read_bytes() for p in folder.rglob("images/*.png")}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_multirun_through_submitit(tiny, tmp_path):
     """Its jobs are processes of their own; what comes of them is told by the command that started them."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="hydra-submitit-launcher is not installed")
@@ -109,7 +109,7 @@ def workers_below(pid: int) -> list[int]:
     return [one for one, line in found.items() if line.startswith(b"ray::Worker") and below(one)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_a_table_from_two_workers_of_which_one_is_killed(tiny, tmp_path):
     pytest.importorskip("ray", reason="ray is not installed (extra ray)")

@@ -219,7 +219,7 @@ proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /p
 LONG = ("method=ddnm", "sampler.steps=60", "sampler.repeat=1", "runtime.batch_size=1")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_multirun_of_several_ranks(place, tmp_path):
     """Two runs, of which one is not possible; four ranks, of which one speaks."""
     words = overrides(place, tmp_path / "ranks", "images", "sampler.steps=10,0")
@@ -231,7 +231,7 @@ def test_a_multirun_of_several_ranks(place, tmp_path):
     assert left(tmp_path / "ranks") == left(tmp_path / "alone")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @proc
 def test_torchrun_goes_on_where_a_killed_rank_left_it(place, tmp_path):
     words = overrides(place, tmp_path / "ranks", "good", *LONG)
@@ -248,7 +248,7 @@ def test_torchrun_goes_on_where_a_killed_rank_left_it(place, tmp_path):
     assert left(tmp_path / "ranks") == left(tmp_path / "alone")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @proc
 def test_ranks_end_with_torchrun_and_one_process_goes_on(place, tmp_path):
     words = overrides(place, tmp_path, "good", *LONG)
