@@ -23,7 +23,7 @@ PARTS = {"method": ("name", "known"), "isdiff": ("seed", "start", "criterion", "
 
 
 AUTO = "auto"
-REPAID = {"cpu": 20_000, "cuda": 100_000}  # network calls, by image, that repay compiling; cuda: an estimate
+REPAID = {"cpu": 20_000, "cuda": 100_000}  # network calls, by image, that should repay compiling: estimates
 
 
 class Runtime:
