@@ -58,8 +58,8 @@ class Live:
     Attributes:
         asked: the noisy image and its index that wait for the network; None when the attempt is at its end.
         best: the attempt with the smallest DCE so far, its generator paused where it can be taken up again.
-        zero: the sum of all answers times 0: 0, and NaN from the first answer on that is not finite. A quarter of what
-            ``isfinite`` costs, and read only where the loop waits for the device anyway.
+        zero: the sum of all answers times 0: 0, and NaN from the first answer on that is not finite. Cheaper than
+            ``isfinite``, and read only where the loop waits for the device anyway.
     """
 
     tr: Trajectory

@@ -34,7 +34,7 @@ class Runtime:
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: the fastest that the device computes in.
         batch_size: most images in one network call; ``auto``: the smallest of the fastest, found by trying.
         workers: sampling processes.
-        compile: with torch.compile, which takes a minute or more and fills every batch up to ``batch_size``; ``auto``:
+        compile: with torch.compile, which takes its time at first and fills every batch up to ``batch_size``; ``auto``:
             where the run has so many network calls that they repay it.
         pad_to: network batches are filled up to a multiple of it.
     Raises:

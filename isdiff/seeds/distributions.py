@@ -55,7 +55,7 @@ class MixtureSeed(DistributionSeed):
     Args:
         components: K, lowered to the number of distinct known colours where there are fewer; 1 gives one Gaussian.
         max_pixels: fit to so many known pixels, drawn evenly; all of them if there are fewer.
-        fit: ``em``: :func:`fit_mixture`; ``sklearn``: scikit-learn's, slower and likely the same.
+        fit: ``em``: :func:`fit_mixture`; ``sklearn``: scikit-learn's, to compare with.
     """
 
     def __init__(self, components: int = 5, scale: int = 1, max_pixels: int = 4096, fit: str = "em") -> None:
