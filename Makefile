@@ -12,6 +12,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
+# A process for every GPU, or CPU where there is none; runner=ray on a cluster, runner= for all in one process.
+runner ?= local
+POOL = $(if $(runner),runner=$(runner))
 TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS fig_calls
 
 .PHONY: install demo test test-full test-long coverage avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench bench-gpu docs lint
@@ -27,7 +30,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml setup.py
 	touch $@
 
 demo: install
-	$(RUN) scripts/compare.py demo
+	$(RUN) scripts/compare.py demo $(POOL)
 
 # Two processes of one thread each; the one that is done first takes tests of the other.
 test: install
@@ -43,27 +46,27 @@ coverage: install
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not slow and not long" --cov isdiff --cov-report term:skip-covered
 
 avatars: install
-	$(RUN) scripts/compare.py avatars
+	$(RUN) scripts/compare.py avatars $(POOL)
 
 drawings latent photos: install
-	$(RUN) scripts/compare.py $@
+	$(RUN) scripts/compare.py $@ $(POOL)
 
 sweep: install
-	$(RUN) scripts/compare.py sweep_seed
-	$(RUN) scripts/compare.py sweep_refine
+	$(RUN) scripts/compare.py sweep_seed $(POOL)
+	$(RUN) scripts/compare.py sweep_refine $(POOL)
 
 sweep-photos: install
-	$(RUN) scripts/compare.py sweep_photos
+	$(RUN) scripts/compare.py sweep_photos $(POOL)
 
 sweep-latent: install
-	$(RUN) scripts/compare.py sweep_latent
-	$(RUN) scripts/compare.py sweep_guidance
+	$(RUN) scripts/compare.py sweep_latent $(POOL)
+	$(RUN) scripts/compare.py sweep_guidance $(POOL)
 
 # make's own variables become arguments: make table1 profile=paper limit=8 masks=half logger=wandb
 profile ?= demo
 NARROWED = $(foreach name,limit masks rows seeds logger,$(if $($(name)),$(name)=$($(name))))
 $(TABLES) report: install
-	$(RUN) -m isdiff table $@ profile=$(profile) $(NARROWED)
+	$(RUN) -m isdiff table $@ profile=$(profile) $(NARROWED) $(POOL)
 
 KEY ?= outputs/study.key.json
 table3: install

@@ -15,7 +15,9 @@ from isdiff.cli import main
 from isdiff.errors import UserError
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.run import execute
-from isdiff.experiments.runner import RayRunner, jobs_of, split
+from isdiff.experiments.runner import jobs_of, split
+from isdiff.experiments.runner_local import LocalRunner
+from isdiff.experiments.runner_ray import RayRunner
 
 QUICK = ["metrics.bootstrap=20", "sampler.repeat=1", "sampler.steps=4"]
 
@@ -66,9 +68,13 @@ def test_packages_that_are_not_installed_are_named(monkeypatch, capsys):
 def test_what_a_runner_is_asked_with():
     assert split(["seed=1", "runner=ray", "runner.workers=8", "runner.gpus=0.5"]) == (RayRunner(8, 0.5), ["seed=1"])
     assert split(["a=b", "c"]) == (None, ["a=b", "c"])
+    assert split(["runner=local", "seed=1"]) == (LocalRunner(), ["seed=1"])
+    assert split(["runner=local", "runner.workers=2"]) == (LocalRunner(2), [])
     for wrong in (["runner=slurm"], ["runner.workers=2"]):
-        with pytest.raises(UserError, match="it must be ray"):
+        with pytest.raises(UserError, match="it must be local or ray"):
             split(wrong)
+    with pytest.raises(UserError, match=r"runner=local has runner\.workers alone"):
+        split(["runner=local", "runner.address=auto"])
     for wrong in ("runner.workers=0", "runner.workers=x", "runner.gpus=-1", "runner.colour=red"):
         with pytest.raises(UserError, match="a whole number of at least 1"):
             split(["runner=ray", wrong])
@@ -90,6 +96,9 @@ def test_no_run_is_computed_twice_and_none_that_cannot_be(tiny, tmp_path):
     runs += [("d", compose_run([*common, "seed=1"])), ("e", compose_run([*common, "model.weights=nowhere.pt"]))]
     jobs = jobs_of(runs)
     assert [(job.name, len(job.configs)) for job in jobs] == [("a", 2), ("d", 1)], "one folder, one process"
+    assert [job.calls for job in jobs] == [6 * 4, 6 * 4]
+    execute(runs[2][1])
+    assert [job.calls for job in jobs_of(runs)] == [4 * 4, 6 * 4], "two images are there"
 
 
 def workers_below(pid: int) -> list[int]:
@@ -106,20 +115,24 @@ def workers_below(pid: int) -> list[int]:
     def below(one: int) -> bool:
         return one == pid or (one in parents and below(parents[one]))
 
-    return [one for one, line in found.items() if line.startswith(b"ray::Worker") and below(one)]
+    ours = {one for one, line in found.items() if line.startswith(b"ray::Worker") or b"--multiprocessing-fork" in line}
+    return [one for one in ours if below(one)]
 
 
-@pytest.mark.long
+@pytest.mark.parametrize(
+    "runner", [pytest.param("local", marks=pytest.mark.slow), pytest.param("ray", marks=pytest.mark.long)]
+)
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_a_table_from_two_workers_of_which_one_is_killed(tiny, tmp_path):
-    pytest.importorskip("ray", reason="ray is not installed (extra ray)")
+def test_a_table_from_two_workers_of_which_one_is_killed(tiny, tmp_path, runner):
+    if runner == "ray":
+        pytest.importorskip("ray", reason="ray is not installed (extra ray)")
     words = [
         "table", "table1", "profile=demo", "masks=half", "rows=ddnm_plain,ddnm+isdiff", "seeds=0", *tiny,
         "sampler.repeat=1", "sampler.steps=60", "runtime.batch_size=1", "metrics.bootstrap=20",
     ]  # fmt: skip
     environment = os.environ | {"ISDIFF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "isdiff", *words, "runner=ray", "runner.workers=2"],
+        [sys.executable, "-m", "isdiff", *words, f"runner={runner}", "runner.workers=2"],
         cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     before: dict[str, int] = {}
@@ -131,7 +144,8 @@ def test_a_table_from_two_workers_of_which_one_is_killed(tiny, tmp_path):
     os.kill(workers[0], signal.SIGKILL)
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0 and len(workers) == 2, err
-    assert "2/2: table1" in err and "3/2" not in err, "two rows are one run here"
+    if runner == "ray":
+        assert "2/2: table1" in err and "3/2" not in err, "two rows are two runs here"
     after = {str(p): p.stat().st_mtime_ns for p in tmp_path.rglob("images/im*.png")}
     assert len(after) == 12 and before.items() <= after.items(), "nothing was made twice"
     (table,) = tmp_path.rglob("table1.csv")

@@ -1,7 +1,7 @@
 """Run a comparison and print its table: ``isdiff compare demo``, or the name of any configs/compare file.
 
 ``--limit``, ``--seeds`` and ``--masks`` narrow it; further arguments are Hydra overrides of every run, e.g.
-``runtime.device=cuda``, besides ``runner=ray``: as in ``isdiff table``.
+``runtime.device=cuda``, besides ``runner=local`` and ``runner=ray``: as in ``isdiff table``.
 """
 
 from __future__ import annotations

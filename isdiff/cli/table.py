@@ -1,10 +1,10 @@
 """The paper's tables: ``isdiff table table1 profile=demo limit=8 masks=half rows=ddnm*``.
 
 Names: tables, or ``report`` for all of them with the figures in one page. ``profile=paper|demo|smoke``, ``limit=``,
-``seeds=``, ``masks=``, ``rows=`` (patterns) narrow it; ``runner=ray`` computes its runs in several processes, also on
-a cluster (``runner.workers=8``, ``runner.gpus=1``, ``runner.address=auto``); further KEY=VALUE arguments are overrides
-of every run, of which ``logger=wandb`` reports runs and tables, each table as a group. What has been run already is
-reused; the same command goes on after a stop.
+``seeds=``, ``masks=``, ``rows=`` (patterns) narrow it; ``runner=local`` computes its runs in a process for every GPU or
+CPU, ``runner=ray`` also on a cluster (``runner.workers=8``, ``runner.gpus=1``, ``runner.address=auto``); further
+KEY=VALUE arguments are overrides of every run, of which ``logger=wandb`` reports runs and tables, each table as a
+group. What has been run already is reused; the same command goes on after a stop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from isdiff.errors import Missing, UserError, explained
 
 if TYPE_CHECKING:
-    from isdiff.experiments.runner import RayRunner
+    from isdiff.experiments.runner import Runner
 
 LISTS = ("masks", "rows")
 
@@ -77,9 +77,7 @@ def narrowing(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def make(
-    asked: Sequence[str], run: bool, profile: str = "demo", runner: RayRunner | None = None, **options: Any
-) -> int:
+def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner | None = None, **options: Any) -> int:
     """Make and show what is asked for; 2 if something waits for weights or images.
 
     Args:

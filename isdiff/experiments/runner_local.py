@@ -1,0 +1,140 @@
+"""Processes of this machine that stay for all runs of a table: each imports, loads and warms up once.
+
+On a CPU, two processes of one thread are also faster than one process of two.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from isdiff.errors import UserError
+from isdiff.experiments.build import as_dict
+from isdiff.experiments.runner import RETRIES, Job, computed, refuse_dead
+from isdiff.experiments.sampling import deaf_to_interrupts, end_with_parent, leading_team, own_gpu
+from isdiff.progress import Reporter
+
+
+def cpus() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class LocalRunner:
+    """
+    Attributes:
+        workers: how many processes; None for as many as there are GPUs, or CPUs where there is no GPU.
+    """
+
+    workers: int | None = None
+
+    def compute(self, jobs: list[Job]) -> None:
+        if leading_team() is not None:
+            raise UserError("runner=local has processes of its own; start it without torchrun")
+        jobs = sorted((job for job in jobs if job.calls), key=lambda job: -job.calls)  # the longest first: no long tail
+        count = min(self.workers or torch.cuda.device_count() or cpus(), len(jobs))
+        if not jobs:
+            return
+        team = [Place(number, max(1, cpus() // count)) for number in range(count)]
+        try:
+            with Reporter("runs", sum(job.calls for job in jobs), unit="network call") as bar:
+                died = handed_out(team, jobs, bar)
+        finally:
+            for place in team:
+                place.stop()
+        refuse_dead(died)
+
+
+@dataclass
+class Place:
+    """One of the processes, started again where it died, and what it is at."""
+
+    number: int
+    threads: int
+    job: Job | None = None
+    deaths: int = 0
+    process: Any = None
+    pipe: Connection | None = field(default=None)
+
+    def begin(self, job: Job) -> None:
+        """Hand ``job`` to the process, which is started where there is none."""
+        if self.process is None:
+            context = get_context("spawn")
+            self.pipe, theirs = context.Pipe()
+            self.process = context.Process(target=serve, args=(theirs, self.number, self.threads), daemon=True)
+            with deaf_to_interrupts():
+                self.process.start()
+            theirs.close()  # so that the process's end is the pipe's end
+        assert self.pipe is not None
+        self.job = job
+        self.pipe.send(job.configs)
+
+    def answer(self) -> str | None:
+        """What the process says of its job; None if it died."""
+        assert self.pipe is not None
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            self.stop()
+            return None
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.join()
+        self.process = None
+
+
+def handed_out(team: list[Place], jobs: list[Job], bar: Reporter) -> list[str]:
+    """Give each process a job whenever it is free; returns the names of those at which processes died each time."""
+    waiting, died = list(reversed(jobs)), []
+    idle, busy = list(team), list[Place]()
+    while waiting or busy:
+        while waiting and idle:
+            place = idle.pop()
+            place.begin(waiting.pop())
+            busy.append(place)
+        ready = wait([place.pipe for place in busy if place.pipe])
+        for place in [place for place in busy if place.pipe in ready]:
+            job = place.job
+            assert job is not None
+            sentence = place.answer()
+            if sentence is None and place.deaths < RETRIES:
+                place.deaths += 1
+                place.begin(job)
+                continue
+            if sentence is None:
+                died.append(job.name)
+            elif sentence:
+                print(f"isdiff: {job.name}: {sentence}", file=sys.stderr, flush=True)
+            place.deaths = 0
+            busy.remove(place)
+            idle.append(place)
+            bar.advance(job.calls)
+    return died
+
+
+def serve(pipe: Connection, number: int, threads: int) -> None:
+    """Body of a process: make the runs that come, one after the other, until the parent ends."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # the parent shows one bar for all
+        while True:
+            configs = pipe.recv()
+            pipe.send(computed([with_own_gpu(config, number) for config in configs]))
+
+
+def with_own_gpu(config: dict[str, Any], number: int) -> dict[str, Any]:
+    cfg = OmegaConf.create(config)
+    own_gpu(cfg, number)
+    return as_dict(cfg, resolve=False)
