@@ -4,10 +4,14 @@ import json
 
 import pytest
 from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from PIL import ImageFont
 
 from isdiff.errors import UserError
 from isdiff.experiments.compare import compare, narrow
+from isdiff.experiments.contact_sheet import wrapped
 
 
 @pytest.mark.slow
@@ -44,3 +48,11 @@ def test_plans_are_narrowed():
     assert narrow(plan) == plan and plan.groups[0].limit == 200
     with pytest.raises(UserError, match="must be at least 1"):
         narrow(plan, limit=0)
+
+
+@given(st.text("abc ,", max_size=80), st.integers(40, 200))
+def test_titles_of_a_picture_stay_in_their_columns(title, width):
+    font = ImageFont.load_default(13)
+    lines = wrapped(title, font, width).split("\n")
+    assert " ".join(lines).split() == title.split()
+    assert all(font.getlength(line) <= width or " " not in line for line in lines)

@@ -13,7 +13,7 @@ from isdiff.io.files import atomic_save
 Tile = tuple[np.ndarray, str]
 TILE = 144
 CAPTION = 30
-HEADER = 26
+LINE, MARGIN = 17, 6
 GAP = 6
 
 
@@ -33,20 +33,35 @@ def contact_sheet(path: Path, header: Sequence[str], rows: Sequence[Sequence[Til
         tile: side of a shown picture in pixels.
     """
     columns = len(header)
-    size = (columns * (tile + GAP) + GAP, HEADER + len(rows) * (tile + CAPTION + GAP) + GAP)
+    bold, small = ImageFont.load_default(13), ImageFont.load_default(10)
+    titles = [wrapped(title, bold, tile) for title in header]
+    head = MARGIN + LINE * max(title.count("\n") + 1 for title in titles)
+    size = (columns * (tile + GAP) + GAP, head + len(rows) * (tile + CAPTION + GAP) + GAP)
     canvas = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(canvas)
-    bold, small = ImageFont.load_default(13), ImageFont.load_default(10)
-    for column, title in enumerate(header):
-        draw.text((GAP + column * (tile + GAP) + tile // 2, 6), title, "black", bold, anchor="ma")
+    for column, title in enumerate(titles):
+        middle = GAP + column * (tile + GAP) + tile // 2
+        draw.multiline_text((middle, MARGIN), title, "black", bold, anchor="ma", align="center", spacing=2)
     for row, tiles in enumerate(rows):
-        top = HEADER + row * (tile + CAPTION + GAP)
+        top = head + row * (tile + CAPTION + GAP)
         for column, (picture, caption) in enumerate(tiles):
             left = GAP + column * (tile + GAP)
             scaled = Image.fromarray(picture).resize((tile, tile), resample_for(picture, tile))
             canvas.paste(scaled, (left, top))
             draw.multiline_text((left, top + tile + 3), caption, (70, 70, 70), small, spacing=2)
     return atomic_save(path, lambda stream: canvas.save(stream, "png"))
+
+
+def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """``text`` in lines that are no wider than ``width`` pixels, broken between words."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
 
 
 def resample_for(picture: np.ndarray, tile: int) -> Image.Resampling:
