@@ -1,14 +1,17 @@
 """Shared fixtures. Tests run on the CPU, offline, on what ships with the repository."""
 
+import atexit
 import contextlib
 import io
 import json
 import os
 import runpy
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,9 +23,32 @@ settings.register_profile("isdiff", deadline=None)  # machines are slow and busy
 settings.load_profile("isdiff")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="isdiff-cache-")  # nothing of the user's is read or written
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 os.environ.pop("ISDIFF_HOME", None)  # a test that wants one sets it
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
+UNHURRIED = Path(__file__).parent / "unhurried.txt"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fast", action="store_true", help="leave out the tests that tests/unhurried.txt names")
+    parser.addoption("--unhurried", type=float, metavar="S", help="write there which tests took more than S seconds")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--fast"):
+        left_out = set(UNHURRIED.read_text().splitlines())
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
+        items[:] = [item for item in items if item.nodeid not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """The list that ``--fast`` goes by, from this run; setting up counts, since the next test would have to do it."""
+    if limit := config.getoption("--unhurried"):
+        took = Counter()
+        for report in [r for kind in terminalreporter.stats.values() for r in kind if hasattr(r, "duration")]:
+            took[report.nodeid] += report.duration
+        UNHURRIED.write_text("".join(f"{name}\n" for name in sorted(took) if took[name] > limit))
 
 
 def golden_json(name: str) -> dict:
