@@ -57,7 +57,8 @@ class Live:
 
     Attributes:
         asked: the noisy image and its index that wait for the network; None when the attempt is at its end.
-        best: the attempt with the smallest DCE so far, its generator paused where it can be taken up again.
+        judged_attempts: those up to this one, each with its generator paused where it can be taken up again; None for
+            one that cannot be kept any more.
         zero: the sum of all answers times 0: 0, and NaN from the first answer on that is not finite. Cheaper than
             ``isfinite``, and read only where the loop waits for the device anyway.
     """
@@ -69,7 +70,7 @@ class Live:
     calls: int = 0
     seconds: float = 0.0
     attempts: list[Attempt] = field(default_factory=list)
-    best: Live | None = None
+    judged_attempts: list[Live | None] = field(default_factory=list)
     zero: Tensor | None = None
     broken: bool = False
 
@@ -185,7 +186,7 @@ class Engine:
         steps = self.sampler(tr, self.grid, self.known)
         image = Live(tr, steps, next(steps), attempts=[*history, Attempt(self.grid.timesteps[index])])
         if before:
-            image.calls, image.seconds, image.best = before.calls, before.seconds, before.best
+            image.calls, image.seconds, image.judged_attempts = before.calls, before.seconds, before.judged_attempts
         return image
 
     def tick(self, live: list[Live]) -> None:
@@ -212,19 +213,20 @@ class Engine:
         self.progress(len(live))
 
     def refine(self, image: Live, picture: Tensor) -> Live:
-        """The attempt to go on with: this one, a fresh one, or after the last the best of all."""
+        """The attempt to go on with: a fresh one, or the one that is kept, this or an earlier one."""
         assert self.refinement is not None
         dce = self.refinement.judge(image.tr.task, picture)
         image.judged, image.attempts[-1].dce = True, dce
-        if image.best is None or dce < min(a.dce for a in image.attempts[:-1] if a.dce is not None):
-            image.best = image
-        if self.refinement.passes(dce):
-            return image
-        if len(image.attempts) < self.refinement.attempts:
-            return self.begin(image.tr.task, image)
-        best = image.best
-        best.calls, best.seconds, best.attempts = image.calls, image.seconds, image.attempts
-        return best
+        judged = [attempt.dce for attempt in image.attempts if attempt.dce is not None]
+        everyone = [*image.judged_attempts, image]
+        if self.refinement.passes(dce) or len(judged) >= self.refinement.attempts:
+            chosen = everyone[self.refinement.chosen(judged)]
+            assert chosen is not None
+            chosen.calls, chosen.seconds, chosen.attempts = image.calls, image.seconds, image.attempts
+            return chosen
+        may_be_kept = {0, judged.index(min(judged))}
+        image.judged_attempts = [one if number in may_be_kept else None for number, one in enumerate(everyone)]
+        return self.begin(image.tr.task, image)
 
     def result(self, image: Live, picture: Tensor) -> Result:
         judged = [a.dce for a in image.attempts if a.dce is not None]

@@ -119,6 +119,20 @@ def test_retries_stay_with_their_own_image(golden_prior):
     assert torch.equal(found["img2"].x, direct["img2"].x)
 
 
+def test_what_is_kept_is_what_the_rule_says(golden_prior):
+    """With a margin too, whether the last attempt passes or none does."""
+    scripts = [[3.0, 2.9, 2.0], [3.0, 2.0, 2.8], [3.0, 2.9, 2.8], [3.0, 2.8, 3.1], [3.0, 2.99, 0.9], [1.05, 1.3, 1.0]]
+    tasks, options = make_tasks(len(scripts)), {"start": SeededStart(MeanSeed(), 0.9, 0.1), "plan": resampling_plan}
+    table = dict(zip([task.id for task in tasks], scripts, strict=True))
+    rule = ScriptedRefinement(table)
+    rule.margin = 0.2
+    found = run(golden_prior, tasks, refinement=rule, **options)
+    assert [found[task.id].chosen for task in tasks] == [2, 1, 0, 0, 2, 0]
+    wanted = {name: [9.0] * found[name].chosen + [0.1] for name in table}
+    direct = run(golden_prior, tasks, refinement=ScriptedRefinement(wanted), **options)
+    assert all(torch.equal(found[name].x, direct[name].x) for name in table)
+
+
 def test_first_attempt_equals_the_seed_alone(golden_prior):
     tasks, start = make_tasks(2), SeededStart(MixtureSeed(3), 0.9, 0.1)
     passing = ScriptedRefinement({"img0": [0.0], "img1": [0.0]})
