@@ -116,7 +116,7 @@ def test_guidance_raises_the_class_it_asks_for(golden_net):
     assert liked[3.0] > liked[0.0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_papers_command_on_an_untrained_network(tmp_path):
     """dataset=celeba at 256x256, from the file on disk to the grid."""
     first, number = (ROOT / "data" / "manifests" / "celeba.csv").read_text().splitlines()[1].split(",")

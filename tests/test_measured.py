@@ -249,7 +249,7 @@ def test_a_finished_run_loads_no_network_and_no_package_of_metrics(tmp_path):
     assert json.loads(done.stdout) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_while_measuring(tmp_path):
     """kill -9 at any moment leaves what was seen, whole, and the same command goes on."""
     out = [f"output_root={tmp_path}", "limit=70", *QUICK]

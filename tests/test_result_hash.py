@@ -120,7 +120,7 @@ OTHER = {
             "isdiff.refine.attempts=2", "isdiff.refine.tau=1", "isdiff.refine.checkpoint=0.5",
             "isdiff.criterion.bins=8", "isdiff.criterion.smoothing=0.1", "isdiff.criterion.texture=0",
             "isdiff.criterion.direction=known",
-            "isdiff=seed_only", "isdiff=refine_only", "isdiff=careful", "isdiff.refine.margin=0.1",
+            "isdiff=seed_only", "isdiff=refine_only", "isdiff=careful", "isdiff.refine.margin=0.3",
             "isdiff=off", "model.isdiff.tau=9",
         ],
     ),

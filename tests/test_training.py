@@ -196,7 +196,7 @@ def test_known_cells_are_those_without_a_hole_pixel():
     assert known_distance(a, b, known).tolist() == [4.0, 0.0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_latent_model_is_trained_part_by_part(tmp_path):
     """Four tiny trainings in a row give a folder that diffusers loads and that our methods run on."""
     small = [
