@@ -1,4 +1,4 @@
-# make demo    install what is needed and fill holes in eight faces (a few minutes)
+# make demo    install what is needed and fill holes in eight photographs (a few minutes)
 # make test    install and run the tests but the slow ones; make test-full   those too; make test-long   launchers and benchmarks, minutes
 # make coverage   which lines the tests run, without the slow ones
 # make avatars the README's table (about half an hour on two CPU cores)
@@ -30,7 +30,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml setup.py
 	touch $@
 
 demo: install
-	$(RUN) scripts/compare.py demo $(POOL)
+	$(RUN) scripts/compare.py demo
 
 # Two processes of one thread each; the one that is done first takes tests of the other.
 test: install

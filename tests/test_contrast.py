@@ -47,6 +47,47 @@ def test_intervals_of_a_kernel_distance_cover():
     assert 0.88 <= rates(lambda rng: estimate(sets(rng), RESAMPLES), float(truth), 200) <= 0.99
 
 
+def test_kid_does_not_see_that_a_result_is_of_its_truth():
+    """Results that keep half of their truth are as far from the truths as from others of the same distribution."""
+    everyone, found = np.arange(16), {True: [], False: []}
+    for trial in range(1500):
+        rng = np.random.default_rng(trial)
+        truths, others = rng.normal(size=(2, 16, 8))
+        results = 0.8 * truths + rng.normal(0.3, 0.6, (16, 8))
+        for paired, beside in ((True, truths), (False, others)):
+            found[paired].append(KernelSample(results, beside, paired=paired).value(everyone))
+    ours, independent = (np.array(found[paired]) for paired in (True, False))
+    noise = 4 * np.hypot(ours.std(), independent.std()) / 1500**0.5
+    assert ours.mean() == pytest.approx(independent.mean(), abs=noise)
+    biased = KernelSample(results, truths, paired=False).value(everyone)
+    assert biased < KernelSample(results, truths).value(everyone) - noise
+
+
+def test_intervals_cover_where_images_come_in_groups():
+    """Four crops of each of 40 photographs; as if all were independent, too few intervals would hold the truth."""
+
+    def draw(rng, known: bool):
+        groups = np.repeat(np.arange(40), 4)
+        sample = MeanSample(rng.normal(1, 0.5, 40)[groups] + rng.normal(0, 0.2, 160))
+        sample.groups = groups if known else None
+        return estimate(sample, RESAMPLES)
+
+    assert 0.89 <= rates(lambda rng: draw(rng, True), 1, 300) <= 0.99
+    assert rates(lambda rng: draw(rng, False), 1, 300) < 0.75
+
+
+def test_groups_of_one_image_change_nothing():
+    rng = np.random.default_rng(0)
+    alone, grouped = MeanSample(rng.random(9)), MeanSample(rng.random(9))
+    grouped.values, grouped.groups = alone.values, np.arange(9)
+    assert estimate(grouped, 50) == estimate(alone, 50)
+
+
+def test_relative_differences_are_of_the_images_that_both_have():
+    first, second = MeanSample(np.array([1.0, 1.0, 9.0])), MeanSample(np.array([2.0, 2.0]))
+    assert contrast(first, second, 50, (["a", "b", "c"], ["b", "a"])).relative == pytest.approx(100)
+
+
 def test_intervals_of_a_frechet_distance_cover_its_expectation():
     """FID depends on the size of the sets; what its interval is of is the distance at this size."""
 

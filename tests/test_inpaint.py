@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -195,3 +196,32 @@ def test_what_cannot_be_used_is_one_sentence(tmp_path, monkeypatch, image, hole,
 def test_missing_weights_come_with_their_command():
     with pytest.raises(Missing, match="isdiff weights get adm256_uncond"):
         isdiff.inpaint(IMAGE, HOLE, model="adm256_uncond")
+
+
+def test_jobs_of_one_name_keep_their_own_pictures():
+    """Also where their holes are filled in several rounds."""
+    first, second = smooth(96, 256), smooth(96, 256, 1)
+    hole = np.zeros((96, 256), bool)
+    hole[:, 40:] = True
+    inpainter = isdiff.Inpainter("ddnm", "photos64", steps=1, overrides=FAST["overrides"])
+    jobs = [isdiff.Job("photo", image, hole, key="photo") for image in (first, second)]
+    together = {id(filled.job): filled for filled in inpainter.stream(jobs)}
+    assert len(together) == 2
+    for job in jobs:
+        assert not together[id(job)].failure
+        (alone,) = inpainter.stream([job])
+        assert (alone.values == together[id(job)].values).all()
+
+
+def test_what_is_finished_outlives_a_picture_that_fails(monkeypatch):
+    images = [smooth(64, 64, n) for n in range(2)]
+    drop = isdiff.Inpainter.stream
+
+    def one_fails(self, jobs, **options):
+        for filled in drop(self, jobs, **options):
+            yield replace(filled, failure="no") if filled.job.name == "image 1" else filled
+
+    monkeypatch.setattr(isdiff.Inpainter, "stream", one_fails)
+    with pytest.raises(UserError, match="image 1: no") as caught:
+        isdiff.inpaint(images, corner(64, 64), "ddnm", "photos64", **FAST)
+    assert sum(one is not None for one in caught.value.finished) == 1

@@ -334,6 +334,11 @@ def test_seeds_are_fitted_to_cells_that_saw_no_hole(parts):
     assert task.sure.sum() == 16 * 7 and not task.sure[..., 7:].any(), "half, less the column beside the hole"
     few = sure_cells(~np.pad(np.ones((16, 16), bool), 24), 4, enough=50)
     assert few.sum() == 16, "where few cells are known, all of them count"
+    fence = np.zeros((64, 64), bool)
+    fence[::4] = fence[:32, ::4] = True
+    thin = sure_cells(fence, 4, enough=50)
+    assert thin[8:].all() and not thin[:8].any(), "where none is known as a whole, those of which most is"
+    assert not sure_cells(np.ones((64, 64), bool), 4, enough=50).any()
     # What lies beneath the hole has no say in the task, except for the oracle.
     other = task_of(half())
     other.truth[..., 40:] = 0

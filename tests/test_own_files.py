@@ -90,6 +90,10 @@ def test_a_folder_with_a_damaged_image_and_variants(here, capsys):
         (["photos/b.jpg", "--mask", "masks", "-o", "o.png"], 3, "no mask for image b"),
         (["photos/c.png", "--mask", "half", "-o", "o.png"], 3, "cannot be read as an image"),
         (["photos/a.png", "mask.png", "-o", "photos/a.png"], 3, "is the input itself"),
+        (["photos/a.png", "mask.png", "-o", "mask.png"], 3, "is one of the inputs or masks"),
+        (["photos/a.png", "--mask", "masks", "-o", "masks"], 3, "is one of the inputs or masks"),
+        (["clear.png", "mask.png", "-o", "o.jpg"], 3, "JPEG cannot hold it"),
+        (["photos/a.png", "mask.png", "-o", "o.png", "--set", "runtime.workers=2"], 1, "are for runs over a dataset"),
         (["photos/a.png", "mask.png", "-o", "dir.png"], 1, "is a folder"),
         (["photos", "--mask", "half", "-o", "o.png"], 1, "one file for 4 images"),
         (["photos/a.png", "mask.png", "-o", "file"], 1, "no suffix of an image"),
@@ -105,6 +109,7 @@ def test_a_folder_with_a_damaged_image_and_variants(here, capsys):
 def test_bad_input_is_one_sentence(here, capsys, words, code, says):
     (here / "dir.png").mkdir()
     (here / "file").write_text("")
+    smooth(70, 100).convert("RGBA").save("clear.png")
     before = pixels("photos/a.png")
     assert main(["inpaint", *words, *FAST]) == code
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("isdiff: ")]

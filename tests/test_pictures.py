@@ -169,3 +169,13 @@ def test_formats_that_cannot_hold_a_picture_are_one_sentence_and_leave_nothing(t
             write_picture(tmp_path / name, pillow(mode), {})
         assert "\n" not in str(caught.value) and name in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("mode", "known", "hidden"), [("F", 0.5, 255.0), ("F", 0.5, np.nan), ("I", 32768, -9999)])
+def test_hidden_numbers_do_not_set_the_range(mode, known, hidden):
+    numbers = np.full((HEIGHT, WIDTH), known, np.float32 if mode == "F" else np.int32)
+    numbers[HOLE] = hidden
+    picture = picture_of(Image.fromarray(numbers))
+    assert (picture.rgb(HOLE)[~HOLE] == 128).all()
+    inside = np.asarray(picture.filled(np.full((HEIGHT, WIDTH, 3), 127.5, np.float32), HOLE))[HOLE]
+    assert inside == pytest.approx(known, rel=0.01)

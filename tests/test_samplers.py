@@ -114,3 +114,14 @@ def test_levels_of_a_grid():
     straight = flow(10)
     assert all(straight.alpha(i) + straight.sigma(i) == 1 for i in range(10))
     assert straight.timesteps[-1] == 1000 and straight.log_snr(9) == -math.inf and straight.log_snr(-1) == math.inf
+
+
+def test_ancestral_sampling_in_one_step():
+    """Straight to the prediction: there is no noise to add, and no earlier step to take a variance from."""
+    grid = Grid.of(named_betas("linear"), [999])
+    hole = torch.ones(1, 4, 4, dtype=torch.bool)
+    task = Task("a", torch.zeros(3, 4, 4), hole)
+    for variance in (None, torch.zeros(3, 4, 4)):
+        prior = Answers(lambda images, *_, v=variance: [Prediction(torch.zeros_like(x), variance=v) for x in images])
+        (result,) = Engine(prior, grid, sampler=Ancestral(), known=Known(), plan=lambda n: [0, -1]).run([task])
+        assert torch.isfinite(result.x).all()

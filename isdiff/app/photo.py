@@ -113,7 +113,7 @@ def uploaded(path: str | Path, name: str, megapixels: float) -> Photo:
         picture, info = file.picture, file.info
         if isinstance(picture, PillowPicture):
             if picture.image.mode not in PNG_MODES:  # results are PNG files
-                picture, info = PillowPicture(picture.image.convert("RGB"), name), {}
+                picture, info = PillowPicture(Image.fromarray(picture.rgb()), name), {}
             picture.rgb()
     except UserError as error:
         raise UserError(str(error).replace(str(path), name)) from None

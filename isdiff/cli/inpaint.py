@@ -89,7 +89,7 @@ class Work:
 
     def jobs(self, skip: Any) -> Iterator[Job]:
         """One for every picture and seed; what cannot be used is noted, and ``skip`` hears of it."""
-        from isdiff.data.picture_files import read_picture
+        from isdiff.data.picture_files import check_writable, read_picture
         from isdiff.experiments.inpaint import job_of
 
         for name, path in self.files.items():
@@ -98,7 +98,7 @@ class Work:
                 hole = self.masks.hole(file)
                 jobs = [job_of(file.picture, hole, file.picture.name, seed) for seed in self.seeds]
                 for seed in self.seeds:
-                    self.target(name, seed, file)
+                    check_writable(self.target(name, seed, file), file)
             except (UserError, OSError) as error:
                 self.failed[str(path)] = explained(error)
                 skip(len(self.seeds))
@@ -110,14 +110,20 @@ class Work:
     def target(self, name: str, seed: int, file: PictureFile) -> Path:
         """
         Raises:
-            UserError: it is the input.
+            UserError: it is the input, another input or a mask.
         """
         place = self.targets[name, seed]
         if not self.is_file:
             place = place.with_name(place.name + file.lossless_suffix)
         if place.exists() and place.samefile(file.path):
             raise UserError(f"{place} is the input itself; give another place with -o")
+        if place.exists() and any(place.samefile(other) for other in self.given(file) if other.exists()):
+            raise UserError(f"{place} is one of the inputs or masks; give another place with -o")
         return place
+
+    def given(self, file: PictureFile) -> list[Path]:
+        mask = self.masks.file_of(file)
+        return [*self.files.values(), *([mask] if mask else [])]
 
     def take(self, filled: Filled) -> Path | None:
         """Write a result; None where there is none."""
@@ -160,7 +166,8 @@ def act(arguments: list[str]) -> int:
     for line in notes(factors, f"{inpainter.model} ({inpainter.sizes.model}x{inpainter.sizes.model})"):
         print(f"isdiff: {line}", file=sys.stderr)
     if made and suffix_of(made[0].name) in LOSSY:
-        print("isdiff: JPEG keeps no pixel exactly, known ones neither; -o NAME.png does", file=sys.stderr)
+        form = "JPEG" if suffix_of(made[0].name) in (".jpg", ".jpeg") else suffix_of(made[0].name)
+        print(f"isdiff: {form} keeps no pixel exactly, known ones neither; -o NAME.png does", file=sys.stderr)
     for line in summed_up(work.failed):
         print(f"isdiff: {line}", file=sys.stderr)
     return SomeFailed.exit_code if work.failed else 0

@@ -110,6 +110,12 @@ class Masks:
         if os.path.isdir(mask):
             self.folder = FileMask(mask)
 
+    def file_of(self, file: PictureFile) -> Path | None:
+        """The file that the hole comes from; None where it comes from none."""
+        if self.folder:
+            return Path(self.folder.file_for(file.path.stem))
+        return Path(self.mask) if os.path.exists(self.mask) else None
+
     def hole(self, file: PictureFile) -> np.ndarray:
         """(H, W) bool.
 

@@ -105,9 +105,10 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
         runner.compute(jobs_of(configs_of(plans_of(asked, profile, **options))))
     console = Console()
     if "report" in asked:
-        path = make_report(profile, [name for name in asked if name != "report"], run, **options)
+        path, waits = make_report(profile, [name for name in asked if name != "report"], run, **options)
+        say_waits(waits)
         console.print(f"report: {path}", highlight=False)
-        return 0
+        return Missing.exit_code if waits else 0
     missing = 0
     for name in asked:
         if name in figure_names():
@@ -115,8 +116,12 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
             continue
         folder, tables, waits = make_table(name, profile, run=run, **options)
         console.print(*tables)
-        for thing, cells in waits.items():
-            print(f"isdiff: waits for {thing} ({len(cells)} cells)", file=sys.stderr)
+        say_waits(waits)
         console.print(f"{name}: {Path(folder)}/{name}.md, .csv, .tex, .html", highlight=False)
         missing = Missing.exit_code if waits else missing
     return missing
+
+
+def say_waits(waits: dict[str, list[str]]) -> None:
+    for thing, cells in waits.items():
+        print(f"isdiff: waits for {thing} ({len(cells)} cells)", file=sys.stderr)

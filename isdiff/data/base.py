@@ -61,6 +61,10 @@ class Dataset(Component, ABC):
         """
         return ""
 
+    def source(self, image_id: str) -> str:
+        """What the image was taken from: images of the same source are not independent of each other."""
+        return image_id
+
     def notes(self) -> list[str]:
         """What a user should know about the data, a line each: files that are left out, for example."""
         return []

@@ -172,6 +172,10 @@ class PhotoDataset(Dataset):
         # Every crop has 64 pixels; whether it has more, only looking tells.
         return every if self.size == 64 else [i for i in every if self.place(i)[1][2] >= self.size]
 
+    def source(self, image_id: str) -> str:
+        """The photograph."""
+        return self.place(image_id)[0].name
+
     def require(self, ids: Sequence[str]) -> None:
         """
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from isdiff.data.pictures import ArrayPicture, Picture, PillowPicture
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_save
 
-LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k")
+LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".mpo", ".gif", ".avif", ".avifs")
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B")
 OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -83,8 +84,30 @@ def deep_png(path: Path) -> np.ndarray | None:
     return np.ascontiguousarray(array[:, ::-1] if mirror else array)
 
 
+def check_writable(path: Path, file: PictureFile) -> None:
+    """
+    Raises:
+        UserError: the format of the path's suffix cannot hold such a picture.
+    """
+    picture = file.picture
+    if isinstance(picture, PillowPicture):
+        encoded(path, picture.image.crop((0, 0, 1, 1)), file.info)
+    elif isinstance(picture, ArrayPicture):
+        encoded(path, np.zeros((1, 1, 3), np.uint16), file.info)
+
+
 def write_picture(path: Path, made: Any, info: dict[str, Any]) -> None:
     """Write a filled picture, a Pillow image or uint16 array, atomically, in the format of the path's suffix.
+
+    Raises:
+        UserError: no such format, or one that cannot hold the picture.
+    """
+    data = encoded(path, made, info)
+    atomic_save(path, lambda stream: stream.write(data))
+
+
+def encoded(path: Path, made: Any, info: dict[str, Any]) -> bytes:
+    """The picture in the format of the path's suffix.
 
     Raises:
         UserError: no such format, or one that cannot hold the picture.
@@ -93,8 +116,7 @@ def write_picture(path: Path, made: Any, info: dict[str, Any]) -> None:
     if isinstance(made, np.ndarray):
         if suffix != ".png":
             raise UserError(f"{shown(path)}: pictures of 16 bits a colour are written as .png only; give such a name")
-        atomic_save(path, lambda stream: stream.write(encoded_deep(made, info)))
-        return
+        return encoded_deep(made, info)
     kind = Image.registered_extensions().get(suffix) if suffix in image_suffixes() else None
     if kind is None or kind not in Image.SAVE:
         raise UserError(f"{shown(path)}: no format for {suffix or 'a name without suffix'}; give a .png or .tiff")
@@ -102,14 +124,12 @@ def write_picture(path: Path, made: Any, info: dict[str, Any]) -> None:
         raise UserError(f"{shown(path)}: PNG cannot hold a picture of mode {made.mode}; give a .tiff")
     # Formats take the parts of ``info`` that they know; transparency is in the image's own.
     options = {**info, **OPTIONS.get(kind, {})}
+    stream = io.BytesIO()
     try:
-        atomic_save(path, lambda stream: made.save(stream, kind, **options))
-    except (ValueError, KeyError, TypeError) as error:
+        made.save(stream, kind, **options)
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(f"{shown(path)}: {kind} cannot hold it ({error}); give a .png or .tiff") from None
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise UserError(f"{shown(path)}: {kind} cannot hold it ({error}); give a .png or .tiff") from None
+    return stream.getvalue()
 
 
 def encoded_deep(array: np.ndarray, info: dict[str, Any]) -> bytes:

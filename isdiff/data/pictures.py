@@ -83,8 +83,11 @@ class PillowPicture(Picture):
         return self.image.height, self.image.width
 
     def rgb(self, hole: np.ndarray | None = None) -> np.ndarray:
+        image = self.image
+        if hole is not None and image.mode in self.NUMBERS:  # whose range is looked at: not that of what is hidden
+            image = with_numbers(image, np.where(hole, 0, np.asarray(image)))
         try:
-            return np.asarray(over_white(eight_bits(self.image)))
+            return np.asarray(over_white(eight_bits(image)))
         except (ValueError, OSError) as error:
             raise UserError(f"{self.name} cannot be used: {error}") from None
 
@@ -113,9 +116,14 @@ class PillowPicture(Picture):
             numbers[hole] = gray if numbers[~hole].max(initial=0) > 1 else gray / 255
         else:
             numbers[hole] = np.rint(gray * 257)
-        made = Image.fromarray(numbers)
-        made.info = dict(image.info)
-        return made
+        return with_numbers(image, numbers)
+
+
+def with_numbers(image: Image.Image, numbers: np.ndarray) -> Image.Image:
+    """``image`` with these values, (H, W), of its own type."""
+    made = Image.fromarray(numbers.astype(np.asarray(image).dtype))
+    made.info = dict(image.info)
+    return made
 
 
 def nearest_colours(image: Image.Image, colours: np.ndarray) -> np.ndarray:

@@ -215,7 +215,7 @@ def entries(rows: list[Row], metrics: list[Metric], bootstrap: int, title: str) 
 def markdown(entries: list[dict[str, Any]], metrics: list[Metric]) -> str:
     """The table of one group and mask. Differences are to the first row; bold ones exclude zero."""
     used = [m for m in metrics if any(m.name in e for e in entries)]
-    several = any(e[f"{m.name}_seed_sd"] for e in entries for m in used)
+    several = any(e.get(f"{m.name}_seed_sd") for e in entries for m in used)
     heads = ["method", "calls", "s/image"]
     heads += [h for m in used for h in (m.title, *(["SD of seeds"] if several else []), "difference")]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
@@ -224,7 +224,7 @@ def markdown(entries: list[dict[str, Any]], metrics: list[Metric]) -> str:
         for m in used:
             cells.append(str(Estimate.of(e[m.name])) if m.name in e else "")
             if several:
-                cells.append(f"{e[f'{m.name}_seed_sd']:.3f}")
+                cells.append(f"{e[f'{m.name}_seed_sd']:.3f}" if m.name in e else "")
             paired = e.get(f"{m.name}_difference")
             if paired is None:
                 cells.append("")

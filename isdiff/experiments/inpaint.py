@@ -15,7 +15,7 @@ from PIL import Image
 from isdiff.checks import check_flag
 from isdiff.data.images import decoded, pixels_hash
 from isdiff.data.pictures import Picture, picture_of
-from isdiff.errors import UserError
+from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import build
 from isdiff.experiments.jobs import Inpainter, Job, WindowTrace
@@ -88,6 +88,7 @@ def inpaint(
         progress: whether to show a bar with the time left.
     Raises:
         UserError: one sentence about what cannot be used, before any work; :class:`isdiff.errors.Missing` for weights.
+        PartlyFilled: some pictures could not be filled; its ``finished`` has the others.
     """
     check_flag("invert", invert)
     images, batch = unpacked(image, "image")
@@ -110,16 +111,32 @@ def inpaint(
     made: dict[int, Any] = {}
     seeds: dict[int, Any] = {}
     trace: dict[int, list[WindowTrace]] = {}
+    failed: dict[str, str] = {}
     for filled in with_bar(inpainter, jobs, progress):
         if filled.failure:
-            raise UserError(f"{filled.job.name}: {filled.failure}")
+            failed[filled.job.name] = filled.failure
+            continue
         n = place[id(filled.job)]
         made[n], trace[n] = pictures[n].filled(filled.values, filled.job.hole), filled.trace
         if filled.seed_values is not None:
             seeds[n] = pictures[n].filled(filled.seed_values, filled.job.hole)
+    if failed:
+        raise PartlyFilled("; ".join(summed_up(failed)), [made.get(n) for n in range(len(jobs))])
     order = range(len(jobs))
     results = packed([made[n] for n in order], batch)
     return Inpainted(results, packed([seeds[n] for n in order], batch) if seeds else None, [trace[n] for n in order])
+
+
+class PartlyFilled(SomeFailed):
+    """Some pictures could not be filled.
+
+    Attributes:
+        finished: the results in the order of the images, None for those.
+    """
+
+    def __init__(self, message: str, finished: list[Any]) -> None:
+        super().__init__(message)
+        self.finished = finished
 
 
 def with_bar(inpainter: Inpainter, jobs: list[Job], shown: bool):

@@ -54,7 +54,7 @@ class Feed:
         self.experiment, self.jobs, self.sizes = experiment, iter(jobs), sizes
         self.ready: deque[tuple[Canvas, int]] = deque()
         self.failed: list[Filled] = []
-        self.begun = self.windows = 0
+        self.begun = self.windows = self.asked = 0
 
     def __iter__(self) -> Feed:
         return self
@@ -67,7 +67,8 @@ class Feed:
                 self.begin_round(canvas)
                 self.begun += 1
             canvas, number = self.ready.popleft()
-            name = f"{canvas.job.name} (seed {canvas.job.seed}, part {number + 1}, {self.begun})"
+            self.asked += 1  # jobs may have the same name
+            name = f"{canvas.job.name} (seed {canvas.job.seed}, part {number + 1}, {self.asked})"
             self.experiment.places[name] = canvas, number
             try:
                 return self.experiment.ready(name)
@@ -136,6 +137,8 @@ class Inpainter:
         if model is None and compose_run([f"method={method}"]).get("latent") is None:
             model = OWN_MODEL
         cfg = compose_run([f"method={method}", *([f"model={model}"] if model else []), *extra])
+        if cfg.runtime.workers != 1 or "auto" in (cfg.runtime.batch_size, cfg.runtime.compile):
+            raise UserError("runtime.workers, and auto for runtime.batch_size or compile, are for runs over a dataset")
         for key, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
             cfg[key] = text_of(text).replace("${", "\\${")
         self.experiment = WindowExperiment.of(cfg, typed=False)

@@ -95,9 +95,16 @@ def samples(
         for metric in served:
             try:
                 found[metric.name] = metric.sample(seen)
+                found[metric.name].groups = sources(experiment, records)
             except Unavailable as error:
                 skipped[metric.name] = str(error)
     return found, skipped
+
+
+def sources(experiment: Experiment, records: list[dict[str, Any]]) -> np.ndarray | None:
+    """For each image the number of its source; None where each has its own."""
+    named = [experiment.dataset.source(record["id"]) for record in records]
+    return None if len(set(named)) == len(named) else np.unique(named, return_inverse=True)[1]
 
 
 class ObservedRun:

@@ -51,7 +51,7 @@ def measured_on(experiment: Experiment, records: list[dict[str, Any]], metrics: 
     pictures = experiment.store.picture_hashes(names) if metrics else [r.get("picture_sha") for r in records]
     inputs = [names, pictures, [r["image_sha"] for r in records], [r["stamps"][-1] for r in records]]
     versions = {metric.name: version_or_none(metric) for metric in metrics}
-    settings = OmegaConf.select(experiment.cfg, "metrics.bootstrap")
+    settings = [OmegaConf.select(experiment.cfg, f"metrics.{key}") for key in ("bootstrap", "download")]
     return hashlib.sha256(json.dumps([inputs, versions, settings]).encode()).hexdigest()[:16]
 
 

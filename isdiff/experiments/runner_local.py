@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -71,13 +71,15 @@ class Place:
         if self.process is None:
             context = get_context("spawn")
             self.pipe, theirs = context.Pipe()
-            self.process = context.Process(target=serve, args=(theirs, self.number, self.threads), daemon=True)
+            process = context.Process(target=serve, args=(theirs, self.number, self.threads), daemon=True)
             with deaf_to_interrupts():
-                self.process.start()
+                process.start()
+            self.process = process
             theirs.close()  # so that the process's end is the pipe's end
         assert self.pipe is not None
         self.job = job
-        self.pipe.send(job.configs)
+        with suppress(OSError):  # it has died: the answer will say so
+            self.pipe.send(job.configs)
 
     def answer(self) -> str | None:
         """What the process says of its job; None if it died."""

@@ -19,7 +19,7 @@ class Contrast:
     Attributes:
         difference: second minus first, with its 95 % interval.
         p: two-sided p-value of the paired bootstrap: how often a resampled difference lies on the other side of zero.
-        relative: the difference in % of the first one's value, NaN where that is not above zero.
+        relative: the difference in % of the first one's value on these images, NaN where that is not above zero.
         verdict: by the interval alone, in the metric's better direction.
     """
 
@@ -37,10 +37,9 @@ def contrast(
     higher_is_better: bool = False,
 ) -> Contrast:
     """``second`` against ``first``, paired over the images that both have (see ``paired_differences``)."""
-    whole, values, n = paired_differences(first, second, count, ids)
+    whole, values, n, base = paired_differences(first, second, count, ids)
     low, high = interval(values, whole)
     found = Estimate(whole, low, high, n)
-    base = first.value(np.arange(first.n))
     relative = 100 * whole / base if base > 0 else float("nan")  # KID can be below zero
     return Contrast(found, p_value(values, whole), relative, verdict(found, higher_is_better))
 

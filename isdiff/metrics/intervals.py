@@ -48,15 +48,24 @@ class Estimate:
         return self.n >= VERDICT_IMAGES and (self.low > 0 or self.high < 0)
 
 
-def selections(n: int, count: int, seed: int = 0) -> np.ndarray:
-    """``count`` bootstrap selections of n images, (count, n); the same for every method, so differences are paired."""
-    return np.random.default_rng(seed).integers(n, size=(count, n))
+def selections(n: int, count: int, groups: np.ndarray | None = None, seed: int = 0) -> Sequence[np.ndarray]:
+    """``count`` bootstrap selections of n images; the same for every method, so differences are paired.
+
+    With ``groups`` (n,), whole groups are drawn, as many as there are: of images that belong together all or none.
+    """
+    rng = np.random.default_rng(seed)
+    if groups is None:
+        return list(rng.integers(n, size=(count, n)))
+    _, numbers = np.unique(groups, return_inverse=True)
+    members = [np.flatnonzero(numbers == number) for number in range(numbers.max() + 1)]
+    return [np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]) for _ in range(count)]
 
 
 def estimate(sample: Sample, count: int = 1000) -> Estimate:
     """Value and interval of one run."""
     whole = sample.value(np.arange(sample.n))
-    values = [sample.value(chosen) for chosen in selections(sample.n, count)] if sample.n > 1 else [np.nan]
+    drawn = selections(sample.n, count, sample.groups) if sample.n > 1 else []
+    values = [sample.value(chosen) for chosen in drawn] or [np.nan]
     return Estimate(whole, *interval(np.array(values), whole), sample.n)
 
 
@@ -77,14 +86,15 @@ def difference(
     first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
 ) -> Estimate:
     """``second - first`` with its interval, paired (see ``paired_differences``)."""
-    whole, values, n = paired_differences(first, second, count, ids)
+    whole, values, n, _ = paired_differences(first, second, count, ids)
     return Estimate(whole, *interval(values, whole), n)
 
 
 def paired_differences(
     first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
-) -> tuple[float, np.ndarray, int]:
-    """``second - first`` for two runs over the same images: on all of them, on ``count`` selections, and how many.
+) -> tuple[float, np.ndarray, int, float]:
+    """``second - first`` for two runs over the same images: on all of them, on ``count`` selections, how many there
+    are, and the value of ``first`` on them.
 
     Args:
         ids: names of the two samples' images: those that both have are paired, in whatever order. Without it the
@@ -101,5 +111,7 @@ def paired_differences(
     if not shared:
         raise ValueError("the runs have no image in common")
     one, two = (np.array([at[name] for name in shared]) for at in places)
-    values = [second.value(two[c]) - first.value(one[c]) for c in selections(len(shared), count)]
-    return second.value(two) - first.value(one), np.array(values), len(shared)
+    groups = None if first.groups is None else first.groups[one]
+    values = [second.value(two[c]) - first.value(one[c]) for c in selections(len(shared), count, groups)]
+    base = first.value(one)
+    return second.value(two) - base, np.array(values), len(shared), base

@@ -24,12 +24,17 @@ class KernelSample(Sample):
     are left out of the two means within a set, as the unbiased estimator does with the diagonal; then resampled values
     are not biased towards alike sets.
 
+    Args:
+        paired: result i and truth i are of the same image. They are alike because of it, whatever the two
+            distributions are, so such pairs are left out of the mean between the sets as well. False for two sets of
+            different images: the estimator of torch-fidelity.
+
     Of the three kernel matrices two are kept, (N, N) float64: the sum of those within a set, and that between the sets.
     For 5,000 images they take 400 MB.
     """
 
-    def __init__(self, results: np.ndarray, truths: np.ndarray, scale: float = 1.0) -> None:
-        self.n, self.scale = len(results), scale
+    def __init__(self, results: np.ndarray, truths: np.ndarray, scale: float = 1.0, paired: bool = True) -> None:
+        self.n, self.scale, self.paired = len(results), scale, paired
         self.within = polynomial_kernel(results, results)
         self.within += polynomial_kernel(truths, truths)
         self.between = polynomial_kernel(results, truths)
@@ -40,5 +45,8 @@ class KernelSample(Sample):
         pairs = total**2 - (counts**2).sum()
         if pairs <= 0:
             return float("nan")  # fewer than two different images
-        alike = (counts @ self.within @ counts - (counts**2 * self.within.diagonal()).sum()) / pairs
-        return float(self.scale * (alike - 2 * (counts @ self.between @ counts) / total**2))
+        alike = (counts @ self.within @ counts - counts**2 @ self.within.diagonal()) / pairs
+        across = counts @ self.between @ counts / total**2
+        if self.paired:
+            across = (counts @ self.between @ counts - counts**2 @ self.between.diagonal()) / pairs
+        return float(self.scale * (alike - 2 * across))

@@ -141,9 +141,14 @@ class Lite0Frechet(Lite0Metric, SetMetric):
 
 
 class Lite0KID(Lite0Metric, SetMetric):
-    """Kernel distance of the pooled features (Binkowski et al. 2018, on this network), times 1000; unbiased."""
+    """Kernel distance of the pooled features (Binkowski et al. 2018, on this network), times 1000; unbiased, a result
+    with its own truth being left out."""
 
     name, title = "lite0_kid", "Lite0 KID x1000 ↓"
+
+    @property
+    def version(self) -> str:
+        return f"2 {super().version}"
 
     def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
         return KernelSample(results, truths, scale=1000.0)

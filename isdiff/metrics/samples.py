@@ -13,9 +13,16 @@ import numpy as np
 
 
 class Sample(ABC):
-    """The measured images of one run."""
+    """The measured images of one run.
+
+    Attributes:
+        n: how many.
+        groups: (n,) whole numbers, equal for images that are not independent of each other, such as crops of one
+            photograph; None where all are.
+    """
 
     n: int
+    groups: np.ndarray | None = None
 
     @abstractmethod
     def value(self, chosen: np.ndarray) -> float:
@@ -67,7 +74,7 @@ class SeedsSample(Sample):
     """The same images sampled with several seeds: the mean of the seeds' values, resampled by image."""
 
     def __init__(self, seeds: Sequence[Sample]) -> None:
-        self.seeds, self.n = seeds, seeds[0].n
+        self.seeds, self.n, self.groups = seeds, seeds[0].n, seeds[0].groups
 
     def value(self, chosen: np.ndarray) -> float:
         return float(np.mean([sample.value(chosen) for sample in self.seeds]))

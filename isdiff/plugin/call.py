@@ -211,7 +211,8 @@ class Call:
                 return {"latents": leg.states.to(tensors["latents"])}
             done, index = leg.slot - leg.first + i, self.grid.timesteps.index(t.item())
             if plain(pipe):  # the pipeline takes the latents that it was given for the noise in the known region
-                tensors["latents"] = self.composed(leg, tensors["latents"], index - 1)
+                stays = repeats(watched.scheduler) and done == 1  # it comes to the same level once more
+                tensors["latents"] = self.composed(leg, tensors["latents"], index if stays else index - 1)
             changed = callback(pipe, done, t, {name: tensors[name] for name in wanted}) if callback else {}
             changed = {"latents": tensors["latents"]} | changed
             self.interrupted = self.interrupted or pipe.interrupt

@@ -28,12 +28,13 @@ from isdiff.trajectory import Task
 def sure_cells(hole: np.ndarray, factor: int, enough: int) -> np.ndarray:
     """Latent cells whose pixels are all known, away from the hole by one cell if ``enough`` of them remain.
 
-    The encoder looks beyond a cell, so that the grey of the blanked hole bleeds into its neighbours.
+    The encoder looks beyond a cell, so that the grey of the blanked hole bleeds into its neighbours. Where thin lines
+    of a hole leave no cell whole, those with the largest known share; none where everything is hidden.
     """
     height, width = hole.shape
-    touched = np.asarray(hole.reshape(height // factor, factor, width // factor, factor).any((1, 3)))
-    near = cv2.dilate(touched.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    return ~near if (~near).sum() >= enough else ~touched
+    hidden = hole.reshape(height // factor, factor, width // factor, factor).mean((1, 3))
+    near = cv2.dilate((hidden > 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    return ~near if (~near).sum() >= enough else (hidden == hidden.min()) & (hidden < 1)
 
 
 class LatentPrior:

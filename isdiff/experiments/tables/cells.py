@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ import numpy as np
 from isdiff.errors import Missing, UserError
 from isdiff.experiments.compare import Row, compose_run, run_row
 from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.measure import result_features
+from isdiff.experiments.measure import build_metrics, result_features
 from isdiff.experiments.tables.plan import CellPlan, RowPlan, TablePlan
 from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Line, Sheet, Value
-from isdiff.metrics.base import Metric
+from isdiff.metrics.base import Metric, Unavailable
 from isdiff.metrics.contrast import Contrast, contrast
 from isdiff.metrics.diversity import Diversity
 from isdiff.metrics.intervals import estimate
@@ -35,11 +36,11 @@ def fill(plan: TablePlan, metrics: list[Metric], run: bool = True) -> tuple[Shee
         run: sample what is missing; otherwise only cells whose runs are done get values.
     """
     columns = [
-        Column(mask, metric.name, metric.title, paper, paper == metric.name)
+        Column(mask, metric.name, metric.title, paper, paper == metric.name and plan.own_data)
         for mask in plan.masks
         for paper, metric in zip(plan.metrics, metrics, strict=True)
     ]
-    sheet = Sheet(plan.name, plan.title, plan.profile, plan.setting, columns, [])
+    sheet = Sheet(plan.name, plan.title, plan.profile, plan.setting, columns, [], dataset=plan.dataset)
     cells: Cells = {}
     reasons: dict[tuple[str, str], str] = {}
     for row, cell in announced(plan, run):
@@ -90,12 +91,19 @@ def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool, tabl
     measured, _ = run_row(row.label, cell.mask, cell.overrides, metrics, seeds, group=table, name=row.name)
     for metric in metrics:
         if isinstance(metric, Diversity) and len(cell.seeds) > 1:
-            measured.samples[metric.name] = SeedsSample([diversity(measured, cell, metric)])
+            with suppress(Unavailable):  # then the cell says that it cannot be measured here
+                measured.samples[metric.name] = SeedsSample([diversity(measured, cell, metric.name)])
     return measured
 
 
-def diversity(row: Row, cell: CellPlan, metric: Diversity) -> MeanSample:
-    """Of the runs with the first two seeds."""
+def diversity(row: Row, cell: CellPlan, name: str) -> MeanSample:
+    """Of the runs with the first two seeds.
+
+    Raises:
+        Unavailable: the metric's weights are not where the runs' configuration has them.
+    """
+    (metric,) = build_metrics([name], row.experiment.cfg)
+    assert isinstance(metric, Diversity)
     features = []
     for seed in cell.seeds[:2]:
         experiment = Experiment.of(compose_run([*cell.overrides, f"mask={cell.mask}", f"seed={seed}"]))
@@ -122,6 +130,7 @@ def line(
         found = cells.get((row.name, cell.mask))
         for place, metric in enumerate(metrics):
             value = Value(paper=cell.paper[place] if place < len(cell.paper) else None)
+            value.cost = cost([found]) if found is not None else None
             if found is None:
                 value.missing = reasons[row.name, cell.mask]
             elif metric.name in found.samples:

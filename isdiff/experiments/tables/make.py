@@ -55,9 +55,11 @@ def make_figure(name: str, profile: str, run: bool = True, **options: Any) -> Pa
     return folder / f"{name}.svg" if draw(name, profile, folder, run=run, **options) else None
 
 
-def make_report(profile: str, only: Sequence[str] = (), run: bool = True, **options: Any) -> Path:
-    """All tables, figures and picture strips in one page; returns its path. Figures that stand alone are drawn from the
-    runs that are there.
+def make_report(
+    profile: str, only: Sequence[str] = (), run: bool = True, **options: Any
+) -> tuple[Path, dict[str, list[str]]]:
+    """All tables, figures and picture strips in one page; returns its path, and what its tables wait for. Figures that
+    stand alone are drawn from the runs that are there.
 
     Args:
         only: these tables and figures instead of all.
@@ -68,14 +70,19 @@ def make_report(profile: str, only: Sequence[str] = (), run: bool = True, **opti
     for name in [name for name in names("table") if not only or name in only]:
         table, sheet, cells = filled(name, profile, run, options)
         sheets.append(sheet)
-        pictures[name] = strips(table, cells, next(iter(table.metrics.values())), folder / "strips")
+        pictures[name] = strips(table, cells, metrics_of(table)[0], folder / "strips")
     drawn = [name for name in figure_names() if not only or name in only]
     figures = [
         draw(name, profile, folder, run=run and not load("figure", name).get("alone"), **options) for name in drawn
     ]
     command = " ".join(["isdiff table report", *only, f"profile={profile}", *shown(options)])
     title = f"IS-Diff and what it is compared with: {load('profile', profile).title}"
-    return page(folder / "report.html", title, sheets, pictures, [f for f in figures if f], [command])
+    waits: dict[str, list[str]] = {}
+    for sheet in sheets:
+        for thing, cells_of_it in sheet.waits.items():
+            waits.setdefault(thing, []).extend(f"{sheet.name}: {cell}" for cell in cells_of_it)
+    path = page(folder / "report.html", title, sheets, pictures, [f for f in figures if f], [command])
+    return path, waits
 
 
 def shown(options: dict[str, Any]) -> list[str]:

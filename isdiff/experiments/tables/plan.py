@@ -57,6 +57,8 @@ class TablePlan:
     """
     Attributes:
         metrics: from the paper's metric to the one that is measured, in order.
+        dataset: in the paper's words.
+        own_data: whether that dataset itself is used, and not one in its place.
     """
 
     name: str
@@ -68,6 +70,8 @@ class TablePlan:
     rows: tuple[RowPlan, ...]
     bootstrap: int = 1000
     notes: tuple[str, ...] = field(default=())
+    dataset: str = ""
+    own_data: bool = True
 
 
 def names(group: str) -> list[str]:
@@ -134,14 +138,20 @@ def plan(
         measured,
         tuple(made),
         setting.bootstrap,
+        dataset=table.dataset,
+        own_data=itself(setting, table.dataset),
     )
 
 
 def stated(setting: Any, dataset: str) -> str:
     """The profile's title; with what stands for the dataset, where that is another."""
-    overrides = [*setting.datasets[dataset].overrides]
-    instead = "" if overrides == [f"dataset={dataset}"] else f" ({' '.join(overrides)} in the place of {dataset})"
-    return setting.title + instead
+    overrides = " ".join(setting.datasets[dataset].overrides)
+    return setting.title + ("" if itself(setting, dataset) else f" ({overrides} in the place of {dataset})")
+
+
+def itself(setting: Any, dataset: str) -> bool:
+    """Whether the dataset of this name is used, and not one in its place."""
+    return list(setting.datasets[dataset].overrides) == [f"dataset={dataset}"]
 
 
 def chosen(there: list[str], asked: Sequence[str] | None, what: str) -> list[str]:

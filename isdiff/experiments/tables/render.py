@@ -42,18 +42,18 @@ def comma_separated(sheet: Sheet) -> str:
     stream = io.StringIO()
     out = csv.writer(stream, lineterminator="\n")
     out.writerow(
-        ["table", "profile", "row", "label", "mask", "metric", "value", "low", "high", "n", "seed_sd", "paper_metric",
-         "paper", "network_calls", "seconds_per_image", "protocol", "missing"]
+        ["table", "profile", "dataset", "row", "label", "mask", "metric", "value", "low", "high", "n", "seed_sd",
+         "paper_metric", "paper", "network_calls", "seconds_per_image", "protocol", "missing"]
     )  # fmt: skip
     for line in sheet.lines:
         for value, column in zip(line.values, sheet.columns, strict=True):
             ours = value.ours
             found = [""] * 4 if ours is None else [ours.value, ours.low, ours.high, ours.n]
-            cost = ["", "", ""] if line.cost is None else [line.cost.calls, line.cost.seconds, line.cost.protocol]
+            cost = ["", "", ""] if value.cost is None else [value.cost.calls, value.cost.seconds, value.cost.protocol]
             given = ["" if x is None else x for x in (value.seed_sd, column.paper_metric, value.paper)]
             out.writerow(
-                [sheet.name, sheet.profile, line.name, line.label, column.mask, column.metric, *found, *given, *cost,
-                 value.missing]
+                [sheet.name, sheet.profile, sheet.dataset, line.name, line.label, column.mask, column.metric, *found,
+                 *given, *cost, value.missing]
             )  # fmt: skip
     return stream.getvalue()
 

@@ -15,16 +15,17 @@ from isdiff.experiments.tables.render import parts, template
 from isdiff.experiments.tables.sheet import Sheet
 from isdiff.experiments.tables.strips import FIRST, embedded, strip, worst
 from isdiff.io.files import atomic_open
+from isdiff.metrics.base import Metric
 from isdiff.metrics.contrast import FEW, GAIN, WORSE
 
 SHOWN = 14  # most rows of a table that a strip shows
 
 
-def strips(plan: TablePlan, cells: Cells, metric: str, folder: Path) -> list[dict[str, str]]:
+def strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> list[dict[str, str]]:
     """For every mask of a table a picture of its first images, and one of those on which IS-Diff does worst.
 
-    Which images are shown is no choice of ours: the first of the dataset, and the largest values of ``metric`` for the
-    last row with IS-Diff less those of the row that it is compared with.
+    Which images are shown is no choice of ours: the first of the dataset, and the worst values of ``metric`` for the
+    first row with IS-Diff beside those of the row that it is compared with.
     """
     found = []
     for mask in plan.masks:
@@ -41,9 +42,10 @@ def strips(plan: TablePlan, cells: Cells, metric: str, folder: Path) -> list[dic
         if judged:
             row = judged[0]
             partner = rows.get(row.against[0])
-            bad = [i for i in worst(rows[row.name], partner, metric) if i in common]
+            bad = [i for i in worst(rows[row.name], partner, metric.name, metric.title.endswith("↑")) if i in common]
             if bad:
-                text = f"{plan.title}, {mask}: where {row.label} loses most against {rows[row.against[0]].label}"
+                lost = f"loses most against {partner.label}" if partner is not None else "has the worst values"
+                text = f"{plan.title}, {mask}: where {row.label} {lost}"
                 found.append(picture(folder / f"{plan.name}_{mask}_worst.png", shown, bad, text))
     return found
 

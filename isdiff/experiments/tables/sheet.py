@@ -31,6 +31,15 @@ class Column:
         return self.title.endswith("↑")
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What images took, under which protocol (network, precision, batch size, device)."""
+
+    calls: float
+    seconds: float
+    protocol: str
+
+
 @dataclass
 class Value:
     """One cell.
@@ -40,6 +49,7 @@ class Value:
         seed_sd: standard deviation between seeds; None for one seed.
         rank: 1 for the best of its column, 2 for the second best, else 0.
         missing: why there is no value.
+        cost: of the cell's images.
     """
 
     ours: Estimate | None = None
@@ -47,15 +57,7 @@ class Value:
     seed_sd: float | None = None
     rank: int = 0
     missing: str = ""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a row's images took, under which protocol (network, precision, batch size, device)."""
-
-    calls: float
-    seconds: float
-    protocol: str
+    cost: Cost | None = None
 
 
 @dataclass
@@ -80,6 +82,7 @@ class Comparison:
 class Sheet:
     """
     Attributes:
+        dataset: in the paper's words.
         waits: what is missing, each with the command that gets it, and the cells that wait for it.
         notes: sentences below the table.
     """
@@ -93,12 +96,15 @@ class Sheet:
     comparisons: list[Comparison] = field(default_factory=list)
     waits: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    dataset: str = ""
 
     def rank(self) -> None:
-        """Mark the best and second best value of every column."""
+        """Mark the best and second best value of every column, among those over its largest number of images."""
         for index, column in enumerate(self.columns):
             values = [line.values[index] for line in self.lines]
-            known = {i: v.ours.value for i, v in enumerate(values) if v.ours is not None and np.isfinite(v.ours.value)}
+            most = max((v.ours.n for v in values if v.ours is not None), default=0)
+            full = {i: v.ours.value for i, v in enumerate(values) if v.ours is not None and v.ours.n == most}
+            known = {i: value for i, value in full.items() if np.isfinite(value)}
             ordered = sorted(known, key=lambda i: known[i], reverse=column.higher_is_better)
             for place, i in enumerate(ordered[:2] if len(ordered) > 2 else ordered[:1], 1):
                 values[i].rank = place
@@ -205,7 +211,8 @@ def footnotes(sheet: Sheet) -> list[str]:
     found = [
         f"{sheet.setting[:1].upper()}{sheet.setting[1:]}. In brackets 95 % bootstrap intervals over images"
         + (", SD: standard deviation between seeds" if has_seeds(sheet.lines) else "")
-        + ". Best and second best of a column are marked."
+        + ". Best and second best of a column are marked"
+        + (", among the rows with the most images." if len(sizes(sheet)) > 1 else ".")
     ]
     if sheet.has_paper:
         differ = sorted({(c.title.rstrip(" ↓↑"), c.paper_metric) for c in sheet.columns if not c.same})
@@ -220,6 +227,10 @@ def footnotes(sheet: Sheet) -> list[str]:
         ways = (f"[{i}] {protocol}" if several else protocol for i, protocol in enumerate(sheet.protocols, 1))
         found.append(f"Seconds are sums of each image's share of the network's time: {'; '.join(ways)}.")
     return [*found, *sheet.notes]
+
+
+def sizes(sheet: Sheet) -> set[int]:
+    return {value.ours.n for line in sheet.lines for value in line.values if value.ours is not None}
 
 
 def has_seeds(lines: Sequence[Line]) -> bool:

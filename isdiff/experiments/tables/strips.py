@@ -29,12 +29,12 @@ def distances(row: Row, metric: str) -> dict[str, float]:
     return dict(zip(row.ids, values.tolist(), strict=True))
 
 
-def worst(row: Row, partner: Row | None, metric: str, count: int = WORST) -> list[str]:
-    """Images on which ``row`` loses most against ``partner``, or lies farthest from the truth if there is none."""
+def worst(row: Row, partner: Row | None, metric: str, higher_is_better: bool = False, count: int = WORST) -> list[str]:
+    """Images on which ``row`` loses most against ``partner``, or has the worst values if there is none."""
     own = distances(row, metric)
     base = distances(partner, metric) if partner is not None else {}
     loss = {i: value - (base.get(i, 0.0) if base else 0.0) for i, value in own.items() if not base or i in base}
-    return sorted(loss, key=lambda i: -loss[i])[:count]
+    return sorted(loss, key=lambda i: loss[i], reverse=not higher_is_better)[:count]
 
 
 def strip(path: Path, rows: Sequence[Row], ids: Sequence[str]) -> Path:
