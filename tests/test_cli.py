@@ -75,7 +75,7 @@ def test_a_relative_config_path_is_the_working_folders(monkeypatch, tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_multirun_with_two_processes_outside_of_the_repository(tmp_path):
     (tmp_path / "here").mkdir()
     done = isdiff_in(

@@ -67,6 +67,7 @@ def pictures(tmp_path_factory, golden_net):
 
 
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_each_key_changes_pictures(pictures, name):
     base, changes = CASES[name]
     config = compose_run(base)

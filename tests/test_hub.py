@@ -75,7 +75,7 @@ def weights(tmp_path, address: str, *args: str, repo: str = "owner/tiny", revisi
     return run_script("--root", str(tmp_path / "models"), *args, script="weights.py", check=False, env=env)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("revision", [COMMIT, None])
 def test_a_folder_is_fetched_noted_and_checked(tmp_path, hub, revision):
     done = weights(tmp_path, hub, "get", "tiny", revision=revision)

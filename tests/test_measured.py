@@ -216,7 +216,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path, monkeypatch):
     assert many - few < PORTION * size, "of four times as many more, not even one portion more"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_measure_the_same_folder(finished):
     overrides = [*QUICK, "limit=3", f"output_root={finished.cfg.output_root}", f"metrics.names=[{','.join(NAMES)}]"]
     command = [sys.executable, str(ROOT / "scripts" / "run.py"), *overrides]

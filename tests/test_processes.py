@@ -211,7 +211,7 @@ def test_one_bad_job_does_not_end_a_multirun(tmp_path):
     assert (tmp_path / "multirun" / "multirun.yaml").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_online_logger_without_a_key_is_refused_first(tmp_path):
     env = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")} | {"HOME": str(tmp_path)}
     options = [*QUICK, "dataset=avatars", "limit=1", "logger=wandb", f"output_root={tmp_path}"]

@@ -154,6 +154,7 @@ def test_nothing_is_lost_where_logging_fails_at_the_end(data, tmp_path, capsys):
     assert first.lines[0]["progress/images"] == 1 and second.value("cost/network_calls_per_image") == 5
 
 
+@pytest.mark.long
 def test_a_run_whose_server_is_gone_ends_well(data, tmp_path):
     env = os.environ | {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "local-" + 40 * "a"}
     env |= {"HOME": str(tmp_path), "WANDB_INIT_TIMEOUT": "2"}
@@ -317,6 +318,7 @@ def test_a_dashboard_is_sent_to_the_project(server, tmp_path):
     assert "quality/lite0_perceptual" in sent["spec"]
 
 
+@pytest.mark.long
 def test_without_a_key_one_sentence_says_what_to_do(tmp_path):
     done = in_process("dashboard", "table1", HOME=str(tmp_path))
     assert done.returncode == 1 and done.stderr.count("\n") == 1

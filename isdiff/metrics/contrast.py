@@ -19,7 +19,7 @@ class Contrast:
     Attributes:
         difference: second minus first, with its 95 % interval.
         p: two-sided p-value of the paired bootstrap: how often a resampled difference lies on the other side of zero.
-        relative: the difference in % of the first one's value on these images, NaN where that is not above zero.
+        relative: the difference in % of the first one's value on these images, NaN where that says nothing.
         verdict: by the interval alone, in the metric's better direction.
     """
 
@@ -40,7 +40,7 @@ def contrast(
     whole, values, n, base = paired_differences(first, second, count, ids)
     low, high = interval(values, whole)
     found = Estimate(whole, low, high, n)
-    relative = 100 * whole / base if base > 0 else float("nan")  # KID can be below zero
+    relative = 100 * whole / base if first.has_zero and base > 0 else float("nan")
     return Contrast(found, p_value(values, whole), relative, verdict(found, higher_is_better))
 
 

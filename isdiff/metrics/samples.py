@@ -19,10 +19,12 @@ class Sample(ABC):
         n: how many.
         groups: (n,) whole numbers, equal for images that are not independent of each other, such as crops of one
             photograph; None where all are.
+        has_zero: whether the metric's zero means something, so that one can speak of shares of a value.
     """
 
     n: int
     groups: np.ndarray | None = None
+    has_zero: bool = True
 
     @abstractmethod
     def value(self, chosen: np.ndarray) -> float:
@@ -74,7 +76,7 @@ class SeedsSample(Sample):
     """The same images sampled with several seeds: the mean of the seeds' values, resampled by image."""
 
     def __init__(self, seeds: Sequence[Sample]) -> None:
-        self.seeds, self.n, self.groups = seeds, seeds[0].n, seeds[0].groups
+        self.seeds, self.n, self.groups, self.has_zero = seeds, seeds[0].n, seeds[0].groups, seeds[0].has_zero
 
     def value(self, chosen: np.ndarray) -> float:
         return float(np.mean([sample.value(chosen) for sample in self.seeds]))

@@ -186,7 +186,7 @@ def cell_plan(
     """One cell. What comes later wins: a profile's steps and resampling stand behind what a row says of single keys."""
     data = setting.datasets[table.dataset]
     costly = setting.get("costly", {}) if row.get("resampling") or row.get("costly") else {}
-    limits = (costly.get("limit", setting.limit), table.get("limit"), limit)
+    limits = (costly.get("limit", setting.limit), table.get("limit"), data.get("limit"), limit)
     most = min((n for n in limits if n is not None), default=None)
     used = tuple(seeds or table.get("seeds") or costly.get("seeds") or setting.seeds)
     kind = row.get("model", "pixel")
