@@ -15,7 +15,8 @@ from isdiff.cli import main
 from isdiff.errors import UserError
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.run import execute
-from isdiff.experiments.runner import jobs_of, split
+from isdiff.experiments.runner import jobs_of
+from isdiff.experiments.runner_choice import split
 from isdiff.experiments.runner_local import LocalRunner
 from isdiff.experiments.runner_ray import RayRunner
 

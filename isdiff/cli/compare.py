@@ -32,7 +32,8 @@ def main(arguments: list[str]) -> int:
         assert isinstance(plan, DictConfig)
         plan, overrides = narrow(plan, **narrowed), args.overrides
         if any(item.startswith("runner") for item in overrides):
-            from isdiff.experiments.runner import jobs_of, split
+            from isdiff.experiments.runner import jobs_of
+            from isdiff.experiments.runner_choice import split
 
             runner, overrides = split(overrides)
             if runner:

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         given = [name for name in args.names if "=" in name]
         runner = None
         if any(item.startswith("runner") for item in given):
-            from isdiff.experiments.runner import split
+            from isdiff.experiments.runner_choice import split
 
             runner, given = split(given)
         return make(asked or ["report"], run=not args.no_run, runner=runner, **narrowing(given))
