@@ -1,5 +1,5 @@
 # make demo    install what is needed and fill holes in eight photographs (a few minutes)
-# make test    install and run the tests but the slow ones; make test-full   those too; make test-long   launchers and benchmarks, minutes
+# make test    install and run the tests but the slow ones; make test-fast   the quickest, minutes; make test-full   the slow ones too; make test-long   launchers and benchmarks, minutes
 # make coverage   which lines the tests run, without the slow ones
 # make avatars the README's table (about half an hour on two CPU cores)
 # make photos, make drawings, make latent   the tables of the other datasets and of latent methods
@@ -17,7 +17,7 @@ runner ?= local
 POOL = $(if $(runner),runner=$(runner))
 TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS fig_calls
 
-.PHONY: install demo test test-full test-long coverage avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench bench-gpu docs lint
+.PHONY: install demo test test-fast test-full test-long coverage avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench bench-gpu docs lint
 install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
@@ -34,7 +34,11 @@ demo: install
 
 # Two processes of one thread each; the one that is done first takes tests of the other.
 test: install
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not slow and not long"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not slow and not long" $(if $(UNHURRIED),--unhurried $(UNHURRIED))
+
+# What tests/unhurried.txt leaves; `make test UNHURRIED=1.2` writes that list anew, of tests that take longer than so many seconds.
+test-fast: install
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not slow and not long" --fast
 
 test-full: install
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not long"

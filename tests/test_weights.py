@@ -467,7 +467,7 @@ def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint):
     while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, text = process.communicate(timeout=30)
+    _, text = process.communicate(timeout=120)
     stop.set()
     http.shutdown()
     assert process.returncode == 130 and "interrupted" in text and "Traceback" not in text
