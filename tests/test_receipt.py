@@ -112,3 +112,11 @@ def test_a_run_with_a_missing_picture_is_made_whole(command):
     assert one_run(cfg)[1] == 0
     assert picture.read_bytes() == before
     assert receipt.finished(cfg) is not None
+
+
+def test_weights_of_metrics_that_appear_are_noticed(arguments, tmp_path):
+    cfg = compose_run([*arguments, f"model_root={tmp_path}/models", "metrics.names=[ssim]"])
+    assert one_run(cfg)[1] == 0 and receipt.finished(cfg) is not None
+    (tmp_path / "models" / "metrics").mkdir(parents=True)
+    (tmp_path / "models" / "metrics" / "alexnet.pth").write_bytes(b"new")
+    assert receipt.finished(cfg) is None

@@ -88,7 +88,9 @@ def state(cfg: DictConfig, store: RunFolder, ids: Sequence[str]) -> str:
     if weights != "random" and not located(weights).exists():
         return ""
     files = [store.path / name for name in SAID] + [store.image_path(image_id) for image_id in ids]
-    files += named_files([as_dict(cfg.model, resolve=True), str(cfg.dataset.get("features"))])
+    root = Path(str(cfg.model_root))  # weights of metrics that appear or change there have something else to say
+    observers = [str(root / "metrics"), str(root / str(cfg.dataset.get("features")) / "classifier.safetensors")]
+    files += named_files([as_dict(cfg.model, resolve=True), *observers])
     stamps = [(str(path), file_stamp(path)) for path in files]
     return hashlib.sha256(json.dumps(stamps).encode()).hexdigest() if all(stamp for _, stamp in stamps) else ""
 
