@@ -1,7 +1,7 @@
 # make demo    install what is needed and fill holes in eight photographs (a few minutes)
 # make test    install and run the tests but the slow ones; make test-fast   the quickest, minutes; make test-full   the slow ones too; make test-long   launchers and benchmarks, minutes
 # make coverage   which lines the tests run, without the slow ones
-# make avatars the README's table (about half an hour on two CPU cores)
+# make avatars the faces' table of earlier results (about half an hour on two CPU cores)
 # make photos, make drawings, make latent   the tables of the other datasets and of latent methods
 # make table1 ... table8, fig4, fig10, figS, fig_calls   the paper's tables and figures; profile=demo, paper or smoke, limit= masks= rows= seeds= logger=wandb
 # make report  all of them in one page

@@ -12,6 +12,7 @@ from isdiff.engine import Engine
 from isdiff.errors import UserError
 from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import Setup
 from isdiff.known.base import Known
 from isdiff.models.base import Model
 from isdiff.prediction import Prediction
@@ -427,3 +428,10 @@ def test_clear_errors(parts):
         HDPainter(1.0, text=text)
     with pytest.raises(ValueError, match=r"sampler\.sigma is 'x'"):
         RASG(sigma="x")
+
+
+def test_rasg_refuses_steps_that_the_model_does_not_have():
+    words = ["method=hd_painter", "sampler.spacing=even"]
+    with pytest.raises(UserError, match=r"sampler\.sigma=ddim"):
+        Setup.of(compose_run(words))
+    assert Setup.of(compose_run([*words, "sampler.sigma=ddim"]))

@@ -24,7 +24,6 @@ from isdiff.priors.base import Prior
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.refine import Refinement
 from isdiff.samplers.base import Sampler
-from isdiff.samplers.rasg import RASG
 from isdiff.seeds.base import NoiseStart, Seed, Start
 
 
@@ -66,11 +65,7 @@ class Setup:
         check_settings(cfg)
         walk, sampler = build_steps(cfg)
         model = build(cfg.get("model"), Model)
-        if isinstance(sampler, RASG) and sampler.sigma == "reference" and not walk.grid(model.betas).step_alphas:
-            raise UserError(
-                f"sampler.spacing is {walk.spacing!r}, whose steps lie between those of the model; with HD-Painter's "
-                "sampler it must be leading, linspace or trailing, or sampler.sigma=ddim"
-            )
+        sampler.check(walk.grid(model.betas))
         conditioning = build_conditioning(cfg, model)
         model.check_method(cfg.method.name, conditioning)
         if conditioning is None and (cfg.prompt or cfg.negative_prompt):

@@ -6,7 +6,6 @@ after a stop. A process that dies is started again, and goes on with the run tha
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -73,24 +72,6 @@ def computed(configs: Sequence[dict[str, Any]]) -> str:
         except Exception:
             return traceback.format_exc()
     return ""
-
-
-class Worker:
-    """A process of a pool.
-
-    Args:
-        folder: the working folder that relative paths of the configurations are of.
-        home: ``ISDIFF_HOME``; empty for none.
-    """
-
-    def __init__(self, folder: str, home: str) -> None:
-        os.chdir(folder)
-        os.environ.pop("ISDIFF_HOME", None)
-        if home:
-            os.environ["ISDIFF_HOME"] = home
-
-    def compute(self, configs: Sequence[dict[str, Any]]) -> str:
-        return computed(configs)
 
 
 def refuse_dead(died: Sequence[str]) -> None:

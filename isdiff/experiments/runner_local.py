@@ -1,7 +1,4 @@
-"""Processes of this machine that stay for all runs of a table: each imports, loads and warms up once.
-
-On a CPU, two processes of one thread are also faster than one process of two.
-"""
+"""Processes of this machine that stay for all runs of a table: each imports and warms up once."""
 
 from __future__ import annotations
 

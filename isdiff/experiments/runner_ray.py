@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from isdiff.errors import UserError
-from isdiff.experiments.runner import RETRIES, Job, Worker, refuse_dead
+from isdiff.experiments.runner import RETRIES, Job, computed, refuse_dead
 from isdiff.experiments.sampling import leading_team
+
+
+class Worker:
+    """A process of a pool.
+
+    Args:
+        folder: the working folder that relative paths of the configurations are of.
+        home: ``ISDIFF_HOME``; empty for none.
+    """
+
+    def __init__(self, folder: str, home: str) -> None:
+        os.chdir(folder)
+        os.environ.pop("ISDIFF_HOME", None)
+        if home:
+            os.environ["ISDIFF_HOME"] = home
+
+    def compute(self, configs: Sequence[dict[str, Any]]) -> str:
+        return computed(configs)
 
 
 @dataclass(frozen=True)

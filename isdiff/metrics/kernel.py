@@ -48,7 +48,6 @@ class KernelSample(Sample):
         if pairs <= 0:
             return float("nan")  # fewer than two different images
         alike = (counts @ self.within @ counts - counts**2 @ self.within.diagonal()) / pairs
-        across = counts @ self.between @ counts / total**2
-        if self.paired:
-            across = (counts @ self.between @ counts - counts**2 @ self.between.diagonal()) / pairs
-        return float(self.scale * (alike - 2 * across))
+        across = counts @ self.between @ counts
+        own = counts**2 @ self.between.diagonal()
+        return float(self.scale * (alike - 2 * ((across - own) / pairs if self.paired else across / total**2)))

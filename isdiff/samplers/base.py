@@ -30,6 +30,12 @@ class Sampler(Component, ABC):
     labels = ("steps", "spacing", "jump", "repeat")  # the walk's
     calls_per_step = 1
 
+    def check(self, grid: Grid) -> None:
+        """
+        Raises:
+            UserError: it cannot walk this grid.
+        """
+
     @abstractmethod
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
         """Walk ``tr`` along ``tr.plan``; ``known`` says what happens to the known region on the way."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from isdiff.diffusion.grid import Grid
+from isdiff.errors import UserError
 from isdiff.known.base import Known
 from isdiff.samplers.base import Sampler, Steps, falls, share
 from isdiff.trajectory import Trajectory
@@ -25,6 +26,13 @@ class RASG(Sampler):
         if sigma not in ("reference", "ddim"):
             raise ValueError(f"sampler.sigma is {sigma!r}; RASG has 'reference' and 'ddim'")
         self.eta, self.sigma = share("sampler.eta", eta), sigma
+
+    def check(self, grid: Grid) -> None:
+        if self.sigma == "reference" and not grid.step_alphas:
+            raise UserError(
+                "sampler.spacing puts steps between those of the model, where sampler.sigma=reference says nothing; it "
+                "must be leading, linspace or trailing, or set sampler.sigma=ddim"
+            )
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
         for t, s in falls(tr, grid, known):
