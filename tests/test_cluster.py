@@ -15,10 +15,11 @@ from isdiff.cli import main
 from isdiff.errors import UserError
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.run import execute
-from isdiff.experiments.runner import jobs_of
+from isdiff.experiments.runner import Job, jobs_of
 from isdiff.experiments.runner_choice import split
-from isdiff.experiments.runner_local import LocalRunner
+from isdiff.experiments.runner_local import LocalRunner, Place, handed_out, now_and_then
 from isdiff.experiments.runner_ray import RayRunner
+from isdiff.progress import Reporter
 
 QUICK = ["metrics.bootstrap=20", "sampler.repeat=1", "sampler.steps=4"]
 
@@ -100,6 +101,30 @@ def test_no_run_is_computed_twice_and_none_that_cannot_be(tiny, tmp_path):
     assert [job.calls for job in jobs] == [6 * 4, 6 * 4]
     execute(runs[2][1])
     assert [job.calls for job in jobs_of(runs)] == [4 * 4, 6 * 4], "two images are there"
+
+
+def test_processes_tell_how_many_calls_they_made():
+    told = []
+    listen = now_and_then(told.append, seconds=-1)
+    for steps in (3.0, 8.0, 8.0, 2.0, 4.0):  # the fourth is of another run
+        listen({"done": 0.0, "steps": steps})
+    assert told == [3, 5, 2, 2]
+    seldom = now_and_then(told.append, seconds=60)
+    seldom({"steps": 3.0})
+    assert len(told) == 4, "not after every network batch"
+
+
+def test_a_bar_moves_with_the_calls_and_ends_full(monkeypatch):
+    """What processes say is scripted: calls, more calls than were expected, a death, an end."""
+    script = iter([4, 3, 100, None, 5, ""])
+    monkeypatch.setattr(Place, "begin", lambda self, job: self.__dict__.update(job=job, calls=0, pipe=object()))
+    monkeypatch.setattr(Place, "answer", lambda self: next(script))
+    monkeypatch.setattr("isdiff.experiments.runner_local.wait", lambda pipes: pipes)
+    bar = Reporter("runs", 20)
+    seen = []
+    bar.listen = lambda numbers: seen.append(numbers["done"])
+    assert handed_out([Place(0, 1)], [Job("a", (), 20)], bar) == []
+    assert seen == [4, 7, 20, 0, 5, 20]
 
 
 def workers_below(pid: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,9 +58,14 @@ def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
     return changed
 
 
-def execute(cfg: DictConfig) -> Outcome:
+Listener = Callable[[Mapping[str, float]], None]
+
+
+def execute(cfg: DictConfig, listen: Listener | None = None) -> Outcome:
     """Run the experiment of ``cfg``: images that its folder already has are kept, missing ones are sampled.
 
+    Args:
+        listen: hears how far sampling has come, as :class:`~isdiff.progress.Reporter` counts it.
     Raises:
         UserError: the configuration, the data or the weights do not allow the run.
     """
@@ -78,7 +84,7 @@ def execute(cfg: DictConfig) -> Outcome:
     failed: dict[str, str] = {}
     with experiment.setup.logger.session(subject(experiment)) as session:
         if todo:
-            failed = sample_missing(experiment, ids, todo, session)
+            failed = sample_missing(experiment, ids, todo, session, listen)
         records = store.tidy(ids)
         chosen = [records[image_id] for image_id in ids if image_id in records]
         if not chosen:
@@ -93,7 +99,9 @@ def execute(cfg: DictConfig) -> Outcome:
     return Outcome(experiment, metrics, summary, failed)
 
 
-def sample_missing(experiment: Experiment, ids: list[str], todo: list[str], session: Session) -> dict[str, str]:
+def sample_missing(
+    experiment: Experiment, ids: list[str], todo: list[str], session: Session, listen: Listener | None = None
+) -> dict[str, str]:
     """Sample ``todo`` of the run's ``ids``; returns what failed, with reasons.
 
     Raises:
@@ -105,7 +113,13 @@ def sample_missing(experiment: Experiment, ids: list[str], todo: list[str], sess
     experiment.store.write_text("config.yaml", text)
     session.begin()
     title = f"{experiment.setup.title} on {experiment.cfg.dataset.name}, {experiment.cfg.mask.name}"
-    with Reporter(title, len(ids), done=len(ids) - len(todo), listen=session.progress) as bar:
+
+    def told(numbers: Mapping[str, float]) -> None:
+        session.progress(numbers)
+        if listen:
+            listen(numbers)
+
+    with Reporter(title, len(ids), done=len(ids) - len(todo), listen=told) as bar:
         return sample_all(experiment, todo, bar)
 
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from isdiff.errors import UserError, explained
 from isdiff.experiments.build import as_dict
 from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.run import execute
+from isdiff.experiments.run import Listener, execute
 
 RETRIES = 3  # times that a run is taken up again whose process died
 
@@ -60,13 +60,13 @@ def jobs_of(runs: Iterable[tuple[str, DictConfig]]) -> list[Job]:
     return list(found.values())
 
 
-def computed(configs: Sequence[dict[str, Any]]) -> str:
+def computed(configs: Sequence[dict[str, Any]], listen: Listener | None = None) -> str:
     """Make these runs here; a sentence about the first that could not be made, empty without one."""
     for config in configs:
         cfg = OmegaConf.create(config)
         cfg.runtime.workers = 1  # the pool's processes are enough
         try:
-            execute(cfg)
+            execute(cfg, listen)
         except (UserError, OSError) as error:
             return explained(error)
         except Exception:

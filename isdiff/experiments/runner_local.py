@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -59,6 +61,7 @@ class Place:
     number: int
     threads: int
     job: Job | None = None
+    calls: int = 0  # of this job, as far as it has told
     deaths: int = 0
     process: Any = None
     pipe: Connection | None = field(default=None)
@@ -74,12 +77,13 @@ class Place:
             self.process = process
             theirs.close()  # so that the process's end is the pipe's end
         assert self.pipe is not None
-        self.job = job
+        self.job, self.calls = job, 0
         with suppress(OSError):  # it has died: the answer will say so
             self.pipe.send(job.configs)
 
-    def answer(self) -> str | None:
-        """What the process says of its job; None if it died."""
+    def answer(self) -> int | str | None:
+        """What the process says of its job: network calls since it last spoke, or at the end a sentence, empty where
+        all went well; None if it died."""
         assert self.pipe is not None
         try:
             return self.pipe.recv()
@@ -108,8 +112,14 @@ def handed_out(team: list[Place], jobs: list[Job], bar: Reporter) -> list[str]:
             job = place.job
             assert job is not None
             sentence = place.answer()
+            if isinstance(sentence, int):
+                step = min(sentence, job.calls - place.calls)  # retries make more calls than were expected
+                place.calls += step
+                bar.advance(step)
+                continue
             if sentence is None and place.deaths < RETRIES:
                 place.deaths += 1
+                bar.advance(-place.calls)
                 place.begin(job)
                 continue
             if sentence is None:
@@ -119,7 +129,7 @@ def handed_out(team: list[Place], jobs: list[Job], bar: Reporter) -> list[str]:
             place.deaths = 0
             busy.remove(place)
             idle.append(place)
-            bar.advance(job.calls)
+            bar.advance(job.calls - place.calls)
     return died
 
 
@@ -130,7 +140,23 @@ def serve(pipe: Connection, number: int, threads: int) -> None:
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # the parent shows one bar for all
         while True:
             configs = pipe.recv()
-            pipe.send(computed([with_own_gpu(config, number) for config in configs]))
+            pipe.send(computed([with_own_gpu(config, number) for config in configs], now_and_then(pipe.send)))
+
+
+def now_and_then(tell: Callable[[int], None], seconds: float = 1.0) -> Callable[[Mapping[str, float]], None]:
+    """A listener to runs, one after the other, that tells how many network calls they made since it last did."""
+    made, untold, last = 0, 0, time.monotonic()
+
+    def listen(numbers: Mapping[str, float]) -> None:
+        nonlocal made, untold, last
+        steps = int(numbers["steps"])
+        untold += steps - made if steps >= made else steps  # fewer than before: another run
+        made = steps
+        if untold and time.monotonic() - last > seconds:
+            tell(untold)
+            untold, last = 0, time.monotonic()
+
+    return listen
 
 
 def with_own_gpu(config: dict[str, Any], number: int) -> dict[str, Any]:
