@@ -6,15 +6,17 @@ from itertools import pairwise
 
 import pytest
 from conftest import ROOT
+from PIL import Image
 
 from isdiff.errors import UserError
 from isdiff.experiments.compare import UNUSED, compose_run
 from isdiff.experiments.config import Setup, check
 from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables.cells import fill
-from isdiff.experiments.tables.figures import as_table, figure_names
+from isdiff.experiments.tables.figures import as_table, draw, figure_names, legend_of, plot_line, set_scale, subplots
 from isdiff.experiments.tables.kl import divergence
 from isdiff.experiments.tables.plan import load, names, plan
+from isdiff.metrics.intervals import Estimate
 
 PROFILES = ("paper", "demo", "smoke")
 
@@ -184,6 +186,35 @@ def test_points_of_a_line_are_rows_of_their_own():
         assert calls == sorted(calls)
         for asked, given in zip((25, 50, 100, 200, 400, 900), calls, strict=True):
             assert 0.75 * asked < given < 1.2 * asked, "each line is about where the others are"
+
+
+def test_figures_are_drawn_and_say_what_they_show(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ["sampler.steps=2", f"output_root={tmp_path}/runs", f"data_root={ROOT}/data", f"model_root={ROOT}/models"]
+    options = {"limit": 2, "seeds": [0], "extra": small}
+    assert draw("fig4", "demo", tmp_path, run=False, **options) is None, "there is nothing yet"
+    made = draw("fig4", "demo", tmp_path, rows=["noise", "oracle"], **options)
+    assert made["caption"].startswith("Fig. 4: ") and "95 % intervals" in made["caption"]
+    assert "runs are not there" not in made["caption"] and made["svg"].startswith("<svg")
+    rows = list(csv.DictReader((tmp_path / "fig4.csv").open()))
+    kl = {row["row"]: float(row["value"]) for row in rows if row["metric"] == "kl"}
+    assert 0 <= kl["oracle"] < 0.5 < kl["noise"], "true colours are nearer than noise"
+    part = draw("fig4", "demo", tmp_path, run=False, **options)  # two of the four are there
+    assert part["caption"].endswith("2 of its runs are not there yet: make fig4 profile=demo.")
+    assert Image.open(tmp_path / "fig4.png").size[0] > 1000
+
+
+def test_every_bar_of_a_figure_lies_inside_it():
+    _, axes = subplots(1, 1)
+    axis = axes[0][0]
+    plot_line(axis, "one", [(90, Estimate(3.0, 1.0, 4.0, 9)), (25, Estimate(2.0, 2.0, 2.5, 9))], "C0", -6)
+    plot_line(axis, "two", [(25, Estimate(7.0, 6.0, 8.0, 9))], "C1", 6)
+    set_scale(axis, {"scale": "log", "ticks": [25, 100]})
+    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
+    assert left < 25 < 100 < right and low <= 1 and high >= 8
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["25", "100"]
+    assert legend_of(axes)[1] == ["one", "two"]
+    assert {line.get_xydata()[0][0] for line in axis.get_lines()} == {25}, "moved on the paper, not in the numbers"
 
 
 def network_calls(overrides):

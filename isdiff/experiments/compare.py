@@ -66,6 +66,14 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
         raise UserError(f"these overrides do not compose: {' '.join(overrides)} ({reason})") from None
 
 
+def seeded(composed: DictConfig, seeds: Sequence[int]) -> list[DictConfig]:
+    """The configuration with each of the seeds; composing takes much longer than copying."""
+    configs = [composed.copy() for _ in seeds]
+    for cfg, seed in zip(configs, seeds, strict=True):
+        cfg.seed = seed
+    return configs
+
+
 def row_configs(
     mask: str, overrides: Sequence[str], metrics: Sequence[str], seeds: Sequence[int], group: str, name: str
 ) -> list[DictConfig]:
@@ -77,10 +85,7 @@ def row_configs(
     composed = compose_run([f"mask={mask}", f"metrics.names=[{','.join(metrics)}]", *overrides])
     if group:
         grouped(composed, group, name)
-    configs = [composed.copy() for _ in seeds]
-    for cfg, seed in zip(configs, seeds, strict=True):
-        cfg.seed = seed
-    return configs
+    return seeded(composed, seeds)
 
 
 def run_row(

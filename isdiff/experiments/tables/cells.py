@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from isdiff.errors import Missing, UserError
-from isdiff.experiments.compare import Row, compose_run, run_row
+from isdiff.experiments.compare import Row, compose_run, run_row, seeded
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.measure import build_metrics, result_features
 from isdiff.experiments.tables.plan import CellPlan, RowPlan, TablePlan
@@ -85,7 +85,7 @@ def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool, tabl
     """
     if cell.impossible:
         raise UserError(cell.impossible)
-    if not run and not all(finished(cell, seed) for seed in cell.seeds):
+    if not run and not finished(cell):
         raise UserError(NOT_YET)
     seeds = cell.seeds
     measured, _ = run_row(row.label, cell.mask, cell.overrides, metrics, seeds, group=table, name=row.name)
@@ -105,21 +105,25 @@ def diversity(row: Row, cell: CellPlan, name: str) -> MeanSample:
     (metric,) = build_metrics([name], row.experiment.cfg)
     assert isinstance(metric, Diversity)
     features = []
-    for seed in cell.seeds[:2]:
-        experiment = Experiment.of(compose_run([*cell.overrides, f"mask={cell.mask}", f"seed={seed}"]))
+    for cfg in seeded(compose_run([*cell.overrides, f"mask={cell.mask}"]), cell.seeds[:2]):
+        experiment = Experiment.of(cfg)
         records = experiment.store.records()
         features.append(result_features(experiment, [records[i] for i in row.ids], metric.observer))
     return metric.between_runs(*features)
 
 
-def finished(cell: CellPlan, seed: int) -> bool:
-    """
+def finished(cell: CellPlan) -> bool:
+    """Whether all its images are there, with every seed.
+
     Raises:
         Missing: the images or weights of the cell are not here.
     """
-    experiment = Experiment.of(compose_run([*cell.overrides, f"seed={seed}"]))
-    experiment.require(experiment.ids())
-    return set(experiment.ids()) <= set(experiment.store.records())
+    for cfg in seeded(compose_run(cell.overrides), cell.seeds):
+        experiment = Experiment.of(cfg)
+        experiment.require(experiment.ids())
+        if not set(experiment.ids()) <= set(experiment.store.records()):
+            return False
+    return True
 
 
 def line(

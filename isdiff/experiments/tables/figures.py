@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ from isdiff.experiments.tables.cells import Cells, fill
 from isdiff.experiments.tables.kl import divergences
 from isdiff.experiments.tables.plan import TablePlan, load, names, plan
 from isdiff.experiments.tables.render import comma_separated
+from isdiff.experiments.tables.sheet import Column, Sheet, Value
 from isdiff.io.files import atomic_open, atomic_save
 from isdiff.metrics.contrast import contrast
 from isdiff.metrics.intervals import Estimate, estimate
+from isdiff.metrics.samples import MeanSample
 
 Point = tuple[float, Estimate]
 
 
 def figure_names() -> list[str]:
-    return names("figure")
+    """Fig. 4 before Fig. 10."""
+    return sorted(names("figure"), key=lambda name: (len(name), name))
 
 
 def as_table(figure: Any, dataset: str, profile: str) -> Any:
@@ -74,12 +78,15 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
     """
     figure = load("figure", name)
     panels: list[tuple[str, TablePlan, Cells]] = []
-    texts = []
+    texts, lacking = [], 0
     for dataset in figure.datasets:
         table = plan(name, profile, table=as_table(figure, dataset, profile), **options)
         metrics = build_metrics(list(table.metrics.values()), UNUSED)
         sheet, cells = fill(table, metrics, run)
+        if figure.get("kind") == "initialisations":
+            add_divergences(sheet, table, cells)
         texts.append(comma_separated(sheet))
+        lacking += len(table.rows) * len(table.masks) - len(cells)
         if cells:
             label = next(iter(cells.values())).experiment.cfg.dataset.name
             panels.append((label, table, cells))
@@ -87,14 +94,14 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
         stream.write("".join(text if i == 0 else text.partition("\n")[2] for i, text in enumerate(texts)))
     if not panels:
         return None
-    picture = (
-        initialisations(figure, panels) if figure.get("kind") == "initialisations" else sweep(figure, panels, profile)
-    )
+    of_seeds = figure.get("kind") == "initialisations"
+    picture = initialisations(figure, *panels[0]) if of_seeds else sweep(figure, panels, profile)
     undated = {"Date": None}  # the same figure, the same file
     atomic_save(folder / f"{name}.svg", lambda stream: picture.savefig(stream, format="svg", metadata=undated))
     atomic_save(folder / f"{name}.png", lambda stream: picture.savefig(stream, format="png", dpi=160))
     svg = (folder / f"{name}.svg").read_text("utf-8")
-    return {"svg": svg[svg.index("<svg") :], "caption": figure.title}
+    left = f" {lacking} of its runs are not there yet: make {name} profile={profile}." if lacking else ""
+    return {"svg": svg[svg.index("<svg") :], "caption": f"{figure.title}. {figure.get('note', '')}{left}".strip()}
 
 
 def subplots(rows: int, columns: int) -> tuple[Any, Any]:
@@ -115,10 +122,10 @@ def sweep(figure: Any, panels: Sequence[tuple[str, TablePlan, Cells]], profile: 
     picture, axes = subplots(len(panels), len(masks) * len(metrics))
     for row, (label, table, cells) in zip(axes, panels, strict=True):
         for axis, (mask, metric) in zip(row, [(m, n) for m in masks for n in metrics], strict=True):
-            for line in figure.lines:
+            for place, line in enumerate(figure.lines):
                 points = line_points(figure, line, table, cells, mask, metric, profile)
                 if points:
-                    plot_line(axis, line.label, points)
+                    plot_line(axis, line.label, points, f"C{place}", 3 * (place - (len(figure.lines) - 1) / 2))
             if figure.get("difference"):
                 axis.axhline(0, color="gray", linewidth=0.8)
             else:
@@ -126,13 +133,31 @@ def sweep(figure: Any, panels: Sequence[tuple[str, TablePlan, Cells]], profile: 
             if "mark" in figure:
                 axis.axvline(figure.mark, color="gray", linestyle=":", linewidth=1)
             axis.set_title(f"{label}, {mask}", fontsize=9)
-            axis.set_xscale(figure.axis.get("scale", "linear"))
+            set_scale(axis, figure.axis)
             axis.set_xlabel(figure.axis.label, fontsize=8)
             axis.set_ylabel(f"{titles[metric]}{', difference' if figure.get('difference') else ''}", fontsize=8)
             axis.tick_params(labelsize=7)
-    axes[0][0].legend(fontsize=7)
+    picture.legend(*legend_of(axes), loc="outside lower center", ncols=5, fontsize=7)
     picture.suptitle(figure.title, fontsize=10)
     return picture
+
+
+def set_scale(axis: Any, settings: Any) -> None:
+    """``scale: log`` and ``ticks`` of a figure's axis, where it has them."""
+    axis.set_xscale(settings.get("scale", "linear"))
+    axis.autoscale_view()  # lines that are moved aside do not count by themselves
+    if ticks := settings.get("ticks"):
+        axis.set_xticks(list(ticks), labels=[f"{tick:g}" for tick in ticks])
+        axis.set_xticks([], minor=True)
+        axis.set_xlim(0.8 * ticks[0], 1.25 * ticks[-1])
+
+
+def legend_of(axes: np.ndarray) -> tuple[list[Any], list[str]]:
+    """Every line once, though panels may lack some."""
+    found = {
+        label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    return list(found.values()), list(found)
 
 
 def line_points(
@@ -157,10 +182,21 @@ def line_points(
     return points
 
 
-def plot_line(axis: Any, label: str, points: Sequence[Point]) -> None:
-    x, found = zip(*points, strict=True)
-    y = [each.value for each in found]
-    axis.errorbar(x, y, bars(found), marker="o", markersize=3, capsize=2, linewidth=1, label=label)
+def plot_line(axis: Any, label: str, points: Sequence[Point], colour: str, aside: float) -> None:
+    """
+    Args:
+        aside: typographic points to the right, so that bars of several lines at one value do not hide one another.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    x, found = zip(*sorted(points, key=lambda point: point[0]), strict=True)
+    y = np.array([each.value for each in found])
+    moved = axis.transData + ScaledTranslation(aside / 72, 0, axis.figure.dpi_scale_trans)
+    axis.errorbar(
+        x, y, bars(found), marker="o", markersize=3, capsize=2, linewidth=1, label=label, color=colour, transform=moved
+    )  # fmt: skip
+    lengths = bars(found)
+    axis.update_datalim([*zip(x, y - lengths[0], strict=True), *zip(x, y + lengths[1], strict=True)])
 
 
 def bars(found: Sequence[Estimate]) -> np.ndarray:
@@ -178,26 +214,41 @@ def plot_references(figure: Any, axis: Any, table: TablePlan, cells: Cells, mask
             axis.axhspan(level.low, level.high, color="gray", alpha=0.15)
 
 
-def initialisations(figure: Any, panels: Sequence[tuple[str, TablePlan, Cells]]) -> Any:
+KL = Column("", "kl", "KL divergence to the hole's true colours (nats)", paper_metric="", same=False)
+
+
+def add_divergences(sheet: Sheet, table: TablePlan, cells: Cells) -> None:
+    """Another column: the mean over images of :func:`~isdiff.experiments.tables.kl.divergences`."""
+    (mask,) = table.masks
+    sheet.columns.append(replace(KL, mask=mask))
+    for line in sheet.lines:
+        row = cells.get((line.name, mask))
+        line.values.append(
+            Value(missing=line.values[0].missing)
+            if row is None
+            else Value(ours=estimate(MeanSample(divergences(row)), table.bootstrap))
+        )
+
+
+def initialisations(figure: Any, label: str, table: TablePlan, cells: Cells) -> Any:
     """Fig. 4: how far each initialisation's colours are from the hole's true ones, and the quality that follows."""
-    label, table, cells = panels[0]
-    metrics = list(table.metrics.values())
+    metrics = build_metrics(list(table.metrics.values()), UNUSED)
     (mask,) = table.masks
     picture, axes = subplots(1, 1 + len(metrics))
     first = axes[0][0]
     shown = [line for line in figure.lines if (line.name, mask) in cells]
     spread = [divergences(cells[line.name, mask]) for line in shown]
     first.boxplot(spread, orientation="horizontal", tick_labels=[line.label for line in shown], showfliers=False)
-    first.set_xlabel("KL divergence to the hole's true colours (nats)", fontsize=8)
+    first.set_xlabel(KL.title, fontsize=8)
     for axis, metric in zip(axes[0][1:], metrics, strict=True):
         for line, values in zip(shown, spread, strict=True):
-            sample = cells[line.name, mask].samples.get(metric)
+            sample = cells[line.name, mask].samples.get(metric.name)
             if sample is not None:
                 found = estimate(sample, table.bootstrap)
                 axis.errorbar([np.mean(values)], [found.value], bars([found]), marker="o", capsize=3, label=line.label)
         axis.set_xlabel("mean KL divergence (nats)", fontsize=8)
-        axis.set_ylabel(metric, fontsize=8)
-    axes[0][-1].legend(fontsize=7)
+        axis.set_ylabel(metric.title, fontsize=8)
+    picture.legend(*legend_of(axes), loc="outside lower center", ncols=len(shown), fontsize=7)
     for axis in axes[0]:
         axis.tick_params(labelsize=7)
     picture.suptitle(f"{figure.title} ({label}, {mask}, {len(spread[0]) if spread else 0} images)", fontsize=10)

@@ -75,5 +75,5 @@ def seed_picture(row: Row, image_id: str) -> np.ndarray:
 def embedded(path: Path) -> str:
     """A picture as a data URL, for a page that needs no other file; WebP, as it is a third of the size."""
     stream = io.BytesIO()
-    Image.open(path).convert("RGB").save(stream, "webp", quality=88)
+    Image.open(path).convert("RGB").save(stream, "webp", quality=80)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
