@@ -42,7 +42,7 @@ def photo_rows(root: str | Path) -> list[dict[str, str]]:
 
 
 def split_files(root: str | Path, split: str) -> list[Path]:
-    """The photographs of a split in alphabetical order.
+    """The photographs of a split, those of ``test`` in the order of a hash, so that the first are of all kinds.
 
     ``dev`` are the training photographs with the smallest hash of their names, one a scene; other photographs of their
     scenes are in no split.
@@ -50,7 +50,10 @@ def split_files(root: str | Path, split: str) -> list[Path]:
     rows = photo_rows(root)
     folder = Path(root) / "photos"
     if split == "test":
-        return [located(folder / "test" / row["file"]) for row in rows if row["split"] == "test"]
+        names = [row["file"] for row in rows if row["split"] == "test"]
+        return [
+            located(folder / "test" / name) for name in sorted(names, key=lambda name: digest(f"isdiff/photos/{name}"))
+        ]
     training = [row for row in rows if row["split"] == "train"]
     ranked = sorted(training, key=lambda row: digest(f"isdiff/photos/dev/{row['file']}"))
     dev: dict[str, str] = {}
