@@ -12,9 +12,11 @@ from isdiff.errors import UserError
 from isdiff.experiments.compare import UNUSED, compose_run
 from isdiff.experiments.config import Setup, check
 from isdiff.experiments.measure import build_metrics
+from isdiff.experiments.tables.ahead import plans_of
 from isdiff.experiments.tables.cells import fill
 from isdiff.experiments.tables.figures import as_table, draw, figure_names, legend_of, plot_line, set_scale, subplots
 from isdiff.experiments.tables.kl import divergence
+from isdiff.experiments.tables.make import folder_of
 from isdiff.experiments.tables.plan import load, names, plan
 from isdiff.metrics.intervals import Estimate
 
@@ -192,16 +194,64 @@ def test_figures_are_drawn_and_say_what_they_show(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = ["sampler.steps=2", f"output_root={tmp_path}/runs", f"data_root={ROOT}/data", f"model_root={ROOT}/models"]
     options = {"limit": 2, "seeds": [0], "extra": small}
-    assert draw("fig4", "demo", tmp_path, run=False, **options) is None, "there is nothing yet"
+    assert not draw("fig4", "demo", tmp_path, run=False, **options).svg, "there is nothing yet"
     made = draw("fig4", "demo", tmp_path, rows=["noise", "oracle"], **options)
-    assert made["caption"].startswith("Fig. 4: ") and "95 % intervals" in made["caption"]
-    assert "runs are not there" not in made["caption"] and made["svg"].startswith("<svg")
+    assert made.caption.startswith("Fig. 4: ") and "95 % intervals" in made.caption
+    assert "runs are not there" not in made.caption and made.svg.startswith("<svg")
     rows = list(csv.DictReader((tmp_path / "fig4.csv").open()))
     kl = {row["row"]: float(row["value"]) for row in rows if row["metric"] == "kl"}
     assert 0 <= kl["oracle"] < 0.5 < kl["noise"], "true colours are nearer than noise"
     part = draw("fig4", "demo", tmp_path, run=False, **options)  # two of the four are there
-    assert part["caption"].endswith("2 of its runs are not there yet: make fig4 profile=demo.")
+    assert part.caption.endswith("2 of its runs are not there yet: make fig4 profile=demo.")
     assert Image.open(tmp_path / "fig4.png").size[0] > 1000
+
+
+def test_a_figure_says_what_it_waits_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = make(capsys, "fig10", "profile=paper", f"model_root={tmp_path}", f"data_root={tmp_path}")
+    assert code == 2 and "isdiff: waits for" in err and "none of its runs is there" in out
+
+
+def test_a_narrowed_report_leaves_out_what_has_nothing_of_it():
+    asked = {plan.name for plan in plans_of(["report"], "demo", masks=["half"], rows=["ddnm_eta0*"])}
+    assert {"table1", "table2", "table4"} <= asked and not asked & {"table5", "table8", "fig4"}
+    with pytest.raises(UserError, match="'round' is none of the masks"):
+        plans_of(["report"], "demo", masks=["round"])
+    with pytest.raises(UserError, match="'half' is none of the masks of table8"):
+        plans_of(["table8"], "demo", masks=["half"])
+
+
+def test_a_mistyped_key_stops_a_table_before_anything_is_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = make(capsys, "table4", "limt=8")
+    assert code == 1 and "limt" in err and not list(tmp_path.rglob("*.csv"))
+
+
+def test_seeds_are_a_number_of_them_or_a_list():
+    from isdiff.cli.table import narrowing
+
+    given = {text: narrowing([f"seeds={text}"])["seeds"] for text in ("3", "0", "0,2", "[5]")}
+    assert given == {"3": [0, 1, 2], "0": [0], "0,2": [0, 2], "[5]": [5]}
+
+
+def test_a_part_of_a_report_does_not_take_the_place_of_the_whole():
+    assert folder_of("demo", {"only": []}) != folder_of("demo", {"only": ["table1"]})
+
+
+LEAST = {"steps": 2, "inner_steps": 1, "attempts": 1, "repeat": 2}
+
+
+def test_smoke_takes_two_steps_in_every_cell():
+    """Of a key that a cell does not name the profile's own method settings hold; no row takes more."""
+    for table in [table for table in all_plans("smoke") if table.name != "fig_calls"]:  # whose points are their steps
+        for row in table.rows:
+            for cell in row.cells:
+                given = dict(each.split("=", 1) for each in cell.overrides)
+                for key, value in given.items():
+                    most = LEAST.get(key.rsplit(".", 1)[-1])
+                    assert most is None or int(value) <= most, (table.name, row.name, key, value)
+                if given.get("method", "").startswith("lanpaint"):
+                    assert given["sampler.inner_steps"] == "1", (table.name, row.name)
 
 
 def test_every_bar_of_a_figure_lies_inside_it():

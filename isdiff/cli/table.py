@@ -1,10 +1,11 @@
 """The paper's tables: ``isdiff table table1 profile=demo limit=8 masks=half rows=ddnm*``.
 
 Names: tables, or ``report`` for all of them with the figures in one page. ``profile=paper|demo|smoke``, ``limit=``,
-``seeds=``, ``masks=``, ``rows=`` (patterns) narrow it; ``runner=local`` computes its runs in a process for every GPU or
-CPU, ``runner=ray`` also on a cluster (``runner.workers=8``, ``runner.gpus=1``, ``runner.address=auto``); further
-KEY=VALUE arguments are overrides of every run, of which ``logger=wandb`` reports runs and tables, each table as a
-group. What has been run already is reused; the same command goes on after a stop.
+``seeds=3`` (0, 1 and 2; or those listed: ``seeds=0,7``), ``masks=``, ``rows=`` (patterns) narrow it; ``runner=local``
+computes its runs in a process for every GPU or CPU, ``runner=ray`` also on a cluster (``runner.workers=8``,
+``runner.gpus=1``, ``runner.address=auto``); further KEY=VALUE arguments are overrides of every run, of which
+``logger=wandb`` reports runs and tables, each table as a group. What has been run already is reused; the same command
+goes on after a stop.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from isdiff.errors import Missing, UserError, explained
 
 if TYPE_CHECKING:
     from isdiff.experiments.runner import Runner
+    from isdiff.experiments.tables.plan import TablePlan
 
 LISTS = ("masks", "rows")
 
@@ -67,7 +69,8 @@ def narrowing(given: Sequence[str]) -> dict[str, Any]:
                 if found[key] < 1:
                     raise ValueError
             elif key == "seeds":
-                found[key] = [int(part) for part in value.strip("[]").split(",")]
+                numbers = [int(part) for part in value.strip("[]").split(",")]
+                found[key] = list(range(numbers[0])) if value.isdigit() and numbers[0] > 0 else numbers
             else:
                 found["extra"].append(item)
         except ValueError:
@@ -88,6 +91,7 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
     """
     from rich.console import Console
 
+    from isdiff.experiments.tables.ahead import plans_of
     from isdiff.experiments.tables.figures import figure_names
     from isdiff.experiments.tables.logged import logger_of
     from isdiff.experiments.tables.make import make_figure, make_report, make_table
@@ -98,9 +102,10 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
             there = ", ".join(["report", *names("table"), *figure_names()])
             raise UserError(f"there is no table or figure {name!r}; there are {there}")
     logger_of(options.get("extra", ())).prepare()  # once, before its refusal becomes every cell's
+    check_overrides(plans_of(asked, profile, alone=True, **options))
     if runner and run:
         from isdiff.experiments.runner import jobs_of
-        from isdiff.experiments.tables.ahead import configs_of, plans_of
+        from isdiff.experiments.tables.ahead import configs_of
 
         runner.compute(jobs_of(configs_of(plans_of(asked, profile, **options))))
     console = Console()
@@ -112,14 +117,28 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
     missing = 0
     for name in asked:
         if name in figure_names():
-            console.print(f"{name}: {make_figure(name, profile, run, **options)}", highlight=False)
-            continue
-        folder, tables, waits = make_table(name, profile, run=run, **options)
-        console.print(*tables)
-        say_waits(waits)
-        console.print(f"{name}: {Path(folder)}/{name}.md, .csv, .tex, .html", highlight=False)
+            drawn, waits = make_figure(name, profile, run, **options)
+            say_waits(waits)
+            console.print(f"{name}: {drawn or 'none of its runs is there'}", highlight=False)
+        else:
+            folder, tables, waits = make_table(name, profile, run=run, **options)
+            console.print(*tables)
+            say_waits(waits)
+            console.print(f"{name}: {Path(folder)}/{name}.md, .csv, .tex, .html", highlight=False)
         missing = Missing.exit_code if waits else missing
     return missing
+
+
+def check_overrides(plans: Sequence[TablePlan]) -> None:
+    """
+    Raises:
+        UserError: the first cell that can exist does not compose, as with a mistyped key.
+    """
+    from isdiff.experiments.compare import compose_run
+
+    cell = next((cell for plan in plans for row in plan.rows for cell in row.cells if not cell.impossible), None)
+    if cell is not None:
+        compose_run(cell.overrides)
 
 
 def say_waits(waits: dict[str, list[str]]) -> None:

@@ -10,12 +10,15 @@ from omegaconf import DictConfig
 from isdiff.errors import UserError
 from isdiff.experiments.compare import row_configs
 from isdiff.experiments.tables.figures import as_table, figure_names
-from isdiff.experiments.tables.plan import TablePlan, load, names, plan
+from isdiff.experiments.tables.plan import NothingChosen, TablePlan, load, names, plan
 
 
-def plans_of(asked: Sequence[str], profile: str, **options: Any) -> list[TablePlan]:
-    """The tables among ``asked`` and the tables behind its figures; with ``report`` all that a report runs.
+def plans_of(asked: Sequence[str], profile: str, alone: bool = False, **options: Any) -> list[TablePlan]:
+    """The tables among ``asked`` and the tables behind its figures; with ``report`` all that a report runs, without
+    those of which the options leave nothing.
 
+    Args:
+        alone: also figures that a report shows but does not run.
     Raises:
         UserError: as :func:`isdiff.experiments.tables.plan.plan`.
     """
@@ -23,12 +26,20 @@ def plans_of(asked: Sequence[str], profile: str, **options: Any) -> list[TablePl
     whole = "report" in asked
     tables = [name for name in names("table") if name in only or (whole and not only)]
     figures = [name for name in figure_names() if name in only or (whole and not only)]
-    figures = [name for name in figures if not (whole and load("figure", name).get("alone"))]
-    found = [plan(name, profile, **options) for name in tables]
-    for name in figures:
-        figure = load("figure", name)
-        shown = [as_table(figure, dataset, profile) for dataset in figure.datasets]
-        found += [plan(name, profile, table=table, **options) for table in shown]
+    figures = [name for name in figures if alone or not (whole and load("figure", name).get("alone"))]
+    found: list[TablePlan] = []
+    refused: NothingChosen | None = None
+    for name in [*tables, *figures]:
+        figure = load("figure", name) if name in figures else None
+        shown = [None] if figure is None else [as_table(figure, dataset, profile) for dataset in figure.datasets]
+        try:
+            found += [plan(name, profile, table=table, **options) for table in shown]
+        except NothingChosen as error:
+            refused = error
+            if not whole:
+                raise
+    if refused and not found:
+        raise refused
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from isdiff.errors import Missing, UserError
 from isdiff.experiments.compare import Row, compose_run, run_row, seeded
 from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.measure import build_metrics, result_features
+from isdiff.experiments.measure import build_metrics, result_features, sources
 from isdiff.experiments.tables.plan import CellPlan, RowPlan, TablePlan
 from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Line, Sheet, Value
 from isdiff.metrics.base import Metric, Unavailable
@@ -56,7 +56,7 @@ def fill(plan: TablePlan, metrics: list[Metric], run: bool = True) -> tuple[Shee
     for row in plan.rows:
         sheet.lines.append(line(row, plan, metrics, cells, reasons))
     sheet.comparisons = list(comparisons(plan, metrics, cells))
-    sheet.notes += sources(plan)
+    sheet.notes += other_papers(plan)
     sheet.notes += explained(plan, reasons, sheet.waits)
     sheet.rank()
     return sheet, cells
@@ -109,7 +109,9 @@ def diversity(row: Row, cell: CellPlan, name: str) -> MeanSample:
         experiment = Experiment.of(cfg)
         records = experiment.store.records()
         features.append(result_features(experiment, [records[i] for i in row.ids], metric.observer))
-    return metric.between_runs(*features)
+    found = metric.between_runs(*features)
+    found.groups = sources(row.experiment, row.records)
+    return found
 
 
 def finished(cell: CellPlan) -> bool:
@@ -182,7 +184,7 @@ def comparisons(plan: TablePlan, metrics: list[Metric], cells: Cells) -> Iterato
                 yield Comparison(row.label, labels[partner], tuple(found))
 
 
-def sources(plan: TablePlan) -> list[str]:
+def other_papers(plan: TablePlan) -> list[str]:
     """One sentence for every paper but the main one that printed values are of."""
     grouped = defaultdict(list)
     for row in plan.rows:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
 
-from isdiff.experiments.compare import UNUSED
-from isdiff.experiments.measure import build_metrics
+from isdiff.experiments.compare import UNUSED, Row
+from isdiff.experiments.measure import build_metrics, sources
 from isdiff.experiments.tables.cells import Cells, fill
 from isdiff.experiments.tables.kl import divergences
 from isdiff.experiments.tables.plan import TablePlan, load, names, plan
@@ -71,11 +71,20 @@ def row_name(line: str, value: float) -> str:
     return f"{line}_{value:g}"
 
 
-def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any) -> dict[str, str] | None:
-    """Run what is missing and write ``<name>.svg``, ``.png`` and ``.csv``; the SVG and a caption for a report.
+@dataclass
+class Drawn:
+    """A figure's markup and caption for a report, both empty where none of its runs can be had, and what it waits for:
+    see :class:`~isdiff.experiments.tables.sheet.Sheet`."""
 
-    None where no run of the figure can be had.
-    """
+    name: str
+    svg: str = ""
+    caption: str = ""
+    waits: dict[str, list[str]] = field(default_factory=dict)
+
+
+def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any) -> Drawn:
+    """Run what is missing and write ``<name>.svg``, ``.png`` and ``.csv``."""
+    drawn = Drawn(name)
     figure = load("figure", name)
     panels: list[tuple[str, TablePlan, Cells]] = []
     texts, lacking = [], 0
@@ -86,6 +95,8 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
         if figure.get("kind") == "initialisations":
             add_divergences(sheet, table, cells)
         texts.append(comma_separated(sheet))
+        for thing, waiting in sheet.waits.items():
+            drawn.waits.setdefault(thing, []).extend(waiting)
         lacking += len(table.rows) * len(table.masks) - len(cells)
         if cells:
             label = next(iter(cells.values())).experiment.cfg.dataset.name
@@ -93,7 +104,7 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
     with atomic_open(folder / f"{name}.csv") as stream:
         stream.write("".join(text if i == 0 else text.partition("\n")[2] for i, text in enumerate(texts)))
     if not panels:
-        return None
+        return drawn
     of_seeds = figure.get("kind") == "initialisations"
     picture = initialisations(figure, *panels[0]) if of_seeds else sweep(figure, panels, profile)
     undated = {"Date": None}  # the same figure, the same file
@@ -101,7 +112,8 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
     atomic_save(folder / f"{name}.png", lambda stream: picture.savefig(stream, format="png", dpi=160))
     svg = (folder / f"{name}.svg").read_text("utf-8")
     left = f" {lacking} of its runs are not there yet: make {name} profile={profile}." if lacking else ""
-    return {"svg": svg[svg.index("<svg") :], "caption": f"{figure.title}. {figure.get('note', '')}{left}".strip()}
+    drawn.svg, drawn.caption = svg[svg.index("<svg") :], f"{figure.title}. {figure.get('note', '')}{left}".strip()
+    return drawn
 
 
 def subplots(rows: int, columns: int) -> tuple[Any, Any]:
@@ -226,8 +238,14 @@ def add_divergences(sheet: Sheet, table: TablePlan, cells: Cells) -> None:
         line.values.append(
             Value(missing=line.values[0].missing)
             if row is None
-            else Value(ours=estimate(MeanSample(divergences(row)), table.bootstrap))
+            else Value(ours=estimate(divergence_sample(row), table.bootstrap))
         )
+
+
+def divergence_sample(row: Row) -> MeanSample:
+    sample = MeanSample(divergences(row))
+    sample.groups = sources(row.experiment, row.records)
+    return sample
 
 
 def initialisations(figure: Any, label: str, table: TablePlan, cells: Cells) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from isdiff.experiments.compare import UNUSED
 from isdiff.experiments.measure import build_metrics
+from isdiff.experiments.tables.ahead import plans_of
 from isdiff.experiments.tables.cells import Cells, fill
 from isdiff.experiments.tables.figures import draw, figure_names
 from isdiff.experiments.tables.logged import is_logging, report_table
@@ -49,10 +50,11 @@ def make_table(name: str, profile: str, run: bool = True, **options: Any) -> tup
     return folder_of(profile, options), terminal(sheet), sheet.waits
 
 
-def make_figure(name: str, profile: str, run: bool = True, **options: Any) -> Path | None:
-    """Run and draw one figure; returns the SVG's path, None where nothing could be drawn."""
+def make_figure(name: str, profile: str, run: bool = True, **options: Any) -> tuple[Path | None, dict[str, list[str]]]:
+    """Run and draw one figure; returns the SVG's path, None where nothing could be drawn, and what it waits for."""
     folder = folder_of(profile, options)
-    return folder / f"{name}.svg" if draw(name, profile, folder, run=run, **options) else None
+    drawn = draw(name, profile, folder, run=run, **options)
+    return folder / f"{name}.svg" if drawn.svg else None, drawn.waits
 
 
 def make_report(
@@ -64,24 +66,26 @@ def make_report(
     Args:
         only: these tables and figures instead of all.
     """
-    folder = folder_of(profile, options)
+    folder = folder_of(profile, options | {"only": list(only)})
+    there = {plan.name for plan in plans_of(["report", *only], profile, alone=True, **options)}
     sheets: list[Sheet] = []
     pictures: dict[str, list[dict[str, str]]] = {}
-    for name in [name for name in names("table") if not only or name in only]:
+    for name in [name for name in names("table") if name in there]:
         table, sheet, cells = filled(name, profile, run, options)
         sheets.append(sheet)
         pictures[name] = strips(table, cells, metrics_of(table)[0], folder / "strips")
-    drawn = [name for name in figure_names() if not only or name in only]
     figures = [
-        draw(name, profile, folder, run=run and not load("figure", name).get("alone"), **options) for name in drawn
+        draw(name, profile, folder, run=run and not load("figure", name).get("alone"), **options)
+        for name in figure_names()
+        if name in there
     ]
     command = " ".join(["isdiff table report", *only, f"profile={profile}", *shown(options)])
     title = f"IS-Diff and what it is compared with: {load('profile', profile).title}"
     waits: dict[str, list[str]] = {}
-    for sheet in sheets:
-        for thing, cells_of_it in sheet.waits.items():
-            waits.setdefault(thing, []).extend(f"{sheet.name}: {cell}" for cell in cells_of_it)
-    path = page(folder / "report.html", title, sheets, pictures, [f for f in figures if f], [command])
+    for name, its in [*((sheet.name, sheet.waits) for sheet in sheets), *((f.name, f.waits) for f in figures)]:
+        for thing, cells_of_it in its.items():
+            waits.setdefault(thing, []).extend(f"{name}: {cell}" for cell in cells_of_it)
+    path = page(folder / "report.html", title, sheets, pictures, [f for f in figures if f.svg], [command])
     return path, waits
 
 

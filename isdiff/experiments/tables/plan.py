@@ -154,17 +154,21 @@ def itself(setting: Any, dataset: str) -> bool:
     return list(setting.datasets[dataset].overrides) == [f"dataset={dataset}"]
 
 
+class NothingChosen(UserError):
+    """A pattern that fits nothing of a table; a report leaves such a table out."""
+
+
 def chosen(there: list[str], asked: Sequence[str] | None, what: str) -> list[str]:
     """Those of ``there`` that a pattern of ``asked`` matches, all without patterns.
 
     Raises:
-        UserError: a pattern matches none.
+        NothingChosen: a pattern matches none.
     """
     if asked is None:
         return there
     for pattern in asked:
         if not any(fnmatchcase(name, pattern) for name in there):
-            raise UserError(f"{pattern!r} is none of the {what}: {', '.join(there)}")
+            raise NothingChosen(f"{pattern!r} is none of the {what}: {', '.join(there)}")
     return [name for name in there if any(fnmatchcase(name, pattern) for pattern in asked)]
 
 

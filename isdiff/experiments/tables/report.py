@@ -10,6 +10,7 @@ from typing import Any
 from isdiff import environment
 from isdiff.experiments.compare import Row
 from isdiff.experiments.tables.cells import Cells
+from isdiff.experiments.tables.figures import Drawn
 from isdiff.experiments.tables.plan import TablePlan
 from isdiff.experiments.tables.render import parts, template
 from isdiff.experiments.tables.sheet import Sheet
@@ -38,7 +39,7 @@ def strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> list[
         found.append(
             picture(folder / f"{plan.name}_{mask}.png", shown, first, f"{plan.title}, {mask}: the first images")
         )
-        judged = [r for r in plan.rows if r.name.endswith("+isdiff") and r.name in rows and r.against]
+        judged = [r for r in plan.rows if "isdiff" in r.name and r.name in rows and r.against]
         if judged:
             row = judged[0]
             partner = rows.get(row.against[0])
@@ -59,14 +60,13 @@ def page(
     title: str,
     sheets: Sequence[Sheet],
     pictures: dict[str, list[dict[str, str]]],
-    figures: Sequence[dict[str, str]] = (),
+    figures: Sequence[Drawn] = (),
     commands: Sequence[str] = (),
 ) -> Path:
     """Write the report.
 
     Args:
         pictures: strips by table.
-        figures: ``svg`` (markup) and ``caption`` each.
         commands: what makes this page again.
     """
     facts: dict[str, Any] = {"commit": environment.git_commit(), **environment.package_versions()}
