@@ -1,6 +1,6 @@
 # make demo    install what is needed and fill holes in eight photographs (a few minutes)
 # make test    install and run the tests but the slow ones; make test-fast   the quickest, minutes; make test-full   the slow ones too; make test-long   launchers and benchmarks, minutes
-# make coverage   which lines the tests run, without the slow ones
+# make coverage   make test in two parts, the quickest first, and which lines it ran; make ci   that and make lint, as .ci/run does
 # make avatars the faces' table of earlier results (about half an hour on two CPU cores)
 # make photos, make drawings, make latent   the tables of the other datasets and of latent methods
 # make table1 ... table8, fig4, fig10, figS, fig_calls   the paper's tables and figures; profile=demo, paper or smoke, limit= masks= rows= seeds= logger=wandb
@@ -15,9 +15,13 @@ RUN = $(VENV)/bin/python
 # A process for every GPU, or CPU where there is none; runner=ray on a cluster, runner= for all in one process.
 runner ?= local
 POOL = $(if $(runner),runner=$(runner))
+# Two processes of one thread each; the one that is done first takes tests of the other.
+PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
+# Coverage by the interpreter's own events where it has them (3.12 on).
+CORE = COVERAGE_CORE=$$($(RUN) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS fig_calls
 
-.PHONY: install demo test test-fast test-full test-long coverage avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench bench-gpu docs lint
+.PHONY: install demo test test-fast test-full test-long coverage ci avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench bench-gpu docs lint
 install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
@@ -32,22 +36,25 @@ $(VENV)/.installed: requirements.lock pyproject.toml setup.py
 demo: install
 	$(RUN) scripts/compare.py demo
 
-# Two processes of one thread each; the one that is done first takes tests of the other.
 test: install
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not slow and not long" $(if $(UNHURRIED),--unhurried $(UNHURRIED))
+	$(PYTEST) -m "not slow and not long" $(if $(UNHURRIED),--unhurried $(UNHURRIED))
 
 # What tests/unhurried.txt leaves; `make test UNHURRIED=1.2` writes that list anew, of tests that take longer than so many seconds.
 test-fast: install
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not slow and not long" --fast
+	$(PYTEST) -m "not slow and not long" --fast
 
 test-full: install
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not long"
+	$(PYTEST) -m "not long"
 
 test-long: install
 	$(RUN) -m pytest -m long
 
+# What fails fast fails first; no test runs twice.
 coverage: install
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal -m "not slow and not long" --cov isdiff --cov-report term:skip-covered
+	$(CORE) $(PYTEST) -m "not slow and not long" --fast --cov isdiff --cov-report=
+	$(CORE) $(PYTEST) -m "not slow and not long" --rest --cov isdiff --cov-append --cov-report term:skip-covered
+
+ci: coverage lint
 
 avatars: install
 	$(RUN) scripts/compare.py avatars $(POOL)

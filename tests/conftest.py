@@ -2,12 +2,12 @@
 
 import atexit
 import contextlib
+import importlib
 import io
 import json
 import os
 import runpy
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,17 +29,32 @@ ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 UNHURRIED = Path(__file__).parent / "unhurried.txt"
 
+# No network, here (what is imported below), in Python processes that tests start, and in others that heed proxies.
+OFFLINE = str(Path(__file__).parent / "offline")
+sys.path.insert(0, OFFLINE)
+sys.modules.pop("sitecustomize", None)  # a distribution's own
+importlib.import_module("sitecustomize")
+sys.path.remove(OFFLINE)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [OFFLINE, os.environ.get("PYTHONPATH")]))
+for name in ("http_proxy", "https_proxy", "all_proxy"):
+    os.environ[name] = os.environ[name.upper()] = "http://127.0.0.1:9"  # where nobody listens
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "localhost,127.0.0.1,::1"
+
 
 def pytest_addoption(parser):
     parser.addoption("--fast", action="store_true", help="leave out the tests that tests/unhurried.txt names")
+    parser.addoption("--rest", action="store_true", help="only those, which --fast leaves out")
     parser.addoption("--unhurried", type=float, metavar="S", help="write there which tests took more than S seconds")
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--fast"):
-        left_out = set(UNHURRIED.read_text().splitlines())
-        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
-        items[:] = [item for item in items if item.nodeid not in left_out]
+    fast, rest = config.getoption("--fast"), config.getoption("--rest")
+    if fast and rest:
+        raise pytest.UsageError("--fast and --rest together are all tests: give neither")
+    if fast or rest:
+        named = set(UNHURRIED.read_text().splitlines())
+        config.hook.pytest_deselected(items=[item for item in items if (item.nodeid in named) != rest])
+        items[:] = [item for item in items if (item.nodeid in named) == rest]
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -53,24 +68,6 @@ def pytest_terminal_summary(terminalreporter, config):
 
 def golden_json(name: str) -> dict:
     return json.loads((GOLDEN / name).read_text())
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_network():
-    """Only this machine can be reached."""
-    connect = socket.socket.connect
-
-    def connect_here(self, address):
-        here = (
-            not isinstance(address, tuple) or str(address[0]).startswith("127.") or address[0] in ("localhost", "::1")
-        )
-        if not here:
-            raise OSError(f"tests run without a network, and something asks for {address[0]}")
-        return connect(self, address)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", connect_here)
-        yield
 
 
 class Answers:
