@@ -4,6 +4,7 @@ A YAML file that is added is covered by the contract tests by being there.
 """
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from PIL import Image
 from isdiff.engine import Result
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.run import execute
 from isdiff.io.models import save_weights
 from isdiff.trajectory import Task
 
@@ -84,3 +86,26 @@ def results(cfg: DictConfig, ids: Iterable[str], change=lambda task: task) -> di
             yield experiment.prior.prepare(change(experiment.task(image_id)), experiment.prompt(image_id))
 
     return {result.task.id: result for result in experiment.engine().run(tasks())}
+
+
+def tiny_run(place: Path, out: str, count: int, *overrides: str) -> DictConfig:
+    """A run of ``count`` images of ``place/images`` on the tiny model ``place/net.safetensors``, into ``place/out``."""
+    side = SIDE["pixel"]
+    return compose_run(
+        [
+            "method=ddnm+isdiff", "dataset=folder", f"dataset.path={place / 'images'}", "mask=half",
+            f"model.weights={place / 'net.safetensors'}", f"model.image_size={side}", "sampler.steps=5",
+            f"dataset.size={side}", "runtime.batch_size=2", "metrics.names=[]", f"limit={count}",
+            f"output_root={place / out}", *overrides,
+        ]
+    )  # fmt: skip
+
+
+def run_quietly(cfg: DictConfig) -> None:
+    """Body of a process that was forked: the run, in a group of processes of its own, saying nothing."""
+    os.setsid()
+    torch.set_num_threads(1)  # the threads of the process that was forked are not here
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    execute(cfg)

@@ -7,17 +7,19 @@ import random
 import re
 import signal
 import socket
+import subprocess
+import sys
+import urllib.request
 
 import pytest
 import torch
-from configured import SIDE, tiny_pixel_model, write_images
+from configured import SIDE, run_quietly, tiny_pixel_model, tiny_run, write_images
 from conftest import ROOT, Answers
 
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
-from isdiff.experiments.compare import compose_run
 from isdiff.experiments.run import execute
 from isdiff.known.base import Known
 from isdiff.known.ddnm import NullSpace
@@ -40,38 +42,37 @@ def test_every_promise_names_a_test_that_there_is():
             assert re.search(rf"^def {function}\(", (ROOT / "tests" / file).read_text("utf-8"), re.M), (file, function)
 
 
+ASK = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"
+REFUSED = "tests run without a network, and something asks for 192.0.2.1"
+
+
 def test_the_network_is_blocked_in_tests():
-    with pytest.raises(OSError, match="tests run without a network"):
-        socket.create_connection(("192.0.2.1", 80), timeout=1)
+    """In this process however it is asked for, and in one that is started; this machine's own servers answer."""
+    with pytest.raises(OSError, match=REFUSED):
+        exec(ASK)
+    with socket.socket() as asking, pytest.raises(OSError, match=REFUSED):
+        asking.connect_ex(("192.0.2.1", 80))
+    with socket.socket(type=socket.SOCK_DGRAM) as asking, pytest.raises(OSError, match=REFUSED):
+        asking.sendto(b"a name?", ("192.0.2.1", 53))
+    started = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True)
+    assert started.returncode and REFUSED in started.stderr
+    with pytest.raises(OSError, match="refused"):  # a proxy of this machine's would lead out
+        urllib.request.urlopen("http://192.0.2.1", timeout=1)
     with socket.socket() as server, socket.socket() as client:
         server.bind(("127.0.0.1", 0))
         server.listen()
         client.connect(server.getsockname())
 
 
+def test_the_network_is_blocked_in_sampling_processes():
+    """Which are started by ``spawn``."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool, pytest.raises(OSError, match=REFUSED):
+        pool.apply(exec, (ASK,))
+
+
 # ----------------------------------------------------------------- killed again and again
 
 KILLS = 30
-
-
-def tiny_run(place, out: str, count: int):
-    return compose_run(
-        [
-            "method=ddnm+isdiff", "dataset=folder", f"dataset.path={place / 'images'}", "mask=half",
-            f"model.weights={place / 'net.safetensors'}", f"model.image_size={SIDE['pixel']}", "sampler.steps=5",
-            f"dataset.size={SIDE['pixel']}", "runtime.batch_size=2", "metrics.names=[]", f"limit={count}",
-            f"output_root={place / out}",
-        ]
-    )  # fmt: skip
-
-
-def run_quietly(cfg) -> None:
-    os.setsid()
-    torch.set_num_threads(1)  # the threads of the process that was forked are not here
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
-    execute(cfg)
 
 
 def written(folder) -> int:
@@ -108,7 +109,10 @@ def test_killed_thirty_times_at_random_moments(tmp_path, golden_net):
         finished = records
         stages.add(len(finished))
     assert len(stages) > 5, "some were killed between images"
-    store = execute(tiny_run(tmp_path, "killed", count)).experiment.store
+    execute(tiny_run(tmp_path, "killed", count))
+    for path in (tmp_path / "killed").rglob(".*.tmp"):  # of those killed while they wrote: found an hour later
+        os.utime(path, (0, 0))
+    store, _ = (execute(tiny_run(tmp_path, out, count)).experiment.store for out in ("killed", "whole"))
     for image_id in whole.records():
         assert store.image_path(image_id).read_bytes() == whole.image_path(image_id).read_bytes()
     left = {path.name for path in store.path.rglob("*") if path.is_file()}

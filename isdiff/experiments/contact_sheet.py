@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from isdiff.io.files import atomic_save
 
@@ -15,6 +16,7 @@ TILE = 144
 CAPTION = 30
 LINE, MARGIN = 17, 6
 GAP = 6
+NOTE = "isdiff"
 
 
 def with_hole(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -25,12 +27,15 @@ def with_hole(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return np.where(hole[..., None], hatch, image)
 
 
-def contact_sheet(path: Path, header: Sequence[str], rows: Sequence[Sequence[Tile]], tile: int = TILE) -> Path:
+def contact_sheet(
+    path: Path, header: Sequence[str], rows: Sequence[Sequence[Tile]], tile: int = TILE, note: str = ""
+) -> Path:
     """Write a PNG with a titled column for each kind of picture and a row for each image.
 
     Args:
         rows: tiles (picture (H, W, 3) uint8, caption of at most two lines).
         tile: side of a shown picture in pixels.
+        note: kept in the file, as text under ``NOTE``.
     """
     columns = len(header)
     bold, small = ImageFont.load_default(13), ImageFont.load_default(10)
@@ -49,7 +54,10 @@ def contact_sheet(path: Path, header: Sequence[str], rows: Sequence[Sequence[Til
             scaled = Image.fromarray(picture).resize((tile, tile), resample_for(picture, tile))
             canvas.paste(scaled, (left, top))
             draw.multiline_text((left, top + tile + 3), caption, (70, 70, 70), small, spacing=2)
-    return atomic_save(path, lambda stream: canvas.save(stream, "png"))
+    texts = PngInfo()
+    if note:
+        texts.add_text(NOTE, note)
+    return atomic_save(path, lambda stream: canvas.save(stream, "png", pnginfo=texts))
 
 
 def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

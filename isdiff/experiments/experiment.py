@@ -185,6 +185,7 @@ class Experiment:
         judged = [round(a.dce, 6) for a in result.attempts if a.dce is not None]
         return {
             "id": result.task.id,
+            "run": self.hash,
             "seed": self.setup.seed,
             "network_calls": result.calls,
             "attempts": len(result.attempts),

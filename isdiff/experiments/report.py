@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
+from PIL import Image
 
 from isdiff import environment
 from isdiff.data.images import to_uint8
 from isdiff.errors import summed_up
 from isdiff.experiments.config import build_start
-from isdiff.experiments.contact_sheet import Tile, contact_sheet, with_hole
+from isdiff.experiments.contact_sheet import NOTE, Tile, contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.measure import samples
 from isdiff.metrics.base import Metric, Unavailable
@@ -34,10 +35,10 @@ def measured(
 
     Where that is what the summary says, so are they: nothing is looked at, and no weights are asked for again.
     """
-    cfg, before = experiment.cfg, experiment.store.read_json("summary.json")
+    cfg, before = experiment.cfg, summary_before(experiment)
     known, names = before.get("metrics"), [metric.name for metric in metrics]
     same = before.get("measured_on") == measured_on(experiment, records, metrics)
-    if same and isinstance(known, dict) and set(known) == set(names):
+    if same and isinstance(known, dict) and set(known) == set(names) and all(map(is_entry, known.values())):
         return {name: known[name] for name in names}, before["measured_on"]
     found, skipped = samples(experiment, records, metrics)
     estimates = {name: estimate(sample, cfg.metrics.bootstrap).as_dict() for name, sample in found.items()}
@@ -55,6 +56,20 @@ def measured_on(experiment: Experiment, records: list[dict[str, Any]], metrics: 
     return hashlib.sha256(json.dumps([inputs, versions, settings]).encode()).hexdigest()[:16]
 
 
+def summary_before(experiment: Experiment) -> dict[str, Any]:
+    """What the folder's summary said; nothing if it is another run's."""
+    before = experiment.store.read_json("summary.json")
+    return before if before.get("config_hash") == experiment.hash else {}
+
+
+def is_entry(entry: Any) -> bool:
+    """Whether this is what a summary says of a metric."""
+    if not isinstance(entry, dict):
+        return False
+    numbers = all(isinstance(entry.get(key, ""), int | float | None) for key in ("value", "low", "high"))
+    return isinstance(entry.get("skipped"), str) or (numbers and isinstance(entry.get("n"), int))
+
+
 def version_or_none(metric: Metric) -> str | None:
     try:
         return metric.version
@@ -67,7 +82,7 @@ CIRCUMSTANCES = ("peak_memory_mib", "precision", "batch_size", "device", "git_co
 
 def circumstances(experiment: Experiment, sampled: int) -> dict[str, Any]:
     """Where and with what the images were made; a process that made none leaves what others said."""
-    before = experiment.store.read_json("summary.json")
+    before = summary_before(experiment)
     if not sampled and all(key in before for key in CIRCUMSTANCES):
         return {key: before[key] for key in CIRCUMSTANCES}
     return {
@@ -135,7 +150,24 @@ def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
             tiles.append((to_uint8(seed), f"start t = {begun}"))
         tiles += [(experiment.store.image(image_id), caption(record)), (truth, "")]
         rows.append(tiles)
-    contact_sheet(experiment.store.path / "grid.png", header, rows)
+    contact_sheet(experiment.store.path / "grid.png", header, rows, note=grid_note(experiment, records))
+
+
+def grid_note(experiment: Experiment, records: list[dict[str, Any]]) -> str:
+    """16 hex digits that name what ``grid.png`` shows."""
+    shown = [[r["id"], r.get("picture_sha"), caption(r)] for r in records[:GRID_ROWS]]
+    return hashlib.sha256(json.dumps([experiment.hash, shown]).encode()).hexdigest()[:16]
+
+
+def is_grid(experiment: Experiment, records: list[dict[str, Any]]) -> bool:
+    """Whether ``grid.png`` is whole and shows these (older ones do not say what they show)."""
+    try:
+        with Image.open(experiment.store.path / "grid.png") as image:
+            note = image.info.get(NOTE)
+            image.verify()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return note is None or note == grid_note(experiment, records)
 
 
 @dataclass(frozen=True)

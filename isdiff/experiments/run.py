@@ -15,8 +15,9 @@ from isdiff.experiments.build import as_dict
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.loggers import Session, Subject
 from isdiff.experiments.measure import configured_metrics
-from isdiff.experiments.report import RunImages, draw_grid, readable, summarise
+from isdiff.experiments.report import RunImages, draw_grid, is_grid, readable, summarise
 from isdiff.experiments.sampling import sample_all
+from isdiff.experiments.store import RunFolder
 from isdiff.metrics.base import Metric
 from isdiff.progress import Reporter
 
@@ -58,6 +59,32 @@ def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
     return changed
 
 
+def whole_records(experiment: Experiment, ids: list[str]) -> dict[str, dict[str, Any]]:
+    """The folder's records, without those of other runs and those whose pictures are damaged or other images': they
+    are made again."""
+    store = experiment.store
+    records = store.records()
+    spoiled = store.spoiled({image_id: records[image_id] for image_id in ids if image_id in records})
+    spoiled |= {name for name, record in records.items() if record.get("run", experiment.hash) != experiment.hash}
+    if not spoiled:
+        return records
+    some = f"{len(spoiled)} pictures are" if len(spoiled) > 1 else f"the picture {min(spoiled)} is"
+    print(f"isdiff: {some} damaged or not what was made; sampled anew", file=sys.stderr)
+    return store.tidy(ids, drop=spoiled)
+
+
+def kept_text(experiment: Experiment) -> str:
+    """``config.yaml``."""
+    kept = yaml.safe_dump(experiment.kept, sort_keys=False, allow_unicode=True)
+    return f"# {experiment.hash}: hash of what the results depend on\n{kept}"
+
+
+def say(store: RunFolder, name: str, text: str) -> None:
+    """Write a text that the run leaves, unless it stands there."""
+    if store.read_text(name) != text:
+        store.write_text(name, text)
+
+
 Listener = Callable[[Mapping[str, float]], None]
 
 
@@ -75,16 +102,19 @@ def execute(cfg: DictConfig, listen: Listener | None = None) -> Outcome:
     store, ids = experiment.store, experiment.ids()
     for note in experiment.dataset.notes():
         print(f"isdiff: {note}", file=sys.stderr)
+    store.sweep()
     changed = changed_inputs(experiment, ids)
     if changed:
         some = f"{len(changed)} images or masks" if len(changed) > 1 else f"the image or mask {min(changed)}"
         print(f"isdiff: {some} changed since the last run; sampled anew", file=sys.stderr)
-    done = store.records()
+    done = whole_records(experiment, ids)
     todo = [image_id for image_id in ids if image_id not in done]
     failed: dict[str, str] = {}
     with experiment.setup.logger.session(subject(experiment)) as session:
         if todo:
             failed = sample_missing(experiment, ids, todo, session, listen)
+        else:
+            say(store, "config.yaml", kept_text(experiment))
         records = store.tidy(ids)
         chosen = [records[image_id] for image_id in ids if image_id in records]
         if not chosen:
@@ -92,8 +122,8 @@ def execute(cfg: DictConfig, listen: Listener | None = None) -> Outcome:
         summary = summarise(experiment, chosen, failed, len(todo) - len(failed), metrics)
         if summary != store.read_json("summary.json"):
             store.write_json("summary.json", summary)
-            store.write_text("summary.md", readable(summary, experiment))
-        if todo or not (store.path / "grid.png").exists():
+        say(store, "summary.md", readable(summary, experiment))
+        if todo or not is_grid(experiment, chosen):
             draw_grid(experiment, chosen)
         session.finish(summary, RunImages(experiment, chosen, metrics))
     return Outcome(experiment, metrics, summary, failed)
@@ -108,9 +138,7 @@ def sample_missing(
         UserError: weights or images are missing, or a sampling process ended early.
     """
     experiment.require(todo)
-    kept = yaml.safe_dump(experiment.kept, sort_keys=False, allow_unicode=True)
-    text = f"# {experiment.hash}: hash of what the results depend on\n{kept}"
-    experiment.store.write_text("config.yaml", text)
+    say(experiment.store, "config.yaml", kept_text(experiment))
     session.begin()
     title = f"{experiment.setup.title} on {experiment.cfg.dataset.name}, {experiment.cfg.mask.name}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -101,6 +102,14 @@ class RunFolder:
                     stream.writelines(lines)
         return ordered
 
+    def sweep(self) -> None:
+        """Remove what killed processes left half written; what is younger than an hour may still be written."""
+        before = time.time() - 3600
+        for temporary in self.path.rglob(".*.tmp"):
+            with suppress(OSError):
+                if temporary.stat().st_mtime < before:
+                    temporary.unlink()
+
     def image(self, image_id: str) -> np.ndarray:
         """(H, W, 3) uint8.
 
@@ -121,17 +130,37 @@ class RunFolder:
         Raises:
             UserError: a picture is damaged.
         """
+        found = self.hashes_or_none(list(ids))
+        for image_id, digest in found.items():
+            if digest is None:
+                self.image(image_id)  # says so
+        return [digest for digest in found.values() if digest is not None]
+
+    def spoiled(self, records: Mapping[str, dict[str, Any]]) -> set[str]:
+        """Of these images those whose pictures cannot be read or are not the ones that the records were written with
+        (older ones do not say)."""
+        hashes = self.hashes_or_none(list(records))
+        return {name for name, digest in hashes.items() if digest is None or digest != said(records[name], digest)}
+
+    def hashes_or_none(self, ids: list[str]) -> dict[str, str | None]:
+        """``picture_hashes`` by id; None for a picture that is damaged."""
         known = self.read_json("measured/pictures.json")
         found: dict[str, list[str]] = {}
+        hashes: dict[str, str | None] = {}
         for image_id in ids:
             stamp, before = file_stamp(self.image_path(image_id)), known.get(image_id)
             if isinstance(before, list) and len(before) == 2 and before[0] == stamp and isinstance(before[1], str):
                 found[image_id] = before
             else:
-                found[image_id] = [stamp, pixels_hash(self.image(image_id))]
+                try:
+                    found[image_id] = [stamp, pixels_hash(self.image(image_id))]
+                except UserError:
+                    hashes[image_id] = None
+                    continue
+            hashes[image_id] = found[image_id][1]
         if any(known.get(name) != entry for name, entry in found.items()):
             self.write_json("measured/pictures.json", known | found)
-        return [entry[1] for entry in found.values()]
+        return hashes
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The content of a file that ``write_json`` left; empty if it is not there or damaged."""
@@ -141,6 +170,13 @@ class RunFolder:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def read_text(self, name: str) -> str | None:
+        """None if it is not there or is no text."""
+        try:
+            return (self.path / name).read_text("utf-8")
+        except (OSError, ValueError):
+            return None
+
     def write_json(self, name: str, content: Any) -> None:
         with atomic_open(self.path / name) as stream:
             json.dump(content, stream, indent=1)
@@ -149,6 +185,11 @@ class RunFolder:
     def write_text(self, name: str, content: str) -> None:
         with atomic_open(self.path / name) as stream:
             stream.write(content)
+
+
+def said(record: dict[str, Any], otherwise: str) -> Any:
+    """The hash that a record has of its picture."""
+    return record.get("picture_sha", otherwise)
 
 
 NUMBERS = ("network_calls", "attempts", "chosen_attempt", "seconds")

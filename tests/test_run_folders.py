@@ -1,0 +1,132 @@
+"""A run's folder after anything: files torn, emptied, exchanged or added, and two processes at once."""
+
+import json
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from configured import SIDE, run_quietly, tiny_pixel_model, tiny_run, write_images
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from isdiff.errors import UserError
+from isdiff.experiments.run import execute
+
+COUNT = 3
+MEASURED = ["metrics.names=[ssim]", "metrics.bootstrap=5"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, golden_net):
+    path = tmp_path_factory.mktemp("folders")
+    tiny_pixel_model(path / "net.safetensors", golden_net)
+    write_images(path / "images", SIDE["pixel"], 12)
+    return path
+
+
+@pytest.fixture(scope="module")
+def others(place) -> list[Path]:
+    """A finished run, and one whose files are of the same names and other content."""
+    return [
+        execute(tiny_run(place, out, COUNT, *MEASURED, *more)).experiment.store.path
+        for out, more in (("whole", []), ("strange", ["seed=1"]))
+    ]
+
+
+def told(folder: Path) -> dict:
+    """What a run's folder says, without times and memory."""
+    records = [json.loads(line) for line in (folder / "per_image.jsonl").read_text().splitlines()]
+    summary = json.loads((folder / "summary.json").read_text())
+    aside = {"seconds_per_image", "images_per_second", "peak_memory_mib"}
+    return {
+        "pictures": {path.name: path.read_bytes() for path in (folder / "images").glob("im*.png")},
+        "records": [{k: v for k, v in record.items() if k not in ("seconds", "stamps")} for record in records],
+        "summary": {k: v for k, v in summary.items() if k not in aside},
+        "config": (folder / "config.yaml").read_text(),
+        "metrics": [line for line in (folder / "summary.md").read_text().splitlines() if "s per image" not in line],
+    }
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def damage(file: Path, how: str, share: float, other: Path) -> None:
+    content = file.read_bytes() if file.exists() else b""
+    if how == "torn":
+        file.write_bytes(content[: int(share * len(content))])
+    elif how == "exchanged":
+        if other.exists():
+            file.write_bytes(other.read_bytes())
+    elif how == "gone":
+        file.unlink(missing_ok=True)
+    elif how == "one byte":
+        place = int(share * max(0, len(content) - 1))
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :] if content else b"")
+    else:
+        for name in (f"{file.name}.orig", ".DS_Store", f".{file.name}.1234.tmp"):
+            file.with_name(name).write_bytes(content)
+
+
+HOW = st.sampled_from(["torn", "exchanged", "gone", "one byte", "added"])
+
+
+@pytest.mark.slow
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(data=st.data())
+def test_a_damaged_folder_is_mended_or_refused(place, others, data):
+    """Whatever happened to its files, the same command leaves what it left the first time, or says one sentence."""
+    whole, strange = others
+    folder = place / "damaged" / whole.relative_to(place / "whole")
+    shutil.rmtree(place / "damaged", ignore_errors=True)
+    shutil.copytree(place / "whole", place / "damaged")
+    for name in data.draw(st.lists(st.sampled_from(names(whole)), min_size=1, max_size=3, unique=True)):
+        damage(folder / name, data.draw(HOW), data.draw(st.floats(0, 1)), strange / name)
+    try:
+        execute(tiny_run(place, "damaged", COUNT, *MEASURED))
+    except UserError as error:
+        assert str(error) and "\n" not in str(error)
+    else:
+        assert told(folder) == told(whole)
+
+
+@pytest.mark.parametrize("how", ["torn", "exchanged", "gone", "one byte", "added"])
+def test_every_file_of_a_folder_is_mended(place, others, how):
+    """All of them at once: nothing is asked of anybody."""
+    whole, strange = others
+    shutil.rmtree(place / "damaged", ignore_errors=True)
+    shutil.copytree(place / "whole", place / "damaged")
+    folder = place / "damaged" / whole.relative_to(place / "whole")
+    for name in names(whole):
+        damage(folder / name, how, 0.6, strange / name)
+    execute(tiny_run(place, "damaged", COUNT, *MEASURED))
+    assert told(folder) == told(whole)
+    if how != "added":
+        assert names(folder) == names(whole)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here, to be at the same place at once")
+def test_two_processes_sample_into_one_folder(place):
+    """At the same time, in batches of different sizes: together what one process makes, every image recorded once."""
+    count = 12
+    whole = execute(tiny_run(place, "alone", count)).experiment.store
+    context = multiprocessing.get_context("fork")
+    both = [
+        context.Process(target=run_quietly, args=(tiny_run(place, "shared", count, f"runtime.batch_size={size}"),))
+        for size in (2, 3)
+    ]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
+    folder = place / "shared" / whole.path.relative_to(place / "alone")
+    lines = [json.loads(line)["id"] for line in (folder / "per_image.jsonl").read_text().splitlines()]
+    assert sorted(lines) == sorted(whole.records()), "none twice, none missing"
+    for image_id in lines:
+        assert (folder / "images" / f"{image_id}.png").read_bytes() == whole.image_path(image_id).read_bytes()
+    left = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert left == {path.name for path in whole.path.rglob("*") if path.is_file()}, "nothing torn or forgotten"
+    assert json.loads((folder / "summary.json").read_text())["n"] == count
