@@ -269,7 +269,9 @@ def read_manifest(file: Path) -> dict[str, dict[str, str]]:
     advice = "Write it anew: isdiff data manifests"
     rows = read_table(file, ("id", "number"), advice)
     for n, row in enumerate(rows, 2):
-        if not (row["number"].isascii() and row["number"].strip().isdigit()):
-            number = row["number"]
-            raise UserError(f"{shown(file)}, row {n}: number is {number!r}; it must be a whole number of at least 0")
+        number = row["number"]
+        if not (number.isascii() and number.strip().isdigit() and len(number) < 20):
+            raise UserError(
+                f"{shown(file)}, row {n}: number is {number[:80]!r}; it must be a whole number of at least 0"
+            )
     return by_id(file, [row["id"] for row in rows], rows)

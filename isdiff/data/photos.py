@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
@@ -12,13 +11,14 @@ import numpy as np
 from PIL import Image
 
 from isdiff.checks import check_text, check_whole
-from isdiff.data.base import Dataset, file_stamp
+from isdiff.data.base import Dataset, by_id, file_stamp, read_table, safe_id
 from isdiff.data.drawn import rng_for
 from isdiff.data.images import load_rgb, pixels_hash
 from isdiff.errors import Missing, UserError
 from isdiff.paths import located
 
 DEV_PHOTOS = 15
+CROP = ("id", "file", "left", "top", "side", "pixels_64", "pixels_128", "pixels_256")
 FLAT = 16.0  # a crop whose gray values have a smaller standard deviation (of 255) shows next to nothing
 
 Box = tuple[int, int, int]  # left, top, side
@@ -32,13 +32,14 @@ def photo_rows(root: str | Path) -> list[dict[str, str]]:
     """``photos.csv``: a row per photograph.
 
     Raises:
-        UserError: it is missing.
+        UserError: it is missing or damaged; says which row.
     """
     path = located(Path(root) / "photos" / "photos.csv")
     if not path.exists():
         raise UserError(f"{path} is missing; it ships with the repository")
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    rows = read_table(path, ("file", "split", "group"), "It ships with the repository")
+    by_id(path, [row["file"] for row in rows], rows)
+    return rows
 
 
 def split_files(root: str | Path, split: str) -> list[Path]:
@@ -139,15 +140,23 @@ class PhotoDataset(Dataset):
         path = located(self.root / "photos" / "test.csv")
         if not path.exists():
             raise UserError(f"{path} is missing; it ships with the repository, or run scripts/make_photos.py")
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = [row for _, row in zip(range(count), csv.DictReader(stream), strict=False)]
+        rows = read_table(path, CROP, "It ships with the repository")[:count]
+        by_id(path, [row["id"] for row in rows], rows)
         folder = self.root / "photos" / "test"
         found = {}
-        for row in rows:
-            left, top, side = (int(row[name]) for name in ("left", "top", "side"))
+        for n, row in enumerate(rows, 2):
+            if not safe_id(row["file"]):
+                raise UserError(f"{path}, row {n}: file {row['file']!r} is no file name")
+            left, top, side = (self.whole(path, n, row, name) for name in ("left", "top", "side"))
             if side >= self.size:
                 found[row["id"]] = (located(folder / row["file"]), (left, top, side), row[f"pixels_{self.size}"])
         return found
+
+    @staticmethod
+    def whole(path: Path, n: int, row: dict[str, str], column: str) -> int:
+        if not (row[column].isascii() and row[column].isdigit() and len(row[column]) < 10):
+            raise UserError(f"{path}, row {n}: {column} is {row[column]!r}; it must be a whole number of pixels")
+        return int(row[column])
 
     @cached_property
     def files(self) -> list[Path]:

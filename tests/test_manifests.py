@@ -1,0 +1,151 @@
+"""Lists that people edit and that transfers tear: manifests of images and of weights, captions, mask hashes.
+
+Each is read whole and right, or refused in one sentence.
+"""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from isdiff.data.base import by_id, read_table, safe_id
+from isdiff.data.files import read_manifest
+from isdiff.data.photos import PhotoDataset, photo_rows, split_files
+from isdiff.errors import UserError
+from isdiff.io.weights import Weights
+
+FUZZ = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+HEAD = (ROOT / "data" / "manifests" / "celeba.csv").read_text("utf-8").splitlines(keepends=True)[:6]
+PHOTOS = (ROOT / "data" / "photos" / "photos.csv").read_text("utf-8").splitlines(keepends=True)[:6]
+CELLS = ["-1", "1e3", "٣", "..", "a/b", '"', "9" * 5000]
+TEARS = [b"", b"\x00", b"\t", b"&x", b"*x", b": ", b"\xff", b"- [", b"!!python/name:os.system "]
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1", "cp1252"]
+
+
+@st.composite
+def spoiled(draw, lines: list[str]) -> bytes:
+    """A table with rows cut, doubled, exchanged or emptied, cells changed, in some encoding, and perhaps torn."""
+    rows = draw(st.permutations(lines[1:])) if draw(st.booleans()) else lines[1:]
+    rows = [lines[0], *rows]
+    for _ in range(draw(st.integers(0, 3))):
+        n = draw(st.integers(0, len(rows) - 1))
+        cells = rows[n].rstrip("\n").split(",")
+        cells[draw(st.integers(0, len(cells) - 1))] = draw(st.text(max_size=6) | st.sampled_from(CELLS))
+        rows[n] = draw(st.sampled_from([",".join(cells) + "\n", "", "\n", rows[n] * 2, rows[n][: len(rows[n]) // 2]]))
+        rows = rows or ["\n"]
+    content = "".join(rows).encode(draw(st.sampled_from(ENCODINGS)), "replace")
+    end = draw(st.just(len(content)) | st.integers(0, len(content)))
+    return content[:end] + draw(st.sampled_from([b"", b"", b"\x00", b"\xff\xfe"]))
+
+
+def one_sentence(error: UserError) -> None:
+    assert str(error) and "\n" not in str(error)
+
+
+@FUZZ
+@given(spoiled(HEAD))
+def test_any_manifest_of_images_is_read_or_refused(tmp_path, content):
+    file = tmp_path / "manifest.csv"
+    file.write_bytes(content)
+    try:
+        rows = read_manifest(file)
+    except UserError as error:
+        one_sentence(error)
+        return
+    assert rows and all(safe_id(image_id) and int(row["number"]) >= 0 for image_id, row in rows.items())
+    there = content.decode("utf-8-sig")
+    assert all(image_id in there and row["number"] in there for image_id, row in rows.items())
+
+
+@FUZZ
+@given(spoiled(PHOTOS))
+def test_any_list_of_photographs_is_read_or_refused(tmp_path, content):
+    (tmp_path / "photos").mkdir(exist_ok=True)
+    (tmp_path / "photos" / "photos.csv").write_bytes(content)
+    try:
+        photo_rows(tmp_path)
+        for split in ("test", "dev", "train"):
+            split_files(tmp_path, split)
+    except UserError as error:
+        one_sentence(error)
+
+
+@FUZZ
+@given(spoiled((ROOT / "data" / "photos" / "test.csv").read_text("utf-8").splitlines(keepends=True)[:6]))
+def test_any_list_of_crops_is_read_or_refused(tmp_path, content):
+    """Of photographs that are not here: what the list says is checked before they are asked for."""
+    (tmp_path / "photos").mkdir(exist_ok=True)
+    (tmp_path / "photos" / "photos.csv").write_text("".join(PHOTOS))
+    (tmp_path / "photos" / "test.csv").write_bytes(content)
+    try:
+        data = PhotoDataset(root=str(tmp_path))
+        assert all(map(safe_id, data.ids()))
+        data.image(data.ids()[0])
+    except UserError as error:
+        one_sentence(error)
+
+
+MANIFEST = (ROOT / "models" / "manifest.yaml").read_text("utf-8")
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats() | st.text(max_size=5) | st.dates(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def refused_or_read(root: Path) -> Weights | None:
+    try:
+        return Weights(root)
+    except UserError as error:
+        one_sentence(error)
+        return None
+
+
+@FUZZ
+@given(data=st.data())
+def test_any_value_in_the_manifest_of_weights_is_taken_or_refused(tmp_path, data):
+    content = yaml.safe_load(MANIFEST)
+    group = data.draw(st.sampled_from(sorted(content)))
+    name = data.draw(st.sampled_from(sorted(content[group])))
+    key = data.draw(st.sampled_from([*content[group][name], "more"]))
+    content[group][name][key] = data.draw(ODD)
+    (tmp_path / "manifest.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), "utf-8")
+    if weights := refused_or_read(tmp_path):
+        for entry in weights.entries.values():
+            assert weights.path(entry).parent == weights.root / "downloads"
+
+
+@FUZZ
+@given(data=st.data())
+def test_a_torn_manifest_of_weights_is_taken_or_refused(tmp_path, data):
+    content = MANIFEST.encode(data.draw(st.sampled_from(ENCODINGS)), "replace")
+    place = data.draw(st.integers(0, len(content) - 1))
+    change = data.draw(st.sampled_from(TEARS))
+    after = content[place:] if data.draw(st.booleans()) else b""
+    (tmp_path / "manifest.yaml").write_bytes(content[:place] + change + after)
+    refused_or_read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", ["id,number\na,1\na,2\n", "id,number\n../a,1\n", "id,number\na,-1\n", "id\na\n", ""]
+)
+def test_lists_that_cannot_be_used_name_their_row(tmp_path, content):
+    file = tmp_path / "m.csv"
+    file.write_text(content)
+    with pytest.raises(UserError, match=r"m\.csv(, row [23]: | has no column )"):
+        read_manifest(file)
+
+
+@FUZZ
+@given(spoiled(["id,caption\n", "a,a dog\n", "b,a cat\n"]))
+def test_any_table_of_captions_is_read_or_refused(tmp_path, content):
+    file = tmp_path / "captions.csv"
+    file.write_bytes(content)
+    try:
+        rows = read_table(file, ("id", "caption"), "Get it")
+        by_id(file, [row["id"] for row in rows], rows)
+    except UserError as error:
+        one_sentence(error)
