@@ -1,0 +1,86 @@
+"""Every YAML file of configs/: it composes, and what a run can be made of takes two steps on a small model.
+
+Methods run in tests/test_contract_methods.py; tables, figures and profiles compose in tests/test_tables.py, comparisons
+in tests/test_run.py; datasets, metrics and the study's plan have contracts of their own.
+"""
+
+import numpy as np
+import pytest
+from configured import CONFIGS, SIDE, choices, tiny_latent_model, tiny_pixel_model, write_images
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from isdiff.cli.train import KINDS
+from isdiff.experiments.build import named_class
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.config import Setup
+from isdiff.experiments.run import execute
+from isdiff.models.base import Model
+from isdiff.models.latent import LatentModel
+
+ELSEWHERE = {"compare", "dataset", "figure", "logger", "method", "metric", "profile", "study", "table"}
+HERE = {"isdiff", "isdiff/criterion", "isdiff/seed", "mask", "metrics", "model", "runtime", "sampler", "train"}
+# Masks that need pictures, and a model in files of its own: tests/test_contract_data.py, tests/test_powerpaint.py.
+FROM_FILES = ("editbench", "files", "powerpaint_v1")
+RUN = [
+    f"{group}={name}"
+    for group in ("sampler", "isdiff", "isdiff/seed", "isdiff/criterion", "mask", "runtime", "metrics", "model")
+    for name in choices(group)
+    if name not in FROM_FILES
+]
+
+
+def test_every_folder_is_tested_somewhere():
+    found = {str(path.parent.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} - {"."}
+    assert found == ELSEWHERE | HERE and all(choices(group) for group in found)
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {"config", "paper_values", "train"}
+
+
+@pytest.mark.parametrize("name", choices("train"))
+def test_trainings_compose(name):
+    """With every reference resolved."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        cfg = OmegaConf.to_container(compose("train", [f"train={name}"]), resolve=True, throw_on_missing=True)
+    assert cfg["train"]["kind"] in KINDS and cfg["train"]["export"].startswith("models/")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, golden_net):
+    path = tmp_path_factory.mktemp("configurations")
+    tiny_pixel_model(path / "pixel.safetensors", golden_net)
+    tiny_latent_model(path / "latent")
+    for kind, side in SIDE.items():
+        write_images(path / f"{kind}-images", side, 1)
+    return path
+
+
+def small(place, choice: str) -> list[str]:
+    """The choice with a small model in the place of its own."""
+    model = compose_run([choice]).model
+    latent = issubclass(named_class(model._target_, Model), LatentModel) or model.name.startswith("powerpaint")
+    kind = "latent" if latent else "pixel"
+    method = "powerpaint" if model.name.startswith("powerpaint") else "si" if latent else "ddnm"
+    classes = ["model.num_classes=null", "model.guidance_scale=0"] if "num_classes" in model else []
+    classes += ["model.variant=null"] if "variant" in model else []
+    prompt = ["prompt='a dog'"] if latent else []
+    weights = place / ("latent" if latent else "pixel.safetensors")
+    others = ["isdiff=on"] if choice.startswith("isdiff/") else []
+    return [
+        "dataset=folder", f"dataset.path={place}/{kind}-images", f"method={method}", *others, choice, *classes, *prompt,
+        f"model.weights={weights}", f"model.image_size={SIDE[kind]}", f"dataset.size={SIDE[kind]}",
+        "sampler.steps=2", "sampler.jump=1", "sampler.repeat=1", "runtime.precision=fp32",
+        "metrics.download=false", f"output_root={place}/out",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("choice", RUN)
+def test_two_steps(place, choice):
+    cfg = compose_run(small(place, choice))
+    Setup.of(cfg)
+    if not choice.startswith("metrics="):
+        cfg.metrics.names = []
+    outcome = execute(cfg)
+    assert not outcome.failed and outcome.summary["n"] == 1
+    picture = outcome.experiment.store.image("im0")
+    given, hole = outcome.experiment.read("im0").pixels, outcome.experiment.read("im0").hole
+    assert np.array_equal(picture[~hole], given[~hole]) and not np.array_equal(picture[hole], given[hole])
