@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -280,3 +281,26 @@ def test_values_of_another_paper_are_said_to_be():
     assert "LanPaint, 5 iterations, LanPaint, 10 iterations" in note and "orientation" in note
     values = {line.name: [value.paper for value in line.values] for line in sheet.lines}
     assert values["lanpaint"] == [0.337, None] and values["lanpaint+isdiff"] == [None, None]
+
+
+def test_failed_cells_are_said_at_the_end_and_the_others_are_there(tmp_path, monkeypatch, capsys):
+    """One of two photographs is damaged, and a start below the checkpoint stops the rows with IS-Diff."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "data" / "photos" / "test", tmp_path / "data" / "photos" / "test")
+    shutil.copy(ROOT / "data" / "photos" / "test.csv", tmp_path / "data" / "photos")
+    damaged = next(csv.DictReader((tmp_path / "data" / "photos" / "test.csv").read_text().splitlines()))
+    (tmp_path / "data" / "photos" / "test" / damaged["file"]).write_bytes(b"no picture")
+    small = ["profile=demo", "limit=2", "masks=half", "rows=ddnm_eta0+isdiff", "seeds=0", "sampler.steps=2",
+             f"data_root={tmp_path}/data", f"model_root={ROOT}/models", f"output_root={tmp_path}/runs"]  # fmt: skip
+    code, out, err = make(capsys, "table1", *small, "isdiff.start.step=0.3")
+    said = [line for line in err.splitlines() if line.startswith("isdiff: ")]
+    assert code == 3 and "Table I" in out and len(said) == 2 and "Traceback" not in err
+    assert said[0].startswith("isdiff: DDNM, eta 0 (half): without 1 of its images: ") and damaged["id"] in said[0]
+    assert said[1].startswith("isdiff: DDNM + IS-Diff, eta 0 (half): the last of ")
+    (path,) = tmp_path.glob("outputs/tables/*/table1.csv")
+    rows = list(csv.DictReader(path.open()))
+    assert [(r["row"], r["n"]) for r in rows] == [("ddnm_eta0", "1")] * 2 + [("ddnm_eta0+isdiff", "")] * 2
+    notes = path.with_suffix(".md").read_text()
+    assert f"{said[0].partition(': without')[2]}" in notes and "the last of" in notes
+    code, _, err = make(capsys, "table1", *small, "runtime.device=cuda:99")
+    assert code == 3 and err.count("isdiff: ") == 1 and "DDNM, eta 0 (half), DDNM + IS-Diff, eta 0 (half): " in err

@@ -16,7 +16,7 @@ from isdiff.experiments.tables.cells import Cells, fill
 from isdiff.experiments.tables.kl import divergences
 from isdiff.experiments.tables.plan import TablePlan, load, names, plan
 from isdiff.experiments.tables.render import comma_separated
-from isdiff.experiments.tables.sheet import Column, Sheet, Value
+from isdiff.experiments.tables.sheet import Column, Gaps, Sheet, Value
 from isdiff.io.files import atomic_open, atomic_save
 from isdiff.metrics.contrast import contrast
 from isdiff.metrics.intervals import Estimate, estimate
@@ -73,13 +73,12 @@ def row_name(line: str, value: float) -> str:
 
 @dataclass
 class Drawn:
-    """A figure's markup and caption for a report, both empty where none of its runs can be had, and what it waits for:
-    see :class:`~isdiff.experiments.tables.sheet.Sheet`."""
+    """A figure's markup and caption for a report, both empty where none of its runs can be had, and what it lacks."""
 
     name: str
     svg: str = ""
     caption: str = ""
-    waits: dict[str, list[str]] = field(default_factory=dict)
+    gaps: Gaps = field(default_factory=Gaps)
 
 
 def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any) -> Drawn:
@@ -95,8 +94,7 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
         if figure.get("kind") == "initialisations":
             add_divergences(sheet, table, cells)
         texts.append(comma_separated(sheet))
-        for thing, waiting in sheet.waits.items():
-            drawn.waits.setdefault(thing, []).extend(waiting)
+        drawn.gaps.add(sheet.gaps)
         lacking += len(table.rows) * len(table.masks) - len(cells)
         if cells:
             label = next(iter(cells.values())).experiment.cfg.dataset.name
