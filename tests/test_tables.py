@@ -10,13 +10,22 @@ from conftest import ROOT
 from PIL import Image
 
 from isdiff.errors import UserError
-from isdiff.experiments.compare import UNUSED, compose_run
+from isdiff.experiments.compare import UNUSED, compose_run, run_row
 from isdiff.experiments.config import Setup, check
 from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables.ahead import plans_of
 from isdiff.experiments.tables.cells import fill
-from isdiff.experiments.tables.figures import as_table, draw, figure_names, legend_of, plot_line, set_scale, subplots
-from isdiff.experiments.tables.kl import divergence
+from isdiff.experiments.tables.figures import (
+    as_table,
+    draw,
+    figure_names,
+    legend_of,
+    plot_line,
+    seeds_shown,
+    set_scale,
+    subplots,
+)
+from isdiff.experiments.tables.kl import divergence, divergences
 from isdiff.experiments.tables.make import folder_of
 from isdiff.experiments.tables.plan import load, names, plan
 from isdiff.metrics.intervals import Estimate
@@ -205,6 +214,25 @@ def test_figures_are_drawn_and_say_what_they_show(tmp_path, monkeypatch):
     part = draw("fig4", "demo", tmp_path, run=False, **options)  # two of the four are there
     assert part.caption.endswith("2 of its runs are not there yet: make fig4 profile=demo.")
     assert Image.open(tmp_path / "fig4.png").size[0] > 1000
+
+
+def test_seeds_are_looked_at_in_more_images_than_have_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ["sampler.steps=2", f"output_root={tmp_path}/runs", f"data_root={ROOT}/data", f"model_root={ROOT}/models"]
+    options = {"seeds": [0], "rows": ["noise"], "extra": small}
+    draw("fig4", "demo", tmp_path, limit=2, **options)
+    (line,) = plan("fig4", "demo", table=as_table(load("figure", "fig4"), "imagenet", "demo"), limit=2, **options).rows
+    row, _ = run_row("noise", "half", line.cells[0].overrides, [], [0])
+    more = divergences(row, 5)
+    assert list(more) == row.experiment.dataset.ids()[:5] and len(row.ids) == 2
+    assert {i: more[i] for i in row.ids} == divergences(row), "an image's does not depend on the others"
+    figure = load("figure", "fig4")
+    shown = [
+        seeds_shown(figure, profile, {"limit": limit}) for profile, limit in (("demo", None), ("demo", 7), ("paper", 7))
+    ]
+    assert shown == [100, 7, 0]
+    rows = list(csv.DictReader((tmp_path / "fig4.csv").open()))
+    assert {r["n"] for r in rows if r["row"] == "noise"} == {"2"}
 
 
 def test_a_figure_says_what_it_waits_for(tmp_path, monkeypatch, capsys):
