@@ -20,6 +20,7 @@ from isdiff.experiments.tables.figures import (
     draw,
     figure_names,
     legend_of,
+    line_points,
     plot_line,
     seeds_shown,
     set_scale,
@@ -233,6 +234,24 @@ def test_seeds_are_looked_at_in_more_images_than_have_results(tmp_path, monkeypa
     assert shown == [100, 7, 0]
     rows = list(csv.DictReader((tmp_path / "fig4.csv").open()))
     assert {r["n"] for r in rows if r["row"] == "noise"} == {"2"}
+
+
+def test_lines_may_be_confined_and_have_another_resolution(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    figure = load("figure", "figS")
+    for dataset, profile in (("celeba", "demo"), ("imagenet", "paper")):
+        assert not [row.name for row in as_table(figure, dataset, profile).rows if "side" in row.name]
+    small = ["sampler.steps=2", f"output_root={tmp_path}/runs", f"data_root={ROOT}/data", f"model_root={ROOT}/models"]
+    rows = ["side32_0.75", "side128_0.75"]
+    table = as_table(figure, "imagenet", "demo")
+    table = plan("figS", "demo", table=table, rows=rows, limit=1, extra=small)
+    sheet, cells = fill(table, build_metrics(list(table.metrics.values()), UNUSED))
+    sides = {name: row.experiment.store.image(row.ids[0]).shape[0] for (name, _), row in cells.items()}
+    assert sides == {"side32_0.75": 32, "plain_side32": 32, "side128_0.75": 128, "plain_side128": 128}
+    assert {mask for _, mask in cells} == {"half"} and not sheet.gaps.failed
+    assert any(note.startswith("with half masks alone: ") for note in sheet.notes)
+    points = [line_points(figure, line, table, cells, "half", "lite0_perceptual", "demo") for line in figure.lines]
+    assert [[x for x, _ in found] for found in points] == [[], [], [0.75], [0.75]]
 
 
 def test_a_figure_says_what_it_waits_for(tmp_path, monkeypatch, capsys):

@@ -33,13 +33,26 @@ def figure_names() -> list[str]:
 
 def as_table(figure: Any, dataset: str, profile: str) -> Any:
     """The figure's runs on one dataset as a table: a row for every line and value of the axis, and the references."""
-    rows = [OmegaConf.to_container(row) for row in figure.get("references", ())]
-    for line in figure.lines:
+    references = [line for line in figure.get("references", ()) if belongs(line, dataset, profile)]
+    rows = [{key: value for key, value in line.items() if key != "only"} | masks_of(line) for line in references]
+    for line in [line for line in figure.lines if belongs(line, dataset, profile)]:
         for name, label, overrides in points_of(figure, line, profile):
-            row = {"name": name, "label": label, "overrides": [*line.overrides, *overrides]}
+            row = {"name": name, "label": label, "overrides": [*line.overrides, *overrides]} | masks_of(line)
             rows.append(row | ({"against": [line.reference]} if "reference" in line else {}))
     kept = {key: figure[key] for key in ("title", "masks", "metrics", "limit", "seeds") if key in figure}
     return OmegaConf.create({**kept, "dataset": dataset, "rows": rows})
+
+
+def belongs(line: Any, dataset: str, profile: str) -> bool:
+    """Whether a line is drawn here, which its ``only`` may confine to a dataset, a profile and a mask."""
+    only = line.get("only", {})
+    return only.get("dataset", dataset) == dataset and only.get("profile", profile) == profile
+
+
+def masks_of(line: Any) -> dict[str, Any]:
+    """What a table's row says of the masks of a confined line, which is drawn on few images."""
+    only = line.get("only", {})
+    return {"masks": [only.mask], "costly": True} if "mask" in only else {}
 
 
 def points_of(figure: Any, line: Any, profile: str) -> list[tuple[str, str, list[str]]]:
@@ -98,7 +111,7 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
             add_divergences(sheet, table, cells, spread)
         texts.append(comma_separated(sheet))
         drawn.gaps.add(sheet.gaps)
-        lacking += len(table.rows) * len(table.masks) - len(cells)
+        lacking += sum(not cell.impossible for row in table.rows for cell in row.cells) - len(cells)
         if cells:
             label = next(iter(cells.values())).experiment.cfg.dataset.name
             panels.append((label, table, cells))
