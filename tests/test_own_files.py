@@ -130,6 +130,20 @@ def test_strip(here, capsys):
     assert main(["strip", "none.png", "mask.png", "-o", "s.png"]) == 2
 
 
+def test_a_strip_gives_its_prompt_to_the_methods_that_take_one(here, capsys):
+    words = ["strip", "photos/a.png", "mask.png", "--prompt", "a person", "-o", "s.png", *FAST]
+    assert main([*words, "--methods", "ddnm,si,ddnm"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("isdiff: ")]
+    assert said == ["isdiff: ddnm takes no prompt and ignores it"]
+    wordless = ["strip", "photos/a.png", "mask.png", "-o", "t.png", *FAST]
+    assert main([*wordless, "--methods", "ddnm,si,ddnm"]) == 0
+    first, second = (pixels(name)[40:-40] for name in ("s.png", "t.png"))
+    tile = first.shape[1] // 4
+    same = [(first[:, i * tile : (i + 1) * tile] == second[:, i * tile : (i + 1) * tile]).all() for i in range(4)]
+    assert same[1] and not same[2], "the prompt reached si and nothing else"
+    assert main([*words, "--methods", "ddnm,repaint"]) == 1 and "takes no text" in capsys.readouterr().err
+
+
 def test_notes_say_only_what_is_so():
     assert notes({"a": 2.0, "b": 0.5, "c": 1.0}, "m (64x64)") == []
     found = notes({"a": 3.0, "b": 0.25, "c": 4.0}, "m (64x64)")

@@ -141,6 +141,10 @@ def altered(content: dict, **changes) -> dict:
         (lambda p, r: altered(p, mask=3), "mask is 3"),
         (lambda p, r: altered(p, runs={"ddnm": "x"}), "at least two methods"),
         (lambda p, r: altered(p, masks=4), "masks is 4"),
+        (lambda p, r: altered(p, runs={"a": 3, "b": "x"}), "cell 1, a: the run is 3"),
+        (lambda p, r: altered(p, runs={"a": {"row": "ddnm"}, "b": "x"}), "a row needs its table"),
+        (lambda p, r: altered(p, table="table1", runs={"a": {"row": "d*"}, "b": "x"}), "has no row 'd[*]'"),
+        (lambda p, r: altered(p, table="table1", runs={"a": {"row": "si"}, "b": "x"}), "no latent model of photo"),
         (lambda p, r: altered(p, masks=str(r / "none")), "there is no file or folder"),
         (lambda p, r: altered(p, runs={"a": f"{r}/none", "b": f"{r}/no"}), "cell faces, half: there is no run in"),
         (lambda p, r: altered(p, runs=dict.fromkeys("ab", f"{r}/avatars/half/ddnm")), "a and b have the same run"),
@@ -175,8 +179,39 @@ def test_the_plan_of_the_paper_s_table_is_whole():
         f"{dataset}, {mask}" for dataset in ("celeba", "imagenet") for mask in ("wide", "half", "expand")
     ]
     for cell in plan.cells:
+        table = {"celeba": "table2", "imagenet": "table1"}[cell.dataset]
         wanted = {"ddnm": "ddnm", "repaint": "repaint", "isdiff": "ddnm+isdiff"}
-        assert cell.runs == {m: Path(f"outputs/{cell.dataset}/{cell.mask}/{run}") for m, run in wanted.items()}
+        places = {m: (table, "paper", row, cell.mask) for m, row in wanted.items()}
+        assert {m: run.place for m, run in cell.runs.items()} == places
+
+
+def test_runs_are_found_by_rows_and_by_overrides(study, study_runs, tmp_path, capsys):
+    """The same runs, the same study as by their paths; what is not there is named with the command that makes it."""
+    extra = ["sampler.steps=2", "sampler.repeat=1", f"output_root={study_runs}", f"data_root={ROOT}/data",
+             f"model_root={ROOT}/models"]  # fmt: skip
+    content = plan_of(study_runs)
+    for cell in content["cells"]:
+        ours = {"overrides": ["dataset=avatars", "method=ddnm+isdiff", f"mask={cell['mask']}"]}
+        cell |= {"table": "table2", "runs": {"ddnm": {"row": "ddnm"}, "repaint": {"row": "repaint"}, "ours": ours}}
+    plan = str(write_plan(tmp_path / "plan.yaml", content))
+    build = ["build", plan, "--out", str(tmp_path / "study"), *(word for each in extra for word in ("--set", each))]
+    assert main(build) == 0, capsys.readouterr().err
+    assert contents(tmp_path / "study") == contents(study.folder)
+    capsys.readouterr()
+    assert main([*build, "--set", "seed=5"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("isdiff: the run of ddnm (faces, half) and 5 more are not there") and said.count("\n") == 1
+    assert "isdiff table table2 profile=demo rows=ddnm,repaint masks=half,expand sampler.steps=2" in said
+    assert "isdiff run dataset=avatars method=ddnm+isdiff mask=half sampler.steps=2" in said
+
+
+def test_the_shipped_study_is_whole():
+    plan = read_plan(ROOT / "configs" / "study" / "demo.yaml")
+    assert {cell.dataset for cell in plan.cells} == {"photos", "avatars"} and len(plan.cells) == 6
+    paths = [run.run.path for cell in plan.cells[1:5:3] for run in cell.runs.values()]
+    assert [path.parts[-4:-1] for path in paths] == [
+        (dataset, "half", method) for dataset in ("photos", "avatars") for method in ("ddnm", "repaint", "ddnm+isdiff")
+    ]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -9,13 +10,23 @@ from conftest import ROOT
 from PIL import Image
 
 from isdiff.errors import UserError
-from isdiff.experiments.compare import UNUSED, compose_run
+from isdiff.experiments.compare import UNUSED, compose_run, run_row
 from isdiff.experiments.config import Setup, check
 from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables.ahead import plans_of
 from isdiff.experiments.tables.cells import fill
-from isdiff.experiments.tables.figures import as_table, draw, figure_names, legend_of, plot_line, set_scale, subplots
-from isdiff.experiments.tables.kl import divergence
+from isdiff.experiments.tables.figures import (
+    as_table,
+    draw,
+    figure_names,
+    legend_of,
+    line_points,
+    plot_line,
+    seeds_shown,
+    set_scale,
+    subplots,
+)
+from isdiff.experiments.tables.kl import divergence, divergences
 from isdiff.experiments.tables.make import folder_of
 from isdiff.experiments.tables.plan import load, names, plan
 from isdiff.metrics.intervals import Estimate
@@ -206,6 +217,43 @@ def test_figures_are_drawn_and_say_what_they_show(tmp_path, monkeypatch):
     assert Image.open(tmp_path / "fig4.png").size[0] > 1000
 
 
+def test_seeds_are_looked_at_in_more_images_than_have_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ["sampler.steps=2", f"output_root={tmp_path}/runs", f"data_root={ROOT}/data", f"model_root={ROOT}/models"]
+    options = {"seeds": [0], "rows": ["noise"], "extra": small}
+    draw("fig4", "demo", tmp_path, limit=2, **options)
+    (line,) = plan("fig4", "demo", table=as_table(load("figure", "fig4"), "imagenet", "demo"), limit=2, **options).rows
+    row, _ = run_row("noise", "half", line.cells[0].overrides, [], [0])
+    more = divergences(row, 5)
+    assert list(more) == row.experiment.dataset.ids()[:5] and len(row.ids) == 2
+    assert {i: more[i] for i in row.ids} == divergences(row), "an image's does not depend on the others"
+    figure = load("figure", "fig4")
+    shown = [
+        seeds_shown(figure, profile, {"limit": limit}) for profile, limit in (("demo", None), ("demo", 7), ("paper", 7))
+    ]
+    assert shown == [100, 7, 0]
+    rows = list(csv.DictReader((tmp_path / "fig4.csv").open()))
+    assert {r["n"] for r in rows if r["row"] == "noise"} == {"2"}
+
+
+def test_lines_may_be_confined_and_have_another_resolution(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    figure = load("figure", "figS")
+    for dataset, profile in (("celeba", "demo"), ("imagenet", "paper")):
+        assert not [row.name for row in as_table(figure, dataset, profile).rows if "side" in row.name]
+    small = ["sampler.steps=2", f"output_root={tmp_path}/runs", f"data_root={ROOT}/data", f"model_root={ROOT}/models"]
+    rows = ["side32_0.75", "side128_0.75"]
+    table = as_table(figure, "imagenet", "demo")
+    table = plan("figS", "demo", table=table, rows=rows, limit=1, extra=small)
+    sheet, cells = fill(table, build_metrics(list(table.metrics.values()), UNUSED))
+    sides = {name: row.experiment.store.image(row.ids[0]).shape[0] for (name, _), row in cells.items()}
+    assert sides == {"side32_0.75": 32, "plain_side32": 32, "side128_0.75": 128, "plain_side128": 128}
+    assert {mask for _, mask in cells} == {"half"} and not sheet.gaps.failed
+    assert any(note.startswith("with half masks alone: ") for note in sheet.notes)
+    points = [line_points(figure, line, table, cells, "half", "lite0_perceptual", "demo") for line in figure.lines]
+    assert [[x for x, _ in found] for found in points] == [[], [], [0.75], [0.75]]
+
+
 def test_a_figure_says_what_it_waits_for(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code, out, err = make(capsys, "fig10", "profile=paper", f"model_root={tmp_path}", f"data_root={tmp_path}")
@@ -280,3 +328,26 @@ def test_values_of_another_paper_are_said_to_be():
     assert "LanPaint, 5 iterations, LanPaint, 10 iterations" in note and "orientation" in note
     values = {line.name: [value.paper for value in line.values] for line in sheet.lines}
     assert values["lanpaint"] == [0.337, None] and values["lanpaint+isdiff"] == [None, None]
+
+
+def test_failed_cells_are_said_at_the_end_and_the_others_are_there(tmp_path, monkeypatch, capsys):
+    """One of two photographs is damaged, and a start below the checkpoint stops the rows with IS-Diff."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "data" / "photos" / "test", tmp_path / "data" / "photos" / "test")
+    shutil.copy(ROOT / "data" / "photos" / "test.csv", tmp_path / "data" / "photos")
+    damaged = next(csv.DictReader((tmp_path / "data" / "photos" / "test.csv").read_text().splitlines()))
+    (tmp_path / "data" / "photos" / "test" / damaged["file"]).write_bytes(b"no picture")
+    small = ["profile=demo", "limit=2", "masks=half", "rows=ddnm_eta0+isdiff", "seeds=0", "sampler.steps=2",
+             f"data_root={tmp_path}/data", f"model_root={ROOT}/models", f"output_root={tmp_path}/runs"]  # fmt: skip
+    code, out, err = make(capsys, "table1", *small, "isdiff.start.step=0.3")
+    said = [line for line in err.splitlines() if line.startswith("isdiff: ")]
+    assert code == 3 and "Table I" in out and len(said) == 2 and "Traceback" not in err
+    assert said[0].startswith("isdiff: DDNM, eta 0 (half): without 1 of its images: ") and damaged["id"] in said[0]
+    assert said[1].startswith("isdiff: DDNM + IS-Diff, eta 0 (half): the last of ")
+    (path,) = tmp_path.glob("outputs/tables/*/table1.csv")
+    rows = list(csv.DictReader(path.open()))
+    assert [(r["row"], r["n"]) for r in rows] == [("ddnm_eta0", "1")] * 2 + [("ddnm_eta0+isdiff", "")] * 2
+    notes = path.with_suffix(".md").read_text()
+    assert f"{said[0].partition(': without')[2]}" in notes and "the last of" in notes
+    code, _, err = make(capsys, "table1", *small, "runtime.device=cuda:99")
+    assert code == 3 and err.count("isdiff: ") == 1 and "DDNM, eta 0 (half), DDNM + IS-Diff, eta 0 (half): " in err

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from isdiff.experiments.tables.render import comma_separated, html, latex, markdown, terminal, write
-from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Line, Sheet, Value
+from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
 from isdiff.metrics.contrast import GAIN, Contrast
 from isdiff.metrics.intervals import Estimate
 
@@ -41,7 +41,7 @@ def sheet():
     sheet = Sheet(
         "table1", "Table I: 100 % & more", "demo", "shipped data", columns, lines,
         [Comparison(NAMES[1], NAMES[0], (found, None, found))],
-        {"weights x.safetensors: get them": ["SI, half", "SI, expand"]}, ["A note_with {braces}."],
+        Gaps({"weights x.safetensors: get them": ["SI, half", "SI, expand"]}), ["A note_with {braces}."],
     )  # fmt: skip
     sheet.rank()
     return sheet

@@ -2,11 +2,13 @@
 
   isdiff strip photo.png mask.png --methods ddnm,ddnm+isdiff,repaint -o strip.png
 
-Options are those of isdiff inpaint. Exit codes: 0; 1: it does not work as asked; 2: weights or files are missing.
+Options are those of isdiff inpaint; methods that work on pixels ignore a prompt. Exit codes: 0; 1: it
+does not work as asked; 2: weights or files are missing.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from isdiff.cli import own
@@ -39,7 +41,8 @@ def act(arguments: list[str]) -> int:
     file = read_picture(Path(args.image))
     job = job_of(file.picture, masks.hole(file), file.picture.name, args.seed)
     methods = [name.strip() for name in args.methods.split(",")]
-    inpainters = [Inpainter(name, **own.options(args)) for name in methods]
+    prompts = prompts_for(methods, args.prompt)
+    inpainters = [Inpainter(name, **own.options(args) | {"prompt": prompts[name]}) for name in methods]
     header, tiles = ["input"], [(squared(with_hole(job.pixels, job.hole)), f"{job.hole.shape[1]}x{job.hole.shape[0]}")]
     with Reporter("strip", len(inpainters), unit="method") as bar:
         for name, inpainter in zip(methods, inpainters, strict=True):
@@ -53,6 +56,26 @@ def act(arguments: list[str]) -> int:
             bar.finish(calls)
     print(contact_sheet(Path(args.out), header, [tiles], TILE))
     return 0
+
+
+def prompts_for(methods: list[str], prompt: str) -> dict[str, str]:
+    """``prompt`` for the methods that take one; says which ignore it. If none takes one all get it, and refuse it.
+
+    Raises:
+        UserError: there is no method of such a name.
+    """
+    from isdiff.experiments.compare import compose_run
+    from isdiff.experiments.jobs import check_named
+
+    for name in methods:
+        check_named("method", name)
+    deaf = [name for name in dict.fromkeys(methods) if compose_run([f"method={name}"]).get("latent") is None]
+    if not prompt or len(deaf) == len(set(methods)):
+        return dict.fromkeys(methods, prompt)
+    if deaf:
+        takes = "take no prompt and ignore it" if len(deaf) > 1 else "takes no prompt and ignores it"
+        print(f"isdiff: {', '.join(deaf)} {takes}", file=sys.stderr)
+    return {name: "" if name in deaf else prompt for name in methods}
 
 
 def squared(pixels):

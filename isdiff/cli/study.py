@@ -26,6 +26,13 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--out", type=Path, default=placed("outputs/study"), help="the study's folder (outputs/study)")
     build.add_argument("--n", type=int, help="sets of pictures for each cell, in the place of the plan's")
     build.add_argument("--seed", type=int, help="in the place of the plan's")
+    build.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an override that the runs were made with",
+    )
     build.add_argument("--overwrite", action="store_true", help="replace another study in the same place, key and all")
     gather = commands.add_parser("collect", help="make the table from answers")
     gather.add_argument("key", type=Path, help="<study's folder>.key.json")
@@ -38,7 +45,8 @@ def build(args: argparse.Namespace) -> None:
     from isdiff.experiments.study.build import build_study
     from isdiff.experiments.study.plan import read_plan
 
-    study = build_study(read_plan(located(args.plan), n=args.n, seed=args.seed), args.out, args.overwrite)
+    plan = read_plan(located(args.plan), args.set, n=args.n, seed=args.seed)
+    study = build_study(plan, args.out, args.overwrite)
     print(f"study {study.id}, {len(study.questions)} questions: give people the folder {study.folder}")
     print(f"keep the key to yourself: {study.key}")
 

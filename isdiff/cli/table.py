@@ -6,6 +6,9 @@ computes its runs in a process for every GPU or CPU, ``runner=ray`` also on a cl
 ``runner.gpus=1``, ``runner.address=auto``); further KEY=VALUE arguments are overrides of every run, of which
 ``logger=wandb`` reports runs and tables, each table as a group. What has been run already is reused; the same command
 goes on after a stop.
+
+Exit codes: 0 all is there; 1 it cannot be made; 2 weights or images are missing; 3 some cells or images failed, the
+others are there.
 """
 
 from __future__ import annotations
@@ -16,17 +19,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isdiff.errors import Missing, UserError, explained
+from isdiff.errors import Missing, SomeFailed, UserError, explained
 
 if TYPE_CHECKING:
     from isdiff.experiments.runner import Runner
     from isdiff.experiments.tables.plan import TablePlan
+    from isdiff.experiments.tables.sheet import Gaps
 
 LISTS = ("masks", "rows")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code; 2 where something waits for weights or images."""
+    """The exit code; 2 where something waits for weights or images, 3 where a run or images of one failed."""
     from isdiff.experiments.tables.plan import names
 
     parser = argparse.ArgumentParser(prog="isdiff table", description=__doc__)
@@ -81,7 +85,7 @@ def narrowing(given: Sequence[str]) -> dict[str, Any]:
 
 
 def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner | None = None, **options: Any) -> int:
-    """Make and show what is asked for; 2 if something waits for weights or images.
+    """Make and show what is asked for; 3 if a run or images of one failed, 2 if something waits for weights or images.
 
     Args:
         runner: computes the runs first; None to run them one after the other here.
@@ -96,6 +100,7 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
     from isdiff.experiments.tables.logged import logger_of
     from isdiff.experiments.tables.make import make_figure, make_report, make_table
     from isdiff.experiments.tables.plan import names
+    from isdiff.experiments.tables.sheet import Gaps
 
     for name in asked:
         if name not in ("report", *names("table"), *figure_names()):
@@ -110,23 +115,20 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
         runner.compute(jobs_of(configs_of(plans_of(asked, profile, **options))))
     console = Console()
     if "report" in asked:
-        path, waits = make_report(profile, [name for name in asked if name != "report"], run, **options)
-        say_waits(waits)
+        path, gaps = make_report(profile, [name for name in asked if name != "report"], run, **options)
         console.print(f"report: {path}", highlight=False)
-        return Missing.exit_code if waits else 0
-    missing = 0
+        return concluded(gaps)
+    gaps = Gaps()
     for name in asked:
         if name in figure_names():
-            drawn, waits = make_figure(name, profile, run, **options)
-            say_waits(waits)
+            drawn, its = make_figure(name, profile, run, **options)
             console.print(f"{name}: {drawn or 'none of its runs is there'}", highlight=False)
         else:
-            folder, tables, waits = make_table(name, profile, run=run, **options)
+            folder, tables, its = make_table(name, profile, run=run, **options)
             console.print(*tables)
-            say_waits(waits)
             console.print(f"{name}: {Path(folder)}/{name}.md, .csv, .tex, .html", highlight=False)
-        missing = Missing.exit_code if waits else missing
-    return missing
+        gaps.add(its, name if len(asked) > 1 else "")
+    return concluded(gaps)
 
 
 def check_overrides(plans: Sequence[TablePlan]) -> None:
@@ -141,6 +143,10 @@ def check_overrides(plans: Sequence[TablePlan]) -> None:
         compose_run(cell.overrides)
 
 
-def say_waits(waits: dict[str, list[str]]) -> None:
-    for thing, cells in waits.items():
+def concluded(gaps: Gaps) -> int:
+    """Says at the end what is lacking, a line for each reason; the exit code."""
+    for thing, cells in gaps.waits.items():
         print(f"isdiff: waits for {thing} ({len(cells)} cells)", file=sys.stderr)
+    for reason, cells in gaps.failed.items():
+        print(f"isdiff: {', '.join(cells)}: {' '.join(reason.split())}", file=sys.stderr)
+    return SomeFailed.exit_code if gaps.failed else Missing.exit_code if gaps.waits else 0

@@ -120,7 +120,7 @@ class PhotoDataset(Dataset):
         split: ``test`` (listed in ``test.csv`` with the hashes of their pixels), or ``dev`` or ``train`` (by the same
             rule on other photographs).
         root: the folder that holds ``photos/``.
-        size: 64, 128 or 256. Larger ones keep only crops that are at least so large: nothing is enlarged.
+        size: 32, 64, 128 or 256. Larger ones keep only crops that are at least so large: nothing is enlarged.
         count: how many crops a split has before that.
     """
 
@@ -129,8 +129,8 @@ class PhotoDataset(Dataset):
     def __init__(self, split: str = "test", root: str = "data", size: int = 64, count: int = 1000) -> None:
         if split not in ("test", "dev", "train"):
             raise UserError(f"dataset.split is {split!r}; photos has test, dev and train")
-        if size not in (64, 128, 256):
-            raise UserError(f"dataset.size is {size!r}; photos come as 64, 128 or 256 pixels")
+        if size not in (32, 64, 128, 256):
+            raise UserError(f"dataset.size is {size!r}; photos come as 32, 64, 128 or 256 pixels")
         check_whole("dataset.count", count)
         check_text("dataset.root", root)
         self.split, self.size, self.root, self.count = split, size, Path(root), count
@@ -149,7 +149,8 @@ class PhotoDataset(Dataset):
                 raise UserError(f"{path}, row {n}: file {row['file']!r} is no file name")
             left, top, side = (self.whole(path, n, row, name) for name in ("left", "top", "side"))
             if side >= self.size:
-                found[row["id"]] = (located(folder / row["file"]), (left, top, side), row[f"pixels_{self.size}"])
+                listed = row.get(f"pixels_{self.size}", "")  # none for 32
+                found[row["id"]] = (located(folder / row["file"]), (left, top, side), listed)
         return found
 
     @staticmethod
@@ -182,7 +183,7 @@ class PhotoDataset(Dataset):
             return list(self.places)
         every = [f"photos-{self.split}-{n:04d}" for n in range(self.count)]
         # Every crop has 64 pixels; whether it has more, only looking tells.
-        return every if self.size == 64 else [i for i in every if self.place(i)[1][2] >= self.size]
+        return every if self.size <= 64 else [i for i in every if self.place(i)[1][2] >= self.size]
 
     def source(self, image_id: str) -> str:
         """The photograph."""

@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ COMPOSING = threading.Lock()  # Hydra composes with something that a process has
 class Row:
     """One method on one mask: what was measured on its images, with one or several seeds.
 
-    ``experiment`` and ``records`` are the first seed's; ``means`` are over all seeds.
+    ``experiment`` and ``records`` are the first seed's; ``means`` are over all seeds. ``failed``: why images could not
+    be made, by id.
     """
 
     label: str
@@ -49,6 +50,7 @@ class Row:
     records: list[dict[str, Any]]
     means: dict[str, float]
     samples: dict[str, SeedsSample]
+    failed: dict[str, str] = field(default_factory=dict)
 
     @property
     def ids(self) -> list[str]:
@@ -125,7 +127,8 @@ def run_row(
     means = {key: float(np.mean([r[key] for r in every])) for key in ("network_calls", "seconds", "attempts")}
     everywhere = [name for name in measured[0] if all(name in kept for kept in measured)]
     pooled = {name: SeedsSample([kept[name] for kept in measured]) for name in everywhere}
-    return Row(label, mask, *rows[0], means, pooled), skipped
+    failed = {i: reason for outcome, _ in runs for i, reason in outcome.failed.items()}
+    return Row(label, mask, *rows[0], means, pooled, failed), skipped
 
 
 def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:

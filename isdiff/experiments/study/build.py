@@ -175,6 +175,7 @@ def build_study(plan: StudyPlan, folder: Path, overwrite: bool = False) -> Study
     folder = Path(os.path.abspath(folder))
     if not folder.name:
         raise UserError("a study needs a folder of its own; give another --out")
+    plan.require_runs()
     questions = draw_questions(plan)
     check_place(folder)
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from yaml import YAMLError
 from isdiff.errors import UserError
 from isdiff.experiments.config import build
 from isdiff.experiments.store import RunFolder
+from isdiff.experiments.study.named import Named, require_runs, row_run, run_folder
 from isdiff.masks.base import MaskSource
 from isdiff.masks.files import FileMask
 from isdiff.paths import located
 
 QUESTION = "Which picture is filled in best?"
-PLAN_KEYS = {"cells", "n", "seed", "question"}
-CELL_KEYS = {"dataset", "mask", "runs", "masks"}
+PLAN_KEYS = {"cells", "n", "seed", "question", "profile"}
+CELL_KEYS = {"dataset", "mask", "runs", "masks", "table"}
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Cell:
     """A dataset and a mask, in the words of the table, and a run of every method.
 
     Attributes:
-        runs: from a method's label to its run folder, or to a folder with one run in it.
+        runs: from a method's label to its run folder, to a folder with one run in it, or to what the run is made of.
         masks: mask files (white = hole), where the runs' own masks are no longer where they were.
     """
 
     dataset: str
     mask: str
-    runs: dict[str, Path]
+    runs: dict[str, Path | Named]
     masks: Path | None = None
 
     @property
@@ -87,29 +88,24 @@ class StudyPlan:
     seed: int = 0
     question: str = QUESTION
 
-
-def run_folder(path: Path, what: str) -> RunFolder:
-    """The run in ``path``, or the only one in the folders below it.
-
-    Raises:
-        UserError: there is none, or several.
-    """
-    if RunFolder(path).records_path.exists():
-        return RunFolder(path)
-    below = sorted(path.iterdir()) if path.is_dir() else []
-    runs = [run for run in map(RunFolder, below) if run.records_path.exists()]
-    if not runs:
-        raise UserError(f"{what}: there is no run in {path}; make it with isdiff run, or give the run's folder")
-    if len(runs) > 1:
-        names = ", ".join(run.path.name for run in runs)
-        raise UserError(f"{what}: {path} holds {len(runs)} runs ({names}); name one of them")
-    return runs[0]
+    def require_runs(self) -> None:
+        """
+        Raises:
+            UserError: runs that the plan names by a row or overrides are not there; with the commands that make them.
+        """
+        require_runs(
+            (f"{method} ({cell.label})", run)
+            for cell in self.cells
+            for method, run in cell.runs.items()
+            if isinstance(run, Named)
+        )
 
 
-def read_plan(path: str | Path, **changes: Any) -> StudyPlan:
+def read_plan(path: str | Path, extra: Sequence[str] = (), **changes: Any) -> StudyPlan:
     """The plan in a YAML file.
 
     Args:
+        extra: overrides of the runs that are named by a row or by overrides.
         changes: values of ``n`` and ``seed`` in the place of the file's; None leaves the file's.
     Raises:
         UserError: the file is missing or says something that cannot be.
@@ -124,10 +120,11 @@ def read_plan(path: str | Path, **changes: Any) -> StudyPlan:
     cells = given.get("cells")
     if not isinstance(cells, list) or not cells:
         raise UserError(f"{path} lists no cells; configs/study/table3.yaml shows how")
-    read = tuple(read_cell(cell, f"{path}, cell {i + 1}") for i, cell in enumerate(cells))
+    profile = given.get("profile", "demo")
+    read = tuple(read_cell(cell, f"{path}, cell {i + 1}", profile, extra) for i, cell in enumerate(cells))
     if twice := [label for label, count in Counter(cell.label for cell in read).items() if count > 1]:
         raise UserError(f"{path} has the cell {twice[0]} twice; leave one of them")
-    rest = {key: given[key] for key in PLAN_KEYS - {"cells"} if key in given}
+    rest = {key: given[key] for key in PLAN_KEYS - {"cells", "profile"} if key in given}
     plan = replace(StudyPlan(read), **rest | {k: v for k, v in changes.items() if v is not None})
     for name, least in (("n", 1), ("seed", 0)):
         value = getattr(plan, name)
@@ -146,16 +143,40 @@ def checked_keys(content: Any, known: set[str], where: str) -> Mapping[str, Any]
     return content
 
 
-def read_cell(content: Any, where: str) -> Cell:
+def read_cell(content: Any, where: str, profile: Any, extra: Sequence[str]) -> Cell:
     given = checked_keys(content, CELL_KEYS, where)
     for name in ("dataset", "mask"):
         if not isinstance(given.get(name), str) or not given[name].strip():
             raise UserError(f"{where}: {name} is {given.get(name)!r}; give the name that the table is to show")
     runs = given.get("runs")
-    if not isinstance(runs, dict) or len(runs) < 2 or not all(isinstance(run, str) and run for run in runs.values()):
-        raise UserError(f"{where}: runs must give at least two methods a run folder each, as in ddnm: outputs/...")
+    if not isinstance(runs, dict) or len(runs) < 2:
+        raise UserError(f"{where}: runs must give at least two methods a run each, as in ddnm: outputs/...")
     masks = given.get("masks")
     if masks is not None and not isinstance(masks, str):
         raise UserError(f"{where}: masks is {masks!r}; give a folder of mask files")
-    paths = {str(method): located(run) for method, run in runs.items()}
-    return Cell(given["dataset"], given["mask"], paths, None if masks is None else located(masks))
+    found = {str(method): read_run(run, given, f"{where}, {method}", profile, extra) for method, run in runs.items()}
+    return Cell(given["dataset"], given["mask"], found, None if masks is None else located(masks))
+
+
+def read_run(content: Any, cell: Mapping[str, Any], where: str, profile: Any, extra: Sequence[str]) -> Path | Named:
+    """A run as a cell gives it: a folder, ``{row: NAME}`` of the cell's table, or ``{overrides: [...]}``.
+
+    Raises:
+        UserError: it is none of these, or names what there is not.
+    """
+    if isinstance(content, str) and content:
+        return located(content)
+    refusal = UserError(f"{where}: the run is {content!r}; give a folder, {{row: NAME}} or {{overrides: [KEY=VALUE]}}")
+    if not isinstance(content, dict) or len(content) != 1:
+        raise refusal
+    kind, value = next(iter(content.items()))
+    if kind == "overrides" and isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        return Named((*value, *extra), extra=tuple(extra))
+    if kind != "row" or not isinstance(value, str):
+        raise refusal
+    if not isinstance(cell.get("table"), str) or not isinstance(profile, str):
+        raise UserError(f"{where}: a row needs its table, as in table: table1 beside runs, and a profile of the plan")
+    try:
+        return row_run(cell["table"], profile, value, cell["mask"], extra)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None

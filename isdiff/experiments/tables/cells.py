@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections import Counter, defaultdict
@@ -11,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from isdiff.errors import Missing, UserError
+from isdiff.errors import Missing, UserError, explained, summed_up
 from isdiff.experiments.compare import Row, compose_run, run_row, seeded
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.measure import build_metrics, result_features, sources
 from isdiff.experiments.tables.plan import CellPlan, RowPlan, TablePlan
-from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Line, Sheet, Value
+from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
 from isdiff.metrics.base import Metric, Unavailable
 from isdiff.metrics.contrast import Contrast, contrast
 from isdiff.metrics.diversity import Diversity
@@ -26,6 +27,11 @@ from isdiff.progress import clock
 
 Cells = dict[tuple[str, str], Row]  # what was measured, by row and mask
 NOT_YET = "not run yet"
+FINAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what other cells would meet as well
+
+
+class NoRun(UserError):
+    """There is no run and is not to be: nothing failed."""
 
 
 def fill(plan: TablePlan, metrics: list[Metric], run: bool = True) -> tuple[Sheet, Cells]:
@@ -44,20 +50,29 @@ def fill(plan: TablePlan, metrics: list[Metric], run: bool = True) -> tuple[Shee
     cells: Cells = {}
     reasons: dict[tuple[str, str], str] = {}
     for row, cell in announced(plan, run):
+        named = f"{row.label} ({cell.mask})"
         try:
             found = measure(row, cell, metrics, run, plan.name)
             cells[row.name, cell.mask] = found
+            if found.failed:
+                what = f"without {len(found.failed)} of its images: {'; '.join(summed_up(found.failed))}"
+                sheet.gaps.failed.setdefault(what, []).append(named)
         except Missing as error:
             reasons[row.name, cell.mask] = "; ".join(error.things)
             for thing in error.things:
-                sheet.waits.setdefault(thing, []).append(f"{row.label} ({cell.mask})")
-        except UserError as error:
+                sheet.gaps.waits.setdefault(thing, []).append(named)
+        except NoRun as error:
             reasons[row.name, cell.mask] = str(error)
+        except (UserError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in FINAL:
+                raise
+            reasons[row.name, cell.mask] = explained(error)
+            sheet.gaps.failed.setdefault(explained(error), []).append(named)
     for row in plan.rows:
         sheet.lines.append(line(row, plan, metrics, cells, reasons))
     sheet.comparisons = list(comparisons(plan, metrics, cells))
     sheet.notes += other_papers(plan)
-    sheet.notes += explained(plan, reasons, sheet.waits)
+    sheet.notes += without_values(plan, reasons, sheet.gaps)
     sheet.rank()
     return sheet, cells
 
@@ -81,12 +96,13 @@ def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool, tabl
         table: its name, under which loggers group the runs of its rows.
     Raises:
         Missing: weights or images are not here.
-        UserError: the cell cannot exist, or has not been run and ``run`` is off.
+        NoRun: the cell cannot exist, or has not been run and ``run`` is off.
+        UserError: the run failed.
     """
     if cell.impossible:
-        raise UserError(cell.impossible)
+        raise NoRun(cell.impossible)
     if not run and not finished(cell):
-        raise UserError(NOT_YET)
+        raise NoRun(NOT_YET)
     seeds = cell.seeds
     measured, _ = run_row(row.label, cell.mask, cell.overrides, metrics, seeds, group=table, name=row.name)
     for metric in metrics:
@@ -193,11 +209,12 @@ def other_papers(plan: TablePlan) -> list[str]:
     return [f"The paper's values of {', '.join(labels)} were {source}." for source, labels in grouped.items()]
 
 
-def explained(plan: TablePlan, reasons: dict[tuple[str, str], str], waits: dict[str, list[str]]) -> list[str]:
-    """One sentence for every reason that no download mends."""
+def without_values(plan: TablePlan, reasons: dict[tuple[str, str], str], gaps: Gaps) -> list[str]:
+    """One sentence for every reason that no download mends, for cells without a value and for single images."""
     labels = {row.name: row.label for row in plan.rows}
     grouped = defaultdict(list)
     for (name, mask), reason in reasons.items():
-        if not any(thing in reason for thing in waits):
+        if not any(thing in reason for thing in gaps.waits):
             grouped[reason].append(f"{labels[name]} ({mask})")
+    grouped |= gaps.failed
     return [f"{reason}: {', '.join(cells)}." for reason, cells in grouped.items()]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from isdiff.experiments.tables.cells import Cells, fill
 from isdiff.experiments.tables.kl import divergences
 from isdiff.experiments.tables.plan import TablePlan, load, names, plan
 from isdiff.experiments.tables.render import comma_separated
-from isdiff.experiments.tables.sheet import Column, Sheet, Value
+from isdiff.experiments.tables.sheet import Column, Gaps, Sheet, Value
 from isdiff.io.files import atomic_open, atomic_save
 from isdiff.metrics.contrast import contrast
 from isdiff.metrics.intervals import Estimate, estimate
@@ -32,13 +33,26 @@ def figure_names() -> list[str]:
 
 def as_table(figure: Any, dataset: str, profile: str) -> Any:
     """The figure's runs on one dataset as a table: a row for every line and value of the axis, and the references."""
-    rows = [OmegaConf.to_container(row) for row in figure.get("references", ())]
-    for line in figure.lines:
+    references = [line for line in figure.get("references", ()) if belongs(line, dataset, profile)]
+    rows = [{key: value for key, value in line.items() if key != "only"} | masks_of(line) for line in references]
+    for line in [line for line in figure.lines if belongs(line, dataset, profile)]:
         for name, label, overrides in points_of(figure, line, profile):
-            row = {"name": name, "label": label, "overrides": [*line.overrides, *overrides]}
+            row = {"name": name, "label": label, "overrides": [*line.overrides, *overrides]} | masks_of(line)
             rows.append(row | ({"against": [line.reference]} if "reference" in line else {}))
     kept = {key: figure[key] for key in ("title", "masks", "metrics", "limit", "seeds") if key in figure}
     return OmegaConf.create({**kept, "dataset": dataset, "rows": rows})
+
+
+def belongs(line: Any, dataset: str, profile: str) -> bool:
+    """Whether a line is drawn here, which its ``only`` may confine to a dataset, a profile and a mask."""
+    only = line.get("only", {})
+    return only.get("dataset", dataset) == dataset and only.get("profile", profile) == profile
+
+
+def masks_of(line: Any) -> dict[str, Any]:
+    """What a table's row says of the masks of a confined line, which is drawn on few images."""
+    only = line.get("only", {})
+    return {"masks": [only.mask], "costly": True} if "mask" in only else {}
 
 
 def points_of(figure: Any, line: Any, profile: str) -> list[tuple[str, str, list[str]]]:
@@ -73,31 +87,31 @@ def row_name(line: str, value: float) -> str:
 
 @dataclass
 class Drawn:
-    """A figure's markup and caption for a report, both empty where none of its runs can be had, and what it waits for:
-    see :class:`~isdiff.experiments.tables.sheet.Sheet`."""
+    """A figure's markup and caption for a report, both empty where none of its runs can be had, and what it lacks."""
 
     name: str
     svg: str = ""
     caption: str = ""
-    waits: dict[str, list[str]] = field(default_factory=dict)
+    gaps: Gaps = field(default_factory=Gaps)
 
 
 def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any) -> Drawn:
     """Run what is missing and write ``<name>.svg``, ``.png`` and ``.csv``."""
     drawn = Drawn(name)
     figure = load("figure", name)
+    of_seeds = figure.get("kind") == "initialisations"
     panels: list[tuple[str, TablePlan, Cells]] = []
     texts, lacking = [], 0
     for dataset in figure.datasets:
         table = plan(name, profile, table=as_table(figure, dataset, profile), **options)
         metrics = build_metrics(list(table.metrics.values()), UNUSED)
         sheet, cells = fill(table, metrics, run)
-        if figure.get("kind") == "initialisations":
-            add_divergences(sheet, table, cells)
+        if of_seeds:
+            spread = {name: divergences(row, seeds_shown(figure, profile, options)) for (name, _), row in cells.items()}
+            add_divergences(sheet, table, cells, spread)
         texts.append(comma_separated(sheet))
-        for thing, waiting in sheet.waits.items():
-            drawn.waits.setdefault(thing, []).extend(waiting)
-        lacking += len(table.rows) * len(table.masks) - len(cells)
+        drawn.gaps.add(sheet.gaps)
+        lacking += sum(not cell.impossible for row in table.rows for cell in row.cells) - len(cells)
         if cells:
             label = next(iter(cells.values())).experiment.cfg.dataset.name
             panels.append((label, table, cells))
@@ -105,8 +119,7 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
         stream.write("".join(text if i == 0 else text.partition("\n")[2] for i, text in enumerate(texts)))
     if not panels:
         return drawn
-    of_seeds = figure.get("kind") == "initialisations"
-    picture = initialisations(figure, *panels[0]) if of_seeds else sweep(figure, panels, profile)
+    picture = initialisations(figure, *panels[0], spread) if of_seeds else sweep(figure, panels, profile)
     undated = {"Date": None}  # the same figure, the same file
     atomic_save(folder / f"{name}.svg", lambda stream: picture.savefig(stream, format="svg", metadata=undated))
     atomic_save(folder / f"{name}.png", lambda stream: picture.savefig(stream, format="png", dpi=160))
@@ -229,8 +242,13 @@ def plot_references(figure: Any, axis: Any, table: TablePlan, cells: Cells, mask
 KL = Column("", "kl", "KL divergence to the hole's true colours (nats)", paper_metric="", same=False)
 
 
-def add_divergences(sheet: Sheet, table: TablePlan, cells: Cells) -> None:
-    """Another column: the mean over images of :func:`~isdiff.experiments.tables.kl.divergences`."""
+def seeds_shown(figure: Any, profile: str, options: dict[str, Any]) -> int:
+    """How many images' seeds are looked at, at least; 0 for those with results, as sampling takes much longer."""
+    return min(figure.get("divergences", {}).get(profile, 0), options.get("limit") or sys.maxsize)
+
+
+def add_divergences(sheet: Sheet, table: TablePlan, cells: Cells, spread: Mapping[str, Mapping[str, float]]) -> None:
+    """Another column: the mean over images of :func:`~isdiff.experiments.tables.kl.divergences`, ``spread`` by row."""
     (mask,) = table.masks
     sheet.columns.append(replace(KL, mask=mask))
     for line in sheet.lines:
@@ -238,26 +256,30 @@ def add_divergences(sheet: Sheet, table: TablePlan, cells: Cells) -> None:
         line.values.append(
             Value(missing=line.values[0].missing)
             if row is None
-            else Value(ours=estimate(divergence_sample(row), table.bootstrap))
+            else Value(ours=estimate(divergence_sample(row, spread[line.name]), table.bootstrap))
         )
 
 
-def divergence_sample(row: Row) -> MeanSample:
-    sample = MeanSample(divergences(row))
-    sample.groups = sources(row.experiment, row.records)
+def divergence_sample(row: Row, values: Mapping[str, float]) -> MeanSample:
+    sample = MeanSample(np.array(list(values.values())))
+    sample.groups = sources(row.experiment, [{"id": image_id} for image_id in values])
     return sample
 
 
-def initialisations(figure: Any, label: str, table: TablePlan, cells: Cells) -> Any:
-    """Fig. 4: how far each initialisation's colours are from the hole's true ones, and the quality that follows."""
+def initialisations(
+    figure: Any, label: str, table: TablePlan, cells: Cells, divergent: Mapping[str, Mapping[str, float]]
+) -> Any:
+    """Fig. 4: how far each initialisation's colours are from the hole's true ones (``divergent``, by row and image),
+    and the quality that follows, each with its number of images."""
     metrics = build_metrics(list(table.metrics.values()), UNUSED)
     (mask,) = table.masks
     picture, axes = subplots(1, 1 + len(metrics))
     first = axes[0][0]
     shown = [line for line in figure.lines if (line.name, mask) in cells]
-    spread = [divergences(cells[line.name, mask]) for line in shown]
+    spread = [np.array(list(divergent[line.name].values())) for line in shown]
     first.boxplot(spread, orientation="horizontal", tick_labels=[line.label for line in shown], showfliers=False)
     first.set_xlabel(KL.title, fontsize=8)
+    first.set_title(f"n = {min(map(len, spread))} images", fontsize=9)
     for axis, metric in zip(axes[0][1:], metrics, strict=True):
         for line, values in zip(shown, spread, strict=True):
             sample = cells[line.name, mask].samples.get(metric.name)
@@ -266,8 +288,9 @@ def initialisations(figure: Any, label: str, table: TablePlan, cells: Cells) -> 
                 axis.errorbar([np.mean(values)], [found.value], bars([found]), marker="o", capsize=3, label=line.label)
         axis.set_xlabel("mean KL divergence (nats)", fontsize=8)
         axis.set_ylabel(metric.title, fontsize=8)
+        axis.set_title(f"n = {min(len(cells[line.name, mask].ids) for line in shown)} images", fontsize=9)
     picture.legend(*legend_of(axes), loc="outside lower center", ncols=len(shown), fontsize=7)
     for axis in axes[0]:
         axis.tick_params(labelsize=7)
-    picture.suptitle(f"{figure.title} ({label}, {mask}, {len(spread[0]) if spread else 0} images)", fontsize=10)
+    picture.suptitle(f"{figure.title} ({label}, {mask})", fontsize=10)
     return picture

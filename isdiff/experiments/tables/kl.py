@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from isdiff.data.images import to_tensor
+from isdiff.errors import UserError
 from isdiff.experiments.compare import Row
 from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Stream
@@ -13,24 +14,28 @@ from isdiff.trajectory import Stream
 BINS = 8  # of each colour channel
 
 
-def divergences(row: Row) -> np.ndarray:
-    """KL divergence, in nats, of the hole's true colours from what the row's first attempt fills the hole with; one
-    value an image.
+def divergences(row: Row, first: int = 0) -> dict[str, float]:
+    """KL divergence, in nats, of the hole's true colours from what the row's first attempt fills the hole with; by id
+    for the row's images, and for the ``first`` of its dataset that can be read, whether they have results or not.
 
     Both as joint histograms of 8 x 8 x 8 colours over [-1, 1] (values outside count into the outermost bins), with one
     pixel spread evenly over the bins of the second, so that the divergence stays finite.
     """
     experiment = row.experiment
     start = experiment.setup.start
-    values = []
-    for record in row.records:
-        image_id = record["id"]
-        task = experiment.task(image_id)
+    values = {}
+    for image_id in dict.fromkeys([*row.ids, *experiment.dataset.ids()[:first]]):
+        try:
+            task = experiment.task(image_id)
+        except UserError:
+            if image_id in row.ids:
+                raise
+            continue
         given = experiment.inputs.pop(image_id)
         stream = Stream(experiment.cfg.seed, image_id, 0)
         filled = start.seed.fill(task, stream) if isinstance(start, SeededStart) else stream.normal(like=task.image)
-        values.append(divergence(to_tensor(given.pixels), filled.cpu(), torch.from_numpy(given.hole)))
-    return np.array(values)
+        values[image_id] = divergence(to_tensor(given.pixels), filled.cpu(), torch.from_numpy(given.hole))
+    return values
 
 
 def divergence(truth: torch.Tensor, filled: torch.Tensor, hole: torch.Tensor) -> float:

@@ -16,7 +16,7 @@ from isdiff.experiments.tables.logged import is_logging, report_table
 from isdiff.experiments.tables.plan import TablePlan, load, names, plan
 from isdiff.experiments.tables.render import terminal, write
 from isdiff.experiments.tables.report import page, strips
-from isdiff.experiments.tables.sheet import Sheet
+from isdiff.experiments.tables.sheet import Gaps, Sheet
 from isdiff.metrics.base import Metric
 from isdiff.paths import placed
 
@@ -44,24 +44,22 @@ def filled(name: str, profile: str, run: bool, options: dict[str, Any]) -> tuple
     return table, sheet, cells
 
 
-def make_table(name: str, profile: str, run: bool = True, **options: Any) -> tuple[Path, list, dict[str, list[str]]]:
-    """Run and write one table; returns its folder, the ``rich`` tables, and what it waits for."""
+def make_table(name: str, profile: str, run: bool = True, **options: Any) -> tuple[Path, list, Gaps]:
+    """Run and write one table; returns its folder, the ``rich`` tables, and what it lacks."""
     _, sheet, _ = filled(name, profile, run, options)
-    return folder_of(profile, options), terminal(sheet), sheet.waits
+    return folder_of(profile, options), terminal(sheet), sheet.gaps
 
 
-def make_figure(name: str, profile: str, run: bool = True, **options: Any) -> tuple[Path | None, dict[str, list[str]]]:
-    """Run and draw one figure; returns the SVG's path, None where nothing could be drawn, and what it waits for."""
+def make_figure(name: str, profile: str, run: bool = True, **options: Any) -> tuple[Path | None, Gaps]:
+    """Run and draw one figure; returns the SVG's path, None where nothing could be drawn, and what it lacks."""
     folder = folder_of(profile, options)
     drawn = draw(name, profile, folder, run=run, **options)
-    return folder / f"{name}.svg" if drawn.svg else None, drawn.waits
+    return folder / f"{name}.svg" if drawn.svg else None, drawn.gaps
 
 
-def make_report(
-    profile: str, only: Sequence[str] = (), run: bool = True, **options: Any
-) -> tuple[Path, dict[str, list[str]]]:
-    """All tables, figures and picture strips in one page; returns its path, and what its tables wait for. Figures that
-    stand alone are drawn from the runs that are there.
+def make_report(profile: str, only: Sequence[str] = (), run: bool = True, **options: Any) -> tuple[Path, Gaps]:
+    """All tables, figures and picture strips in one page; returns its path, and what its tables and figures lack.
+    Figures that stand alone are drawn from the runs that are there.
 
     Args:
         only: these tables and figures instead of all.
@@ -81,12 +79,11 @@ def make_report(
     ]
     command = " ".join(["isdiff table report", *only, f"profile={profile}", *shown(options)])
     title = f"IS-Diff and what it is compared with: {load('profile', profile).title}"
-    waits: dict[str, list[str]] = {}
-    for name, its in [*((sheet.name, sheet.waits) for sheet in sheets), *((f.name, f.waits) for f in figures)]:
-        for thing, cells_of_it in its.items():
-            waits.setdefault(thing, []).extend(f"{name}: {cell}" for cell in cells_of_it)
+    gaps = Gaps()
+    for name, its in [(sheet.name, sheet.gaps) for sheet in sheets] + [(drawn.name, drawn.gaps) for drawn in figures]:
+        gaps.add(its, name)
     path = page(folder / "report.html", title, sheets, pictures, [f for f in figures if f.svg], [command])
-    return path, waits
+    return path, gaps
 
 
 def shown(options: dict[str, Any]) -> list[str]:

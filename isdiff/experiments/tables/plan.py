@@ -196,6 +196,8 @@ def cell_plan(
     kind = row.get("model", "pixel")
     if kind not in data.models:
         return CellPlan(mask, (), used, data.get("note", f"no {kind} model for {table.dataset}"), tuple(paper))
+    if mask not in row.get("masks", [mask]):
+        return CellPlan(mask, (), used, f"with {' and '.join(row.masks)} masks alone", tuple(paper))
     resampling: list[str] = []
     if row.get("resampling"):
         jump, repeat = setting.resampling[mask]

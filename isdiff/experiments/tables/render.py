@@ -33,7 +33,7 @@ def markdown(sheet: Sheet) -> str:
     if rows:
         parts += ["Paired over images:", "", *table(titles, rows), ""]
     parts += [f"- {note}" for note in footnotes(sheet)]
-    parts += [f"- Waits for {thing}: {', '.join(cells)}" for thing, cells in sheet.waits.items()]
+    parts += [f"- Waits for {thing}: {', '.join(cells)}" for thing, cells in sheet.gaps.waits.items()]
     return "\n".join(parts) + "\n"
 
 

@@ -79,11 +79,29 @@ class Comparison:
 
 
 @dataclass
+class Gaps:
+    """What could not be had.
+
+    Attributes:
+        waits: what is missing, each with the command that gets it, and the cells that wait for it.
+        failed: why runs or images of runs failed, each with the cells that it befell.
+    """
+
+    waits: dict[str, list[str]] = field(default_factory=dict)
+    failed: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, other: Gaps, name: str = "") -> None:
+        """Also what ``other`` lacks, with its cells as those of the table ``name``."""
+        for mine, its in ((self.waits, other.waits), (self.failed, other.failed)):
+            for why, cells in its.items():
+                mine.setdefault(why, []).extend(f"{name}: {cell}" if name else cell for cell in cells)
+
+
+@dataclass
 class Sheet:
     """
     Attributes:
         dataset: in the paper's words.
-        waits: what is missing, each with the command that gets it, and the cells that wait for it.
         notes: sentences below the table.
     """
 
@@ -94,7 +112,7 @@ class Sheet:
     columns: list[Column]
     lines: list[Line]
     comparisons: list[Comparison] = field(default_factory=list)
-    waits: dict[str, list[str]] = field(default_factory=dict)
+    gaps: Gaps = field(default_factory=Gaps)
     notes: list[str] = field(default_factory=list)
     dataset: str = ""
 
