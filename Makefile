@@ -91,6 +91,7 @@ bench-gpu: install
 	$(RUN) benchmarks/ladder.py --device cuda --images 256 --batch 64 --steps 100 --repeats 3 model=adm256_uncond \
 	    model.weights=random dataset=landscapes dataset.size=256 dataset.features=null
 	$(RUN) benchmarks/throughput.py
+	$(RUN) benchmarks/gpu.py
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet

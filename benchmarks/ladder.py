@@ -10,6 +10,7 @@ of distances to the truth with its 95 % interval. Writes ``benchmarks/results/la
 import argparse
 import json
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ from isdiff import environment
 from isdiff.engine import Engine, Result
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.store import RunFolder
+from isdiff.experiments.writing import Writer
 from isdiff.io.files import atomic_open
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.lite0 import Lite0Features
@@ -95,6 +98,30 @@ class Rung:
         return counter.get_total_flops()
 
 
+@dataclass
+class Stored(Rung):
+    """From the images on the disk to the pictures on the disk; what can go on beside the network does, or nothing."""
+
+    beside: bool = True
+
+    def run(self) -> None:
+        experiment, self.results = self.experiment, []
+        self.engine.ahead = self.engine.batch_size if self.beside else 0
+        begun = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder, Writer(RunFolder(Path(folder)), lambda image_id: None) as writer:
+            for result in self.engine.run(experiment.ready(image_id) for image_id in experiment.ids()):
+                self.results.append(result)
+                given = experiment.inputs[result.task.id]
+                writer.add(experiment.finish(result), experiment.record(result))
+                experiment.inputs[result.task.id] = given  # to compare with
+                if not self.beside:
+                    writer.settle(0)
+            writer.settle(0)
+            self.times.append(time.perf_counter() - begun)
+        self.results.sort(key=lambda result: result.task.id)
+        self.floors.append(self.bare() * sum(result.calls for result in self.results))
+
+
 def rungs(precision: str, batch: int, compile: bool) -> list[Rung]:
     """``precision`` is the fastest that the device computes in."""
     plain, many = "runtime.precision=fp32", [f"runtime.batch_size={batch}"]
@@ -108,6 +135,8 @@ def rungs(precision: str, batch: int, compile: bool) -> list[Rung]:
     if precision != "fp32":
         found.append(Rung(precision, [fast, *many]))
     found.append(Rung("slots refilled", [fast, *many], Engine))
+    found.append(Stored("disk to disk, in turn", [fast, *many], Engine, beside=False))
+    found.append(Stored("disk to disk, overlap", [fast, *many], Engine))
     if compile:
         found.append(Rung("compiled", [fast, *many, "runtime.compile=true"], Engine))
     return found

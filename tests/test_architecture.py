@@ -10,7 +10,7 @@ from conftest import ROOT
 FLOORS = [
     ("errors", "environment", "paths", "progress", "checks", "component"),
     ("diffusion",),
-    ("prediction", "trajectory"),
+    ("prediction", "trajectory", "ahead"),
     ("nets", "known", "seeds", "criteria", "refine"),
     ("io", "samplers"),
     ("priors", "masks", "data"),

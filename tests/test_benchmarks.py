@@ -50,6 +50,7 @@ def test_the_ladder_on_the_cpu(tmp_path):
     done = benchmark("ladder.py", *small, check=True)
     rungs = json.loads(out.read_text())["rungs"]
     assert [r["rung"] for r in rungs[:3]] == ["float32, one image a call", "2 images a call", "channels last"]
+    assert [r["rung"] for r in rungs[-2:]] == ["disk to disk, in turn", "disk to disk, overlap"]
     assert all(r["images_per_second"] > 0 and r["share_of_matmul"] > 0 for r in rungs)
     assert all(r["decided_otherwise"] == 0 and r["levels_apart_most"] < 1 for r in rungs if r["precision"] == "fp32")
     assert "channels last" in done.stdout
@@ -58,6 +59,27 @@ def test_the_ladder_on_the_cpu(tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_the_ladder_without_a_gpu_is_one_sentence():
     done = benchmark("ladder.py", "--device", "cuda")
+    assert done.returncode == 1 and "there is no CUDA device here" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.long
+def test_what_is_measured_on_a_gpu_runs_on_the_cpu(tmp_path):
+    """Memory grows with the batch, graphs are refused in a sentence, and refilling needs no more batches than waves."""
+    out = tmp_path / "found.json"
+    small = ["--images", "3", "--batch", "2", "--batches", "1", "2", "--steps", "3", "--repeats", "1"]
+    model = ["--device", "cpu", "--model", "avatars64", "--weights", "own"]
+    benchmark("gpu.py", *model, *small, "--out", str(out), check=True)
+    found = json.loads(out.read_text())
+    assert 0 < found["memory"]["1"]["peak_mib"] <= found["memory"]["2"]["peak_mib"]
+    assert "needs a CUDA device" in found["graphs"]["refused"]
+    assert list(found["refill"]) == ["10%", "30%", "60%"]
+    for share in found["refill"].values():
+        assert share["network_batches"]["refilled"] <= share["network_batches"]["waves"] and share["times_faster"] > 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_the_gpu_s_benchmark_without_a_gpu_is_one_sentence():
+    done = benchmark("gpu.py")
     assert done.returncode == 1 and "there is no CUDA device here" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -102,6 +102,17 @@ def test_automatic_compiling_is_for_runs_that_repay_it():
     assert not Runtime(compile="auto").compiled("mps", many), "nobody measured it there"
 
 
+def test_cuda_graphs_are_for_cuda_devices(place):
+    with pytest.raises(UserError, match=r"runtime.compile is graphs, which needs a CUDA device and not cpu; give true"):
+        Experiment.of(config(place, "runtime.compile=graphs", "runtime.device=cpu"))
+    runtime = Runtime(compile="graphs")
+    assert runtime.compiled("cuda", lambda: 1) and runtime.slots == 16
+    with pytest.raises(UserError, match=r"runtime.batch_size is auto; with runtime.compile it must be a number"):
+        Runtime(batch_size="auto", compile="graphs")
+    with pytest.raises(ValueError, match=r"runtime.compile is 'graph'"):
+        Runtime(compile="graph")
+
+
 def test_whether_a_run_compiles_follows_from_its_configuration(place, monkeypatch):
     calls = 3 * Experiment.of(config(place, "runtime.compile=auto")).setup.calls_expected()
     assert calls >= 3 * 4

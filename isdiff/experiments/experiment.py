@@ -15,7 +15,7 @@ from isdiff.data.images import pixels_hash, to_tensor, to_uint8
 from isdiff.engine import Engine, Result
 from isdiff.errors import Missing, UserError
 from isdiff.experiments.config import Setup, config_hash
-from isdiff.experiments.settings import with_texts
+from isdiff.experiments.settings import GRAPHS, with_texts
 from isdiff.experiments.store import RunFolder
 from isdiff.masks.base import MaskSource
 from isdiff.paths import placed
@@ -116,7 +116,8 @@ class Experiment:
     def prior(self) -> Prior:
         setup = self.setup
         return setup.model.load(
-            self.device, self.precision, pad_to=setup.pad_to(self.compiled), compile=self.compiled,
+            self.device, self.precision, pad_to=setup.pad_to(self.compiled),
+            compile=GRAPHS if setup.runtime.compile == GRAPHS else self.compiled,
             conditioning=setup.conditioning, enough=setup.start.enough,
         )  # fmt: skip
 

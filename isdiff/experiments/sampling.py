@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
@@ -67,12 +67,20 @@ def sample(experiment: Experiment, ids: Iterable[str], report: Report, together:
             most = min(together or MOST, len(ids) if isinstance(ids, list) else MOST)
             engine.batch_size = best_batch_size(experiment.prior, first, engine.grid.timesteps[-1], most)
             ready = chain([first], ready)
-        for result in engine.run(ready):
-            if result.failure:
-                report("failed", (result.task.id, result.failure))
-                continue
-            calls[result.task.id] = result.calls
-            writer.add(experiment.finish(result), experiment.record(result))
+        engine.ahead = look_ahead(engine.batch_size, together)
+        with closing(engine.run(ready)) as results:
+            for result in results:
+                if result.failure:
+                    report("failed", (result.task.id, result.failure))
+                    continue
+                calls[result.task.id] = result.calls
+                writer.add(experiment.finish(result), experiment.record(result))
+
+
+def look_ahead(batch_size: int, together: int | None) -> int:
+    """How many images are begun before the batch has room: as many again, for most of them end at the same time; but
+    no more than a quarter of what is this process's part besides its batch, or others would have nothing to do."""
+    return batch_size if together is None else min(batch_size, max(0, together - batch_size) // 4)
 
 
 def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[str, str]:

@@ -22,7 +22,7 @@ KEYS = (*GROUPS, "limit", "seed", "prompt", "negative_prompt", "output_root", "d
 PARTS = {"method": ("name", "known"), "isdiff": ("seed", "start", "criterion", "refine")}
 
 
-AUTO = "auto"
+AUTO, GRAPHS = "auto", "graphs"
 REPAID = {"cpu": 20_000, "cuda": 100_000}  # network calls, by image, that should repay compiling: estimates
 
 
@@ -35,7 +35,8 @@ class Runtime:
         batch_size: most images in one network call; ``auto``: the smallest of the fastest, found by trying.
         workers: sampling processes.
         compile: with torch.compile, which takes its time at first and fills every batch up to ``batch_size``; ``auto``:
-            where the run has so many network calls that they repay it.
+            where the run has so many network calls that they repay it; ``graphs``: and each call is one CUDA graph,
+            which spares a GPU the waiting for single kernels.
         pad_to: network batches are filled up to a multiple of it.
     Raises:
         ValueError: a value that cannot work.
@@ -55,7 +56,7 @@ class Runtime:
             check_whole(f"runtime.{key}", value)
         if batch_size != AUTO:
             check_whole("runtime.batch_size", batch_size)
-        if compile != AUTO:
+        if compile not in (AUTO, GRAPHS):
             check_flag("runtime.compile", compile)
         if batch_size == AUTO and compile:
             raise BadValue("runtime.batch_size is auto; with runtime.compile it must be a number")
@@ -71,7 +72,12 @@ class Runtime:
         """Whether a run of so many network calls, counted by image, on a device of this type compiles its network.
 
         Nothing but the configuration decides: a run that is taken up again must go on with the same kernels.
+
+        Raises:
+            BadValue: a CUDA graph is asked for where there is no CUDA.
         """
+        if self.compile == GRAPHS and device != "cuda":
+            raise BadValue(f"runtime.compile is graphs, which needs a CUDA device and not {device}; give true or false")
         return calls() >= REPAID.get(device, math.inf) if self.compile == AUTO else bool(self.compile)
 
 

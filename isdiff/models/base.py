@@ -101,7 +101,7 @@ class Model(Component, ABC):
         precision: str = "fp32",
         *,
         pad_to: int = 4,
-        compile: bool = False,
+        compile: bool | str = False,
         conditioning: Conditioning | None = None,
         enough: int = 50,
     ) -> Prior:
@@ -109,7 +109,7 @@ class Model(Component, ABC):
         Args:
             precision: ``fp32``, ``bf16`` or ``fp16``.
             pad_to: batches are filled up to a multiple of it.
-            compile: with torch.compile.
+            compile: with torch.compile; ``graphs``: and as one CUDA graph.
             conditioning: how a latent model is asked.
             enough: known vectors that seeds should have to go by.
         Raises:

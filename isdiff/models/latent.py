@@ -75,11 +75,13 @@ class LatentModel(Model):
         precision: str = "fp32",
         *,
         pad_to: int = 4,
-        compile: bool = False,
+        compile: bool | str = False,
         conditioning: Conditioning | None = None,
         enough: int = 50,
     ) -> LatentPrior:
         """The U-Net in ``precision``, the autoencoder and the text encoder in float32, none of them to be trained."""
+        if compile == "graphs":
+            raise UserError("runtime.compile is graphs, which is for models of pixels; give true or false")
         pipeline = self.pipeline()
         text = None if pipeline.text_encoder is None else TextEncoder(pipeline.tokenizer, pipeline.text_encoder)
         asking = (conditioning or Conditioning()).reading(text)

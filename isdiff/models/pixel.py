@@ -87,7 +87,7 @@ class PixelModel(Model):
         precision: str = "fp32",
         *,
         pad_to: int = 4,
-        compile: bool = False,
+        compile: bool | str = False,
         conditioning: Conditioning | None = None,
         enough: int = 50,
     ) -> PixelPrior:
@@ -101,7 +101,7 @@ class PixelModel(Model):
                 raise UserError(f"weights {weights} are no classifier's; give others as model.classifier.weights")
             prior.guidance = ClassifierGuidance(classifier.to(device, DTYPES[precision]), self.guidance_scale)
         if compile:
-            prior.net = compiled(prior.net, device)
+            prior.net = compiled(prior.net, device, graphs=compile == "graphs")
         return prior
 
     def check_denoiser(self, net: nn.Module) -> None:
