@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from isdiff.errors import UserError
+from isdiff.plugin.autoencoder import decoded
 from isdiff.plugin.kinds import Kind
-from isdiff.plugin.latents import decoded, stacked, tasks_of
+from isdiff.plugin.latents import stacked, tasks_of
 from isdiff.plugin.rows import merged, pick, prompts, texts_of
 from isdiff.plugin.scheduler import Watched, grid_of, repeats, rows_of
 from isdiff.plugin.state import Made, Plugin

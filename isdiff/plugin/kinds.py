@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from isdiff.errors import UserError
-from isdiff.plugin.latents import means
+from isdiff.plugin.autoencoder import means
 from isdiff.plugin.scheduler import predicts
 
 
