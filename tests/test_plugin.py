@@ -513,10 +513,10 @@ def test_an_interrupt_ends_the_call(pipe, faces):
 def test_refusals(pipe, faces):
     import diffusers
 
-    with pytest.raises(UserError, match=r"isdiff\.apply takes StableDiffusionInpaintPipeline and .*this is a int"):
+    with pytest.raises(UserError, match=r"isdiff\.apply takes StableDiffusionInpaintPipeline, .*this is a int"):
         isdiff.apply(3)
-    other = object.__new__(diffusers.StableDiffusion3InpaintPipeline)
-    with pytest.raises(UserError, match="this is a StableDiffusion3InpaintPipeline"):
+    other = object.__new__(diffusers.FluxControlInpaintPipeline)
+    with pytest.raises(UserError, match="FluxFillPipeline; this is a FluxControlInpaintPipeline"):
         isdiff.apply(other)
     with pytest.raises(UserError, match="seed is 'best'; it must be one of gmm, gaussian, mean, oracle, off"):
         isdiff.apply(pipe, seed="best")

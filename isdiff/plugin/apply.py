@@ -12,9 +12,9 @@ import torch
 from isdiff.checks import BadValue, check_choice, check_whole
 from isdiff.criteria.base import Criterion
 from isdiff.criteria.cross_entropy import CrossEntropy
-from isdiff.errors import UserError
 from isdiff.paths import config_folders
 from isdiff.plugin.call import Call
+from isdiff.plugin.kinds import Kind, checked_kind
 from isdiff.plugin.rows import named_arguments
 from isdiff.plugin.state import Plugin
 from isdiff.refine import Refinement
@@ -23,10 +23,8 @@ from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, Orac
 
 Pipeline = TypeVar("Pipeline")
 
-PIPELINES = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
 SEEDS: dict[str, type[Seed]] = {"gmm": MixtureSeed, "gaussian": GaussianSeed, "mean": MeanSeed, "oracle": OracleSeed}
 OFF = "off"
-VALUES = {"start": 1.0, "lambda": 0.05, "tau": 2.5, "checkpoint": 0.65}  # for 256 pixels and more, as configs/isdiff
 
 
 def apply(
@@ -61,6 +59,9 @@ def apply(
     - The masked image's latents are the posterior's mean, not a sample (as in the engine of isdiff). A U-Net of 4
       channels, not made for inpainting, gets the whole image's, noised anew at every step, as its pipeline does it.
     - ``strength`` stays at its default, as the start step takes its place.
+    - With rectified flow (Stable Diffusion 3, Flux) start, lambda and checkpoint are values of sigma; their defaults
+      have the signal-to-noise ratios of those of Stable Diffusion. Checkpoints see pictures with the autoencoder's
+      shift, also where the pipeline itself decodes without it.
     - Generators give one whole number for each image, from which all of its noise follows; so with a list of them an
       image does not depend on its neighbours. With ``run_seed`` they are not asked: the keyword ``image_ids`` of the
       call (default: "0", "1", ...) then names each image's noise, which is that of ``method=si+isdiff`` for an image
@@ -74,7 +75,7 @@ def apply(
     Args:
         seed: ``gmm``, ``gaussian``, ``mean``, ``oracle`` (the given image is the truth), ``off`` (pure noise), or a
             seed of :mod:`isdiff.seeds.distributions` with arguments of its own.
-        start: start step of the first attempt, as a fraction of the process.
+        start: start step of the first attempt, as a fraction of the process (with rectified flow, sigma).
         lambda_: how much earlier each further attempt starts.
         attempts: the most for an image; 1 leaves refinement out, and nothing is judged.
         tau: an attempt of which the criterion says at most this passes.
@@ -87,8 +88,8 @@ def apply(
     Raises:
         UserError: a pipeline that is not supported, or a value that cannot work, alone or with the others.
     """
-    check_pipeline(pipe)
-    values = VALUES | ({} if model is None else suited(model))
+    kind = checked_kind(pipe)
+    values = {**kind.values, **({} if model is None else suited(model))}
     given = {"start": start, "lambda": lambda_, "tau": tau, "checkpoint": checkpoint}
     values |= {key: value for key, value in given.items() if value is not None}
     if run_seed is not None:
@@ -102,7 +103,7 @@ def apply(
         )
     plugin = Plugin(NoiseStart() if seed == OFF else begins, refinement if attempts > 1 else None, run_seed)
     remove(pipe)
-    pipe.__class__ = plugged(type(pipe), plugin)
+    pipe.__class__ = plugged(type(pipe), kind, plugin)
     return pipe
 
 
@@ -111,17 +112,6 @@ def remove(pipe: Pipeline) -> Pipeline:
     if isinstance(vars(type(pipe)).get("isdiff"), Plugin):
         pipe.__class__ = type(pipe).__base__  # type: ignore[assignment]
     return pipe
-
-
-def check_pipeline(pipe: Any) -> None:
-    import diffusers
-
-    taken = [cls for name in PIPELINES if isinstance(cls := getattr(diffusers, name), type)]
-    if not isinstance(pipe, tuple(taken)):
-        raise UserError(f"isdiff.apply takes {' and '.join(PIPELINES)}; this is a {type(pipe).__name__}")
-    channels = pipe.unet.config.in_channels  # type: ignore[attr-defined]
-    if channels not in (4, 9):
-        raise UserError(f"the pipeline's U-Net takes {channels} channels; isdiff.apply takes 9 (for inpainting) and 4")
 
 
 def named_seed(seed: str | Seed) -> Seed:
@@ -144,7 +134,7 @@ def suited(model: str) -> dict[str, float]:
     return yaml.safe_load(Path(files[model]).read_text("utf-8")).get("isdiff") or {}
 
 
-def plugged(cls: Any, plugin: Plugin) -> type:
+def plugged(cls: Any, kind: type[Kind], plugin: Plugin) -> type:
     """A subclass of a pipeline's class, of the same name, so that it is saved and shown as before."""
     stock = cls.__call__
 
@@ -152,11 +142,11 @@ def plugged(cls: Any, plugin: Plugin) -> type:
     @torch.no_grad()
     def call(self: Any, *args: Any, image_ids: Sequence[str] | None = None, **kwargs: Any) -> Any:
         given = named_arguments(stock, self, args, kwargs)
-        return Call(self, stock, plugin, given, image_ids).run()
+        return Call(self, kind, stock, plugin, given, image_ids).run()
 
     def num_timesteps(self: Any) -> int:  # of the attempt, for callbacks that wait for a share of it
         return plugin.behind + cls.num_timesteps.fget(self)
 
     body = {"__call__": call, "num_timesteps": property(num_timesteps), "isdiff": plugin}
     names = {key: getattr(cls, key) for key in ("__module__", "__qualname__", "__doc__")}
-    return type(cls.__name__, (cls,), body | names)
+    return type(cls.__name__, (cls,), body | names | kind.methods(cls))

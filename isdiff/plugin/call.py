@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from isdiff.errors import UserError
-from isdiff.plugin.latents import decoded, plain, stacked, tasks_of
+from isdiff.plugin.autoencoder import decoded
+from isdiff.plugin.kinds import Kind
+from isdiff.plugin.latents import stacked, tasks_of
 from isdiff.plugin.rows import merged, pick, prompts, texts_of
 from isdiff.plugin.scheduler import Watched, grid_of, repeats, rows_of
 from isdiff.plugin.state import Made, Plugin
@@ -30,9 +32,9 @@ class Leg:
     Attributes:
         attempt: its number, from 0.
         rows: which images of the batch take part.
-        states: (len(rows), 4, h, w), the noisy latents that it begins with, as the scheduler has them.
+        states: (len(rows), C, h, w), the noisy latents that it begins with, as the scheduler has them.
         slot, first: the step that it begins with and that of the attempt's beginning, from the noisiest, 0.
-        noise: (len(rows), 4, h, w), the attempt's noise in the known region.
+        noise: (len(rows), C, h, w), the attempt's noise in the known region.
         history: of the scheduler, where it goes on with an attempt.
     """
 
@@ -58,6 +60,7 @@ class GivenNoise(Stream):
 class Call:
     """
     Args:
+        kind: of the pipeline.
         stock: the pipeline's own ``__call__``.
         given: what it was called with, by name, defaults included.
         image_ids: name the images' noise, where there is a ``run_seed``.
@@ -68,6 +71,7 @@ class Call:
     def __init__(
         self,
         pipe: Any,
+        kind: type[Kind],
         stock: Callable,
         plugin: Plugin,
         given: Mapping[str, Any],
@@ -75,18 +79,21 @@ class Call:
     ) -> None:
         self.pipe, self.stock, self.plugin, self.given = pipe, stock, plugin, dict(given)
         self.start, self.refinement = plugin.start, plugin.refinement
-        check_given(stock, self.given)
+        self.kind = kind(pipe, self.given)
+        check_given(stock, self.kind)
         self.given["num_images_per_prompt"] = self.given["num_images_per_prompt"] or 1
         self.count = prompts(self.given) * self.given["num_images_per_prompt"]
         # Under offloading, pipe.device is where the modules wait, and not where they work.
         self.device = getattr(pipe, "_execution_device", pipe.device)
         self.grid, self.scale = self.levels()
         self.tasks, self.counts = tasks_of(
-            pipe, self.given, self.count, self.device, self.start.enough, self.start.needs_truth
+            self.kind, self.count, self.device, self.start.enough, self.start.needs_truth
         )
         self.keys = self.named(image_ids)
-        if (noise := self.given.get("latents")) is not None and len(noise) != self.count:
-            raise UserError(f"there are {len(noise)} latents for {self.count} pictures; give one for each")
+        if (noise := self.given.get("latents")) is not None:
+            if len(noise) != self.count:
+                raise UserError(f"there are {len(noise)} latents for {self.count} pictures; give one for each")
+            self.given["latents"] = self.kind.from_argument(noise)
         self.streams: dict[tuple[int, int], Stream] = {}
         self.made = plugin.images = [Made() for _ in range(self.count)]
         self.paused: list[Leg] = []
@@ -96,19 +103,15 @@ class Call:
     def levels(self):
         """The grid of the steps, and what the pipeline multiplies given latents with."""
         scheduler = Watched(self.pipe.scheduler).scheduler
-        lists = {key: value for key in ("timesteps", "sigmas") if (value := self.given.get(key)) is not None}
-        if lists:
-            scheduler.set_timesteps(**lists)
-        else:
-            scheduler.set_timesteps(self.given["num_inference_steps"])
+        asked = self.kind.set_levels(scheduler)
         grid = grid_of(scheduler)
-        self.steps = len(grid) if lists else self.given["num_inference_steps"]
+        self.steps = asked or len(grid)
         if self.refinement and grid.index_at(self.refinement.checkpoint) < 1 + repeats(scheduler):
             raise UserError(
                 f"no step of {self.steps} is left after the checkpoint at {self.refinement.checkpoint}; "
                 "take more steps, a higher checkpoint or attempts=1"
             )
-        return grid, float(scheduler.init_noise_sigma)
+        return grid, float(getattr(scheduler, "init_noise_sigma", 1.0))
 
     def named(self, image_ids: Sequence[str] | None) -> list[tuple[int, str]]:
         """For each image the seed and the name that its noise follows from."""
@@ -184,17 +187,17 @@ class Call:
     def arguments(self, leg: Leg, watched: Watched) -> dict[str, Any]:
         """What the stock call is given: the images of the leg, its latents and where it begins."""
         chosen = {key: pick(self.given[key], self.counts[key], leg.rows) for key in ("image", "mask_image")}
-        dtype, known = self.pipe.unet.dtype, stacked([self.tasks[row] for row in leg.rows])
-        if plain(self.pipe) and self.given.get("padding_mask_crop") is None:
+        dtype, known = self.kind.network.dtype, stacked([self.tasks[row] for row in leg.rows])
+        if self.kind.plain and self.given.get("padding_mask_crop") is None:
             chosen["image"] = known  # or the pipeline would encode them itself, with noise of the generators
         callback = self.given.get("callback_on_step_end")
         wanted = getattr(callback, "tensor_inputs", self.given.get("callback_on_step_end_tensor_inputs") or [])
         return self.given | texts_of(self.given, leg.rows) | chosen | {
-            "masked_image_latents": known.to(dtype),
+            "masked_image_latents": known.to(dtype) if self.kind.takes_masked else None,
             "num_images_per_prompt": 1,
-            "latents": (leg.states / self.scale).to(dtype),
-            # Half a step more than the share that is meant, as the pipeline rounds down.
-            "strength": min(1.0, (self.steps - leg.slot + 0.5) / self.steps),
+            "latents": self.kind.as_argument((leg.states / self.scale).to(dtype)),
+            # Half a step beside the share that is meant, as the pipeline rounds.
+            "strength": min(1.0, (self.steps - leg.slot + self.kind.nudge) / self.steps),
             "generator": [self.stream(row, leg.attempt).generator for row in leg.rows],
             "return_dict": True,
             "callback_on_step_end": self.watching(leg, watched, callback, list(wanted)),
@@ -208,16 +211,17 @@ class Call:
         def on_step_end(pipe: Any, i: int, t: Any, tensors: dict[str, Tensor]) -> dict[str, Any]:
             if stay:  # the pipeline has to make a step before it decodes
                 pipe._interrupt = True
-                return {"latents": leg.states.to(tensors["latents"])}
+                return {"latents": self.kind.looped(leg.states).to(tensors["latents"])}
             done, index = leg.slot - leg.first + i, self.grid.timesteps.index(t.item())
-            if plain(pipe):  # the pipeline takes the latents that it was given for the noise in the known region
+            if self.kind.plain:  # the pipeline takes the latents that it was given for the noise in the known region
                 stays = repeats(watched.scheduler) and done == 1  # it comes to the same level once more
                 tensors["latents"] = self.composed(leg, tensors["latents"], index if stays else index - 1)
             changed = callback(pipe, done, t, {name: tensors[name] for name in wanted}) if callback else {}
             changed = {"latents": tensors["latents"]} | changed
             self.interrupted = self.interrupted or pipe.interrupt
-            if self.due(leg, index) and not self.judge(leg, watched.clean(self.grid, index)):
-                ahead = {"states": changed["latents"], "slot": leg.slot + i + 1, "history": watched.history()}
+            if self.due(leg, index) and not self.judge(leg, self.kind.spatial(watched.clean(self.grid, index))):
+                states = self.kind.spatial(changed["latents"])
+                ahead: dict[str, Any] = {"states": states, "slot": leg.slot + i + 1, "history": watched.history()}
                 self.paused.append(replace(leg, **ahead))
                 raise Stopped
             return changed
@@ -228,7 +232,8 @@ class Call:
         """``latents`` in the holes, elsewhere those of the images with the attempt's noise at the level ``index``."""
         tasks = [self.tasks[row] for row in leg.rows]
         known = self.grid.noised(stacked(tasks), leg.noise, index).to(latents)
-        return torch.where(torch.stack([task.hole for task in tasks]), latents, known)
+        composed = torch.where(torch.stack([task.hole for task in tasks]), self.kind.spatial(latents), known)
+        return self.kind.looped(composed)
 
     def due(self, leg: Leg, index: int) -> bool:
         """Whether this attempt stands at the checkpoint for the first time."""
@@ -242,7 +247,7 @@ class Call:
         assert rule is not None
         for row, latents in zip(leg.rows, clean, strict=True):
             made = self.made[row]
-            guess = self.tasks[row].compose(latents) if plain(self.pipe) else latents
+            guess = self.tasks[row].compose(latents) if self.kind.plain else latents
             dce = rule.judge(self.tasks[row], decoded(self.pipe.vae, guess[None])[0])
             made.attempts[leg.attempt].dce = dce
             if not rule.passes(dce) and len(made.attempts) < rule.attempts:
@@ -257,14 +262,17 @@ def drawn(generator: torch.Generator | None) -> int:
     return int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
 
 
-def check_given(stock: Callable, given: Mapping[str, Any]) -> None:
+def check_given(stock: Callable, kind: Kind) -> None:
     """
     Raises:
-        UserError: an argument whose place IS-Diff takes.
+        UserError: an argument whose place IS-Diff takes, or that the pipeline does not take.
     """
+    given = kind.given
     own = inspect.signature(stock).parameters["strength"].default
     if given["strength"] not in (own, 1.0):
         raise UserError(f"strength is {given['strength']}; IS-Diff's start step takes its place, leave it out")
     for key in ("denoising_start", "denoising_end"):
         if given.get(key) is not None:
             raise UserError(f"{key} is {given[key]}; with IS-Diff a pipeline makes all steps itself, leave it out")
+    if given.get("masked_image_latents") is not None and not kind.takes_masked:
+        raise UserError(f"{type(kind.pipe).__name__} takes no masked_image_latents; give image and mask_image")

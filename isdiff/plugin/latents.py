@@ -1,72 +1,31 @@
-"""A pipeline's pictures as tasks in its latent space, and latents as pictures."""
+"""A pipeline's pictures as tasks in its latent space."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from isdiff.errors import UserError
+from isdiff.plugin.autoencoder import encoded
+from isdiff.plugin.kinds import Kind
 from isdiff.plugin.rows import pick
 from isdiff.priors.latent import sure_cells
 from isdiff.priors.latent_task import LatentTask
 
 
-@contextmanager
-def wide_enough(vae: Any) -> Iterator[Any]:
-    """The autoencoder; one in float16 whose configuration says that it overflows is in float32 meanwhile."""
-    moved = vae.dtype == torch.float16 and vae.config.get("force_upcast", False)
-    if moved:
-        vae.to(torch.float32)
-    try:
-        yield vae
-    finally:
-        if moved:
-            vae.to(torch.float16)
-
-
-def scale_of(vae: Any, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of what the autoencoder gives; the U-Net's latents have about 0 and 1."""
-    mean, std = (vae.config.get(key) for key in ("latents_mean", "latents_std"))
-    whole = mean is not None and std is not None
-    mean, std = (torch.tensor(v).view(-1, 1, 1).to(like) for v in ((mean, std) if whole else ([0.0], [1.0])))
-    return mean, std / vae.config.scaling_factor
-
-
-def encoded(vae: Any, images: Tensor) -> Tensor:
-    """(B, 4, h, w) float32, the posteriors' means, of (B, 3, H, W) in [-1, 1]."""
-    with wide_enough(vae):
-        means = [vae.encode(image[None].to(vae.dtype)).latent_dist.mean for image in images]
-    latents = torch.cat(means).float()
-    return latents * vae.config.scaling_factor  # as the pipelines encode, who know no mean here
-
-
-def decoded(vae: Any, latents: Tensor) -> Tensor:
-    """(B, 3, H, W) float32 in [-1, 1]."""
-    mean, std = scale_of(vae, latents)
-    with wide_enough(vae):
-        pictures = vae.decode((latents * std + mean).to(vae.dtype), return_dict=False)[0]
-    return pictures.float().clamp(-1, 1)
-
-
-def sides_of(pipe: Any, given: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width of the pictures: what is asked for, or the model's own."""
-    own = pipe.unet.config.sample_size * pipe.vae_scale_factor
-    return given.get("height") or own, given.get("width") or own
-
-
-def pixels_of(pipe: Any, given: Mapping[str, Any], device: torch.device) -> tuple[Tensor, Tensor]:
+def pixels_of(kind: Kind, device: torch.device) -> tuple[Tensor, Tensor]:
     """Images (A, 3, H, W) float32 in [-1, 1] and holes (B, 1, H, W) bool, as the pipeline itself will see them.
 
     Raises:
         UserError: one of them is missing.
     """
+    pipe, given = kind.pipe, kind.given
     if given.get("image") is None or given.get("mask_image") is None:
         raise UserError("the pipeline was given no image or no mask_image; give both")
-    height, width = sides_of(pipe, given)
+    height, width = kind.sides()
     how: dict[str, Any] = {"height": height, "width": width}
     if (margin := given.get("padding_mask_crop")) is not None:
         region = pipe.mask_processor.get_crop_region(given["mask_image"], width, height, pad=margin)
@@ -75,18 +34,13 @@ def pixels_of(pipe: Any, given: Mapping[str, Any], device: torch.device) -> tupl
     return images, pipe.mask_processor.preprocess(given["mask_image"], **how).to(device) >= 0.5
 
 
-def plain(pipe: Any) -> bool:
-    """Whether the U-Net is not made for inpainting: its pipeline itself keeps the known region."""
-    return pipe.unet.config.in_channels == 4
-
-
-def known_latents(pipe: Any, images: Tensor) -> Tensor:
+def known_latents(vae: Any, images: Tensor) -> Tensor:
     """Of whole images, which may be latents already, as diffusers allows here."""
-    return images if images.shape[1] == 4 else encoded(pipe.vae, images)
+    return images if images.shape[1] == vae.config.latent_channels else encoded(vae, images)
 
 
 def tasks_of(
-    pipe: Any, given: Mapping[str, Any], rows: int, device: torch.device, enough: int, truth: bool
+    kind: Kind, rows: int, device: torch.device, enough: int, truth: bool
 ) -> tuple[list[LatentTask], dict[str, int]]:
     """One task for each of ``rows`` images of a batch, shared where picture and mask are, and how many pictures, masks
     and latents were given.
@@ -97,23 +51,25 @@ def tasks_of(
     Raises:
         UserError: sizes or numbers that do not go together, or a mask that leaves nothing.
     """
-    images, holes = pixels_of(pipe, given, device)
-    latents = known_latents(pipe, images) if plain(pipe) else given.get("masked_image_latents")
+    images, holes = pixels_of(kind, device)
+    vae = kind.pipe.vae
+    latents = known_latents(vae, images) if kind.plain else kind.given.get("masked_image_latents")
     counts = {"image": len(images), "mask_image": len(holes)}
     if latents is None:
         if images.shape[1] != 3:
-            raise UserError(f"the image has {images.shape[1]} channels; give pictures of 3, or masked_image_latents")
+            other = ", or masked_image_latents" if kind.takes_masked else ""
+            raise UserError(f"the image has {images.shape[1]} channels; give pictures of 3{other}")
         pairs = max(counts.values())
         ready = all(pairs % count == 0 for count in counts.values())
         blanked = [pick(images, len(images), [i]) for i in range(pairs)] if ready else []
         masked = [x.masked_fill(pick(holes, len(holes), [i]), 0.0) for i, x in enumerate(blanked)]
-        latents = encoded(pipe.vae, torch.cat(masked)) if ready else images
+        latents = encoded(vae, torch.cat(masked)) if ready else images
     counts["masked_image_latents"] = len(latents)
     for name, count in counts.items():
         if rows % count:
             raise UserError(f"there are {count} of {name} for {rows} pictures; give one, or one for each prompt")
-    wholes = known_latents(pipe, images) if truth else None
-    factor, made = pipe.vae_scale_factor, {}
+    wholes = known_latents(vae, images) if truth else None
+    factor, made = kind.pipe.vae_scale_factor, {}
     for key in [place_of(row, counts) for row in range(rows)]:
         if key in made:
             continue

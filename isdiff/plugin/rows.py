@@ -13,7 +13,7 @@ from torch import Tensor
 
 from isdiff.errors import UserError
 
-TEXTS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
+TEXTS = tuple(f"{sign}prompt{which}" for sign in ("", "negative_") for which in ("", "_2", "_3"))
 EMBEDDED = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
 
 

@@ -22,13 +22,15 @@ def grid_of(scheduler: Any) -> Grid:
         UserError: it asks the network more than once a step, or predicts something unknown.
     """
     name = type(scheduler).__name__
+    if predicts(scheduler) == "flow":
+        return flow_grid(scheduler)
     if scheduler.order != 1:
         raise UserError(
             f"{name} asks the network {scheduler.order} times a step; isdiff.apply needs one that asks once"
         )
     if repeats(scheduler) and not scheduler.config.skip_prk_steps:
         raise UserError(f"{name} begins with Runge-Kutta steps; isdiff.apply needs its skip_prk_steps=True")
-    kind = scheduler.config.get("prediction_type", "epsilon")
+    kind = predicts(scheduler)
     if kind not in ("epsilon", "v_prediction", "sample"):
         raise UserError(f"the pipeline's model predicts {kind!r}; epsilon, v_prediction and sample can be used")
     timesteps = torch.unique_consecutive(scheduler.timesteps.cpu())
@@ -37,6 +39,29 @@ def grid_of(scheduler: Any) -> Grid:
     sigmas = scheduler.add_noise(torch.zeros_like(one), one, timesteps)
     ascending = [tuple(values.flatten().tolist()[::-1]) for values in (timesteps, alphas, sigmas)]
     return Grid(ascending[0], ascending[1], ascending[2], scheduler.config.num_train_timesteps)
+
+
+def flow_grid(scheduler: Any) -> Grid:
+    """Of rectified flow.
+
+    Raises:
+        UserError: the scheduler draws noise that no generator of a picture gives, or its levels run the other way.
+    """
+    for key in ("stochastic_sampling", "invert_sigmas"):
+        if scheduler.config.get(key):
+            raise UserError(f"the {type(scheduler).__name__} has {key}=True; isdiff.apply needs it to be False")
+    timesteps, sigmas = (values.tolist()[::-1] for values in (scheduler.timesteps, scheduler.sigmas[:-1]))
+    alphas = tuple(1 - sigma for sigma in sigmas)
+    return Grid(tuple(timesteps), alphas, tuple(sigmas), scheduler.config.num_train_timesteps)
+
+
+def predicts(scheduler: Any) -> str:
+    """What the network behind a scheduler says: flow (the noise without the clean latents), or its prediction type."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+        return "flow"
+    return scheduler.config.get("prediction_type", "epsilon")
 
 
 def repeats(scheduler: Any) -> bool:
@@ -86,7 +111,9 @@ class Watched:
         """The clean latents (B, C, h, w) float32 that the latest answer implies."""
         output, sample = self.output.float(), self.sample.float()
         alpha, sigma = grid.alpha(index), grid.sigma(index)
-        kind = self.scheduler.config.get("prediction_type", "epsilon")
+        kind = predicts(self.scheduler)
+        if kind == "flow":
+            return sample - sigma * output
         if kind == "epsilon":
             return (sample - sigma * output) / alpha
         if kind == "v_prediction":  # of the latents in the variance-preserving scale

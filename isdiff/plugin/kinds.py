@@ -1,0 +1,209 @@
+"""Families of pipelines: their networks, the levels that they set, and the forms in which they have latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from isdiff.errors import UserError
+from isdiff.plugin.autoencoder import means
+from isdiff.plugin.scheduler import predicts
+
+
+class Kind:
+    """Stable Diffusion and Stable Diffusion XL; the others say what is different.
+
+    Args:
+        pipe: a pipeline.
+        given: what it is called with, by name.
+    Attributes:
+        names: of the classes in diffusers.
+        values: start, lambda, tau and checkpoint where none are given; for 256 pixels and more, as ``configs/isdiff``.
+        nudge: steps that are added to the share of them that ``strength`` is to be, so that rounding hits it.
+        takes_masked: whether the latents of the masked image can be given.
+    """
+
+    names: tuple[str, ...] = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
+    values: Mapping[str, float] = {"start": 1.0, "lambda": 0.05, "tau": 2.5, "checkpoint": 0.65}
+    nudge = 0.5
+    takes_masked = True
+
+    def __init__(self, pipe: Any, given: Mapping[str, Any] | None = None) -> None:
+        self.pipe, self.given = pipe, given or {}
+
+    @property
+    def network(self) -> Any:
+        return self.pipe.unet
+
+    def channels(self) -> tuple[int | None, int | None]:
+        """How many a network takes that is not made for inpainting, and one that is; None: there is none."""
+        return 4, 9
+
+    @property
+    def plain(self) -> bool:
+        """Whether the network is not made for inpainting: its pipeline itself keeps the known region."""
+        return self.network.config.in_channels == self.channels()[0]
+
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the pictures: what is asked for, or the model's own."""
+        own = self.own_side()
+        return self.given.get("height") or own, self.given.get("width") or own
+
+    def own_side(self) -> int:
+        return self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor
+
+    def set_levels(self, scheduler: Any) -> int:
+        """Set the timesteps as the pipeline will, and return how many steps are asked for; 0: as many as there are."""
+        lists = {key: value for key in ("timesteps", "sigmas") if (value := self.given.get(key)) is not None}
+        if lists:
+            scheduler.set_timesteps(**lists)
+            return 0
+        scheduler.set_timesteps(self.given["num_inference_steps"])
+        return self.given["num_inference_steps"]
+
+    def looped(self, latents: Tensor) -> Tensor:
+        """(B, C, h, w) in the form that callbacks, schedulers and networks have it."""
+        return latents
+
+    def spatial(self, latents: Tensor) -> Tensor:
+        """The other way round."""
+        return latents
+
+    def as_argument(self, latents: Tensor) -> Tensor:
+        """(B, C, h, w) as the call takes its ``latents``."""
+        return latents
+
+    def from_argument(self, latents: Tensor) -> Tensor:
+        """The other way round."""
+        return latents
+
+    @staticmethod
+    def methods(cls: Any) -> dict[str, Callable]:
+        """What a pipeline of the class ``cls`` does otherwise with IS-Diff, by name."""
+        return {}
+
+
+class StableDiffusion3(Kind):
+    """Rectified flow: the levels are ``(1 - sigma) x0 + sigma noise``, and sigma is the fraction of the process.
+
+    ``values`` have the signal-to-noise ratios of those of Stable Diffusion, in its process: sigma = r / (1 + r), where
+    its noise is r times its signal. At sigma 1, where these pipelines begin, nothing of a seed is left.
+    """
+
+    names = ("StableDiffusion3InpaintPipeline",)
+    values: Mapping[str, float] = {"start": 0.936, "lambda": 0.022, "tau": 2.5, "checkpoint": 0.732}
+    nudge = -0.5  # these pipelines round the steps down that they leave out, not those that they make
+
+    @property
+    def network(self) -> Any:
+        return self.pipe.transformer
+
+    def channels(self) -> tuple[int | None, int | None]:
+        return 16, None
+
+    def own_side(self) -> int:
+        return self.pipe.default_sample_size * self.pipe.vae_scale_factor
+
+    def set_levels(self, scheduler: Any) -> int:
+        if predicts(scheduler) != "flow":
+            name = type(scheduler).__name__
+            raise UserError(f"the pipeline has a {name}; isdiff.apply needs its FlowMatchEulerDiscreteScheduler")
+        sigmas, steps = self.sigmas(), self.given["num_inference_steps"]
+        mu = self.given.get("mu")
+        shift = {"mu": self.mu(scheduler) if mu is None else mu} if scheduler.config.get("use_dynamic_shifting") else {}
+        if sigmas is None:
+            scheduler.set_timesteps(steps, **shift)
+        else:
+            scheduler.set_timesteps(sigmas=sigmas, **shift)
+        return len(scheduler.timesteps)
+
+    def sigmas(self) -> Any:
+        return self.given.get("sigmas")
+
+    def mu(self, scheduler: Any) -> float:
+        """By what the noise levels of pictures of this size are shifted, on a line between two sizes."""
+        from diffusers.pipelines.flux.pipeline_flux_fill import calculate_shift
+
+        names = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
+        side = self.pipe.vae_scale_factor * 2  # all of these networks see patches of 2 x 2
+        height, width = (int(length) // side for length in self.sides())
+        return calculate_shift(height * width, *(scheduler.config[name] for name in names))
+
+
+class FluxInpaint(StableDiffusion3):
+    """Latents are packed: (B, h/2 * w/2, 4 C)."""
+
+    names = ("FluxInpaintPipeline",)
+
+    def channels(self) -> tuple[int | None, int | None]:
+        return 4 * self.pipe.vae.config.latent_channels, None
+
+    def sigmas(self) -> Any:
+        steps = self.given["num_inference_steps"]
+        own = super().sigmas()
+        return np.linspace(1.0, 1 / steps, steps) if own is None else own
+
+    def looped(self, latents: Tensor) -> Tensor:
+        return self.pipe._pack_latents(latents, *latents.shape)
+
+    def spatial(self, latents: Tensor) -> Tensor:
+        return self.pipe._unpack_latents(latents, *self.sides(), self.pipe.vae_scale_factor)
+
+
+class FluxFill(FluxInpaint):
+    names = ("FluxFillPipeline",)
+    takes_masked = False  # its call refuses them beside the image, which it needs
+
+    def channels(self) -> tuple[int | None, int | None]:
+        return None, 4 * (2 * self.pipe.vae.config.latent_channels + self.pipe.vae_scale_factor**2)
+
+    def as_argument(self, latents: Tensor) -> Tensor:
+        return self.looped(latents)
+
+    def from_argument(self, latents: Tensor) -> Tensor:
+        return self.spatial(latents)
+
+    @staticmethod
+    def methods(cls: Any) -> dict[str, Callable]:
+        def prepare_mask_latents(self: Any, mask: Tensor, masked_image: Tensor, *args: Any, **kwargs: Any) -> Any:
+            """With the posteriors' means, or the latents would be others when a paused attempt goes on."""
+            return cls.prepare_mask_latents(self, mask, means(self.vae, masked_image), *args, **kwargs)
+
+        return {"prepare_mask_latents": prepare_mask_latents}
+
+
+KINDS: tuple[type[Kind], ...] = (Kind, StableDiffusion3, FluxInpaint, FluxFill)
+
+
+def kind_of(pipe: Any) -> type[Kind]:
+    """
+    Raises:
+        UserError: a pipeline that is not supported.
+    """
+    names = {cls.__name__ for cls in type(pipe).__mro__ if cls.__module__.startswith("diffusers.")}
+    for kind in KINDS:
+        if names & set(kind.names):
+            return kind
+    known = [name for kind in KINDS for name in kind.names]
+    raise UserError(f"isdiff.apply takes {', '.join(known[:-1])} and {known[-1]}; this is a {type(pipe).__name__}")
+
+
+def checked_kind(pipe: Any) -> type[Kind]:
+    """The kind of a pipeline whose network can be used.
+
+    Raises:
+        UserError: it cannot, or the pipeline is not supported.
+    """
+    kind = kind_of(pipe)(pipe)
+    plain, inpainting = kind.channels()
+    found = kind.network.config.in_channels
+    if found not in (plain, inpainting):
+        usable = [f"{inpainting} (for inpainting)"] * (inpainting is not None) + [f"{plain}"] * (plain is not None)
+        raise UserError(
+            f"the network of this {type(pipe).__name__} takes {found} channels; isdiff.apply takes "
+            f"{' and '.join(usable)}"
+        )
+    return type(kind)

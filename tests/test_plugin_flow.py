@@ -1,0 +1,331 @@
+"""``isdiff.apply`` on pipelines of rectified flow: Stable Diffusion 3, Flux and Flux Fill, tiny and random."""
+
+import copy
+
+import pytest
+import torch
+from conftest import images_of
+from latent_parts import build_parts, read, set_weights
+from test_plugin import call, half, middling, seeded, state
+
+import isdiff
+from isdiff.errors import UserError
+from isdiff.plugin.kinds import Kind, StableDiffusion3
+
+STEPS, WIDTH = 10, 32
+SHIFTING = {"use_dynamic_shifting": True, "base_image_seq_len": 16, "max_image_seq_len": 256}
+
+
+def vae_of():
+    from diffusers import AutoencoderKL
+
+    sizes = read("stable_inpaint/configs.json")["vae"]
+    return set_weights(AutoencoderKL(**sizes | {"latent_channels": 16, "shift_factor": 0.3}), 11)
+
+
+def sd3_pipeline():
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3InpaintPipeline
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    *_, tokenizer, _ = build_parts(100)
+    transformer = SD3Transformer2DModel(
+        sample_size=16, patch_size=2, in_channels=16, out_channels=16, num_layers=2, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=2 * WIDTH, caption_projection_dim=32,
+        pooled_projection_dim=2 * WIDTH, pos_embed_max_size=16,
+    )  # fmt: skip
+    config = CLIPTextConfig(**read("stable_inpaint/configs.json")["text_encoder"] | {"projection_dim": WIDTH})
+    texts = [set_weights(CLIPTextModelWithProjection(config), seed) for seed in (13, 14)]
+    return StableDiffusion3InpaintPipeline(
+        set_weights(transformer, 12), FlowMatchEulerDiscreteScheduler(shift=3.0), vae_of(), texts[0], tokenizer,
+        texts[1], copy.deepcopy(tokenizer), None, None,
+    )  # fmt: skip
+
+
+def flux_pipeline(name: str, channels: int):
+    import diffusers
+    from transformers import T5Config, T5EncoderModel
+
+    *_, tokenizer, text = build_parts(100)
+    transformer = diffusers.FluxTransformer2DModel(
+        patch_size=1, in_channels=channels, out_channels=64, num_layers=1, num_single_layers=1, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=WIDTH, pooled_projection_dim=WIDTH, guidance_embeds=True,
+        axes_dims_rope=(4, 4, 8),
+    )  # fmt: skip
+    t5 = T5EncoderModel(T5Config(vocab_size=1000, d_model=WIDTH, d_kv=16, d_ff=32, num_layers=1, num_heads=2))
+    return getattr(diffusers, name)(
+        diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, **SHIFTING), vae_of(), text, tokenizer,
+        set_weights(t5, 15), copy.deepcopy(tokenizer), set_weights(transformer, 16),
+    )  # fmt: skip
+
+
+MAKERS = {
+    "sd3": sd3_pipeline,
+    "flux": lambda: flux_pipeline("FluxInpaintPipeline", 64),
+    "fill": lambda: flux_pipeline("FluxFillPipeline", 64 + 64 + 4 * 16),
+}
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def made(request):
+    """A pipeline of each kind, of random weights; tests take copies."""
+    pipe = MAKERS[request.param]()
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture
+def pipe(made):
+    return copy.deepcopy(made)
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return images_of("avatars", 3)
+
+
+def filled(pipe, images, prompt="a dog", **options):
+    """As ``call``, in the size of the tiny networks."""
+    sizes = {"height": 64, "width": 64, "max_sequence_length": 16}
+    return call(pipe, images, prompt, **sizes | options)
+
+
+def noise_of(pipe, seed: int = 1) -> torch.Tensor:
+    """Noise for one picture, as the pipeline takes its ``latents``."""
+    noise = torch.randn(1, 16, 16, 16, generator=seeded(seed)[0])
+    return pipe._pack_latents(noise, *noise.shape) if filling(pipe) else noise
+
+
+def filling(pipe) -> bool:
+    return type(pipe).__name__ == "FluxFillPipeline"
+
+
+def knows(pipe, image: torch.Tensor) -> torch.Tensor:
+    vae = pipe.vae
+    return (vae.encode(image).latent_dist.mean.detach() - vae.config.shift_factor) * vae.config.scaling_factor
+
+
+# The maths
+
+
+def test_defaults_have_the_signal_to_noise_ratio_of_stable_diffusion():
+    alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0)
+
+    def matched(fraction: float) -> float:
+        alpha = alphas[round(fraction * 1000) - 1]
+        ratio = ((1 - alpha) / alpha) ** 0.5
+        return float(ratio / (1 + ratio))
+
+    theirs, ours = Kind.values, StableDiffusion3.values
+    assert ours["checkpoint"] == pytest.approx(matched(theirs["checkpoint"]), abs=1e-3)
+    for attempt in range(3):
+        begins, expected = (v["start"] - attempt * v["lambda"] for v in (ours, theirs))
+        assert begins == pytest.approx(matched(expected), abs=2e-3)
+
+
+def test_a_seed_is_noised_to_the_level_where_the_pipeline_begins(pipe, faces):
+    """What the network sees first is ``(1 - sigma) x0 + sigma noise``, with the known latents in x0, at that sigma."""
+    seen = []
+
+    def look(module, args, kwargs):
+        t = kwargs["timestep"][:1] * (1000 if "img_ids" in kwargs else 1)
+        states = kwargs["hidden_states"][:1]
+        seen.append((float(t), states if states.ndim == 4 else pipe._unpack_latents(states[..., :64], 64, 64, 4)))
+
+    pipe.transformer.register_forward_pre_hook(look, with_kwargs=True)
+    isdiff.apply(pipe, attempts=1, start=0.8)
+    filled(pipe, faces[:1], generator=seeded(1))
+    known = knows(pipe, faces[:1].masked_fill(half().bool(), 0) if filling(pipe) else faces[:1])[..., :7]
+    sigma = pipe.isdiff.images[0].attempts[0].start_timestep / 1000
+    assert abs(sigma - 0.8) < 0.1 and seen[0][0] == pytest.approx(1000 * sigma, rel=1e-4)
+    noises = [(x[..., :7] - (1 - t / 1000) * known) / (t / 1000) for t, x in seen]
+    assert 0.9 < noises[0].std() < 1.1 and abs(noises[0].mean()) < 0.15
+    if not filling(pipe):  # they hold the known region to the same noise, only less of it
+        assert all(torch.allclose(noise, noises[0], atol=2e-3) for noise in noises)
+
+
+def test_without_a_seed_it_is_the_stock_pipeline_to_the_bit(pipe, faces, monkeypatch):
+    """From the same noise; the masked image's latents are the posterior's mean, so the stock call gets it too."""
+    from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
+    options = {"latents": noise_of(pipe), "strength": 1.0, "output_type": "latent"}
+    expected = filled(pipe, faces[:1], **options)
+    assert torch.equal(filled(isdiff.apply(pipe, seed="off", attempts=1), faces[:1], **options), expected)
+    assert torch.equal(filled(isdiff.remove(pipe), faces[:1], **options), expected)
+    other = filled(isdiff.apply(pipe, attempts=1), faces[:1], **options)
+    assert not torch.allclose(other[..., -8:], expected[..., -8:], atol=1e-2)
+
+
+def test_the_checkpoint_sees_the_clean_picture_of_its_step(pipe, faces, monkeypatch):
+    """x0 = x - sigma v: with a network that says the noise without the clean latents it is these latents, decoded."""
+    seen = []
+    clean = knows(pipe, faces[1:2])
+
+    def velocity(module, args, kwargs, output):
+        t = kwargs["timestep"] * (1000 if "img_ids" in kwargs else 1)
+        states = kwargs["hidden_states"]
+        sigma = (t / 1000).view(-1, *[1] * (states.ndim - 1))
+        aim = clean if states.ndim == 4 else pipe._pack_latents(clean, *clean.shape)
+        return ((states[..., :64] - aim) / sigma,)
+
+    def watch(self, task, picture):
+        seen.append(picture)
+        return 0.0
+
+    pipe.transformer.register_forward_hook(velocity, with_kwargs=True)
+    monkeypatch.setattr("isdiff.refine.Refinement.judge", watch)
+    filled(isdiff.apply(pipe, attempts=2), faces[:1])
+    latents = clean if filling(pipe) else torch.where(half()[..., ::4, ::4].bool(), clean, knows(pipe, faces[:1]))
+    latents = latents / pipe.vae.config.scaling_factor + pipe.vae.config.shift_factor
+    expected = pipe.vae.decode(latents).sample[0].detach().clamp(-1, 1)
+    assert len(seen) == 1 and torch.allclose(seen[0], expected, atol=1e-3)
+
+
+# What it leaves alone
+
+
+def test_it_leaves_nothing_behind(pipe, faces):
+    pipe.transformer.train()
+    next(iter(pipe.vae.parameters())).requires_grad_(False)
+    filled(pipe, faces[:1], num_inference_steps=2)  # transformers hooks text encoders up at their first call
+    before, stock = state(pipe), type(pipe)
+    assert isdiff.apply(pipe, tau=0.0) is pipe and isinstance(pipe, stock) and type(pipe).__name__ == stock.__name__
+    filled(pipe, faces[:1], generator=seeded(1))
+    applied = state(pipe)
+    assert {k: v for k, v in applied.items() if k != "class"} == {k: v for k, v in before.items() if k != "class"}
+
+    def broken(pipe, step, t, tensors):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        filled(pipe, faces[:1], callback_on_step_end=broken)
+    assert isdiff.remove(pipe) is pipe and state(pipe) == before and type(pipe) is stock
+
+
+def test_half_precision_stays(pipe, faces):
+    isdiff.apply(pipe.to(torch.bfloat16), tau=0.0)
+    assert torch.isfinite(filled(pipe, faces[:1], generator=seeded(1))).all()
+    assert all(p.dtype == torch.bfloat16 for part in (pipe.transformer, pipe.vae) for p in part.parameters())
+
+
+# Batches
+
+
+def test_only_failing_images_are_tried_again_and_depend_on_no_neighbour(pipe, faces):
+    """A paused attempt goes on as if it had not stopped: alone nothing pauses, and the picture is the same."""
+    texts, sizes = ["a dog", "a cat", "a tree"], {"height": 64, "width": 64, "max_sequence_length": 16}
+    options = {"prompt": texts, "mask_image": half(3), "generator": seeded(1, 2, 3)}
+    tau = middling(pipe, faces, **options | sizes)
+    isdiff.apply(pipe, attempts=2, tau=tau)
+    counts: list[int] = []
+    handle = pipe.transformer.register_forward_pre_hook(
+        lambda module, args, kwargs: counts.append(len(kwargs["timestep"])), with_kwargs=True
+    )
+    together = filled(pipe, faces, **options | {"generator": seeded(1, 2, 3)})
+    handle.remove()
+    made = pipe.isdiff.images
+    assert {len(m.attempts) for m in made} == {1, 2}
+    guided = 2 if type(pipe).__name__.startswith("StableDiffusion3") else 1
+    assert sum(counts) == guided * sum(m.calls for m in made) < guided * 3 * max(m.calls for m in made)
+    for row in range(3):
+        first, *rest = [a.dce for a in made[row].attempts]
+        assert (first <= tau) == (not rest)
+        alone = filled(pipe, faces[row][None], texts[row], generator=seeded(row + 1))
+        assert torch.allclose(alone[0], together[row], atol=1e-4)
+        assert pipe.isdiff.images[0].chosen == made[row].chosen
+
+
+def test_embedded_prompts_and_several_images_of_one(pipe, faces):
+    isdiff.apply(pipe, attempts=2, tau=0.0)
+    texts = ["a dog", "a cat"]
+    options = {"num_images_per_prompt": 2, "generator": seeded(1, 2, 3, 4)}
+    expected = filled(pipe, faces[:2], texts, **options)
+    if type(pipe).__name__.startswith("StableDiffusion3"):
+        names = ["prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"]
+        embedded = pipe.encode_prompt(texts, None, None, device="cpu", max_sequence_length=16)
+    else:
+        names = ["prompt_embeds", "pooled_prompt_embeds"]
+        embedded = pipe.encode_prompt(texts, device="cpu", max_sequence_length=16)[:2]
+    given = dict(zip(names, embedded, strict=True))
+    found = filled(pipe, faces[:2], None, **given, **options | {"generator": seeded(1, 2, 3, 4)})
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+# Callbacks
+
+
+def test_the_callers_callback_sees_every_step_and_changes_latents(pipe, faces):
+    seen = []
+
+    def watch(pipe, step, t, tensors):
+        seen.append((step, float(t), pipe.num_timesteps, tuple(tensors["latents"].shape)))
+        return {"latents": tensors["latents"] * 0}
+
+    isdiff.apply(pipe, attempts=2, tau=0.0, lambda_=0.1)
+    empty = filled(pipe, faces[:1], callback_on_step_end=watch, output_type="latent", generator=seeded(1))
+    assert not empty.any()
+    starts = [i for i, (step, *_) in enumerate(seen) if step == 0]
+    attempts = [a.start_timestep for a in pipe.isdiff.images[0].attempts]
+    assert [seen[i][1] for i in starts] == attempts and attempts[0] > attempts[1]
+    kept = pipe.isdiff.images[0].chosen
+    tail = [s for s in seen[starts[1] :] if kept or s[1] < min(t for _, t, *_ in seen[: starts[1]])]
+    assert [step for step, *_ in tail] == list(range(tail[0][0], tail[0][0] + len(tail)))
+    assert {shape for *_, shape in seen} == {tuple(noise_of(pipe).shape) if filling(pipe) else empty.shape}
+    assert tail[-1][0] == tail[-1][2] - 1
+
+
+# Levels
+
+
+def test_levels_are_those_that_the_pipeline_sets(pipe, faces):
+    """With a shift by the size of the picture, one given, and sigmas of one's own."""
+    if type(pipe).__name__.startswith("StableDiffusion3"):
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **SHIFTING)
+        cases = [{}, {"mu": 0.3}, {"sigmas": [1.0, 0.9, 0.8, 0.5, 0.2]}, {"height": 64, "width": 32}]
+    else:
+        cases = [{}, {"sigmas": [1.0, 0.9, 0.8, 0.5, 0.2]}, {"height": 64, "width": 32}]
+    for case in cases:
+        found = []
+        for start in (isdiff.remove(pipe), isdiff.apply(pipe, seed="off", tau=9.0)):
+            steps: list[float] = []
+            found.append(steps)
+
+            def note(pipe, step, t, tensors, steps=steps):
+                steps.append(float(t))
+                return {}
+
+            filled(start, faces[:1], strength=1.0, **case, callback_on_step_end=note)
+        assert found[0] == found[1] and len(found[0]) == len(case.get("sigmas", range(STEPS)))
+
+
+# What it refuses
+
+
+def test_refusals(pipe, faces):
+    from diffusers import FlowMatchHeunDiscreteScheduler
+
+    isdiff.apply(pipe)
+    for options, message in (
+        ({"strength": 0.5}, "strength is 0.5; IS-Diff's start step takes its place"),
+        ({"mask_image": torch.ones(1, 1, 64, 64)}, "the mask_image hides everything"),
+        ({"num_inference_steps": 1}, "no step of 1 is left after the checkpoint"),
+        ({"latents": noise_of(pipe).repeat(2, *[1] * (noise_of(pipe).ndim - 1))}, "there are 2 latents for 1 pictures"),
+    ):
+        with pytest.raises(UserError, match=message):
+            filled(pipe, faces[:1], **options)
+    if filling(pipe):
+        with pytest.raises(
+            UserError, match="FluxFillPipeline takes no masked_image_latents; give image and mask_image"
+        ):
+            filled(pipe, faces[:1], masked_image_latents=torch.zeros(1, 64, 192))
+    own = pipe.scheduler
+    pipe.scheduler = type(own).from_config(own.config, stochastic_sampling=True)
+    with pytest.raises(UserError, match=r"has stochastic_sampling=True; isdiff\.apply needs it to be False"):
+        filled(pipe, faces[:1])
+    pipe.scheduler = FlowMatchHeunDiscreteScheduler()
+    with pytest.raises(UserError, match=r"has a FlowMatchHeunDiscreteScheduler; isdiff\.apply needs its "):
+        filled(pipe, faces[:1])
+    isdiff.remove(pipe)
+    pipe.transformer.register_to_config(in_channels=33)
+    with pytest.raises(UserError, match=r"the network of this \w+ takes 33 channels; isdiff\.apply takes \d+"):
+        isdiff.apply(pipe)
