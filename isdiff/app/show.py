@@ -43,9 +43,8 @@ def said(state: State) -> str:
     variants: list[Variant] = state.made
     calls = sum(trace.network_calls for variant in variants for trace in variant.trace)
     seconds = sum(trace.seconds for variant in variants for trace in variant.trace)
-    return note(
-        f"Done: {calls} network calls, {seconds:.1f} s. What is outside of the hole is the photo's, bit for bit."
-    )
+    done = f"Done: {calls} network calls, {seconds:.1f} s. What is outside of the hole is the photo's, bit for bit."
+    return "".join(map(note, [done, *sorted({variant.advice for variant in variants if variant.advice})]))
 
 
 def live(sight: Sight) -> str:

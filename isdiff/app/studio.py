@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,7 @@ class Variant:
         image: of the photo's kind, as :meth:`isdiff.data.pictures.Picture.filled` gives it.
         pixels: the same as (H, W, 3) uint8.
         seed_pixels: with IS-Diff's seed in the hole; None for methods without one.
+        advice: a sentence where the photo is unlike the model's images.
     """
 
     seed: int
@@ -117,6 +118,7 @@ class Variant:
     pixels: np.ndarray
     seed_pixels: np.ndarray | None
     trace: list[WindowTrace]
+    advice: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +181,7 @@ class Studio:
                 f"the hole takes {crops} crops for this model of {inpainter.sizes.model} pixels, and up to "
                 f"{self.limits.crops} are made here; make the hole smaller, or the photo"
             )
+        advice = inpainter.unlike_said([order.photo.name]) if inpainter.unlike(jobs[0]) else ""
         watcher = Watcher(order, tell)
         made: dict[int, Variant] = {}
         stream = inpainter.stream(
@@ -187,7 +190,7 @@ class Studio:
         for filled in stream:
             if filled.failure:
                 raise UserError(filled.failure)
-            made[filled.job.seed] = variant_of(order.photo, filled)
+            made[filled.job.seed] = replace(variant_of(order.photo, filled), advice=advice)
             watcher.finish(made[filled.job.seed])
         return [made[seed] for seed in sorted(made)]
 

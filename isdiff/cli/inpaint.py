@@ -22,6 +22,7 @@ from isdiff.errors import SomeFailed, UserError, explained, summed_up
 
 if TYPE_CHECKING:
     from isdiff.data.picture_files import PictureFile
+    from isdiff.data.windows import Window
     from isdiff.experiments.jobs import Filled, Job
 
 SOFT = 2  # a crop that is resized by more than this is said to be
@@ -151,8 +152,11 @@ def act(arguments: list[str]) -> int:
     from isdiff.progress import Reporter
 
     inpainter = Inpainter(args.method, **own.options(args))
+    inpainter.load()  # before the clock of the bar begins
     made: list[Path] = []
     factors: dict[str, float] = {}
+    unlike: list[str] = []
+    tiled: list[str] = []
     with Reporter(f"{inpainter.label}, {inpainter.model}", len(work.targets)) as bar:
         jobs = work.jobs(bar.advance)
         for filled in inpainter.stream(jobs, progress=bar.work, expected=bar.expect):
@@ -160,11 +164,18 @@ def act(arguments: list[str]) -> int:
                 made.append(place)
                 sides = [trace.window.side / inpainter.sizes.model for trace in filled.trace]
                 factors[filled.job.name] = max(sides, key=lambda side: max(side, 1 / side))
+                if filled.job.seed == args.seed:
+                    tiled += [filled.job.name] * overlap([trace.window for trace in filled.trace])
+                    unlike += [filled.job.name] * inpainter.unlike(filled.job)
             bar.finish(sum(trace.network_calls for trace in filled.trace))
     for place in made:
         print(place)
     for line in notes(factors, f"{inpainter.model} ({inpainter.sizes.model}x{inpainter.sizes.model})"):
         print(f"isdiff: {line}", file=sys.stderr)
+    if tiled:
+        print(f"isdiff: {seams(sorted(tiled), args.reduction)}", file=sys.stderr)
+    if unlike:
+        print(f"isdiff: {inpainter.unlike_said(sorted(unlike))}", file=sys.stderr)
     if made and suffix_of(made[0].name) in LOSSY:
         form = "JPEG" if suffix_of(made[0].name) in (".jpg", ".jpeg") else suffix_of(made[0].name)
         print(f"isdiff: {form} keeps no pixel exactly, known ones neither; -o NAME.png does", file=sys.stderr)
@@ -186,6 +197,20 @@ def notes(factors: dict[str, float], model: str) -> list[str]:
             effect = "fills will be soft" if what == "reduced" else "the model sees little detail"
             lines.append(f"{name}{more}: the crop was {what} {most:.1f}-fold for {model}, so {effect}")
     return lines
+
+
+def overlap(windows: list[Window]) -> bool:
+    """Whether some of them have pixels in common, so that there are seams."""
+    return any(one.meets(other) for n, one in enumerate(windows) for other in windows[:n])
+
+
+def seams(names: list[str], reduction: float) -> str:
+    """A sentence for holes that took several squares that overlap."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return (
+        f"{names[0]}{more}: the hole was filled in squares that overlap, and their seams may show; "
+        f"--reduction {2 * reduction:g} takes fewer, and is softer"
+    )
 
 
 def main(arguments: list[str]) -> int:

@@ -30,12 +30,14 @@ def parser(command: str, text: str | None) -> Parser:
     made.add_argument("--mask", help="FILE, FOLDER (one of each image's name), half, expand, wide, center or alpha")
     made.add_argument("--invert", action="store_true", help="what the mask shows is known")
     made.add_argument("--model", help="isdiff models lists them (default: photos64; latent methods have their own)")
-    made.add_argument("--prompt", default="", help="of latent models; @FILE is the text in a file")
-    made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--size", type=int, help="side at which the model works, in the place of its own")
-    made.add_argument("--steps", type=int)
     made.add_argument(
-        "--reduction", type=float, default=4.0, help="shrink a crop by at most this; beyond it, tiles (4)"
+        "--prompt", default="", help="what the hole is to show, for latent models; @FILE is the text in a file"
+    )
+    made.add_argument("--seed", type=int, default=0, help="another one gives another result (0)")
+    made.add_argument("--size", type=int, help="side at which the model works, in the place of its own")
+    made.add_argument("--steps", type=int, help="of the sampler, in the place of the method's own; 25 is quick")
+    made.add_argument(
+        "--reduction", type=float, default=4.0, help="shrink a crop by at most this; larger holes take several (4)"
     )
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an override, as of isdiff run")
     return made

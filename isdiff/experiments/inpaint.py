@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ class Inpainted:
         trace: for each image, how each of its windows was filled (nearly always one).
     """
 
-    images: Any
-    seed_images: Any | None
+    images: Any = field(repr=False)
+    seed_images: Any | None = field(repr=False)
     trace: list[list[WindowTrace]]
 
     @property
@@ -86,6 +87,8 @@ def inpaint(
         ids: names, from which the noise follows in the place of the image's content: a run's image id gives the run's
             result.
         progress: whether to show a bar with the time left.
+    Warns:
+        UserWarning: images are unlike those that the model was trained on.
     Raises:
         UserError: one sentence about what cannot be used, before any work; :class:`isdiff.errors.Missing` for weights.
         PartlyFilled: some pictures could not be filled; its ``finished`` has the others.
@@ -107,6 +110,8 @@ def inpaint(
         method, model, prompt=asked, negative_prompt=negative_prompt, steps=steps, size=size, reduction=reduction,
         context=context, overrides=overrides,
     )  # fmt: skip
+    if unlike := [job.name for job in jobs if inpainter.unlike(job)]:
+        warnings.warn(inpainter.unlike_said(unlike), stacklevel=2)
     place = {id(job): n for n, job in enumerate(jobs)}
     made: dict[int, Any] = {}
     seeds: dict[int, Any] = {}
@@ -228,7 +233,8 @@ def hole_of(hole: Any, picture: Picture, invert: bool = False, key: str | None =
     found = image_hole(hole, name) if isinstance(hole, Image.Image) else array_hole(hole, name)
     if found.shape != picture.shape:
         sizes = [f"{width}x{height}" for height, width in (found.shape, picture.shape)]
-        raise UserError(f"{name} is {sizes[0]}, but {picture.name} is {sizes[1]}; make them the same size")
+        turned = " (files are turned as their EXIF data say)" if found.shape == picture.shape[::-1] else ""
+        raise UserError(f"{name} is {sizes[0]}, but {picture.name} is {sizes[1]}{turned}; make them the same size")
     return found ^ invert
 
 

@@ -17,6 +17,7 @@ from isdiff.errors import UserError
 from isdiff.experiments.canvas import Canvas, Filled, Glimpse, Job, WindowTrace
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.experiment import Experiment, Inputs
+from isdiff.experiments.familiar import known_of
 from isdiff.experiments.search_path import config_names
 from isdiff.experiments.settings import text_of
 from isdiff.trajectory import Stream, Task
@@ -154,6 +155,24 @@ class Inpainter:
     def model(self) -> str:
         """The model's name."""
         return self.experiment.setup.model.name
+
+    def load(self) -> None:
+        """Load the model now and not with the first picture."""
+        _ = self.experiment.prior
+
+    def unlike(self, job: Job) -> bool:
+        """Whether what is known of a picture looks unlike the images that the model was trained on, as far as that was
+        measured (``benchmarks/familiar.py``: of the shipped pixel models)."""
+        model = self.experiment.setup.model
+        known = known_of(model.weights)
+        return known is not None and known.is_far(job.pixels, job.hole, model.image_size)
+
+    def unlike_said(self, names: Sequence[str]) -> str:
+        """A sentence for pictures that are :meth:`unlike`."""
+        more = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
+        knows = compose_run([f"model={self.model}"]).model.get("knows")
+        images = f"{self.model} knows, {knows}" if knows else f"{self.model} was trained on"
+        return f"{names[0]}{more} unlike the images that {images}, so fills may not fit; isdiff models lists others"
 
     def share_model(self, other: Inpainter) -> None:
         """Use the model that ``other`` has loaded, if it is the same, loaded in the same way; else do nothing."""

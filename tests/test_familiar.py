@@ -1,0 +1,93 @@
+"""Pictures that are unlike what a model knows are said to be, its own are not."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+import isdiff
+from isdiff.app.line import Done
+from isdiff.app.show import said
+from isdiff.cli import main
+from isdiff.experiments.familiar import FILE, known_of, looks
+from isdiff.io.fingerprint import remembered_sha256
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from familiar import DATASETS, images, measure, text
+
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def kinds():
+    """Of each kind, masked as in the calibration; images of the test splits."""
+    names = ("photos", "avatars", "drawings", "landscapes")
+    return {name: measure(images(name, "test", COUNT), 64) for name in names} | {"text": measure(text(COUNT), 64)}
+
+
+@pytest.mark.parametrize("model", DATASETS)
+def test_own_images_are_known_and_others_are_not(kinds, model):
+    weights = ROOT / "models" / model / "unet.safetensors"
+    noted = json.loads(weights.with_name(FILE).read_text())["weights"]
+    assert noted == remembered_sha256(weights), f"for new weights run python benchmarks/familiar.py {model}"
+    known = known_of(str(weights))
+    far = {name: float((known.distance(found) > 1).sum()) / COUNT for name, found in kinds.items()}
+    assert all(far[name] <= 0.05 for name in DATASETS[model]), far
+    least = {"photos64": ("avatars", 0.35), "avatars64": ("photos", 0.65), "drawings64": ("photos", 0.35)}[model]
+    assert far[least[0]] >= least[1] and far["text"] > 0.6, far
+
+
+def test_what_is_under_the_hole_says_nothing_and_little_is_no_judgement():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (90, 130, 3), np.uint8)
+    hole = np.zeros((90, 130), bool)
+    hole[20:70, 30:80] = True
+    other = np.where(hole[..., None], 255 - pixels, pixels)
+    assert (looks(pixels, hole, 64) == looks(other, hole, 64)).all()
+    assert looks(np.full_like(pixels, 9), hole, 64) is None, "a flat picture"
+    hole[:] = True
+    hole[:2] = False
+    assert looks(pixels, hole, 64) is None, "little is known"
+
+
+def test_other_weights_and_damaged_notes_are_silent(tmp_path):
+    weights = tmp_path / "unet.safetensors"
+    shutil.copy(ROOT / "models" / "avatars64" / FILE, tmp_path)
+    assert known_of(str(weights)) is None
+    weights.write_bytes(b"others")
+    assert known_of(str(weights)) is None
+    for n, note in enumerate(
+        ("{", "[]", '{"weights": 1}', '{"weights": "a", "mean": [1], "whitening": 2, "limit": 0}')
+    ):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        (folder / FILE).write_text(note)
+        (folder / weights.name).write_bytes(b"others")
+        assert known_of(str(folder / weights.name)) is None
+
+
+def test_a_photograph_for_the_model_of_faces_is_said_everywhere(tmp_path, monkeypatch, capsys):
+    from isdiff.app.photo import Photo
+    from isdiff.app.studio import Limits, Order, Studio
+    from isdiff.data.pictures import picture_of
+    from isdiff.experiments.inpaint import hole_of
+
+    photo = next(p for p in images("photos", "test", 12) if known_of("models/avatars64/unet.safetensors").is_far(
+        p, np.zeros((64, 64), bool), 64))  # fmt: skip
+    says = "unlike the images that avatars64 knows, drawn faces"
+    with pytest.warns(UserWarning, match=says):
+        isdiff.inpaint(photo, "center", model="avatars64", steps=2)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo).save("photo.png")
+    words = ["inpaint", "photo.png", "--mask", "center", "--variants", "2", "-o", "out", "--steps", "2"]
+    assert main([*words, "--model", "avatars64"]) == 0
+    assert capsys.readouterr().err.count(says) == 1
+    assert main(words) == 0 and "unlike" not in capsys.readouterr().err
+    picture = picture_of(photo, "photo")
+    order = Order(Photo("photo", picture), hole_of("center", picture), "ddnm", "avatars64", steps=2)
+    made = Studio(Limits()).make(order, lambda: False)
+    assert says in said(Done(made)) and "bit for bit" in said(Done(made))
