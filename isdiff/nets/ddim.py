@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from isdiff.nets.unet import ROWS
+
 
 def timestep_embedding(timesteps: Tensor, dim: int) -> Tensor:
     """Sinusoidal features ``[sin, cos]`` with frequencies ``10000 ** (-k / (dim // 2 - 1))``, float32 (B, dim)."""
@@ -40,7 +42,7 @@ class ResnetBlock(nn.Module):
             self.nin_shortcut = nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x))) + self.temb_proj(F.silu(emb))[:, :, None, None]
+        h = self.conv1(F.silu(self.norm1(x))) + self.temb_proj(F.silu(emb))[: len(x), :, None, None]
         h = self.conv2(self.dropout(F.silu(self.norm2(h))))
         return h + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
 
@@ -186,7 +188,7 @@ class DDIMUNet(nn.Module):
         """
         if y is not None:
             raise ValueError("this network is not class-conditional; leave y out")
-        emb = self.temb(timestep_embedding(timesteps, self.ch).to(self.dtype))
+        emb = self.temb(timestep_embedding(F.pad(timesteps, (0, -len(x) % ROWS)), self.ch).to(self.dtype))
         h = self.conv_in(x.to(self.dtype))
         skips = [h]
         for level in self.down:

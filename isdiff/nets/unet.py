@@ -20,6 +20,11 @@ from isdiff.diffusion.process import abar_at, named_betas
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
+# Embeddings are computed for a multiple of so many images: products of few rows take another path through BLAS, which
+# would make an image's last bits depend on the size of its batch.
+ROWS = 16
+
+
 def timestep_embedding(timesteps: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
     """Sinusoidal features ``[cos, sin]`` with frequencies ``max_period ** (-k / (dim // 2))``.
 
@@ -116,7 +121,7 @@ class ResBlock(nn.Module):
         norm, act, conv = self.in_layers
         h = conv(self.resample(act(norm(x))))
         x = self.skip_connection(self.resample(x))
-        emb = self.emb_layers(emb)[:, :, None, None]
+        emb = self.emb_layers(emb)[: len(x), :, None, None]
         norm, act, dropout, conv = self.out_layers
         if self.scale_shift:
             scale, shift = emb.chunk(2, dim=1)
@@ -268,9 +273,10 @@ class UNet(nn.Module):
         """
         if (y is not None) != (self.num_classes is not None):
             raise ValueError("pass y= exactly when the network is class-conditional (num_classes is set)")
-        emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(self.dtype))
+        more = (0, -len(x) % ROWS)
+        emb = self.time_embed(timestep_embedding(F.pad(timesteps, more), self.model_channels).to(self.dtype))
         if y is not None:
-            emb = emb + self.label_emb(y)
+            emb = emb + self.label_emb(F.pad(y, more))
         h = F.pixel_unshuffle(x, self.patch_size).to(self.dtype)
         skips = []
         for stage in self.input_blocks:
