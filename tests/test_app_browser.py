@@ -125,11 +125,13 @@ def test_a_photo_is_painted_filled_watched_and_downloaded(visit, tmp_path):
     page.click("#go")
     assert "there is no hole yet" in says(page, "no hole")
     stroke(page)
-    give(page, "steps", 10)
+    give(page, "steps", 40)
     give(page, "seed", 5)
     page.click("#go")
-    page.wait_for_selector("#live img")
-    assert "seed 5" in page.inner_text("#live") and "samples" in page.inner_text("#status .note")
+    page.wait_for_function(  # all at once, as it may be done the moment after
+        """() => document.querySelector('#live img') && document.querySelector('#live').innerText.includes('seed 5')
+        && document.querySelector('#status .note').innerText.includes('samples')"""
+    )
     assert "bit for bit" in says(page, "Done")
     name, result = downloaded(page, tmp_path)
     assert name == "my_photo-ddnm+isdiff-seed5.png" and result.shape == pixels.shape

@@ -151,10 +151,7 @@ def test_held_out_errors_fall_for_a_network_that_knows_more():
     assert {"dev", "train", "spike", "dev_20", "train_750"} <= set(first)
 
 
-OLD = pytest.mark.xfail(strict=True, reason="trained without the penalty on spikes; to be trained on with it")
-
-
-@pytest.mark.parametrize("model", ["photos64", "avatars64", pytest.param("drawings64", marks=OLD)])
+@pytest.mark.parametrize("model", SHIPPED)
 def test_shipped_models_have_no_droplet(model):
     """Error in the bottom right corner like in the others, and no position whose activations stand out."""
     net = load_net(ROOT / "models" / model / "unet.safetensors").eval()
