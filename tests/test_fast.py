@@ -1,6 +1,9 @@
 """Choices that make a run faster and must not change what it finds: sizes of batches, compiled networks."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -87,6 +90,36 @@ def test_a_compiled_network_answers_the_same_within_rounding():
     x = torch.randn(2, 3, 8, 8)
     with torch.inference_mode():
         torch.testing.assert_close(compiled(net, torch.device("cpu"))(x), net(x), rtol=1e-5, atol=1e-6)
+
+
+COMPILING = """
+import sys, time, torch
+from isdiff.priors.compiling import compiled
+from isdiff.nets.unet import UNet
+torch.manual_seed(0)
+net = UNet(model_channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=()).eval()
+x, t = torch.randn(2, 3, 16, 16), torch.tensor([5, 6])
+begun = time.perf_counter()
+with torch.inference_mode():
+    compiled(net, torch.device("cpu"))(x, t, None)
+print(time.perf_counter() - begun)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
+def test_compiled_code_is_found_again_by_another_process(tmp_path):
+    """The C++ compiler has nothing to do the second time."""
+    folder = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    libraries, seconds = [], []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", COMPILING], env=os.environ | folder, capture_output=True, text=True, check=True
+        )
+        seconds.append(float(done.stdout.split()[-1]))
+        libraries.append({path.relative_to(tmp_path): path.stat().st_mtime_ns for path in tmp_path.rglob("*.so")})
+    assert libraries[0] and libraries[1] == libraries[0]
+    assert seconds[1] < seconds[0]
 
 
 def test_a_compiled_run_is_another_result_and_has_one_shape_of_batches(place):
