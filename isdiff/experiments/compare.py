@@ -136,7 +136,7 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
 
     A plan has ``folder``, ``common`` (overrides of all runs), ``masks``, ``seeds``, ``metrics``, ``bootstrap``, and
     ``groups``: lists of rows (``label`` and ``overrides``) that share ``limit`` images, and perhaps a ``title``,
-    ``common`` overrides and ``masks`` of their own; each group's first row is what the others are compared with.
+    ``common`` overrides, ``masks`` and ``seeds`` of their own; the others are compared with a group's first row.
     """
     folder = placed(plan.folder)
     metrics = build_metrics(list(plan.metrics), UNUSED)  # for their titles
@@ -147,7 +147,9 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
             rows = []
             for row in group.rows:
                 overrides = overrides_of(plan, group, row, extra)
-                measured, skipped = run_row(row.label, mask, overrides, metrics, plan.seeds, group=folder.name)
+                measured, skipped = run_row(
+                    row.label, mask, overrides, metrics, seeds_of(plan, group), group=folder.name
+                )
                 rows.append(measured)
                 notes |= skipped
             tables += entries(rows, metrics, plan.bootstrap, group.get("title", ""))
@@ -161,6 +163,10 @@ def overrides_of(plan: DictConfig, group: DictConfig, row: DictConfig, extra: Se
     return [*plan.common, *group.get("common", []), f"limit={group.limit}", *row.overrides, *extra]
 
 
+def seeds_of(plan: DictConfig, group: DictConfig) -> Sequence[int]:
+    return group.get("seeds", plan.seeds)
+
+
 def configs_of(plan: DictConfig, extra: Sequence[str] = ()) -> Iterator[tuple[str, DictConfig]]:
     """All runs of a comparison, with what each is called.
 
@@ -170,8 +176,9 @@ def configs_of(plan: DictConfig, extra: Sequence[str] = ()) -> Iterator[tuple[st
     for group in plan.groups:
         for mask in group.get("masks", plan.masks):
             for row in group.rows:
-                named = overrides_of(plan, group, row, extra), list(plan.metrics), plan.seeds, placed(plan.folder).name
-                for cfg in row_configs(mask, *named, row.label):
+                overrides, seeds = overrides_of(plan, group, row, extra), seeds_of(plan, group)
+                folder = placed(plan.folder).name
+                for cfg in row_configs(mask, overrides, list(plan.metrics), seeds, folder, row.label):
                     yield f"{row.label}, {mask}, seed {cfg.seed}", cfg
 
 
@@ -192,6 +199,8 @@ def narrow(
         plan.masks = list(masks)
     for group in plan.groups:
         group.limit = min(group.limit, limit or group.limit)
+        if seeds is not None and "seeds" in group:
+            group.seeds = [seed for seed in group.seeds if seed in seeds] or list(seeds)
         if masks is not None and "masks" in group:
             group.masks = [mask for mask in group.masks if mask in masks]
     if limit or seeds or masks:
