@@ -85,7 +85,7 @@ table3: install
 
 bench: install
 	$(RUN) benchmarks/ladder.py
-	$(RUN) benchmarks/peers.py
+	$(RUN) benchmarks/peers.py --images 8
 
 bench-gpu: install
 	$(RUN) benchmarks/ladder.py --device cuda --images 256 --batch 64 --steps 100 --repeats 3 model=adm256_uncond \

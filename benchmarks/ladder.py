@@ -106,7 +106,8 @@ class Stored(Rung):
 
     def run(self) -> None:
         experiment, self.results = self.experiment, []
-        self.engine.ahead = self.engine.batch_size if self.beside else 0
+        on_gpu = self.experiment.device.type != "cpu"  # as isdiff run
+        self.engine.ahead = self.engine.batch_size if self.beside and on_gpu else 0
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder, Writer(RunFolder(Path(folder)), lambda image_id: None) as writer:
             for result in self.engine.run(experiment.ready(image_id) for image_id in experiment.ids()):

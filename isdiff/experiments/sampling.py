@@ -67,7 +67,8 @@ def sample(experiment: Experiment, ids: Iterable[str], report: Report, together:
             most = min(together or MOST, len(ids) if isinstance(ids, list) else MOST)
             engine.batch_size = best_batch_size(experiment.prior, first, engine.grid.timesteps[-1], most)
             ready = chain([first], ready)
-        engine.ahead = look_ahead(engine.batch_size, together)
+        if experiment.device.type != "cpu":  # where it would take from the network what it saves
+            engine.ahead = look_ahead(engine.batch_size, together)
         with closing(engine.run(ready)) as results:
             for result in results:
                 if result.failure:
