@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -44,7 +43,4 @@ class Ahead(Generic[T, R]):
         if not self.pending:
             raise StopIteration
         thing, done = self.pending.popleft()
-        return thing, partial(self.made, done)
-
-    def made(self, done: Future[R]) -> R:
-        return done.result()
+        return thing, done.result
