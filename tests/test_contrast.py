@@ -120,12 +120,27 @@ def test_few_images_give_no_verdict():
     assert contrast(MeanSample(values), MeanSample(values - 0.5), 200).verdict == FEW
 
 
-def test_false_alarms_are_rare():
-    """Two methods that do not differ are told apart in about 5 % of the trials."""
+@pytest.mark.parametrize("images", [16, 24, 48])  # the least that verdicts rest on, what the demo's tables have, more
+def test_false_alarms_are_rare(images):
+    """Two methods that do not differ are told apart in about 5 % of the trials; p-values agree with verdicts."""
     alarms = 0
-    for trial in range(300):
+    for trial in range(400):
         rng = np.random.default_rng(trial)
-        images = rng.lognormal(0, 0.5, 48)
-        first, second = (MeanSample(images + rng.normal(0, 0.1, 48)) for _ in range(2))
-        alarms += contrast(first, second, RESAMPLES).verdict != NONE
-    assert alarms / 300 <= 0.09
+        shared = rng.lognormal(0, 0.5, images)
+        first, second = (MeanSample(shared + rng.lognormal(0, 0.5, images)) for _ in range(2))
+        found = contrast(first, second, RESAMPLES)
+        alarms += found.verdict != NONE
+        assert (found.verdict != NONE) == (found.p <= 0.05)
+    assert 0.02 <= alarms / 400 <= 0.075  # plain percentile intervals: 0.083 of 16 images
+
+
+def test_intervals_of_few_images_are_as_wide_as_those_of_t():
+    values = np.random.default_rng(0).normal(size=16)
+    found = estimate(MeanSample(values), 4000)
+    assert (found.high - found.low) / 2 == pytest.approx(2.131 * values.std(ddof=1) / 4, rel=0.05)
+
+
+def test_crops_of_one_photograph_alone_have_no_interval():
+    sample = MeanSample(np.arange(4.0))
+    sample.groups = np.zeros(4, int)
+    assert str(estimate(sample, 50)) == "1.500"

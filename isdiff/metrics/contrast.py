@@ -38,20 +38,17 @@ def contrast(
 ) -> Contrast:
     """``second`` against ``first``, paired over the images that both have (see ``paired_differences``)."""
     whole, values, n, base = paired_differences(first, second, count, ids)
-    low, high = interval(values, whole)
-    found = Estimate(whole, low, high, n)
+    found = Estimate(whole, *interval(values), n)
     relative = 100 * whole / base if first.has_zero and base > 0 else float("nan")
-    return Contrast(found, p_value(values, whole), relative, verdict(found, higher_is_better))
+    return Contrast(found, p_value(values), relative, verdict(found, higher_is_better))
 
 
-def p_value(values: np.ndarray, whole: float) -> float:
-    """From resampled differences, moved by their bias as the interval is; at least 1 / (resamples + 1)."""
-    known = values[np.isfinite(values)]
-    if not len(known):
+def p_value(corrected: np.ndarray) -> float:
+    """From resampled differences as the interval takes them; at least 2 / (resamples + 1)."""
+    if not len(corrected):
         return float("nan")
-    moved = known - (known.mean() - whole)
-    other = min((moved <= 0).sum(), (moved >= 0).sum())
-    return float(min(1.0, 2 * (other + 1) / (len(moved) + 1)))
+    other = min((corrected <= 0).sum(), (corrected >= 0).sum())
+    return float(min(1.0, 2 * (other + 1) / (len(corrected) + 1)))
 
 
 def verdict(difference: Estimate, higher_is_better: bool = False) -> str:
