@@ -1,7 +1,7 @@
 """The pictures of docs/algorithm.md: what a seed looks like, and what a retry changes.
 
 The first images of the drawn landscapes with expand masks, deterministic steps, seed 0. Which are shown is a rule: for
-the seed the first image whose first attempt passed, for the retry the first of which a later one was kept.
+the seed the first image whose first attempt passed, for the retry the first of which a later one did.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ def main() -> None:
 
     plain, first, kept = filled("ddnm"), filled("ddnm+isdiff", "isdiff=seed_only"), filled("ddnm+isdiff")
     passed = next(n for n, (window,) in enumerate(kept.trace) if len(window.dce) == 1)
-    retried = next(n for n, (window,) in enumerate(kept.trace) if window.chosen > 0)
+    refinement = run.engine().refinement
+    assert refinement is not None
+    retried = next(
+        n for n, (window,) in enumerate(kept.trace) if window.chosen > 0 and refinement.passes(window.dce[window.chosen])
+    )
     folder = placed("docs/pictures")
     shown = (
         with_hole(truths[passed], holes[passed]),
