@@ -3,8 +3,8 @@
 Four ways to run the same images (DDNM + IS-Diff, shipped model) in turn, repeated. Then whole samplings, from the image
 on the disk to the picture on the disk, with their time over that of the network's calls in them, and what seeds, noise,
 DCE and reading take; the files are written beside. On a GPU every network call is waited for here, so that what is
-hidden behind it elsewhere counts in full. Writes ``engine.json`` and ``beside_the_network.json`` into
-``benchmarks/results``.
+hidden behind it elsewhere counts in full. The same with the compiled network. Writes ``engine.json``,
+``beside_the_network.json`` and ``beside_the_compiled_network.json`` into ``benchmarks/results``.
 """
 
 import argparse
@@ -149,7 +149,15 @@ def beside_the_network(common: list[str], args: argparse.Namespace) -> dict:
     }
 
 
-PARTS = {"engine": batching, "beside_the_network": beside_the_network}
+def beside_the_compiled_network(common: list[str], args: argparse.Namespace) -> dict:
+    return beside_the_network([*common, "runtime.compile=true"], args)
+
+
+PARTS = {
+    "engine": batching,
+    "beside_the_network": beside_the_network,
+    "beside_the_compiled_network": beside_the_compiled_network,
+}
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ def main() -> None:
     plain = {"one image a call, float32": ["method=repaint", "sampler.repeat=1", *ONE]}
     ours = {
         "engine, RePaint": ["method=repaint", "sampler.repeat=1", f"runtime.batch_size={many}"],
-        "engine, DDNM + IS-Diff": ["method=ddnm+isdiff", "sampler.eta=0", f"runtime.batch_size={many}"],
+        "engine, DDNM + IS-Diff": ["method=ddnm+isdiff", f"runtime.batch_size={many}"],
     }
     published = {"DDNM as published": ["method=ddnm", *ONE], "RePaint as published": ["method=repaint", *ONE]}
     rungs = {name: Rung(name, overrides, memory_format=nchw) for name, overrides in (plain | published).items()}
