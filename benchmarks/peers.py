@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--compile", action="store_true", help="with the network compiled as well, which takes a minute")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "peers.json")
     args = parser.parse_args()
     common = [
@@ -92,6 +93,8 @@ def main() -> None:
         "engine, RePaint": ["method=repaint", "sampler.repeat=1", f"runtime.batch_size={many}"],
         "engine, DDNM + IS-Diff": ["method=ddnm+isdiff", f"runtime.batch_size={many}"],
     }
+    if args.compile:
+        ours["engine, RePaint, compiled"] = [*ours["engine, RePaint"], "runtime.compile=true"]
     published = {"DDNM as published": ["method=ddnm", *ONE], "RePaint as published": ["method=repaint", *ONE]}
     rungs = {name: Rung(name, overrides, memory_format=nchw) for name, overrides in (plain | published).items()}
     rungs |= {name: Rung(name, overrides, Engine) for name, overrides in ours.items()}
