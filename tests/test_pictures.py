@@ -1,5 +1,10 @@
 """Pictures of every kind and file: what is outside of the hole stays, and what they are too."""
 
+import io
+import struct
+import zlib
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -7,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from isdiff.data.picture_files import TURNS, read_picture, write_picture
-from isdiff.data.pictures import picture_of
+from isdiff.data.depth import is_deep_stream
+from isdiff.data.picture_files import TURNS, png_chunk, read_picture, write_picture
+from isdiff.data.pictures import PillowPicture, picture_of
 from isdiff.errors import UserError
+from isdiff.experiments.inpaint import opened as opened_by_path
 
 HEIGHT, WIDTH = 12, 17
 HOLE = np.zeros((HEIGHT, WIDTH), bool)
@@ -134,8 +141,6 @@ def test_files_keep_mode_profile_and_resolution(tmp_path, mode, suffix):
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_and_then_gone(tmp_path, orientation, deep):
-    import cv2
-
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = orientation, "maker"
     pixels = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
@@ -179,3 +184,73 @@ def test_hidden_numbers_do_not_set_the_range(mode, known, hidden):
     assert (picture.rgb(HOLE)[~HOLE] == 128).all()
     inside = np.asarray(picture.filled(np.full((HEIGHT, WIDTH, 3), 127.5, np.float32), HOLE))[HOLE]
     assert inside == pytest.approx(known, rel=0.01)
+
+
+def png_of(depth: int, colour: int, samples: np.ndarray) -> bytes:
+    """A PNG of 16-bit samples (H, W, C) with a header that says so."""
+    height, width, _ = samples.shape
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
+DEEP = RNG.integers(0, 65536, (HEIGHT, WIDTH, 4)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("name", ["rgb.tif", "rgba.tiff", "rgb.ppm", "plain.ppm", "gray_alpha.png", "gray.sgi"])
+def test_colours_that_pillow_would_cut_are_refused(tmp_path, name):
+    path = tmp_path / name
+    if name == "gray_alpha.png":
+        path.write_bytes(png_of(16, 4, DEEP[..., :2]))
+    elif name == "plain.ppm":
+        path.write_text("P3 2 1 65535 1 2 3 4 5 6 ")
+    elif name == "gray.sgi":
+        pillow("L").save(path, bpc=2)
+    else:
+        assert cv2.imwrite(str(path), DEEP if "rgba" in name else DEEP[..., :3])
+    with Image.open(path) as opened:
+        assert opened.mode in ("L", "RGB", "RGBA"), "Pillow says nothing of it"
+    for read in (read_picture, opened_by_path):
+        with pytest.raises(UserError, match=rf"{name} has more than 8 bits a colour") as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["jp2", "avif"])
+def test_streams_of_more_than_eight_bits_are_known(name):
+    data = io.BytesIO()
+    try:
+        pillow("RGB").save(data, {"jp2": "JPEG2000", "avif": "AVIF"}[name])
+    except (KeyError, OSError):
+        pytest.skip("this Pillow writes no such files")
+    data = bytearray(data.getvalue())
+    assert not is_deep_stream(bytes(data), "RGB")
+    if name == "jp2":
+        data[data.find(b"\xff\x4f\xff\x51") + 42] = 15
+    else:
+        data[data.find(b"av1C") + 6] |= 0x40
+    assert is_deep_stream(bytes(data), "RGB")
+
+
+@pytest.mark.parametrize("name", ["gray.tif", "gray.pgm", "gray.png", "low.ppm", "fractions.tif", "rgb.bmp", "rgb.jp2"])
+def test_colours_that_pillow_keeps_are_not_refused(tmp_path, name):
+    path = tmp_path / name
+    if name == "low.ppm":
+        path.write_text("P3 2 1 100 1 2 3 4 5 6 ")
+    elif name.startswith("gray"):
+        assert cv2.imwrite(str(path), DEEP[..., 0])
+        assert (np.asarray(read_picture(path).picture.image) == DEEP[..., 0]).all()
+    else:
+        pillow("F" if name == "fractions.tif" else "RGB").save(path)
+    assert isinstance(read_picture(path).picture, PillowPicture)
+
+
+def test_a_path_of_a_deep_png_is_read_as_deep_as_a_file(tmp_path):
+    path = tmp_path / "deep.png"
+    path.write_bytes(png_of(16, 2, DEEP[..., :3]))
+    assert (opened_by_path(str(path)) == DEEP[..., :3]).all() and (
+        read_picture(path).picture.array == DEEP[..., :3]
+    ).all()
+    made = picture_of(opened_by_path(path)).filled(VALUES, HOLE)
+    assert made.dtype == np.uint16 and (made[~HOLE] == DEEP[..., :3][~HOLE]).all()

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from isdiff.data.base import shown
+from isdiff.data.depth import is_cut
 from isdiff.data.images import decoded, image_suffixes, suffix_of
 from isdiff.data.pictures import ArrayPicture, Picture, PillowPicture
 from isdiff.errors import UserError
@@ -55,7 +56,7 @@ def read_picture(path: Path) -> PictureFile:
     """An image file, its first frame, turned as its EXIF data say; PNG of 16 bits a colour as it is, uint16.
 
     Raises:
-        UserError: it is missing, damaged, too large, no image, or of a mode that nothing can be filled in.
+        UserError: it is missing, damaged, too large, no image, or of a mode or depth that nothing can be filled in.
     """
     image = decoded(path)
     info = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
@@ -63,16 +64,25 @@ def read_picture(path: Path) -> PictureFile:
     if len(exif):
         info["exif"] = exif.tobytes()
     name = shown(path)
-    if (array := deep_png(path)) is not None:
+    if (array := deep_pixels(path)) is not None:
         return PictureFile(path, ArrayPicture(array, name), info)
     return PictureFile(path, PillowPicture(image, name), info)
 
 
-def deep_png(path: Path) -> np.ndarray | None:
-    """(H, W, 3 or 4) uint16 of a PNG of 16 bits a colour, turned as its EXIF data say; None for other files."""
+def deep_pixels(path: Path) -> np.ndarray | None:
+    """(H, W, 3 or 4) uint16 of a PNG of 16 bits a colour, turned as its EXIF data say; None for other files.
+
+    Raises:
+        UserError: another file that has more bits a colour than Pillow keeps.
+    """
     with open(path, "rb") as stream:
         head = stream.read(26)
     if head[:8] != b"\x89PNG\r\n\x1a\n" or tuple(head[24:26]) not in DEEP:
+        if is_cut(path):
+            raise UserError(
+                f"image {shown(path)} has more than 8 bits a colour, which are kept of RGB and RGBA in a PNG only; "
+                "save it as such a file, or with 8 bits"
+            )
         return None
     array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16 or array.ndim != 3:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from isdiff.checks import check_flag
 from isdiff.data.images import decoded, pixels_hash
+from isdiff.data.picture_files import deep_pixels
 from isdiff.data.pictures import Picture, picture_of
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.experiments.compare import compose_run
@@ -32,7 +33,8 @@ ALPHA = "alpha"
 class Inpainted:
     """
     Attributes:
-        images: in the order and of the kind that were given; files give Pillow images, a batch (4 dimensions) a batch.
+        images: in the order and of the kind that were given; files give Pillow images (a PNG of 16 bits a colour an
+            array, uint16), a batch (4 dimensions) a batch.
         seed_images: the same with IS-Diff's seed in the hole; None for methods without one.
         trace: for each image, how each of its windows was filled (nearly always one).
     """
@@ -76,7 +78,8 @@ def inpaint(
     Args:
         image: a Pillow image, a numpy array (H, W[, C]), a torch tensor (C, H, W) or a file's path; a list of them, or
             a batch (N, H, W, C) or (N, C, H, W). uint8, uint16, or fractions from 0 to 1; 1, 3 or 4 channels. Files are
-            turned as their EXIF data say, Pillow images are taken as their pixels lie.
+            turned as their EXIF data say, of several frames the first is taken; Pillow images are taken as their pixels
+            lie.
         hole: of the same height and width: a Pillow image or file (white = hole), or an array of bools or of 0 and
             1 (or 255) (True = hole); one for all images or a list. Or ``half``, ``expand``, ``wide``, ``center`` or
             ``alpha`` (what is transparent).
@@ -164,12 +167,15 @@ def job_of(picture: Picture, hole: np.ndarray, name: str, seed: int, key: str | 
 
 
 def opened(item: Any) -> Any:
-    """A path's image, or what was given.
+    """A path's image, an array where Pillow would cut its 16 bits a colour; or what was given.
 
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    return decoded(os.fspath(item)) if isinstance(item, (str, os.PathLike)) else item
+    if not isinstance(item, (str, os.PathLike)):
+        return item
+    image, deep = decoded(os.fspath(item)), deep_pixels(Path(item))
+    return image if deep is None else deep
 
 
 def unpacked(given: Any, what: str) -> tuple[list[Any], type | None]:
