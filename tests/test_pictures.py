@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from isdiff.data.depth import is_deep_stream
-from isdiff.data.picture_files import TURNS, png_chunk, read_picture, write_picture
+from isdiff.data.picture_files import TURNS, PictureFile, check_writable, png_chunk, read_picture, write_picture
 from isdiff.data.pictures import PillowPicture, picture_of
 from isdiff.errors import UserError
 from isdiff.experiments.inpaint import opened as opened_by_path
@@ -254,3 +254,62 @@ def test_a_path_of_a_deep_png_is_read_as_deep_as_a_file(tmp_path):
     ).all()
     made = picture_of(opened_by_path(path)).filled(VALUES, HOLE)
     assert made.dtype == np.uint16 and (made[~HOLE] == DEEP[..., :3][~HOLE]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("a.ico", "RGBA"), ("a.icns", "RGB"), ("a.bmp", "RGBA"), ("a.ppm", "RGBA"), ("a.pbm", "RGBA"), ("a.pfm", "RGBA"),
+     ("a.webp", "I;16"), ("a.webp", "F"), ("a.webp", "CMYK"), ("a.avif", "F"), ("a.gif", "I;16"), ("a.tiff", "clear")],
+)  # fmt: skip
+def test_formats_that_would_change_a_picture_without_a_word_are_refused_before_it_is_filled(tmp_path, name, mode):
+    image = pillow("P" if mode == "clear" else mode)
+    if mode == "clear":
+        image.info["transparency"] = image.getpixel((9, 9))
+    image = image.resize((300, 300), Image.Resampling.NEAREST) if name == "a.ico" else image
+    hole = np.zeros((image.height, image.width), bool)
+    hole[:2, :2] = True
+    file = PictureFile(tmp_path / "in.png", PillowPicture(image), {})
+    with pytest.raises(UserError, match=rf"{name}: \w+ cannot hold it .*; give a \.png") as caught:
+        check_writable(tmp_path / name, file, hole)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=rf"{name}: \w+ cannot hold it"):
+        write_picture(tmp_path / name, image, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_format_can_hold_of_a_picture_is_enough(tmp_path):
+    """Transparency that is filled, or a mode that a format has no other name for, is no reason to refuse."""
+    clear = np.array(pillow("RGBA"))
+    clear[..., 3] = np.where(HOLE, 0, 255)
+    file = PictureFile(tmp_path / "in.png", PillowPicture(Image.fromarray(clear)), {})
+    check_writable(tmp_path / "a.bmp", file, HOLE)
+    for name, mode in (("a.webp", "L"), ("a.bmp", "1"), ("a.ico", "RGBA"), ("a.tga", "RGBA"), ("a.pgm", "I;16")):
+        picture = PillowPicture(pillow(mode))
+        check_writable(tmp_path / name, PictureFile(tmp_path / "in.png", picture, {}), HOLE)
+        write_picture(tmp_path / name, picture.filled(VALUES, HOLE), {})
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".pgm", ".tif"])
+def test_files_of_a_folder_get_a_format_that_holds_them(tmp_path, suffix):
+    image = pillow({".bmp": "RGBA", ".pgm": "I;16", ".tif": "RGB"}[suffix])
+    path = tmp_path / f"in{suffix}"
+    if suffix == ".bmp":
+        path.write_bytes(transparent_bmp(image))
+    else:
+        image.save(path, **{"compression": "jpeg"} if suffix == ".tif" else {})
+    file = read_picture(path)
+    assert file.lossless_suffix == (".tif" if suffix == ".tif" else ".png")
+    out = tmp_path / f"out{file.lossless_suffix}"
+    check_writable(out, file, HOLE)
+    write_picture(out, file.picture.filled(VALUES, HOLE), file.info)
+    known = np.asarray(file.picture.image)[~HOLE]
+    with Image.open(out) as made:
+        assert (np.asarray(made)[~HOLE] == known).all() and known.shape == np.asarray(image)[~HOLE].shape
+
+
+def transparent_bmp(image: Image.Image) -> bytes:
+    """A BMP that says where its opacity is, which Pillow reads and does not write."""
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    pixels = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).tobytes("raw", "BGRA")
+    header = struct.pack("<IiiHHIIiiII", 108, *image.size, 1, 32, 3, len(pixels), 0, 0, 0, 0) + masks + bytes(52)
+    return b"BM" + struct.pack("<IHHI", 122 + len(pixels), 0, 0, 122) + header + pixels

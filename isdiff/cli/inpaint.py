@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,16 +98,17 @@ class Work:
             try:
                 file = read_picture(path)
                 hole = self.masks.hole(file)
-                jobs = [job_of(file.picture, hole, file.picture.name, seed) for seed in self.seeds]
-                for seed in self.seeds:
-                    check_writable(self.target(name, seed, file), file)
+                job = job_of(file.picture, hole, file.picture.name, self.seeds[0])
+                places = [self.target(name, seed, file) for seed in self.seeds]
+                check_writable(places[0], file, hole)  # all are of one format
             except (UserError, OSError) as error:
                 self.failed[str(path)] = explained(error)
                 skip(len(self.seeds))
                 continue
-            for job in jobs:
-                self.read[job] = name, file
-                yield job
+            for seed in self.seeds:
+                one = replace(job, seed=seed)
+                self.read[one] = name, file
+                yield one
 
     def target(self, name: str, seed: int, file: PictureFile) -> Path:
         """

@@ -15,17 +15,19 @@ from PIL import Image
 
 from isdiff.data.base import shown
 from isdiff.data.depth import is_cut
-from isdiff.data.images import decoded, image_suffixes, suffix_of
+from isdiff.data.images import as_rgba, decoded, has_transparency, image_suffixes, suffix_of
 from isdiff.data.pictures import ArrayPicture, Picture, PillowPicture
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_save
 
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".mpo", ".gif", ".avif", ".avifs")
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B")
+HELD = {".png": PNG_MODES, ".tif": (), ".tiff": (), ".webp": ("RGB", "RGBA"), ".bmp": ("1", "L", "P", "RGB")}  # (): all
 OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "exact": True},
 }
+LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp", "tiff_sgilog", "tiff_sgilog24")  # compressions, which Pillow would take over
 DEEP = {(16, 2): 3, (16, 6): 4}  # (depth, colour type) of PNG that Pillow would cut to 8 bits: number of channels
 TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 
@@ -45,11 +47,12 @@ class PictureFile:
     @property
     def lossless_suffix(self) -> str:
         """Of a file that holds this picture to the bit: its own, or ``.png`` or ``.tiff``."""
-        suffix = suffix_of(self.path.name)
-        if suffix in (".png", ".tif", ".tiff", ".webp", ".bmp") and isinstance(self.picture, PillowPicture):
+        if not isinstance(self.picture, PillowPicture):
+            return ".png"
+        suffix, image = suffix_of(self.path.name), self.picture.image
+        if (modes := HELD.get(suffix)) is not None and image.mode in (modes or (image.mode,)):
             return suffix
-        mode = self.picture.image.mode if isinstance(self.picture, PillowPicture) else "RGB"
-        return ".png" if mode in PNG_MODES else ".tiff"
+        return ".png" if image.mode in PNG_MODES else ".tiff"
 
 
 def read_picture(path: Path) -> PictureFile:
@@ -94,16 +97,20 @@ def deep_pixels(path: Path) -> np.ndarray | None:
     return np.ascontiguousarray(array[:, ::-1] if mirror else array)
 
 
-def check_writable(path: Path, file: PictureFile) -> None:
-    """
+def check_writable(path: Path, file: PictureFile, hole: np.ndarray) -> None:
+    """Try the format of the path's suffix with the picture, black in the hole; PNG and TIFF with a pixel of it.
+
     Raises:
-        UserError: the format of the path's suffix cannot hold such a picture.
+        UserError: it cannot hold such a picture.
     """
     picture = file.picture
-    if isinstance(picture, PillowPicture):
-        encoded(path, picture.image.crop((0, 0, 1, 1)), file.info)
-    elif isinstance(picture, ArrayPicture):
+    if isinstance(picture, ArrayPicture):
         encoded(path, np.zeros((1, 1, 3), np.uint16), file.info)
+    elif isinstance(picture, PillowPicture):
+        # PNG holds any size, and what it holds exactly; so does TIFF, but for colours that are said to be transparent.
+        exact = (".png",) if "transparency" in picture.image.info else (".png", ".tif", ".tiff")
+        made = picture.filled(np.broadcast_to(np.uint8(0), (*hole.shape, 3)), hole)
+        encoded(path, made.crop((0, 0, 1, 1)) if suffix_of(path.name) in exact else made, file.info)
 
 
 def write_picture(path: Path, made: Any, info: dict[str, Any]) -> None:
@@ -132,14 +139,49 @@ def encoded(path: Path, made: Any, info: dict[str, Any]) -> bytes:
         raise UserError(f"{shown(path)}: no format for {suffix or 'a name without suffix'}; give a .png or .tiff")
     if made.mode not in PNG_MODES and kind == "PNG":
         raise UserError(f"{shown(path)}: PNG cannot hold a picture of mode {made.mode}; give a .tiff")
+    if made.mode == "I" and kind == "PNG":  # which has 16 bits; the values have been looked at
+        info, made = made.info | info, Image.fromarray(np.asarray(made).astype(np.uint16))
     # Formats take the parts of ``info`` that they know; transparency is in the image's own.
     options = {**info, **OPTIONS.get(kind, {})}
+    if kind == "TIFF" and made.info.get("compression") in LOSSY_TIFF:
+        options["compression"] = "tiff_lzw"
     stream = io.BytesIO()
     try:
         made.save(stream, kind, **options)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(f"{shown(path)}: {kind} cannot hold it ({error}); give a .png or .tiff") from None
+    if change := changed(made, stream, exactly=suffix not in LOSSY):
+        others = "a .png" if kind == "TIFF" else "a .png or .tiff"
+        raise UserError(f"{shown(path)}: {kind} cannot hold it ({change}); give {others}")
     return stream.getvalue()
+
+
+def changed(image: Image.Image, stream: io.BytesIO, exactly: bool) -> str:
+    """What a file made of an image; nothing where it shows the same, or unless ``exactly`` something of that size.
+
+    Some formats resize, cut or leave out what they cannot hold, without a word.
+    """
+    try:
+        with Image.open(stream) as opened:
+            opened.load()
+            back = opened.copy()
+    except Exception as error:  # decoders raise nearly anything
+        return f"it could not be read again: {error}"
+    numbers = PillowPicture.NUMBERS
+    kept = same(back, image) if exactly else (back.mode in numbers or image.mode not in numbers)
+    if back.size == image.size and kept:
+        return ""
+    one, other = (f"{i.width}x{i.height} of mode {i.mode}" for i in (image, back))
+    return f"{one} would become {other}" if one != other else "its values would change"
+
+
+def same(one: Image.Image, other: Image.Image) -> bool:
+    """Whether two images of one size show the same to the bit, in whatever mode."""
+    plain = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+    if one.mode in plain and other.mode in plain:
+        one, other = as_rgba(one), as_rgba(other)
+    clear = has_transparency(one) == has_transparency(other)
+    return clear and (one.mode in plain) == (other.mode in plain) and np.array_equal(np.asarray(one), np.asarray(other))
 
 
 def encoded_deep(array: np.ndarray, info: dict[str, Any]) -> bytes:
