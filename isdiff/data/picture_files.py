@@ -38,11 +38,13 @@ class PictureFile:
 
     Attributes:
         info: ``icc_profile``, ``exif`` (without orientation: the pixels are turned) and ``dpi``, where they are there.
+        frames: how many pictures the file has; ``picture`` is the first.
     """
 
     path: Path
     picture: Picture
     info: dict[str, Any]
+    frames: int = 1
 
     @property
     def lossless_suffix(self) -> str:
@@ -66,10 +68,18 @@ def read_picture(path: Path) -> PictureFile:
     exif = image.getexif()
     if len(exif):
         info["exif"] = exif.tobytes()
-    name = shown(path)
-    if (array := deep_pixels(path)) is not None:
-        return PictureFile(path, ArrayPicture(array, name), info)
-    return PictureFile(path, PillowPicture(image, name), info)
+    name, deep = shown(path), deep_pixels(path)
+    picture = PillowPicture(image, name) if deep is None else ArrayPicture(deep, name)
+    return PictureFile(path, picture, info, frames_of(path))
+
+
+def frames_of(path: Path) -> int:
+    """How many pictures an image file shows; the previews of an MPO and the layers of a PSD are parts of one."""
+    try:
+        with Image.open(path) as opened:
+            return 1 if opened.format in ("MPO", "PSD") else getattr(opened, "n_frames", 1)
+    except Exception:  # one of those behind the first is damaged
+        return 1
 
 
 def deep_pixels(path: Path) -> np.ndarray | None:
