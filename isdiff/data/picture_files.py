@@ -150,7 +150,8 @@ def encoded(path: Path, made: Any, info: dict[str, Any]) -> bytes:
     if made.mode not in PNG_MODES and kind == "PNG":
         raise UserError(f"{shown(path)}: PNG cannot hold a picture of mode {made.mode}; give a .tiff")
     if made.mode == "I" and kind == "PNG":  # which has 16 bits; the values have been looked at
-        info, made = made.info | info, Image.fromarray(np.asarray(made).astype(np.uint16))
+        whole, made = made, Image.fromarray(np.asarray(made).astype(np.uint16))
+        made.info = dict(whole.info)
     # Formats take the parts of ``info`` that they know; transparency is in the image's own.
     options = {**info, **OPTIONS.get(kind, {})}
     if kind == "TIFF" and made.info.get("compression") in LOSSY_TIFF:
