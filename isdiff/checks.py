@@ -19,7 +19,12 @@ class BadValue(UserError, ValueError):
 
 def is_number(value: Any) -> bool:
     """Whether it is a finite number and no bool, which Python would count as 0 or 1."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that is no float
+        return False
 
 
 def check_flag(key: str, value: Any) -> None:

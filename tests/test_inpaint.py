@@ -156,6 +156,7 @@ def test_a_stream_goes_on_after_a_picture_that_fails():
 
 IMAGE = smooth(64, 64)
 HOLE = corner(64, 64)
+TENSOR = torch.from_numpy(IMAGE.copy()).permute(2, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +179,22 @@ HOLE = corner(64, 64)
         (IMAGE, HOLE, {"seed": 1.5}, "seed is 1.5"),
         (IMAGE, HOLE, {"reduction": 0}, "reduction is 0"),
         (IMAGE, HOLE, {"ids": ["a", "b"]}, "a text for each of 1 images"),
+        (IMAGE, HOLE, {"ids": 3}, "a text for each of 1 images"),
         (IMAGE, HOLE, {"prompt": ["a", "b"]}, "2 prompts for 1 images"),
+        (IMAGE, HOLE, {"prompt": None}, "prompt is None; it must be a text"),
+        (IMAGE, HOLE, {"prompt": 3}, "prompt is 3; it must be a text"),
+        (IMAGE, HOLE, {"prompt": [3]}, "prompt is [3]; it must be a text"),
         (IMAGE, HOLE, {"overrides": "sampler.steps=2"}, "must be a list"),
+        (IMAGE, HOLE, {"overrides": None}, "must be a list"),
+        (IMAGE, HOLE, {"overrides": 3}, "must be a list"),
+        (IMAGE, HOLE, {"context": 10**400}, "it must be a number"),
+        (TENSOR.to_sparse(), HOLE, {}, "image is a sparse tensor"),
+        (TENSOR[None].to_sparse(), HOLE, {}, "image is a sparse tensor"),
+        (TENSOR.to("meta"), HOLE, {}, "image is a meta tensor"),
+        ([TENSOR, TENSOR.to("meta")], HOLE, {}, "image 1 is a meta tensor"),
+        (torch.nested.nested_tensor([TENSOR, TENSOR]), HOLE, {}, "image is a nested tensor"),
+        (IMAGE, torch.from_numpy(HOLE).to_sparse(), {}, "hole is a sparse tensor"),
+        (IMAGE, [torch.from_numpy(HOLE).to("meta")], {}, "the mask of image is a meta tensor"),
         (IMAGE, HOLE, {"overrides": ["mask=half"]}, "mask=half is no override here"),
         (IMAGE, HOLE, {"overrides": ["output.composite=raw"]}, "is no override here"),
         (IMAGE, HOLE, {"overrides": ["sampler.nothing=1"]}, "nothing"),
@@ -191,6 +206,12 @@ def test_what_cannot_be_used_is_one_sentence(tmp_path, monkeypatch, image, hole,
     with pytest.raises(UserError) as caught:
         isdiff.inpaint(image, hole, **options)
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_matrices_are_arrays():
+    gray = np.asmatrix(IMAGE[..., 0])
+    result = isdiff.inpaint(gray, np.asmatrix(HOLE), **FAST)
+    assert (result.image == isdiff.inpaint(IMAGE[..., 0], HOLE, **FAST).image).all() and result.image.shape == (64, 64)
 
 
 def test_missing_weights_come_with_their_command():

@@ -2,13 +2,14 @@
 
 import os
 
+import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
 
-from isdiff.cli import main
-from isdiff.cli.inpaint import notes, overlap, seams
+from isdiff.cli import main, own
+from isdiff.cli.inpaint import Work, first_frames, notes, overlap, parsed, seams
 from isdiff.data.windows import Window
 
 FAST = ["--steps", "2", "--set", "sampler.repeat=1"]
@@ -99,7 +100,17 @@ def test_a_folder_with_a_damaged_image_and_variants(here, capsys):
         (["photos", "--mask", "half", "-o", "o.png"], 1, "one file for 4 images"),
         (["photos/a.png", "mask.png", "-o", "file"], 1, "no suffix of an image"),
         (["photos/a.png", "mask.png", "-o", "o.xyz"], 0, ""),
+        (["photos/a.png", "mask.png", "-o", "photos/a.png/x.png"], 1, "photos/a.png is no folder"),
+        (["photos/a.png", "mask.png", "-o", "photos/a.png/deep/out"], 1, "photos/a.png is no folder"),
+        (["photos/a.png", "mask.png", "-o", "link/x.png"], 1, "link is no folder"),
+        (["photos/a.png", "mask.png", "-o", "/proc/x.png"], 1, "nothing can be written into /proc"),
+        (["photos/a.png", "mask.png", "-o", "/proc/x/out"], 1, "nothing can be written into /proc"),
+        (["pipe.png", "mask.png", "-o", "o.png"], 3, "image pipe.png is a pipe or device"),
+        (["photos/a.png", "pipe.png", "-o", "o.png"], 3, "mask pipe.png is a pipe or device"),
+        (["deep.tif", "mask.png", "-o", "o.png"], 3, "deep.tif has more than 8 bits a colour"),
+        (["clear.png", "mask.png", "-o", "o.bmp"], 3, "o.bmp: BMP cannot hold it (100x70 of mode RGBA would become"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--variants", "0"], 1, "--variants is 0"),
+        (["photos/a.png", "mask.png", "-o", "o.png", "--variants", "99999999999"], 1, "--variants is 99999999999"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--method", "x"], 1, "there is no method 'x'"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--model", "sd2_inpainting"], 1, "latent model"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--model", "celeba_hq"], 2, "isdiff weights get celeba_hq"),
@@ -110,12 +121,46 @@ def test_a_folder_with_a_damaged_image_and_variants(here, capsys):
 def test_bad_input_is_one_sentence(here, capsys, words, code, says):
     (here / "dir.png").mkdir()
     (here / "file").write_text("")
-    smooth(70, 100).convert("RGBA").save("clear.png")
+    clear = smooth(70, 100).convert("RGBA")
+    clear.putpixel((99, 69), (1, 2, 3, 4))
+    clear.save("clear.png")
+    os.mkfifo("pipe.png")
+    os.symlink("nowhere", "link")
+    cv2.imwrite("deep.tif", np.zeros((70, 100, 3), np.uint16))
     before = pixels("photos/a.png")
     assert main(["inpaint", *words, *FAST]) == code
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("isdiff: ")]
     assert (len(lines) == 1 and says in lines[0]) if code else all("is unlike the images" in line for line in lines)
     assert (pixels("photos/a.png") == before).all()
+
+
+def test_a_place_that_breaks_later_is_named_itself(here, capsys, monkeypatch):
+    monkeypatch.setattr(own, "check_folder", lambda folder: None)
+    assert main(["inpaint", "photos/a.png", "mask.png", "-o", "photos/a.png/x.png", *FAST]) == 3
+    said = capsys.readouterr().err
+    assert "photos/a.png/x.png: a file is in the place of a folder" in said and "output_root" not in said
+    assert main(["inpaint", "photos/a.png", "mask.png", "-o", "/proc/x.png", *FAST]) == 3
+    said = capsys.readouterr().err
+    assert "/proc/x.png" in said and ".tmp" not in said
+
+
+def test_of_several_frames_the_first_is_filled_which_is_said(here, capsys):
+    frames = [smooth(70, 100, seed) for seed in (5, 6, 7)]
+    frames[0].save("pages.tif", save_all=True, append_images=frames[1:])
+    assert main(["inpaint", "pages.tif", "photos/a.png", "--mask", "mask.png", "-o", "out", *FAST]) == 0
+    assert "isdiff: pages.tif has 3 frames; only the first is filled and written\n" in capsys.readouterr().err
+    known = pixels("mask.png") == 0
+    assert (pixels("out/pages.tif")[known] == np.asarray(frames[0])[known]).all()
+    assert (
+        first_frames({"a": 2, "b": 3})
+        == "a has 2 frames (and 1 more have several); only the first is filled and written"
+    )
+
+
+def test_variants_share_their_picture(here):
+    args = parsed(["photos/a.png", "mask.png", "-o", "out", "--variants", "3"])
+    jobs = [*Work(args).jobs(lambda count: None)]
+    assert [job.seed for job in jobs] == [0, 1, 2] and len({id(job.pixels) for job in jobs}) == 1
 
 
 def test_strip(here, capsys):

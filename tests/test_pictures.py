@@ -1,5 +1,10 @@
 """Pictures of every kind and file: what is outside of the hole stays, and what they are too."""
 
+import io
+import struct
+import zlib
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -7,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from isdiff.data.picture_files import TURNS, read_picture, write_picture
-from isdiff.data.pictures import picture_of
+from isdiff.data.depth import is_deep_stream
+from isdiff.data.picture_files import TURNS, PictureFile, check_writable, png_chunk, read_picture, write_picture
+from isdiff.data.pictures import PillowPicture, picture_of
 from isdiff.errors import UserError
+from isdiff.experiments.inpaint import opened as opened_by_path
 
 HEIGHT, WIDTH = 12, 17
 HOLE = np.zeros((HEIGHT, WIDTH), bool)
@@ -134,8 +141,6 @@ def test_files_keep_mode_profile_and_resolution(tmp_path, mode, suffix):
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_and_then_gone(tmp_path, orientation, deep):
-    import cv2
-
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = orientation, "maker"
     pixels = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
@@ -179,3 +184,132 @@ def test_hidden_numbers_do_not_set_the_range(mode, known, hidden):
     assert (picture.rgb(HOLE)[~HOLE] == 128).all()
     inside = np.asarray(picture.filled(np.full((HEIGHT, WIDTH, 3), 127.5, np.float32), HOLE))[HOLE]
     assert inside == pytest.approx(known, rel=0.01)
+
+
+def png_of(depth: int, colour: int, samples: np.ndarray) -> bytes:
+    """A PNG of 16-bit samples (H, W, C) with a header that says so."""
+    height, width, _ = samples.shape
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
+DEEP = RNG.integers(0, 65536, (HEIGHT, WIDTH, 4)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("name", ["rgb.tif", "rgba.tiff", "rgb.ppm", "plain.ppm", "gray_alpha.png", "gray.sgi"])
+def test_colours_that_pillow_would_cut_are_refused(tmp_path, name):
+    path = tmp_path / name
+    if name == "gray_alpha.png":
+        path.write_bytes(png_of(16, 4, DEEP[..., :2]))
+    elif name == "plain.ppm":
+        path.write_text("P3 2 1 65535 1 2 3 4 5 6 ")
+    elif name == "gray.sgi":
+        pillow("L").save(path, bpc=2)
+    else:
+        assert cv2.imwrite(str(path), DEEP if "rgba" in name else DEEP[..., :3])
+    with Image.open(path) as opened:
+        assert opened.mode in ("L", "RGB", "RGBA"), "Pillow says nothing of it"
+    for read in (read_picture, opened_by_path):
+        with pytest.raises(UserError, match=rf"{name} has more than 8 bits a colour") as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["jp2", "avif"])
+def test_streams_of_more_than_eight_bits_are_known(name):
+    data = io.BytesIO()
+    try:
+        pillow("RGB").save(data, {"jp2": "JPEG2000", "avif": "AVIF"}[name])
+    except (KeyError, OSError):
+        pytest.skip("this Pillow writes no such files")
+    data = bytearray(data.getvalue())
+    assert not is_deep_stream(bytes(data), "RGB")
+    if name == "jp2":
+        data[data.find(b"\xff\x4f\xff\x51") + 42] = 15
+    else:
+        data[data.find(b"av1C") + 6] |= 0x40
+    assert is_deep_stream(bytes(data), "RGB")
+
+
+@pytest.mark.parametrize("name", ["gray.tif", "gray.pgm", "gray.png", "low.ppm", "fractions.tif", "rgb.bmp", "rgb.jp2"])
+def test_colours_that_pillow_keeps_are_not_refused(tmp_path, name):
+    path = tmp_path / name
+    if name == "low.ppm":
+        path.write_text("P3 2 1 100 1 2 3 4 5 6 ")
+    elif name.startswith("gray"):
+        assert cv2.imwrite(str(path), DEEP[..., 0])
+        assert (np.asarray(read_picture(path).picture.image) == DEEP[..., 0]).all()
+    else:
+        pillow("F" if name == "fractions.tif" else "RGB").save(path)
+    assert isinstance(read_picture(path).picture, PillowPicture)
+
+
+def test_a_path_of_a_deep_png_is_read_as_deep_as_a_file(tmp_path):
+    path = tmp_path / "deep.png"
+    path.write_bytes(png_of(16, 2, DEEP[..., :3]))
+    assert (opened_by_path(str(path)) == DEEP[..., :3]).all() and (
+        read_picture(path).picture.array == DEEP[..., :3]
+    ).all()
+    made = picture_of(opened_by_path(path)).filled(VALUES, HOLE)
+    assert made.dtype == np.uint16 and (made[~HOLE] == DEEP[..., :3][~HOLE]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("a.ico", "RGBA"), ("a.icns", "RGB"), ("a.bmp", "RGBA"), ("a.ppm", "RGBA"), ("a.pbm", "RGBA"), ("a.pfm", "RGBA"),
+     ("a.webp", "I;16"), ("a.webp", "F"), ("a.webp", "CMYK"), ("a.avif", "F"), ("a.gif", "I;16"), ("a.tiff", "clear")],
+)  # fmt: skip
+def test_formats_that_would_change_a_picture_without_a_word_are_refused_before_it_is_filled(tmp_path, name, mode):
+    image = pillow("P" if mode == "clear" else mode)
+    if mode == "clear":
+        image.info["transparency"] = image.getpixel((9, 9))
+    image = image.resize((300, 300), Image.Resampling.NEAREST) if name == "a.ico" else image
+    hole = np.zeros((image.height, image.width), bool)
+    hole[:2, :2] = True
+    file = PictureFile(tmp_path / "in.png", PillowPicture(image), {})
+    with pytest.raises(UserError, match=rf"{name}: \w+ cannot hold it .*; give a \.png") as caught:
+        check_writable(tmp_path / name, file, hole)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=rf"{name}: \w+ cannot hold it"):
+        write_picture(tmp_path / name, image, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_format_can_hold_of_a_picture_is_enough(tmp_path):
+    """Transparency that is filled, or a mode that a format has no other name for, is no reason to refuse."""
+    clear = np.array(pillow("RGBA"))
+    clear[..., 3] = np.where(HOLE, 0, 255)
+    file = PictureFile(tmp_path / "in.png", PillowPicture(Image.fromarray(clear)), {})
+    check_writable(tmp_path / "a.bmp", file, HOLE)
+    for name, mode in (("a.webp", "L"), ("a.bmp", "1"), ("a.ico", "RGBA"), ("a.tga", "RGBA"), ("a.pgm", "I;16")):
+        picture = PillowPicture(pillow(mode))
+        check_writable(tmp_path / name, PictureFile(tmp_path / "in.png", picture, {}), HOLE)
+        write_picture(tmp_path / name, picture.filled(VALUES, HOLE), {})
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".pgm", ".tif"])
+def test_files_of_a_folder_get_a_format_that_holds_them(tmp_path, suffix):
+    image = pillow({".bmp": "RGBA", ".pgm": "I;16", ".tif": "RGB"}[suffix])
+    path = tmp_path / f"in{suffix}"
+    if suffix == ".bmp":
+        path.write_bytes(transparent_bmp(image))
+    else:
+        image.save(path, **{"compression": "jpeg"} if suffix == ".tif" else {})
+    file = read_picture(path)
+    assert file.lossless_suffix == (".tif" if suffix == ".tif" else ".png")
+    out = tmp_path / f"out{file.lossless_suffix}"
+    check_writable(out, file, HOLE)
+    write_picture(out, file.picture.filled(VALUES, HOLE), file.info)
+    known = np.asarray(file.picture.image)[~HOLE]
+    with Image.open(out) as made:
+        assert (np.asarray(made)[~HOLE] == known).all() and known.shape == np.asarray(image)[~HOLE].shape
+
+
+def transparent_bmp(image: Image.Image) -> bytes:
+    """A BMP that says where its opacity is, which Pillow reads and does not write."""
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    pixels = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).tobytes("raw", "BGRA")
+    header = struct.pack("<IiiHHIIiiII", 108, *image.size, 1, 32, 3, len(pixels), 0, 0, 0, 0) + masks + bytes(52)
+    return b"BM" + struct.pack("<IHHI", 122 + len(pixels), 0, 0, 122) + header + pixels

@@ -14,17 +14,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isdiff.cli import own
-from isdiff.errors import SomeFailed, UserError, explained, summed_up
+from isdiff.errors import SomeFailed, UserError, summed_up
 
 if TYPE_CHECKING:
     from isdiff.data.picture_files import PictureFile
     from isdiff.data.windows import Window
     from isdiff.experiments.jobs import Filled, Job
 
+MOST_VARIANTS = 1000
 SOFT = 2  # a crop that is resized by more than this is said to be
 
 
@@ -35,8 +37,11 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--method", default="ddnm+isdiff", help="isdiff methods lists them (default: ddnm+isdiff)")
     parser.add_argument("--variants", type=int, default=1, help="so many results each, with seeds from --seed on")
     args = parser.parse_args(arguments)
-    if args.variants < 1:
-        raise UserError(f"--variants is {args.variants}; it must be a whole number of at least 1")
+    if not 1 <= args.variants <= MOST_VARIANTS:
+        raise UserError(
+            f"--variants is {args.variants}; it must be a whole number from 1 to {MOST_VARIANTS} "
+            "(another --seed goes on from there)"
+        )
     if args.mask is None:
         if len(args.inputs) < 2:
             raise UserError("no mask is given; give one after the image, or --mask half, for example")
@@ -85,8 +90,10 @@ class Work:
         self.seeds = [args.seed + n for n in range(args.variants)]
         self.is_file = is_image_name(args.out)
         self.targets = targets(args.out, self.files, self.seeds)
+        own.check_folder(next(iter(self.targets.values())).parent)
         self.read: dict[Job, tuple[str, PictureFile]] = {}
         self.failed: dict[str, str] = {}
+        self.first_of: dict[str, int] = {}  # files of several frames, and how many
 
     def jobs(self, skip: Any) -> Iterator[Job]:
         """One for every picture and seed; what cannot be used is noted, and ``skip`` hears of it."""
@@ -97,16 +104,19 @@ class Work:
             try:
                 file = read_picture(path)
                 hole = self.masks.hole(file)
-                jobs = [job_of(file.picture, hole, file.picture.name, seed) for seed in self.seeds]
-                for seed in self.seeds:
-                    check_writable(self.target(name, seed, file), file)
+                job = job_of(file.picture, hole, file.picture.name, self.seeds[0])
+                places = [self.target(name, seed, file) for seed in self.seeds]
+                check_writable(places[0], file, hole)  # all are of one format
             except (UserError, OSError) as error:
-                self.failed[str(path)] = explained(error)
+                self.failed[str(path)] = own.said(error)
                 skip(len(self.seeds))
                 continue
-            for job in jobs:
-                self.read[job] = name, file
-                yield job
+            if file.frames > 1:
+                self.first_of[file.picture.name] = file.frames
+            for seed in self.seeds:
+                one = replace(job, seed=seed)
+                self.read[one] = name, file
+                yield one
 
     def target(self, name: str, seed: int, file: PictureFile) -> Path:
         """
@@ -138,7 +148,9 @@ class Work:
         try:
             write_picture(place, file.picture.filled(filled.values, filled.job.hole), file.info)
         except (UserError, OSError) as error:
-            self.failed[f"{file.picture.name}, seed {filled.job.seed}"] = explained(error)
+            if isinstance(error, OSError):  # of a temporary file beside it
+                error.filename = str(place)
+            self.failed[f"{file.picture.name}, seed {filled.job.seed}"] = own.said(error)
             return None
         return place
 
@@ -172,6 +184,8 @@ def act(arguments: list[str]) -> int:
         print(place)
     for line in notes(factors, f"{inpainter.model} ({inpainter.sizes.model}x{inpainter.sizes.model})"):
         print(f"isdiff: {line}", file=sys.stderr)
+    if work.first_of:
+        print(f"isdiff: {first_frames(work.first_of)}", file=sys.stderr)
     if tiled:
         print(f"isdiff: {seams(sorted(tiled), args.reduction)}", file=sys.stderr)
     if unlike:
@@ -197,6 +211,13 @@ def notes(factors: dict[str, float], model: str) -> list[str]:
             effect = "fills will be soft" if what == "reduced" else "the model sees little detail"
             lines.append(f"{name}{more}: the crop was {what} {most:.1f}-fold for {model}, so {effect}")
     return lines
+
+
+def first_frames(frames: dict[str, int]) -> str:
+    """A sentence for files of several frames."""
+    name, count = next(iter(frames.items()))
+    more = f" (and {len(frames) - 1} more have several)" if len(frames) > 1 else ""
+    return f"{name} has {count} frames{more}; only the first is filled and written"
 
 
 def overlap(windows: list[Window]) -> bool:

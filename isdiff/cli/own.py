@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import glob
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -48,12 +50,34 @@ def guarded(act: Callable[[list[str]], int], arguments: list[str]) -> int:
     try:
         return act(arguments)
     except (UserError, OSError) as error:
-        text = explained(error).replace("output_root=...", "-o")
-        print(f"isdiff: {text}", file=sys.stderr)
+        print(f"isdiff: {said(error)}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
         print("isdiff: stopped", file=sys.stderr)
         return 130
+
+
+def said(error: BaseException) -> str:
+    """One sentence for an error, with the option of these commands for the place of results."""
+    return explained(error).replace("output_root=...", "-o")
+
+
+def check_folder(folder: Path) -> None:
+    """
+    Raises:
+        UserError: there is no such folder, and none can be made, or nothing can be written into it.
+    """
+    from isdiff.data.base import shown
+
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise UserError(f"{shown(there)} is no folder, so nothing can be written below it; give another place with -o")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        reason = f" ({error.strerror})" if error.errno != errno.ENOENT else ""  # which is of the file in it
+        raise UserError(f"nothing can be written into {shown(there)}{reason}; give another place with -o") from None
 
 
 def options(args: argparse.Namespace) -> dict[str, Any]:

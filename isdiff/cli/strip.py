@@ -28,6 +28,7 @@ def act(arguments: list[str]) -> int:
         raise UserError("give one mask, after the image or as --mask")
     if Path(args.out).suffix.lower() != ".png" or Path(args.out).is_dir():
         raise UserError(f"-o is {args.out}; a strip is a .png file")
+    own.check_folder(Path(args.out).parent)
     if not Path(args.image).is_file():
         raise own.Missing([f"image {args.image} is missing"])
     masks = own.Masks(args.mask or args.hole, args.invert)

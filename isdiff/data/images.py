@@ -62,6 +62,9 @@ def decoded(path: str | Path, what: str = "image") -> Image.Image:
         UserError: the file is missing, damaged, too large or no image; ``what`` names its role.
     """
     file = f"{what} {shown(path)}"
+    if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe could wait for ever
+        kind = "a folder" if os.path.isdir(path) else "a pipe or device"
+        raise UserError(f"{file} is {kind}; give an image file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

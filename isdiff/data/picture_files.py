@@ -14,17 +14,20 @@ import numpy as np
 from PIL import Image
 
 from isdiff.data.base import shown
-from isdiff.data.images import decoded, image_suffixes, suffix_of
+from isdiff.data.depth import is_cut
+from isdiff.data.images import as_rgba, decoded, has_transparency, image_suffixes, suffix_of
 from isdiff.data.pictures import ArrayPicture, Picture, PillowPicture
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_save
 
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".mpo", ".gif", ".avif", ".avifs")
 PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16", "I;16B")
+HELD = {".png": PNG_MODES, ".tif": (), ".tiff": (), ".webp": ("RGB", "RGBA"), ".bmp": ("1", "L", "P", "RGB")}  # (): all
 OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "exact": True},
 }
+LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp", "tiff_sgilog", "tiff_sgilog24")  # compressions, which Pillow would take over
 DEEP = {(16, 2): 3, (16, 6): 4}  # (depth, colour type) of PNG that Pillow would cut to 8 bits: number of channels
 TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 
@@ -35,44 +38,64 @@ class PictureFile:
 
     Attributes:
         info: ``icc_profile``, ``exif`` (without orientation: the pixels are turned) and ``dpi``, where they are there.
+        frames: how many pictures the file has; ``picture`` is the first.
     """
 
     path: Path
     picture: Picture
     info: dict[str, Any]
+    frames: int = 1
 
     @property
     def lossless_suffix(self) -> str:
         """Of a file that holds this picture to the bit: its own, or ``.png`` or ``.tiff``."""
-        suffix = suffix_of(self.path.name)
-        if suffix in (".png", ".tif", ".tiff", ".webp", ".bmp") and isinstance(self.picture, PillowPicture):
+        if not isinstance(self.picture, PillowPicture):
+            return ".png"
+        suffix, image = suffix_of(self.path.name), self.picture.image
+        if (modes := HELD.get(suffix)) is not None and image.mode in (modes or (image.mode,)):
             return suffix
-        mode = self.picture.image.mode if isinstance(self.picture, PillowPicture) else "RGB"
-        return ".png" if mode in PNG_MODES else ".tiff"
+        return ".png" if image.mode in PNG_MODES else ".tiff"
 
 
 def read_picture(path: Path) -> PictureFile:
     """An image file, its first frame, turned as its EXIF data say; PNG of 16 bits a colour as it is, uint16.
 
     Raises:
-        UserError: it is missing, damaged, too large, no image, or of a mode that nothing can be filled in.
+        UserError: it is missing, damaged, too large, no image, or of a mode or depth that nothing can be filled in.
     """
     image = decoded(path)
     info = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
     exif = image.getexif()
     if len(exif):
         info["exif"] = exif.tobytes()
-    name = shown(path)
-    if (array := deep_png(path)) is not None:
-        return PictureFile(path, ArrayPicture(array, name), info)
-    return PictureFile(path, PillowPicture(image, name), info)
+    name, deep = shown(path), deep_pixels(path)
+    picture = PillowPicture(image, name) if deep is None else ArrayPicture(deep, name)
+    return PictureFile(path, picture, info, frames_of(path))
 
 
-def deep_png(path: Path) -> np.ndarray | None:
-    """(H, W, 3 or 4) uint16 of a PNG of 16 bits a colour, turned as its EXIF data say; None for other files."""
+def frames_of(path: Path) -> int:
+    """How many pictures an image file shows; the previews of an MPO and the layers of a PSD are parts of one."""
+    try:
+        with Image.open(path) as opened:
+            return 1 if opened.format in ("MPO", "PSD") else getattr(opened, "n_frames", 1)
+    except Exception:  # one of those behind the first is damaged
+        return 1
+
+
+def deep_pixels(path: Path) -> np.ndarray | None:
+    """(H, W, 3 or 4) uint16 of a PNG of 16 bits a colour, turned as its EXIF data say; None for other files.
+
+    Raises:
+        UserError: another file that has more bits a colour than Pillow keeps.
+    """
     with open(path, "rb") as stream:
         head = stream.read(26)
     if head[:8] != b"\x89PNG\r\n\x1a\n" or tuple(head[24:26]) not in DEEP:
+        if is_cut(path):
+            raise UserError(
+                f"image {shown(path)} has more than 8 bits a colour, which are kept of RGB and RGBA in a PNG only; "
+                "save it as such a file, or with 8 bits"
+            )
         return None
     array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16 or array.ndim != 3:
@@ -84,16 +107,20 @@ def deep_png(path: Path) -> np.ndarray | None:
     return np.ascontiguousarray(array[:, ::-1] if mirror else array)
 
 
-def check_writable(path: Path, file: PictureFile) -> None:
-    """
+def check_writable(path: Path, file: PictureFile, hole: np.ndarray) -> None:
+    """Try the format of the path's suffix with the picture, black in the hole; PNG and TIFF with a pixel of it.
+
     Raises:
-        UserError: the format of the path's suffix cannot hold such a picture.
+        UserError: it cannot hold such a picture.
     """
     picture = file.picture
-    if isinstance(picture, PillowPicture):
-        encoded(path, picture.image.crop((0, 0, 1, 1)), file.info)
-    elif isinstance(picture, ArrayPicture):
+    if isinstance(picture, ArrayPicture):
         encoded(path, np.zeros((1, 1, 3), np.uint16), file.info)
+    elif isinstance(picture, PillowPicture):
+        # PNG holds any size, and what it holds exactly; so does TIFF, but for colours that are said to be transparent.
+        exact = (".png",) if "transparency" in picture.image.info else (".png", ".tif", ".tiff")
+        made = picture.filled(np.broadcast_to(np.uint8(0), (*hole.shape, 3)), hole)
+        encoded(path, made.crop((0, 0, 1, 1)) if suffix_of(path.name) in exact else made, file.info)
 
 
 def write_picture(path: Path, made: Any, info: dict[str, Any]) -> None:
@@ -122,14 +149,50 @@ def encoded(path: Path, made: Any, info: dict[str, Any]) -> bytes:
         raise UserError(f"{shown(path)}: no format for {suffix or 'a name without suffix'}; give a .png or .tiff")
     if made.mode not in PNG_MODES and kind == "PNG":
         raise UserError(f"{shown(path)}: PNG cannot hold a picture of mode {made.mode}; give a .tiff")
+    if made.mode == "I" and kind == "PNG":  # which has 16 bits; the values have been looked at
+        whole, made = made, Image.fromarray(np.asarray(made).astype(np.uint16))
+        made.info = dict(whole.info)
     # Formats take the parts of ``info`` that they know; transparency is in the image's own.
     options = {**info, **OPTIONS.get(kind, {})}
+    if kind == "TIFF" and made.info.get("compression") in LOSSY_TIFF:
+        options["compression"] = "tiff_lzw"
     stream = io.BytesIO()
     try:
         made.save(stream, kind, **options)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(f"{shown(path)}: {kind} cannot hold it ({error}); give a .png or .tiff") from None
+    if change := changed(made, stream, exactly=suffix not in LOSSY):
+        others = "a .png" if kind == "TIFF" else "a .png or .tiff"
+        raise UserError(f"{shown(path)}: {kind} cannot hold it ({change}); give {others}")
     return stream.getvalue()
+
+
+def changed(image: Image.Image, stream: io.BytesIO, exactly: bool) -> str:
+    """What a file made of an image; nothing where it shows the same, or unless ``exactly`` something of that size.
+
+    Some formats resize, cut or leave out what they cannot hold, without a word.
+    """
+    try:
+        with Image.open(stream) as opened:
+            opened.load()
+            back = opened.copy()
+    except Exception as error:  # decoders raise nearly anything
+        return f"it could not be read again: {error}"
+    numbers = PillowPicture.NUMBERS
+    kept = same(back, image) if exactly else (back.mode in numbers or image.mode not in numbers)
+    if back.size == image.size and kept:
+        return ""
+    one, other = (f"{i.width}x{i.height} of mode {i.mode}" for i in (image, back))
+    return f"{one} would become {other}" if one != other else "its values would change"
+
+
+def same(one: Image.Image, other: Image.Image) -> bool:
+    """Whether two images of one size show the same to the bit, in whatever mode."""
+    plain = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+    if one.mode in plain and other.mode in plain:
+        one, other = as_rgba(one), as_rgba(other)
+    clear = has_transparency(one) == has_transparency(other)
+    return clear and (one.mode in plain) == (other.mode in plain) and np.array_equal(np.asarray(one), np.asarray(other))
 
 
 def encoded_deep(array: np.ndarray, info: dict[str, Any]) -> bytes:

@@ -61,10 +61,25 @@ def picture_of(image: Any, name: str = "image") -> Picture:
     if isinstance(image, Image.Image):
         return PillowPicture(image, name)
     if isinstance(image, torch.Tensor):
-        return ArrayPicture(image, name)
+        return ArrayPicture(dense(image, name), name)
     if isinstance(image, np.ndarray):
-        return ArrayPicture(image, name)
+        return ArrayPicture(np.asarray(image), name)  # subclasses, such as matrices, have rules of their own
     raise UserError(f"{name} is of type {type(image).__name__}; it must be {FORMS}")
+
+
+def dense(tensor: torch.Tensor, name: str) -> torch.Tensor:
+    """The tensor.
+
+    Raises:
+        UserError: numpy cannot have its values.
+    """
+    odd = {
+        "nested": tensor.is_nested, "meta": tensor.is_meta, "quantized": tensor.is_quantized,
+        "sparse": not tensor.is_nested and tensor.layout != torch.strided,
+    }  # fmt: skip
+    if kind := next((kind for kind, so in odd.items() if so), None):
+        raise UserError(f"{name} is a {kind} tensor; give a dense one that has its values")
+    return tensor
 
 
 class PillowPicture(Picture):

@@ -71,8 +71,9 @@ class Sizes:
 
     def side(self, reach: float, height: int, width: int) -> int:
         """Of windows in a picture of this size, for holes whose pixels are up to ``reach`` from known ones."""
-        wanted = math.ceil(2 * reach * (1 + 2 * self.context))
-        return min(max(self.model, wanted), int(min(self.reduction * self.model, height, width)))
+        most = int(min(self.reduction * self.model, height, width))
+        wanted = math.ceil(min(2 * reach * (1 + 2 * self.context), most))  # of an infinity there is no ceiling
+        return min(max(self.model, wanted), most)
 
 
 def mirrored(array: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from PIL import Image
 
 from isdiff.checks import check_flag
 from isdiff.data.images import decoded, pixels_hash
-from isdiff.data.pictures import Picture, picture_of
+from isdiff.data.picture_files import deep_pixels
+from isdiff.data.pictures import Picture, dense, picture_of
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import build
@@ -32,7 +33,8 @@ ALPHA = "alpha"
 class Inpainted:
     """
     Attributes:
-        images: in the order and of the kind that were given; files give Pillow images, a batch (4 dimensions) a batch.
+        images: in the order and of the kind that were given; files give Pillow images (a PNG of 16 bits a colour an
+            array, uint16), a batch (4 dimensions) a batch.
         seed_images: the same with IS-Diff's seed in the hole; None for methods without one.
         trace: for each image, how each of its windows was filled (nearly always one).
     """
@@ -76,7 +78,8 @@ def inpaint(
     Args:
         image: a Pillow image, a numpy array (H, W[, C]), a torch tensor (C, H, W) or a file's path; a list of them, or
             a batch (N, H, W, C) or (N, C, H, W). uint8, uint16, or fractions from 0 to 1; 1, 3 or 4 channels. Files are
-            turned as their EXIF data say, Pillow images are taken as their pixels lie.
+            turned as their EXIF data say, of several frames the first is taken; Pillow images are taken as their pixels
+            lie.
         hole: of the same height and width: a Pillow image or file (white = hole), or an array of bools or of 0 and
             1 (or 255) (True = hole); one for all images or a list. Or ``half``, ``expand``, ``wide``, ``center`` or
             ``alpha`` (what is transparent).
@@ -98,9 +101,7 @@ def inpaint(
     names = named(images, ids)
     pictures = [picture_of(opened(item), name) for item, name in zip(images, names, strict=True)]
     holes = each(hole, len(images), "hole")
-    prompts = [prompt] * len(images) if isinstance(prompt, str) else list(prompt)
-    if len(prompts) != len(images):
-        raise UserError(f"there are {len(prompts)} prompts for {len(images)} images; give one for all, or one for each")
+    prompts = texts("prompt", prompt, len(images))
     keys = [None] * len(images) if ids is None else names
     jobs = []
     for picture, mask, name, key, text in zip(pictures, holes, names, keys, prompts, strict=True):
@@ -164,17 +165,26 @@ def job_of(picture: Picture, hole: np.ndarray, name: str, seed: int, key: str | 
 
 
 def opened(item: Any) -> Any:
-    """A path's image, or what was given.
+    """A path's image, an array where Pillow would cut its 16 bits a colour; or what was given.
 
     Raises:
         UserError: there is none, or it cannot be read.
     """
-    return decoded(os.fspath(item)) if isinstance(item, (str, os.PathLike)) else item
+    if not isinstance(item, (str, os.PathLike)):
+        return item
+    image, deep = decoded(os.fspath(item)), deep_pixels(Path(item))
+    return image if deep is None else deep
+
+
+def is_batch(given: Any, what: str) -> bool:
+    if isinstance(given, torch.Tensor):
+        given = dense(given, what)
+    return isinstance(given, (np.ndarray, torch.Tensor)) and given.ndim == 4
 
 
 def unpacked(given: Any, what: str) -> tuple[list[Any], type | None]:
     """The items of a list or a batch, and the batch's type."""
-    if isinstance(given, (np.ndarray, torch.Tensor)) and given.ndim == 4:
+    if is_batch(given, what):
         found: list[Any] = list(given)
         batch: type | None = np.ndarray if isinstance(given, np.ndarray) else torch.Tensor
     else:
@@ -198,9 +208,25 @@ def named(images: list[Any], ids: Sequence[str] | str | None) -> list[str]:
     """
     if ids is None:
         return [f"image {i}" if len(images) > 1 else "image" for i in range(len(images))]
-    found = [ids] if isinstance(ids, str) else list(ids)
+    found = [ids] if isinstance(ids, str) else list(ids) if isinstance(ids, Iterable) else []
     if len(found) != len(images) or not all(isinstance(name, str) and name for name in found):
         raise UserError(f"ids is {ids!r}; it must have a text for each of {len(images)} images")
+    return found
+
+
+def texts(key: str, given: Any, count: int) -> list[str]:
+    """A text for each image, of one for all or as many.
+
+    Raises:
+        UserError: another number, or something else.
+    """
+    if isinstance(given, str):
+        return [given] * count
+    found = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(text, str) for text in found):
+        raise UserError(f"{key} is {given!r:.60}; it must be a text, or a list with one for each image")
+    if len(found) != count:
+        raise UserError(f"there are {len(found)} {key}s for {count} images; give one for all, or one for each")
     return found
 
 
@@ -210,8 +236,7 @@ def each(hole: Any, count: int, what: str) -> list[Any]:
     Raises:
         UserError: another number.
     """
-    several = isinstance(hole, (list, tuple)) or (isinstance(hole, (np.ndarray, torch.Tensor)) and hole.ndim == 4)
-    if not several:
+    if not isinstance(hole, (list, tuple)) and not is_batch(hole, what):
         return [hole] * count
     if len(hole) not in (1, count):
         raise UserError(f"there are {len(hole)} {what}s for {count} images; give one for all, or one for each")
@@ -264,9 +289,11 @@ def array_hole(hole: Any, name: str) -> np.ndarray:
     """
     form = "a Pillow image, a path, or an array (H, W) of bools, or of 0 and 1 (or 255)"
     if isinstance(hole, torch.Tensor):
+        hole = dense(hole, name)
         hole = (hole.float() if hole.dtype == torch.bfloat16 else hole).detach().cpu().numpy()
     if not isinstance(hole, np.ndarray):
         raise UserError(f"{name} is {hole!r:.60}; it must be {form}, or one of {', '.join((*NAMED, ALPHA))}")
+    hole = np.asarray(hole)  # a matrix, say, has rules of its own
     if hole.ndim == 3 and 1 in (hole.shape[0], hole.shape[2]):
         hole = hole[0] if hole.shape[0] == 1 else hole[..., 0]
     if hole.ndim != 2:

@@ -120,7 +120,8 @@ class Inpainter:
         check_named("method", method)
         if model is not None:
             check_named("model", model)
-        if isinstance(overrides, str) or not all(isinstance(override, str) for override in overrides):
+        listed = isinstance(overrides, Sequence) and not isinstance(overrides, str)
+        if not listed or not all(isinstance(override, str) for override in overrides):
             raise UserError(f'overrides is {overrides!r}; it must be a list such as ["sampler.steps=25"]')
         for override in overrides:
             key = override.lstrip("+~").partition("=")[0]
