@@ -277,6 +277,13 @@ def test_formats_that_would_change_a_picture_without_a_word_are_refused_before_i
     assert not list(tmp_path.iterdir())
 
 
+def test_pictures_that_are_too_large_for_a_format_are_refused_before_they_are_filled(tmp_path):
+    for name in ("a.webp", "a.ico"):
+        file = PictureFile(tmp_path / "in.png", PillowPicture(Image.new("RGB", (20000, 2))), {})
+        with pytest.raises(UserError, match=f"{name}: .* cannot hold it"):
+            check_writable(tmp_path / name, file, np.arange(40000).reshape(2, 20000) < 9)
+
+
 def test_what_a_format_can_hold_of_a_picture_is_enough(tmp_path):
     """Transparency that is filled, or a mode that a format has no other name for, is no reason to refuse."""
     clear = np.array(pillow("RGBA"))

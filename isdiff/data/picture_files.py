@@ -120,7 +120,11 @@ def check_writable(path: Path, file: PictureFile, hole: np.ndarray) -> None:
         # PNG holds any size, and what it holds exactly; so does TIFF, but for colours that are said to be transparent.
         exact = (".png",) if "transparency" in picture.image.info else (".png", ".tif", ".tiff")
         made = picture.filled(np.broadcast_to(np.uint8(0), (*hole.shape, 3)), hole)
-        encoded(path, made.crop((0, 0, 1, 1)) if suffix_of(path.name) in exact else made, file.info)
+        if (suffix := suffix_of(path.name)) in exact:
+            made = made.crop((0, 0, 1, 1))
+        elif suffix == ".webp" and made.mode in HELD[suffix]:  # it takes long, and nothing but the size can be wrong
+            made = Image.new(made.mode, made.size)
+        encoded(path, made, file.info)
 
 
 def write_picture(path: Path, made: Any, info: dict[str, Any]) -> None:
