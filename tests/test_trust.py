@@ -330,7 +330,7 @@ def test_any_content_of_a_run_folder_is_read_without_harm(tmp_path_factory, line
     (place / "images").mkdir(parents=True)
     good = {
         "id": "good", "network_calls": 3, "attempts": 1, "chosen_attempt": 0, "seconds": 1.0, "dce": [],
-        "start_timesteps": [9],
+        "start_timesteps": [9], "image_sha": "0" * 16, "mask_sha": "0" * 16, "stamps": ["", "", ""],
     }  # fmt: skip
     (place / "images" / "good.png").write_bytes(b"x" + picture)
     text = "\n".join([*lines, json.dumps(good), *lines])
