@@ -312,6 +312,25 @@ def test_any_value_of_any_key_works_or_gets_one_sentence(key, value):
         assert "\n" not in str(error).strip() and str(error)
 
 
+WORDS = st.builds(
+    "{}{}{}{}".format, st.sampled_from(["", "", "+", "++", "~"]),
+    st.sampled_from(["", "model", "method", "isdiff/seed", "model@x", "seed", "lmit", "isdiff.refine", *KEYS[:3]]),
+    st.sampled_from(["=", "=", "=", ""]),
+    st.sampled_from(["", "3", "null", "[1,2]", "{a:1}", "1,2", "[1", "ddnm", "[ddnm]", "${x}", "???", "a=b", "true"]),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(WORDS)
+def test_any_override_composes_or_gets_one_sentence(word):
+    """As they are typed: what Hydra makes of them, before there is a configuration."""
+    try:
+        compose_run(["method=ddnm+isdiff", word])
+    except UserError as error:
+        assert str(error) and "\n" not in str(error)
+
+
 JSON = st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda c: st.lists(c, max_size=3))
 FIELDS = st.sampled_from(["id", "dce", "seconds", "attempts", "network_calls"])
 RECORDS = st.dictionaries(FIELDS, st.integers() | st.text(max_size=3))
