@@ -21,7 +21,7 @@ from torch.distributed import TCPStore
 
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import Setup
-from isdiff.experiments.store import parsed
+from isdiff.experiments.records import parsed
 from isdiff.io.files import atomic_open
 
 RESULTS = Path(__file__).parent / "results"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from isdiff.checks import check_number, check_whole
 from isdiff.component import Component
 from isdiff.criteria.base import Criterion
 from isdiff.diffusion.grid import Grid
+from isdiff.errors import UserError
 from isdiff.trajectory import Task
 
 
@@ -53,8 +55,16 @@ class Refinement(Component):
         return index <= grid.index_at(self.checkpoint)
 
     def judge(self, task: Task, picture: Tensor) -> float:
-        """What the criterion says of an attempt whose prediction looks like ``picture`` (C, H, W)."""
-        return self.criterion(picture, task.reference(picture), task.pixel_hole)
+        """What the criterion says of an attempt whose prediction looks like ``picture`` (C, H, W).
+
+        Raises:
+            UserError: it is no number that attempts can be compared by.
+        """
+        value = self.criterion(picture, task.reference(picture), task.pixel_hole)
+        if not math.isfinite(value):
+            name = type(self.criterion).__name__
+            raise UserError(f"{name} says {value} of an attempt at {task.id}; a criterion must give finite numbers")
+        return value
 
     def passes(self, value: float) -> bool:
         """Whether an attempt with this value is kept at once."""

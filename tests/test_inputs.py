@@ -641,7 +641,7 @@ def test_the_script_says_what_is_wrong_in_one_line(tmp_path, script):
     (tmp_path / "torn" / "x.png").write_text("")
     cases = [
         (["doctor", "folder"], "dataset.path has no value"),
-        (["doctor", "nothing"], "do not compose"),
+        (["doctor", "nothing"], "there is no dataset 'nothing'; there are "),
         (["doctor", "folder", here, "dataset.size=x"], "dataset.size is 'x'"),
         (["doctor", "folder", here, "dataset.size=${nothing}"], "nothing"),
         (["doctor", "folder", here, f"data_root={tmp_path}"], "folder_256.sha256"),

@@ -119,11 +119,16 @@ def test_many_unreadable_images_end_soon_and_in_few_words(tmp_path, workers):
     assert len(json.loads(summary.read_text())["failed"]) == 1000
 
 
+RECORD = {
+    "network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 0.1, "dce": [], "start_timesteps": [990],
+    "image_sha": "0" * 16, "mask_sha": "0" * 16, "stamps": ["", "", ""],
+}  # fmt: skip
+
+
 def test_nothing_that_is_added_meanwhile_is_lost(tmp_path):
     """Two run folders on the same place, as two processes have them: one adds, one tidies."""
     adding, tidying = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
     pixel = np.zeros((1, 1, 3), np.uint8)
-    rest = {"network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 0.1, "dce": [], "start_timesteps": []}
     stop = threading.Event()
 
     def tidy():
@@ -133,7 +138,7 @@ def test_nothing_that_is_added_meanwhile_is_lost(tmp_path):
     thread = threading.Thread(target=tidy)
     thread.start()
     for i in range(150):
-        adding.add(pixel, {"id": f"im{i}", **rest})
+        adding.add(pixel, {"id": f"im{i}", **RECORD})
     stop.set()
     thread.join()
     assert len(adding.records()) == 150
@@ -141,9 +146,8 @@ def test_nothing_that_is_added_meanwhile_is_lost(tmp_path):
 
 def test_a_record_after_a_torn_line_is_read(tmp_path):
     store = RunFolder(tmp_path)
-    rest = {"network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 0.1, "dce": [], "start_timesteps": []}
     store.records_path.write_text('{"id": "torn')
-    store.add(np.zeros((1, 1, 3), np.uint8), {"id": "whole", **rest})
+    store.add(np.zeros((1, 1, 3), np.uint8), {"id": "whole", **RECORD})
     assert list(store.records()) == ["whole"]
 
 

@@ -1,5 +1,6 @@
 """What docs/promises.md says: that each promise has its test, and the ones that had none elsewhere."""
 
+import ast
 import json
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import urllib.request
 
 import pytest
 import torch
+import yaml
 from configured import SIDE, run_quietly, tiny_pixel_model, tiny_run, write_images
 from conftest import ROOT, Answers
 
@@ -31,15 +33,36 @@ from isdiff.samplers.lanpaint import LanPaint
 from isdiff.trajectory import Task
 
 
+def is_left_out(file: str, function: str) -> bool:
+    """Whether ``make test`` leaves this test out: it, or its whole file, is marked ``slow`` or ``long``."""
+    module = ast.parse((ROOT / "tests" / file).read_text("utf-8"))
+    (test,) = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == function]
+    whole = [node.value for node in module.body if isinstance(node, ast.Assign) and names_marks(node.targets[0])]
+    marked = [mark for node in whole for mark in (node.elts if isinstance(node, ast.List) else [node])]
+    return any(ast.unparse(mark) in ("pytest.mark.slow", "pytest.mark.long") for mark in test.decorator_list + marked)
+
+
+def names_marks(target: ast.expr) -> bool:
+    return isinstance(target, ast.Name) and target.id == "pytestmark"
+
+
 def test_every_promise_names_a_test_that_there_is():
+    """And is marked where ``make test`` runs none of its tests."""
     page = (ROOT / "docs" / "promises.md").read_text("utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith(("| Promise", "| ---"))]
     assert len(rows) >= 20
     for row in rows:
         named = re.findall(r"`tests/(\w+\.py)::(\w+)`", row)
         assert named, f"no test in: {row}"
-        for file, function in named:
-            assert re.search(rf"^def {function}\(", (ROOT / "tests" / file).read_text("utf-8"), re.M), (file, function)
+        promise = row.split(" | ")[0]
+        assert promise.endswith(" †") == all(is_left_out(*each) for each in named), f"† is not as the tests are: {row}"
+    assert re.search("^† ", page, re.M), "a mark needs its legend"
+
+
+def test_what_the_pull_requests_leave_out_runs_every_week():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    steps = {step.get("run") for step in workflow["jobs"]["slow"]["steps"]}
+    assert {"make test-full", "make test-long"} <= steps and workflow[True].keys() >= {"schedule", "workflow_dispatch"}
 
 
 ASK = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"

@@ -7,8 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isdiff.criteria.base import Criterion
 from isdiff.criteria.cross_entropy import CrossEntropy
+from isdiff.errors import UserError
 from isdiff.refine import Refinement
+from isdiff.trajectory import Task
 
 SMOOTH = 1e-3
 
@@ -98,3 +101,16 @@ def test_with_a_margin_a_retry_is_kept_only_if_it_is_clearly_better(values, tau,
     assert kept in (0, papers)
     assert kept == 0 or values[kept] <= (1 - margin) * values[0]
     assert papers == 0 or kept == papers or values[papers] > (1 - margin) * values[0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_criterion_that_gives_no_number_is_told(value):
+    """Of one's own, say: nothing could be compared with it, and no record holds it."""
+
+    class Odd(Criterion):
+        def __call__(self, prediction, image, hole):
+            return value
+
+    task = Task("face", flat(0.0), half_hole())
+    with pytest.raises(UserError, match=f"Odd says {value} of an attempt at face; a criterion must give finite"):
+        Refinement(Odd()).judge(task, flat(0.0))

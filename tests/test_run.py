@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from conftest import ROOT, run_script
 from PIL import Image
 
 from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.errors import UserError
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import config_hash, method_label, result_config
 from isdiff.masks.fixed import HalfMask
@@ -227,11 +229,47 @@ def test_everything_missing_is_said_at_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "override, message", [("method=ddnn", "Could not find 'method/ddnn'"), ("sampler.stepz=3", "stepz")]
+    "override, message",
+    [
+        ("method=ddnn", "there is no method 'ddnn'; there are "),
+        ("sampler.stepz=3", "there is no key 'sampler.stepz'; is sampler.steps meant?"),
+        ("steps=3", "there is no key 'steps'; is sampler.steps meant?"),
+        ("isdiff/sed=mean", "there is no key 'isdiff/sed'; is isdiff/seed meant?"),
+        ("=3", "'=3' has no key; an override is KEY=VALUE"),
+        ("a=b=c", "'a=b=c' is no override, which is KEY=VALUE (mismatched input '=' expecting <EOF>)"),
+        ("~model=1", "'~model=1': model takes a name"),
+        ("model=[1,2]", "'model=[1,2]': model takes a name"),
+        ("+seed=3", "these overrides do not compose: +seed=3 (Could not append to config. An item is already at"),
+        ("~seed", "the configuration does not resolve: Key 'seed'"),
+        ("seed=${nope}", "the configuration does not resolve: Interpolation key 'nope' not found"),
+    ],
 )
-def test_wrong_names_get_hydras_message(override, message):
-    done = run_script(override, check=False, process=True)
-    assert done.returncode == 1 and message in done.stderr
+def test_wrong_overrides_get_one_sentence(override, message, capsys):
+    """The same on the command line and where overrides are composed, as for tables and studies."""
+    done = run_script(override, check=False)
+    assert done.returncode == 1 and done.stderr.startswith(f"isdiff: {message}") and done.stderr.count("\n") == 1
+    if "resolve" not in message:
+        with pytest.raises(UserError, match=re.escape(message)):
+            compose_run([override])
+
+
+def test_one_wrong_override_of_a_multirun_or_a_training():
+    done = run_script("-m", "seed=0,1", "=3", check=False)
+    assert done.returncode == 1 and done.stderr == "isdiff: '=3' has no key; an override is KEY=VALUE\n"
+    done = run_script("=3", script="train.py", check=False)
+    assert done.returncode == 1 and done.stderr == "isdiff: '=3' has no key; an override is KEY=VALUE\n"
+
+
+def test_an_error_of_a_run_is_no_error_of_overrides(monkeypatch):
+    """It gets out as it is."""
+    from isdiff.cli import hydra_app
+
+    def job(cfg):
+        raise ValueError("of the run")
+
+    with pytest.raises(ValueError, match="of the run"):
+        hydra_app.start("run", "config", job, [])
+    assert hydra_app.FULL_ERROR not in os.environ
 
 
 def test_plus_isdiff_is_the_method_with_isdiff_on_and_no_resampling():

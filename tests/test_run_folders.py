@@ -1,6 +1,7 @@
 """A run's folder after anything: files torn, emptied, exchanged or added, and two processes at once."""
 
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -11,8 +12,11 @@ from configured import SIDE, run_quietly, tiny_pixel_model, tiny_run, write_imag
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from isdiff.data.base import safe_id
 from isdiff.errors import UserError
+from isdiff.experiments.records import parsed
 from isdiff.experiments.run import execute
+from isdiff.experiments.store import RunFolder
 
 COUNT = 3
 MEASURED = ["metrics.names=[ssim]", "metrics.bootstrap=5"]
@@ -70,7 +74,50 @@ def damage(file: Path, how: str, share: float, other: Path) -> None:
             file.with_name(name).write_bytes(content)
 
 
+# What no record says of these, whatever it is of.
+NO_NUMBER = [None, True, "3", "", [3], {}, -1, math.nan, math.inf, -math.inf, 10**400]
+NO_COUNT = [*NO_NUMBER, 1.5, 2.0]
+NO_NUMBERS = [None, True, 3, "3", {}, *([value] for value in (None, True, "x", [3], math.nan, math.inf, 10**400))]
+NO_TEXT = [None, True, 3, ["a"], {}]
+NO_HASH = [*NO_TEXT, "", "0" * 15, "g" * 16]
+IMPOSSIBLE = {
+    "id": [*NO_TEXT, "", "../x", ".x", "a/b", "\ud800"],
+    **dict.fromkeys(("network_calls", "attempts", "chosen_attempt"), NO_COUNT),
+    "seconds": NO_NUMBER,
+    **dict.fromkeys(("dce", "start_timesteps"), NO_NUMBERS),
+    **dict.fromkeys(("image_sha", "mask_sha", "picture_sha"), NO_HASH),
+    "stamps": [*NO_TEXT[:3], {}, [], [3], [None]],
+    "run": NO_TEXT,
+    "seed": [None, True, "0", 0.5, [0]],
+}
+LATER = ("run", "seed", "picture_sha")  # without these it is a record of an older version
+# Values that fit one by one and not together.
+APART = [
+    {"chosen_attempt": 99}, {"attempts": 0}, {"attempts": 4}, {"start_timesteps": []}, {"start_timesteps": [9] * 9},
+    {"attempts": 9, "start_timesteps": [9] * 9}, {"dce": [1.0] * 9}, {"attempts": 0, "start_timesteps": [], "dce": []},
+]  # fmt: skip
+
+
+def wronged() -> list[dict]:
+    """Changes to a record after which it is none; ``...`` takes a value away."""
+    single = [{name: value} for name, values in IMPOSSIBLE.items() for value in values]
+    return [*single, *APART, *({name: ...} for name in IMPOSSIBLE if name not in LATER)]
+
+
+def changed_record(line: str, change: dict) -> str:
+    """The line of a record with these values."""
+    return json.dumps({key: value for key, value in (json.loads(line) | change).items() if value is not ...})
+
+
 HOW = st.sampled_from(["torn", "exchanged", "gone", "one byte", "added"])
+
+
+def maybe_wronged(line: str, data) -> str:
+    try:
+        json.loads(line)["id"]
+    except (ValueError, TypeError, KeyError):  # damaged in another way
+        return line
+    return changed_record(line, data.draw(st.sampled_from([{}, *wronged()])))
 
 
 @pytest.mark.slow
@@ -84,12 +131,55 @@ def test_a_damaged_folder_is_mended_or_refused(place, others, data):
     shutil.copytree(place / "whole", place / "damaged")
     for name in data.draw(st.lists(st.sampled_from(names(whole)), min_size=1, max_size=3, unique=True)):
         damage(folder / name, data.draw(HOW), data.draw(st.floats(0, 1)), strange / name)
+    file = folder / "per_image.jsonl"
+    if file.exists() and data.draw(st.booleans()):
+        lines = file.read_text("utf-8", errors="replace").splitlines()
+        file.write_text("".join(f"{maybe_wronged(line, data)}\n" for line in lines))
     try:
         execute(tiny_run(place, "damaged", COUNT, *MEASURED))
     except UserError as error:
         assert str(error) and "\n" not in str(error)
     else:
         assert told(folder) == told(whole)
+
+
+def test_a_record_that_says_what_cannot_be_is_none(others):
+    for line in (others[0] / "per_image.jsonl").read_text().splitlines():
+        assert parsed(line) == json.loads(line) and json.loads(line).keys() == IMPOSSIBLE.keys()
+        for change in wronged():
+            assert parsed(changed_record(line, change)) is None or not safe_id(change.get("id", "a")), change
+        for name in LATER:
+            assert parsed(changed_record(line, {name: ...}))
+    assert parsed("[" * 10**6) is None
+
+
+def test_of_an_attempt_that_was_not_judged_nothing_is_said(others):
+    """The last one, or the only one without IS-Diff."""
+    line = (others[0] / "per_image.jsonl").read_text().splitlines()[0]
+    for dce in ([], [2.0], [2.0, 1.0]):
+        start = [900] * (len(dce) + 1)
+        change = {"dce": dce, "attempts": len(start), "start_timesteps": start, "chosen_attempt": 0}
+        assert parsed(changed_record(line, change)), change
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [{"dce": ["x"]}, {"chosen_attempt": 99}, {"seconds": math.nan}],
+        [{"network_calls": True}, {"start_timesteps": []}, {"image_sha": ...}],
+    ],
+)
+def test_records_with_damaged_values_are_made_again(place, others, changes):
+    whole, _ = others
+    shutil.rmtree(place / "damaged", ignore_errors=True)
+    shutil.copytree(place / "whole", place / "damaged")
+    folder = place / "damaged" / whole.relative_to(place / "whole")
+    file = folder / "per_image.jsonl"
+    lines = zip(file.read_text().splitlines(), changes, strict=True)
+    file.write_text("".join(f"{changed_record(line, change)}\n" for line, change in lines))
+    assert not RunFolder(folder).records()
+    execute(tiny_run(place, "damaged", COUNT, *MEASURED))
+    assert told(folder) == told(whole)
 
 
 @pytest.mark.parametrize("how", ["torn", "exchanged", "gone", "one byte", "added"])

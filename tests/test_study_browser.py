@@ -240,7 +240,8 @@ def large_study(tmp_path_factory):
             "chosen_attempt": 0,
             "seconds": 1.0,
             "dce": [],
-            "start_timesteps": [],
+            "start_timesteps": [990],
+            "stamps": ["", "", ""],
         }
         shas = {"image_sha": "0" * 16, "mask_sha": pixels_hash(np.packbits(hole))}
         run.add(pixels, {"id": "a", **numbers, **shas})

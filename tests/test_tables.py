@@ -137,7 +137,8 @@ def test_a_table_runs_goes_on_and_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "250")
     code, out, err = make(capsys, "table4", "--no-run", *small)
-    assert code == 0 and not list(tmp_path.glob("runs/**/*.png"))  # nothing was run
+    assert code == 2 and not list(tmp_path.glob("runs/**/*.png"))  # nothing was run
+    assert "isdiff: waits for runs, which the same command makes without --no-run (2 cells)" in err
     code, out, err = make(capsys, "table4", *small)
     assert code == 0 and "Table IV" in out and "too few images" in out and "cell 2/2" in err
     (path,) = tmp_path.glob("outputs/tables/*/table4.csv")
@@ -146,6 +147,7 @@ def test_a_table_runs_goes_on_and_is_written(tmp_path, monkeypatch, capsys):
     assert all(float(r["value"]) == float(r["value"]) and float(r["seed_sd"]) >= 0 for r in rows)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/**/images/*.png")}
     assert len(before) == 8  # two rows, two seeds, two images
+    assert make(capsys, "table4", "--no-run", *small)[0] == 0
     again = make(capsys, "table4", *small)
     assert again[0] == 0 and {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/**/images/*.png")} == before
     assert list(csv.DictReader(path.open())) == rows
@@ -177,7 +179,15 @@ def test_what_a_table_waits_for_is_named_once(tmp_path, monkeypatch, capsys):
     "args, message",
     [
         (["table1", "limit=0"], "limit is a whole number"),
-        (["table1", "seeds=a"], "seeds are whole numbers"),
+        (["table1", "seeds=a"], "seeds=a: limit is a whole number of at least 1, seeds are different whole numbers"),
+        (["table1", "seeds=0,0"], "seeds=0,0: limit is a whole number of at least 1, seeds are different whole"),
+        (["table1", "seeds=-1"], "seeds=-1: limit is a whole number of at least 1, seeds are different whole"),
+        (["table1", "lmit=3"], "isdiff: there is no key 'lmit'; is limit meant?\n"),
+        (["table1", "profle=paper"], "isdiff: there is no key 'profle'; is profile meant?\n"),
+        (["table1", "sampler.stepz=3"], "isdiff: there is no key 'sampler.stepz'; is sampler.steps meant?\n"),
+        (["table1", "=3"], "isdiff: '=3' has no key; an override is KEY=VALUE\n"),
+        (["table1", "~model=1"], "isdiff: '~model=1': model takes a name\n"),
+        (["table1", "model=[1,2]"], "isdiff: 'model=[1,2]': model takes a name\n"),
         (["tabel1"], "there is no table or figure 'tabel1'"),
     ],
 )
@@ -265,6 +275,10 @@ def test_a_narrowed_report_leaves_out_what_has_nothing_of_it():
     assert {"table1", "table2", "table4"} <= asked and not asked & {"table5", "table8", "fig4"}
     with pytest.raises(UserError, match="'round' is none of the masks"):
         plans_of(["report"], "demo", masks=["round"])
+    with pytest.raises(
+        UserError, match=r"^'zzz' is none of the rows of table1: .*; 'zzz' is none of the rows of fig10"
+    ):
+        plans_of(["report"], "demo", rows=["zzz"])
     with pytest.raises(UserError, match="'half' is none of the masks of table8"):
         plans_of(["table8"], "demo", masks=["half"])
 

@@ -312,6 +312,25 @@ def test_any_value_of_any_key_works_or_gets_one_sentence(key, value):
         assert "\n" not in str(error).strip() and str(error)
 
 
+WORDS = st.builds(
+    "{}{}{}{}".format, st.sampled_from(["", "", "+", "++", "~"]),
+    st.sampled_from(["", "model", "method", "isdiff/seed", "model@x", "seed", "lmit", "isdiff.refine", *KEYS[:3]]),
+    st.sampled_from(["=", "=", "=", ""]),
+    st.sampled_from(["", "3", "null", "[1,2]", "{a:1}", "1,2", "[1", "ddnm", "[ddnm]", "${x}", "???", "a=b", "true"]),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(WORDS)
+def test_any_override_composes_or_gets_one_sentence(word):
+    """As they are typed: what Hydra makes of them, before there is a configuration."""
+    try:
+        compose_run(["method=ddnm+isdiff", word])
+    except UserError as error:
+        assert str(error) and "\n" not in str(error)
+
+
 JSON = st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), lambda c: st.lists(c, max_size=3))
 FIELDS = st.sampled_from(["id", "dce", "seconds", "attempts", "network_calls"])
 RECORDS = st.dictionaries(FIELDS, st.integers() | st.text(max_size=3))
@@ -330,7 +349,7 @@ def test_any_content_of_a_run_folder_is_read_without_harm(tmp_path_factory, line
     (place / "images").mkdir(parents=True)
     good = {
         "id": "good", "network_calls": 3, "attempts": 1, "chosen_attempt": 0, "seconds": 1.0, "dce": [],
-        "start_timesteps": [9],
+        "start_timesteps": [9], "image_sha": "0" * 16, "mask_sha": "0" * 16, "stamps": ["", "", ""],
     }  # fmt: skip
     (place / "images" / "good.png").write_bytes(b"x" + picture)
     text = "\n".join([*lines, json.dumps(good), *lines])

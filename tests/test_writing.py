@@ -16,7 +16,7 @@ PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 def record(name: str) -> dict:
     return {
         "id": name, "network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 0.1, "dce": [],
-        "start_timesteps": [990],
+        "start_timesteps": [990], "image_sha": "0" * 16, "mask_sha": "0" * 16, "stamps": ["", "", ""],
     }  # fmt: skip
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from isdiff.experiments.composing import nameless, refused
 from isdiff.experiments.search_path import main_folder
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -17,7 +20,30 @@ CONFIG_PATH = ("--config-path", "-cp")
 
 
 def start(command: str, config_name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
-    """Call ``task`` with the configuration that the arguments describe, once or for every job of a multirun."""
+    """Call ``task`` with the configuration that the arguments describe, once or for every job of a multirun.
+
+    Raises:
+        UserError: they describe none.
+    """
+    within = False
+
+    @wraps(task)
+    def job(cfg: DictConfig) -> None:
+        nonlocal within
+        within = True
+        task(cfg)
+        within = False
+
+    with full_errors():
+        try:
+            begin(command, config_name, job, arguments)
+        except Exception as error:  # Hydra's own and, where it had not thought of it, Python's
+            if within:
+                raise
+            raise refused(overrides_in(arguments), error, config_name) from None
+
+
+def begin(command: str, config_name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
     sys.argv = [f"isdiff {command}", *from_here(arguments)]  # Hydra reads them there
     hydra.main(version_base="1.3", config_path=main_folder(), config_name=config_name)(task)()
 
@@ -26,21 +52,35 @@ def start_elsewhere(
     command: str, config_name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]
 ) -> str:
     """As :func:`start` with a launcher that runs the jobs in other processes; a sentence if one of them did not end."""
+    with full_errors():
+        try:
+            begin(command, config_name, task, arguments)
+        except Exception as error:
+            overrides = overrides_in(arguments)
+            if isinstance(error, HydraException) or nameless(overrides):
+                return str(refused(overrides, error, config_name))
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return f"a job did not end by itself ({why}); what is finished is kept, the same command goes on from here"
+    return ""
+
+
+@contextmanager
+def full_errors() -> Iterator[None]:
+    """Hydra hands errors on meanwhile, instead of printing tracebacks of its own and of launchers and ending."""
     before = os.environ.get(FULL_ERROR)
-    os.environ[FULL_ERROR] = "1"  # Hydra hands errors on instead of printing tracebacks of its own and of the launcher
+    os.environ[FULL_ERROR] = "1"
     try:
-        start(command, config_name, task, arguments)
-    except HydraException as error:
-        return " ".join(str(error).split())
-    except Exception as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return f"a job did not end by itself ({why}); what is finished is kept, the same command goes on from here"
+        yield
     finally:
         if before is None:
             del os.environ[FULL_ERROR]
         else:
             os.environ[FULL_ERROR] = before
-    return ""
+
+
+def overrides_in(arguments: Sequence[str]) -> list[str]:
+    """Those words that are no options of Hydra's."""
+    return [word for word in arguments if not word.startswith("-")]
 
 
 def from_here(arguments: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from isdiff.cli.hydra_app import start, start_elsewhere
 from isdiff.cli.outcomes import Outcome, Outcomes, launcher
@@ -38,6 +39,10 @@ def one_run(cfg: DictConfig) -> tuple[str, int]:
     except (UserError, OSError) as error:
         print(f"isdiff: {explained(error)}", file=sys.stderr)
         return explained(error), getattr(error, "exit_code", 1)
+    except OmegaConfBaseException as error:
+        line = f"the configuration does not resolve: {' '.join(str(error).split())}"
+        print(f"isdiff: {line}", file=sys.stderr)
+        return line, 1
     except KeyboardInterrupt:
         print("isdiff: stopped; the same command goes on from here", file=sys.stderr)
         sys.stderr.flush()
@@ -61,12 +66,18 @@ def main(arguments: list[str]) -> int:
     """The exit code: the worst of a multirun, which ends with a table."""
     try:
         check_moved(arguments)
-        away = launcher(arguments)
+        return launched(arguments) if launcher(arguments) else here(arguments)
     except UserError as error:
         print(f"isdiff: {error}", file=sys.stderr)
-        return 1
-    if away:
-        return launched(arguments)
+        return error.exit_code
+
+
+def here(arguments: list[str]) -> int:
+    """The exit code of jobs that run in this process.
+
+    Raises:
+        UserError: the overrides do not compose.
+    """
     outcomes: list[Outcome] = []
 
     def job(cfg: DictConfig) -> None:
@@ -80,7 +91,8 @@ def main(arguments: list[str]) -> int:
 def asked_for() -> str:
     from hydra.core.hydra_config import HydraConfig
 
-    return " ".join(HydraConfig.get().overrides.task)
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # ${...} may lead nowhere
+    return " ".join(words)
 
 
 def concluded(outcomes: list[Outcome], shown: bool) -> int:

@@ -7,8 +7,8 @@ computes its runs in a process for every GPU or CPU, ``runner=ray`` also on a cl
 ``logger=wandb`` reports runs and tables, each table as a group. What has been run already is reused; the same command
 goes on after a stop.
 
-Exit codes: 0 all is there; 1 it cannot be made; 2 weights or images are missing; 3 some cells or images failed, the
-others are there.
+Exit codes: 0 all is there; 1 it cannot be made; 2 weights or images are missing, or with ``--no-run`` runs; 3 some
+cells or images failed, the others are there.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from isdiff.experiments.tables.sheet import Gaps
 
 LISTS = ("masks", "rows")
+OWN = ("profile", "limit", "seeds", *LISTS, "runner")  # keys that are no overrides of runs
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -75,11 +76,14 @@ def narrowing(given: Sequence[str]) -> dict[str, Any]:
             elif key == "seeds":
                 numbers = [int(part) for part in value.strip("[]").split(",")]
                 found[key] = list(range(numbers[0])) if value.isdigit() and numbers[0] > 0 else numbers
+                if min(found[key]) < 0 or len(set(found[key])) < len(found[key]):
+                    raise ValueError
             else:
                 found["extra"].append(item)
         except ValueError:
             raise UserError(
-                f"{item}: limit is a whole number of at least 1, seeds are whole numbers such as 0,1,2"
+                f"{item}: limit is a whole number of at least 1, "
+                "seeds are different whole numbers of at least 0, as 0,1,2"
             ) from None
     return found
 
@@ -140,7 +144,7 @@ def check_overrides(plans: Sequence[TablePlan]) -> None:
 
     cell = next((cell for plan in plans for row in plan.rows for cell in row.cells if not cell.impossible), None)
     if cell is not None:
-        compose_run(cell.overrides)
+        compose_run(cell.overrides, also=OWN)
 
 
 def concluded(gaps: Gaps) -> int:

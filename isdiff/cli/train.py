@@ -45,5 +45,9 @@ def main(arguments: list[str]) -> int:
         except KeyboardInterrupt:
             sys.exit("isdiff: stopped; the same command goes on from the last saved state")
 
-    start("train", "train", job, arguments)
+    try:
+        start("train", "train", job, arguments)
+    except UserError as error:
+        print(f"isdiff: {error}", file=sys.stderr)
+        return error.exit_code
     return max(codes, default=0)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from isdiff.errors import UserError
+from isdiff.experiments.composing import composed, refused
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.loggers import grouped
@@ -23,7 +21,6 @@ from isdiff.experiments.measure import build_metrics, samples
 from isdiff.experiments.moved import check_moved
 from isdiff.experiments.report import GRID_ROWS
 from isdiff.experiments.run import execute
-from isdiff.experiments.search_path import main_folder
 from isdiff.io.files import atomic_open
 from isdiff.metrics.base import Metric
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
@@ -32,8 +29,6 @@ from isdiff.paths import placed
 
 # Metrics that measure are built from the configuration of each run.
 UNUSED = OmegaConf.create({"model_root": "models", "metrics": {"download": False, "features": None}})
-
-COMPOSING = threading.Lock()  # Hydra composes with something that a process has once
 
 
 @dataclass
@@ -57,15 +52,19 @@ class Row:
         return [record["id"] for record in self.records]
 
 
-def compose_run(overrides: Sequence[str]) -> DictConfig:
-    """The configuration that ``isdiff run`` would get from these overrides; from several threads too."""
+def compose_run(overrides: Sequence[str], also: Sequence[str] = ()) -> DictConfig:
+    """The configuration that ``isdiff run`` would get from these overrides; from several threads too.
+
+    Args:
+        also: keys of a command's own, one of which may be meant where there is no such key.
+    Raises:
+        UserError: they do not compose.
+    """
     check_moved(overrides)
     try:
-        with COMPOSING, initialize_config_dir(main_folder(), version_base="1.3"):
-            return compose("config", list(overrides))
-    except HydraException as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"these overrides do not compose: {' '.join(overrides)} ({reason})") from None
+        return composed("config", overrides)
+    except Exception as error:  # Hydra's own and, where it had not thought of it, Python's
+        raise refused(overrides, error, also=also) from None
 
 
 def seeded(composed: DictConfig, seeds: Sequence[int]) -> list[DictConfig]:

@@ -45,13 +45,13 @@ def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
             continue
         try:
             now = experiment.stamps(image_id)
-            if now == record.get("stamps") and all(now[:2]):
+            if now == record["stamps"] and all(now[:2]):
                 continue
             given = experiment.read(image_id)
         except UserError:
             continue
-        before = record.get("stamps") or [""]
-        if given.content == {key: record.get(key) for key in given.content} and given.stamps[-1] == before[-1]:
+        same = given.content == {key: record[key] for key in given.content}
+        if same and given.stamps[-1] == record["stamps"][-1]:
             stamps[image_id] = {"stamps": given.stamps}
         else:
             changed.add(image_id)

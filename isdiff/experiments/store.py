@@ -16,6 +16,7 @@ from PIL import Image
 from isdiff.data.base import file_stamp, safe_id
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError
+from isdiff.experiments.records import parsed
 from isdiff.io.files import atomic_open, atomic_save
 
 try:
@@ -190,19 +191,3 @@ class RunFolder:
 def said(record: dict[str, Any], otherwise: str) -> Any:
     """The hash that a record has of its picture."""
     return record.get("picture_sha", otherwise)
-
-
-NUMBERS = ("network_calls", "attempts", "chosen_attempt", "seconds")
-
-
-def parsed(line: str) -> dict[str, Any] | None:
-    """The record in a line; None where it is none."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(record, dict) or not isinstance(record.get("id"), str):
-        return None
-    numbers = all(isinstance(record.get(name), (int, float)) for name in NUMBERS)
-    lists = all(isinstance(record.get(name), list) for name in ("dce", "start_timesteps"))
-    return record if numbers and lists else None

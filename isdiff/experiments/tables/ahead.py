@@ -28,18 +28,18 @@ def plans_of(asked: Sequence[str], profile: str, alone: bool = False, **options:
     figures = [name for name in figure_names() if name in only or (whole and not only)]
     figures = [name for name in figures if alone or not (whole and load("figure", name).get("alone"))]
     found: list[TablePlan] = []
-    refused: NothingChosen | None = None
+    refused: list[NothingChosen] = []
     for name in [*tables, *figures]:
         figure = load("figure", name) if name in figures else None
         shown = [None] if figure is None else [as_table(figure, dataset, profile) for dataset in figure.datasets]
         try:
             found += [plan(name, profile, table=table, **options) for table in shown]
         except NothingChosen as error:
-            refused = error
+            refused.append(error)
             if not whole:
                 raise
     if refused and not found:
-        raise refused
+        raise refused[0] if len(refused) == 1 else NothingChosen("; ".join(map(str, refused)))
     return found
 
 

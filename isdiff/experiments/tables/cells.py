@@ -27,6 +27,7 @@ from isdiff.progress import clock
 
 Cells = dict[tuple[str, str], Row]  # what was measured, by row and mask
 NOT_YET = "not run yet"
+RUNS = "runs, which the same command makes without --no-run"
 FINAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what other cells would meet as well
 
 
@@ -63,6 +64,8 @@ def fill(plan: TablePlan, metrics: list[Metric], run: bool = True) -> tuple[Shee
                 sheet.gaps.waits.setdefault(thing, []).append(named)
         except NoRun as error:
             reasons[row.name, cell.mask] = str(error)
+            if not cell.impossible:
+                sheet.gaps.waits.setdefault(RUNS, []).append(named)
         except (UserError, OSError) as error:
             if isinstance(error, OSError) and error.errno in FINAL:
                 raise

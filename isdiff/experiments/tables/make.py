@@ -10,7 +10,7 @@ from typing import Any
 from isdiff.experiments.compare import UNUSED
 from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables.ahead import plans_of
-from isdiff.experiments.tables.cells import Cells, fill
+from isdiff.experiments.tables.cells import RUNS, Cells, fill
 from isdiff.experiments.tables.figures import draw, figure_names
 from isdiff.experiments.tables.logged import is_logging, report_table
 from isdiff.experiments.tables.plan import TablePlan, load, names, plan
@@ -79,6 +79,8 @@ def make_report(profile: str, only: Sequence[str] = (), run: bool = True, **opti
     ]
     command = " ".join(["isdiff table report", *only, f"profile={profile}", *shown(options)])
     title = f"IS-Diff and what it is compared with: {load('profile', profile).title}"
+    for drawn in [drawn for drawn in figures if load("figure", drawn.name).get("alone")]:
+        drawn.gaps.waits.pop(RUNS, None)  # a report asks for none
     gaps = Gaps()
     for name, its in [(sheet.name, sheet.gaps) for sheet in sheets] + [(drawn.name, drawn.gaps) for drawn in figures]:
         gaps.add(its, name)

@@ -1,0 +1,103 @@
+"""Configurations from overrides, and what to say of overrides that give none."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+
+from isdiff.errors import UserError
+from isdiff.experiments.search_path import main_folder
+from isdiff.paths import config_folders
+
+COMPOSING = threading.Lock()  # Hydra composes with something that a process has once
+NO_NAMES = (bool, int, float, dict, type(None))
+
+
+def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """What Hydra makes of the overrides; from several threads too."""
+    with COMPOSING, initialize_config_dir(main_folder(), version_base="1.3"):
+        return compose(config_name, list(overrides))
+
+
+def refused(
+    overrides: Sequence[str], error: Exception, config_name: str = "config", also: Sequence[str] = ()
+) -> UserError:
+    """One sentence.
+
+    Args:
+        error: what Hydra raised; on some overrides it stumbles with Python's own errors.
+        also: keys of a command's own.
+    """
+    if isinstance(error, OverrideParseException):
+        reason = str(error).partition("\nSee ")[0].splitlines()[-1]
+        return UserError(f"{error.override!r} is no override, which is KEY=VALUE ({reason})")
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return UserError(f"there is no {group} {name!r}; there are {', '.join(error.options)}")
+    if odd := nameless(overrides):
+        key = odd.lstrip("+~").partition("=")[0]
+        return UserError(f"{odd!r}: {key} takes a name" if key else f"{odd!r} has no key; an override is KEY=VALUE")
+    if missing := re.match(r"Could not override '(.+?)'\.", str(error)):
+        keys = [*also, *keys_there(config_name, overrides)]
+        if missing[1] not in keys:
+            return UserError(no_such_key(missing[1], keys))
+    reason = " ".join(str(error).partition("\nTo append")[0].split())
+    return UserError(f"these overrides do not compose: {' '.join(overrides)} ({reason})")
+
+
+def no_such_key(key: str, keys: Sequence[str]) -> str:
+    """A sentence that says which key may be meant: one of the same name elsewhere, or the closest."""
+    last = key.rpartition(".")[2]
+    near = [each for each in keys if each.rpartition(".")[2] == last] or get_close_matches(key, keys, 1)
+    advice = f"is {near[0]} meant?" if near else "isdiff run --cfg job shows those that there are"
+    return f"there is no key {key!r}; {advice}"
+
+
+def nameless(overrides: Sequence[str]) -> str | None:
+    """The first that gives a group of files something that is no name, or has no key at all."""
+    parser = OverridesParser.create()
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException:
+            continue
+        key, value = override.key_or_group, override._value
+        removed = override.type is OverrideType.DEL and value is None
+        unnamed = any(isinstance(each, NO_NAMES) for each in (value if isinstance(value, list) else [value]))
+        if not key or (is_group(key) and unnamed and not removed):
+            return text
+    return None
+
+
+def is_group(key: str) -> bool:
+    """Whether files are chosen by it, as by ``model`` and ``isdiff/seed``."""
+    return any((folder / key).is_dir() for folder in config_folders())
+
+
+def keys_there(config_name: str, overrides: Sequence[str]) -> list[str]:
+    """All keys under the choices of files among ``overrides``; under the usual ones where these do not compose."""
+    choices = [text for text in overrides if is_group(text.partition("=")[0])]
+    try:
+        cfg = composed(config_name, choices)
+    except Exception:
+        cfg = composed(config_name, [])
+    groups = [path.relative_to(folder).as_posix() for folder in config_folders() for path in folder.glob("*/*/")]
+    within = [group for group in groups if group.partition("/")[0] in cfg and is_group(group)]
+    return [*flattened(OmegaConf.to_container(cfg)), *within]
+
+
+def flattened(node: Any, before: str = "") -> Iterator[str]:
+    """The keys of a node and of all below it, with dots."""
+    for key, value in node.items():
+        yield f"{before}{key}"
+        if isinstance(value, dict):
+            yield from flattened(value, f"{before}{key}.")
