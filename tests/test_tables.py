@@ -87,6 +87,95 @@ def test_what_a_row_says_wins_over_the_profile():
     assert "isdiff.refine.attempts=5" in rows["isdiff_attempts5"]
 
 
+def rows_of(*tables: str):
+    """Every row of these tables in every profile, with the values that its runs are given by key."""
+    for profile in PROFILES:
+        for name in tables:
+            table = plan(name, profile)
+            for row, config in zip(table.rows, load("table", name).rows, strict=True):
+                given = next((cell.overrides for cell in row.cells if not cell.impossible), ())
+                yield profile, row, config, dict(each.split("=", 1) for each in given)
+
+
+def test_labels_say_where_a_profile_runs_other_values_than_they_name():
+    other = set()
+    for profile, row, config, given in rows_of(*names("table")):
+        own = dict(each.split("=", 1) for each in config.overrides if "." in each.split("=")[0])
+        if given and any(given[key] != value for key, value in own.items()):
+            assert "(here " in row.label, (profile, row.name)
+            other.add((profile, row.label))
+    assert ("demo", "RePaint, eta 0, 250 steps (here 62 steps)") in other
+    assert ("demo", "LanPaint, calls of plain DDNM (here 5 steps, 4 iterations)") in other
+    assert ("smoke", "LanPaint, 10 iterations (here 1 iteration)") in other
+    (row,) = plan("table8", "demo", rows=["isdiff_attempts3"]).rows[1:]
+    assert row.label == "DDNM + IS-Diff, eta 0.85, N = 3 (here lambda 0.03)"
+    assert not [row.label for table in all_plans("paper") for row in table.rows if "(here " in row.label]
+
+
+def test_overrides_of_a_command_count_in_labels():
+    rows = plan("table8", "demo", rows=["repaint_steps250"], extra=["sampler.steps=9"]).rows
+    assert rows[1].label == "RePaint, eta 0, 250 steps (here 9 steps)"
+    assert plan("table5", "demo", rows=["si"], extra=["sampler.steps=9"]).rows[0].label == "SI, 9 steps"
+
+
+def test_attempts_of_table_8_differ_in_their_number_alone():
+    for profile in PROFILES:
+        rows = [row for row in plan("table8", profile).rows if row.name.startswith("isdiff_attempts")]
+        kept = [[o for o in row.cells[0].overrides if not o.startswith("isdiff.refine.attempts=")] for row in rows]
+        assert len(kept) == 3 and kept[0] == kept[1] == kept[2]
+
+
+def test_latent_rows_with_isdiff_are_first_compared_with_their_method_at_the_same_steps():
+    seen = 0
+    for profile in PROFILES:
+        for name in ("table1", "table2", "table4", "table5"):
+            rows = {row.name: row for row in plan(name, profile).rows}
+            for row in [rows[key] for key in ("si+isdiff", "powerpaint+isdiff") if key in rows]:
+                base = rows[row.against[0]]
+                assert row.label.replace(" + IS-Diff", "") == base.label and "steps" in base.label
+                for ours, its in zip(row.cells, base.cells, strict=True):
+                    assert set(its.overrides) - set(ours.overrides) == ({"isdiff=off"} if its.overrides else set())
+                    seen += bool(its.overrides)
+    assert seen > 20
+    off, plain = (
+        compose_run([*choice, "sampler.steps=25"]) for choice in (["method=si+isdiff", "isdiff=off"], ["method=si"])
+    )
+    assert Setup.of(off).fingerprint("fp32") == Setup.of(plain).fingerprint("fp32"), (
+        "IS-Diff switched off is the method"
+    )
+
+
+def test_the_paper_s_profile_states_the_steps_of_the_methods_own_files():
+    for method, (override,) in load("profile", "paper").methods.items():
+        assert override == f"sampler.steps={compose_run([f'method={method}']).sampler.steps}"
+
+
+def test_labels_say_the_share_of_fresh_noise():
+    default = {"ddnm": "0.85", "repaint": "0"}
+    for _, row, _, given in rows_of(*names("table")):
+        method = given.get("method", "").removesuffix("+isdiff")
+        if method in default:
+            assert f"eta {given.get('sampler.eta', default[method])}" in row.label.partition(" (")[0].split(", ")
+    for method, eta in default.items():
+        assert compose_run([f"method={method}"]).sampler.eta == float(eta)
+
+
+def test_notes_are_of_the_rows_that_there_are():
+    def notes(name, profile, rows=None):
+        table = plan(name, profile, rows=rows)
+        return "\n".join(fill(table, build_metrics(list(table.metrics.values()), UNUSED), run=False)[0].notes)
+
+    assert "RePaint's steps here are DDIM's" in notes("table8", "demo", ["ddnm_plain"])
+    assert "PowerPaint has the network of SI" in notes("table2", "demo", ["powerpaint"])
+    assert "PowerPaint has" not in notes("table2", "demo", ["si"]) + notes("table2", "smoke", ["powerpaint"])
+
+
+def test_lanpaint_is_compared_with_ddnm_too():
+    for name in ("table1", "table2"):
+        rows = {row.name: row.against for row in plan(name, "demo").rows}
+        assert "ddnm_plain" in rows["lanpaint"] and "ddnm" in rows["lanpaint_inner10"]
+
+
 def test_narrowing():
     table = plan(
         "table1", "demo", limit=4, masks=["h*"], rows=["ddnm_eta0+isdiff"], seeds=[7], extra=["sampler.steps=3"]

@@ -81,6 +81,11 @@ def test_seconds_of_two_networks_stand_in_two_columns(sheet):
     assert row.rstrip(" |").endswith("|  | 1.50")  # nothing under the first network
 
 
+def test_how_seconds_were_taken_is_said_where_they_are_explained(sheet):
+    sheet.times = "taken on a busy machine"
+    assert "celeba_hq, bf16, batch 16; taken on a busy machine." in markdown(sheet) and sheet.times in html(sheet)
+
+
 def test_csv_has_full_numbers(sheet):
     rows = list(csv.DictReader(io.StringIO(comma_separated(sheet))))
     assert len(rows) == 12
