@@ -4,15 +4,18 @@ import csv
 import json
 import shutil
 from itertools import pairwise
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
 
 from isdiff.errors import UserError
-from isdiff.experiments.compare import UNUSED, compose_run, run_row
+from isdiff.experiments.compare import UNUSED, Row, compose_run, run_row
 from isdiff.experiments.config import Setup, check
 from isdiff.experiments.measure import build_metrics
+from isdiff.experiments.tables import report
 from isdiff.experiments.tables.ahead import plans_of
 from isdiff.experiments.tables.cells import fill
 from isdiff.experiments.tables.figures import (
@@ -30,6 +33,7 @@ from isdiff.experiments.tables.kl import divergence, divergences
 from isdiff.experiments.tables.make import folder_of
 from isdiff.experiments.tables.plan import load, names, plan
 from isdiff.metrics.intervals import Estimate
+from isdiff.metrics.samples import MeanSample, SeedsSample
 
 PROFILES = ("paper", "demo", "smoke")
 
@@ -440,3 +444,55 @@ def test_failed_cells_are_said_at_the_end_and_the_others_are_there(tmp_path, mon
     assert f"{said[0].partition(': without')[2]}" in notes and "the last of" in notes
     code, _, err = make(capsys, "table1", *small, "runtime.device=cuda:99")
     assert code == 3 and err.count("isdiff: ") == 1 and "DDNM, eta 0 (half), DDNM + IS-Diff, eta 0 (half): " in err
+
+
+def made_row(name: str, values: dict[str, list[float]]) -> Row:
+    """A measured row: an image's values with each of the seeds."""
+    seeds = SeedsSample([MeanSample(np.array(each)) for each in zip(*values.values(), strict=True)])
+    experiment = SimpleNamespace(cfg=SimpleNamespace(seed=0))
+    return Row(name, "half", experiment, [{"id": i} for i in values], {}, {"ssim": seeds})
+
+
+@pytest.fixture
+def strips_of(monkeypatch, tmp_path):
+    """Which rows and images the strips of a table show, with their captions, for some of its rows."""
+
+    def shown(values: dict[str, dict[str, list[float]]]) -> list[tuple[list[str], list[str], str]]:
+        found = []
+        monkeypatch.setattr(report, "strip", lambda path, rows, ids: found.append((rows, ids)) or path)
+        monkeypatch.setattr(report, "embedded", str)
+        table = plan("table1", "demo", masks=["half"])
+        labels = {row.name: row.label for row in table.rows}
+        cells = {(name, "half"): made_row(labels[name], each) for name, each in values.items()}
+        (metric,) = build_metrics(["ssim"], UNUSED)
+        captions = [each["caption"] for each in report.strips(table, cells, metric, tmp_path)]
+        return [([r.label for r in rows], ids, text) for (rows, ids), text in zip(found, captions, strict=True)]
+
+    return shown
+
+
+def test_worst_failures_are_among_the_images_that_all_rows_have(strips_of):
+    """A costly row has few images, which need not hold the worst of all."""
+    many = {f"i{k}": [0.9 - 0.1 * k] for k in range(6)}
+    first, bad = strips_of({"ddnm_plain": {i: [1.0] for i in many}, "ddnm+isdiff": many,
+                            "lanpaint": {i: [1.0] for i in ("i0", "i1")}})  # fmt: skip
+    assert first[1] == ["i0", "i1"] and bad[1] == ["i1", "i0"], "the lower SSIM is the worse"
+    assert bad[2].endswith(
+        "where DDNM + IS-Diff, eta 0.85 loses most against DDNM, eta 0.85 (of the 2 images that all rows have)"
+    )
+
+
+def test_worst_failures_are_by_the_mean_over_seeds_and_said_to_be(strips_of):
+    _, bad = strips_of(
+        {"ddnm_plain": {"a": [1.0, 1.0], "b": [1.0, 1.0]}, "ddnm+isdiff": {"a": [0.2, 0.9], "b": [0.4, 0.5]}}
+    )
+    assert bad[1] == ["b", "a"] and "in the mean of 2 seeds; pictures of seed 0" in bad[2]
+
+
+def test_strips_show_every_row_of_a_table(strips_of):
+    table = plan("table1", "demo")
+    (first,) = strips_of({row.name: {"a": [1.0]} for row in table.rows if "isdiff" not in row.name})
+    assert first[0] == [row.label for row in table.rows if "isdiff" not in row.name]
+    first, bad = strips_of({row.name: {"a": [1.0]} for row in table.rows})
+    assert len(first[0]) == len(bad[0]) == len(table.rows) > 14
+    assert strips_of({"ddnm": {"a": [1.0]}, "ddnm_plain": {"b": [1.0]}}) == [], "no image in common"

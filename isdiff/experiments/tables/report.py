@@ -19,22 +19,20 @@ from isdiff.io.files import atomic_open
 from isdiff.metrics.base import Metric
 from isdiff.metrics.contrast import FEW, GAIN, WORSE
 
-SHOWN = 14  # most rows of a table that a strip shows
-
 
 def strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> list[dict[str, str]]:
     """For every mask of a table a picture of its first images, and one of those on which IS-Diff does worst.
 
-    Which images are shown is no choice of ours: the first of the dataset, and the worst values of ``metric`` for the
-    first row with IS-Diff beside those of the row that it is compared with.
+    Which images are shown is no choice of ours: of the images that all rows have, the first of the dataset, and the
+    worst values of ``metric`` for the first row with IS-Diff beside those of the row that it is compared with.
     """
     found = []
     for mask in plan.masks:
         rows = {row.name: cells[row.name, mask] for row in plan.rows if (row.name, mask) in cells}
-        shown = [rows[row.name] for row in plan.rows if row.name in rows][:SHOWN]
-        if not shown:
+        shown = list(rows.values())
+        common = set[str]().union(*(row.ids for row in shown)).intersection(*(row.ids for row in shown))
+        if not common:
             continue
-        common = set.intersection(*(set(row.ids) for row in shown))
         first = [i for i in shown[0].ids if i in common][:FIRST]
         found.append(
             picture(folder / f"{plan.name}_{mask}.png", shown, first, f"{plan.title}, {mask}: the first images")
@@ -43,12 +41,19 @@ def strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> list[
         if judged:
             row = judged[0]
             partner = rows.get(row.against[0])
-            bad = [i for i in worst(rows[row.name], partner, metric.name, metric.title.endswith("↑")) if i in common]
+            bad = worst(rows[row.name], partner, metric.name, metric.title.endswith("↑"), common)
             if bad:
                 lost = f"loses most against {partner.label}" if partner is not None else "has the worst values"
-                text = f"{plan.title}, {mask}: where {row.label} {lost}"
+                text = f"{plan.title}, {mask}: where {row.label} {lost}{ranked(rows[row.name], len(common))}"
                 found.append(picture(folder / f"{plan.name}_{mask}_worst.png", shown, bad, text))
     return found
+
+
+def ranked(row: Row, count: int) -> str:
+    """By what the worst images were found, where that is not what their pictures show."""
+    seeds = max((len(sample.seeds) for sample in row.samples.values()), default=1)
+    means = f" in the mean of {seeds} seeds; pictures of seed {row.experiment.cfg.seed}" if seeds > 1 else ""
+    return f" (of the {count} images that all rows have{means})"
 
 
 def picture(path: Path, rows: Sequence[Row], ids: Sequence[str], caption: str) -> dict[str, str]:
