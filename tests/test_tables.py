@@ -18,6 +18,7 @@ from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables import report
 from isdiff.experiments.tables.ahead import plans_of
 from isdiff.experiments.tables.cells import fill
+from isdiff.experiments.tables.counts import counted
 from isdiff.experiments.tables.figures import (
     as_table,
     draw,
@@ -25,6 +26,7 @@ from isdiff.experiments.tables.figures import (
     legend_of,
     line_points,
     plot_line,
+    rows_of_lines,
     seeds_shown,
     set_scale,
     subplots,
@@ -32,6 +34,7 @@ from isdiff.experiments.tables.figures import (
 from isdiff.experiments.tables.kl import divergence, divergences
 from isdiff.experiments.tables.make import folder_of
 from isdiff.experiments.tables.plan import load, names, plan
+from isdiff.experiments.tables.spent import Spent
 from isdiff.metrics.intervals import Estimate
 from isdiff.metrics.samples import MeanSample, SeedsSample
 
@@ -242,11 +245,20 @@ def test_a_table_runs_goes_on_and_is_written(tmp_path, monkeypatch, capsys):
     again = make(capsys, "table4", *small)
     assert again[0] == 0 and {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/**/images/*.png")} == before
     assert list(csv.DictReader(path.open())) == rows
-    code, out, _ = make(capsys, "report", "table4", *small)
+    code, out, err = make(capsys, "report", "table4", *small)
+    assert "all runs: " in err
     page = next(tmp_path.glob("outputs/tables/*/report.html")).read_text()
     assert code == 0 and page.count("data:image/webp;base64,") >= 1 and "http" not in page.replace("http-equiv", "")
     assert "isdiff table report table4 profile=demo limit=2 seeds=0,1" in page
-    assert json.loads(next(tmp_path.glob("outputs/tables/*/report.json")).read_text())["verdicts"]
+    told = json.loads(next(tmp_path.glob("outputs/tables/*/report.json")).read_text())
+    records = [
+        json.loads(line) for p in tmp_path.glob("runs/**/per_image.jsonl") for line in p.read_text().splitlines()
+    ]
+    calls = sum(record["network_calls"] for record in records)
+    assert told["verdicts"] and told["comparisons"] == 0, "two images are too few to say"
+    assert told["spent"]["images"] == len(records) == 8 and told["spent"]["network_calls"] == calls > 16
+    assert told["spent"]["seconds"] == pytest.approx(sum(record["seconds"] for record in records))
+    assert f"<p>All runs: {calls} network calls for 8 pictures, 0.0 hours of one worker.</p>" in page
 
 
 def test_what_a_table_waits_for_is_named_once(tmp_path, monkeypatch, capsys):
@@ -496,3 +508,29 @@ def test_strips_show_every_row_of_a_table(strips_of):
     first, bad = strips_of({row.name: {"a": [1.0]} for row in table.rows})
     assert len(first[0]) == len(bad[0]) == len(table.rows) > 14
     assert strips_of({"ddnm": {"a": [1.0]}, "ddnm_plain": {"b": [1.0]}}) == [], "no image in common"
+
+
+def test_the_cost_of_a_run_that_two_tables_have_counts_once():
+    costs = {("a", "im1"): (25, 1800.0), ("a", "im2"): (1000, 1800.0)}
+    assert str(Spent.of(costs | {("a", "im1"): (25, 1800.0)})) == (
+        "all runs: 1,025 network calls for 2 pictures, 1.0 hours of one worker"
+    )
+
+
+def test_a_figure_says_how_many_seeds_and_images_are_behind_its_lines():
+    figure = load("figure", "figS")
+    table = plan("figS", "demo", table=as_table(figure, "imagenet", "demo"))
+    few = {f"i{k}": [1.0] for k in range(16)}
+    many = {f"i{k}": [1.0] for k in range(32)}
+    cells = {
+        (row.name, mask): made_row(row.label, few if "side" in row.name else many)
+        for row in table.rows
+        for mask in (["half"] if "side" in row.name else table.masks)
+    }
+    assert counted([("photos", table, cells)], rows_of_lines(figure, "demo")) == (
+        "One seed, images: 32 (16 in 'seed, eta 0, at 32x32', 'seed, eta 0, at 128x128') of photos."
+    )
+    figure = load("figure", "fig10")
+    table = plan("fig10", "demo", table=as_table(figure, "imagenet", "demo"))
+    cells = {(row.name, "half"): made_row(row.label, many) for row in table.rows}
+    assert counted([("photos", table, cells)], rows_of_lines(figure, "demo")) == "3 seeds, images: 32 of photos."

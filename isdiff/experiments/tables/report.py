@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from isdiff.experiments.tables.figures import Drawn
 from isdiff.experiments.tables.plan import TablePlan
 from isdiff.experiments.tables.render import parts, template
 from isdiff.experiments.tables.sheet import Sheet
+from isdiff.experiments.tables.spent import Spent
 from isdiff.experiments.tables.strips import FIRST, embedded, strip, worst
 from isdiff.io.files import atomic_open
 from isdiff.metrics.base import Metric
@@ -67,23 +69,33 @@ def page(
     pictures: dict[str, list[dict[str, str]]],
     figures: Sequence[Drawn] = (),
     commands: Sequence[str] = (),
+    spent: Spent | None = None,
 ) -> Path:
     """Write the report.
 
     Args:
         pictures: strips by table.
         commands: what makes this page again.
+        spent: what the runs behind it cost.
     """
     facts: dict[str, Any] = {"commit": environment.git_commit(), **environment.package_versions()}
     text = template("report.html").render(
         title=title, sheets=[parts(sheet) for sheet in sheets], pictures=pictures, figures=figures, commands=commands,
-        facts=facts, verdicts=tally(sheets),
+        facts=facts, verdicts=tally(sheets), compared=compared(sheets), spent=spent,
     )  # fmt: skip
     with atomic_open(path) as stream:
         stream.write(text)
     with atomic_open(path.with_suffix(".json")) as stream:
-        json.dump({"facts": facts, "verdicts": tally(sheets)}, stream, indent=1)
+        cost = None if spent is None else asdict(spent)
+        found = {"facts": facts, "verdicts": tally(sheets), "comparisons": compared(sheets), "spent": cost}
+        json.dump(found, stream, indent=1)
     return path
+
+
+def compared(sheets: Sequence[Sheet]) -> int:
+    """How many verdicts all tables give."""
+    contrasts = [found for sheet in sheets for each in sheet.comparisons for found in each.contrasts]
+    return sum(found is not None and found.verdict != FEW for found in contrasts)
 
 
 def tally(sheets: Sequence[Sheet]) -> list[tuple[str, str, str, int, int, int, int]]:
