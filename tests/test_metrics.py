@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import ROOT
 
 from isdiff.errors import UserError
@@ -195,6 +196,11 @@ def test_clip_score_is_the_models_cosine(tmp_path):
         metric.measure(pictures, pictures, ["", "", ""])
     with pytest.raises(Unavailable, match=r"is not here: isdiff weights get clip_vit_l14"):
         CLIPScore(str(tmp_path / "none" / "clip_vit_l14")).measure(pictures, pictures, prompts)
+
+
+def test_the_title_of_the_clip_score_names_the_revision_that_is_downloaded():
+    revision = yaml.safe_load((ROOT / "models" / "manifest.yaml").read_text())["hub"]["clip_vit_l14"]["revision"]
+    assert f"(ViT-L/14, revision {revision[:8]})" in CLIPScore.title
 
 
 def tiny_clip(folder):

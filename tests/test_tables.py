@@ -4,17 +4,21 @@ import csv
 import json
 import shutil
 from itertools import pairwise
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
 
 from isdiff.errors import UserError
-from isdiff.experiments.compare import UNUSED, compose_run, run_row
+from isdiff.experiments.compare import UNUSED, Row, compose_run, run_row
 from isdiff.experiments.config import Setup, check
 from isdiff.experiments.measure import build_metrics
+from isdiff.experiments.tables import report
 from isdiff.experiments.tables.ahead import plans_of
 from isdiff.experiments.tables.cells import fill
+from isdiff.experiments.tables.counts import counted
 from isdiff.experiments.tables.figures import (
     as_table,
     draw,
@@ -22,6 +26,7 @@ from isdiff.experiments.tables.figures import (
     legend_of,
     line_points,
     plot_line,
+    rows_of_lines,
     seeds_shown,
     set_scale,
     subplots,
@@ -29,7 +34,9 @@ from isdiff.experiments.tables.figures import (
 from isdiff.experiments.tables.kl import divergence, divergences
 from isdiff.experiments.tables.make import folder_of
 from isdiff.experiments.tables.plan import load, names, plan
+from isdiff.experiments.tables.spent import Spent
 from isdiff.metrics.intervals import Estimate
+from isdiff.metrics.samples import MeanSample, SeedsSample
 
 PROFILES = ("paper", "demo", "smoke")
 
@@ -85,6 +92,95 @@ def test_what_a_row_says_wins_over_the_profile():
     assert "sampler.repeat=15" in rows["repaint_repeat15"] and "sampler.repeat=12" not in rows["repaint_repeat15"]
     assert "sampler.steps=250" in rows["repaint_steps250"] and "sampler.repeat=12" in rows["repaint_steps250"]
     assert "isdiff.refine.attempts=5" in rows["isdiff_attempts5"]
+
+
+def rows_of(*tables: str):
+    """Every row of these tables in every profile, with the values that its runs are given by key."""
+    for profile in PROFILES:
+        for name in tables:
+            table = plan(name, profile)
+            for row, config in zip(table.rows, load("table", name).rows, strict=True):
+                given = next((cell.overrides for cell in row.cells if not cell.impossible), ())
+                yield profile, row, config, dict(each.split("=", 1) for each in given)
+
+
+def test_labels_say_where_a_profile_runs_other_values_than_they_name():
+    other = set()
+    for profile, row, config, given in rows_of(*names("table")):
+        own = dict(each.split("=", 1) for each in config.overrides if "." in each.split("=")[0])
+        if given and any(given[key] != value for key, value in own.items()):
+            assert "(here " in row.label, (profile, row.name)
+            other.add((profile, row.label))
+    assert ("demo", "RePaint, eta 0, 250 steps (here 62 steps)") in other
+    assert ("demo", "LanPaint, calls of plain DDNM (here 5 steps, 4 iterations)") in other
+    assert ("smoke", "LanPaint, 10 iterations (here 1 iteration)") in other
+    (row,) = plan("table8", "demo", rows=["isdiff_attempts3"]).rows[1:]
+    assert row.label == "DDNM + IS-Diff, eta 0.85, N = 3 (here lambda 0.03)"
+    assert not [row.label for table in all_plans("paper") for row in table.rows if "(here " in row.label]
+
+
+def test_overrides_of_a_command_count_in_labels():
+    rows = plan("table8", "demo", rows=["repaint_steps250"], extra=["sampler.steps=9"]).rows
+    assert rows[1].label == "RePaint, eta 0, 250 steps (here 9 steps)"
+    assert plan("table5", "demo", rows=["si"], extra=["sampler.steps=9"]).rows[0].label == "SI, 9 steps"
+
+
+def test_attempts_of_table_8_differ_in_their_number_alone():
+    for profile in PROFILES:
+        rows = [row for row in plan("table8", profile).rows if row.name.startswith("isdiff_attempts")]
+        kept = [[o for o in row.cells[0].overrides if not o.startswith("isdiff.refine.attempts=")] for row in rows]
+        assert len(kept) == 3 and kept[0] == kept[1] == kept[2]
+
+
+def test_latent_rows_with_isdiff_are_first_compared_with_their_method_at_the_same_steps():
+    seen = 0
+    for profile in PROFILES:
+        for name in ("table1", "table2", "table4", "table5"):
+            rows = {row.name: row for row in plan(name, profile).rows}
+            for row in [rows[key] for key in ("si+isdiff", "powerpaint+isdiff") if key in rows]:
+                base = rows[row.against[0]]
+                assert row.label.replace(" + IS-Diff", "") == base.label and "steps" in base.label
+                for ours, its in zip(row.cells, base.cells, strict=True):
+                    assert set(its.overrides) - set(ours.overrides) == ({"isdiff=off"} if its.overrides else set())
+                    seen += bool(its.overrides)
+    assert seen > 20
+    off, plain = (
+        compose_run([*choice, "sampler.steps=25"]) for choice in (["method=si+isdiff", "isdiff=off"], ["method=si"])
+    )
+    assert Setup.of(off).fingerprint("fp32") == Setup.of(plain).fingerprint("fp32"), (
+        "IS-Diff switched off is the method"
+    )
+
+
+def test_the_paper_s_profile_states_the_steps_of_the_methods_own_files():
+    for method, (override,) in load("profile", "paper").methods.items():
+        assert override == f"sampler.steps={compose_run([f'method={method}']).sampler.steps}"
+
+
+def test_labels_say_the_share_of_fresh_noise():
+    default = {"ddnm": "0.85", "repaint": "0"}
+    for _, row, _, given in rows_of(*names("table")):
+        method = given.get("method", "").removesuffix("+isdiff")
+        if method in default:
+            assert f"eta {given.get('sampler.eta', default[method])}" in row.label.partition(" (")[0].split(", ")
+    for method, eta in default.items():
+        assert compose_run([f"method={method}"]).sampler.eta == float(eta)
+
+
+def test_notes_are_of_the_rows_that_there_are():
+    def notes(name, profile, rows=None):
+        table = plan(name, profile, rows=rows)
+        return "\n".join(fill(table, build_metrics(list(table.metrics.values()), UNUSED), run=False)[0].notes)
+
+    assert "RePaint's steps here are DDIM's" in notes("table8", "demo", ["ddnm_plain"])
+    assert "PowerPaint has the network of SI" in notes("table2", "demo", ["powerpaint"])
+    assert "PowerPaint has" not in notes("table2", "demo", ["si"]) + notes("table2", "smoke", ["powerpaint"])
+
+
+def test_lanpaint_is_compared_with_ddnm_too():
+    for name in ("table1", "table2"):
+        rows = {row.name: row.against for row in plan(name, "demo").rows}
+        assert "ddnm_plain" in rows["lanpaint"] and "ddnm" in rows["lanpaint_inner10"]
 
 
 def test_narrowing():
@@ -151,11 +247,20 @@ def test_a_table_runs_goes_on_and_is_written(tmp_path, monkeypatch, capsys):
     again = make(capsys, "table4", *small)
     assert again[0] == 0 and {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/**/images/*.png")} == before
     assert list(csv.DictReader(path.open())) == rows
-    code, out, _ = make(capsys, "report", "table4", *small)
+    code, out, err = make(capsys, "report", "table4", *small)
+    assert "all runs: " in err
     page = next(tmp_path.glob("outputs/tables/*/report.html")).read_text()
     assert code == 0 and page.count("data:image/webp;base64,") >= 1 and "http" not in page.replace("http-equiv", "")
     assert "isdiff table report table4 profile=demo limit=2 seeds=0,1" in page
-    assert json.loads(next(tmp_path.glob("outputs/tables/*/report.json")).read_text())["verdicts"]
+    told = json.loads(next(tmp_path.glob("outputs/tables/*/report.json")).read_text())
+    records = [
+        json.loads(line) for p in tmp_path.glob("runs/**/per_image.jsonl") for line in p.read_text().splitlines()
+    ]
+    calls = sum(record["network_calls"] for record in records)
+    assert told["verdicts"] and told["comparisons"] == 0, "two images are too few to say"
+    assert told["spent"]["images"] == len(records) == 8 and told["spent"]["network_calls"] == calls > 16
+    assert told["spent"]["seconds"] == pytest.approx(sum(record["seconds"] for record in records))
+    assert f"<p>All runs: {calls} network calls for 8 pictures, 0.0 hours of one worker.</p>" in page
 
 
 def test_what_a_table_waits_for_is_named_once(tmp_path, monkeypatch, capsys):
@@ -365,3 +470,81 @@ def test_failed_cells_are_said_at_the_end_and_the_others_are_there(tmp_path, mon
     assert f"{said[0].partition(': without')[2]}" in notes and "the last of" in notes
     code, _, err = make(capsys, "table1", *small, "runtime.device=cuda:99")
     assert code == 3 and err.count("isdiff: ") == 1 and "DDNM, eta 0 (half), DDNM + IS-Diff, eta 0 (half): " in err
+
+
+def made_row(name: str, values: dict[str, list[float]]) -> Row:
+    """A measured row: an image's values with each of the seeds."""
+    seeds = SeedsSample([MeanSample(np.array(each)) for each in zip(*values.values(), strict=True)])
+    experiment = SimpleNamespace(cfg=SimpleNamespace(seed=0))
+    return Row(name, "half", experiment, [{"id": i} for i in values], {}, {"ssim": seeds})
+
+
+@pytest.fixture
+def strips_of(monkeypatch, tmp_path):
+    """Which rows and images the strips of a table show, with their captions, for some of its rows."""
+
+    def shown(values: dict[str, dict[str, list[float]]]) -> list[tuple[list[str], list[str], str]]:
+        found = []
+        monkeypatch.setattr(report, "strip", lambda path, rows, ids: found.append((rows, ids)) or path)
+        monkeypatch.setattr(report, "embedded", str)
+        table = plan("table1", "demo", masks=["half"])
+        labels = {row.name: row.label for row in table.rows}
+        cells = {(name, "half"): made_row(labels[name], each) for name, each in values.items()}
+        (metric,) = build_metrics(["ssim"], UNUSED)
+        captions = [each["caption"] for each in report.strips(table, cells, metric, tmp_path)]
+        return [([r.label for r in rows], ids, text) for (rows, ids), text in zip(found, captions, strict=True)]
+
+    return shown
+
+
+def test_worst_failures_are_among_the_images_that_all_rows_have(strips_of):
+    """A costly row has few images, which need not hold the worst of all."""
+    many = {f"i{k}": [0.9 - 0.1 * k] for k in range(6)}
+    first, bad = strips_of({"ddnm_plain": {i: [1.0] for i in many}, "ddnm+isdiff": many,
+                            "lanpaint": {i: [1.0] for i in ("i0", "i1")}})  # fmt: skip
+    assert first[1] == ["i0", "i1"] and bad[1] == ["i1", "i0"], "the lower SSIM is the worse"
+    assert bad[2].endswith(
+        "where DDNM + IS-Diff, eta 0.85 loses most against DDNM, eta 0.85 (of the 2 images that all rows have)"
+    )
+
+
+def test_worst_failures_are_by_the_mean_over_seeds_and_said_to_be(strips_of):
+    _, bad = strips_of(
+        {"ddnm_plain": {"a": [1.0, 1.0], "b": [1.0, 1.0]}, "ddnm+isdiff": {"a": [0.2, 0.9], "b": [0.4, 0.5]}}
+    )
+    assert bad[1] == ["b", "a"] and "in the mean of 2 seeds; pictures of seed 0" in bad[2]
+
+
+def test_strips_show_every_row_of_a_table(strips_of):
+    table = plan("table1", "demo")
+    (first,) = strips_of({row.name: {"a": [1.0]} for row in table.rows if "isdiff" not in row.name})
+    assert first[0] == [row.label for row in table.rows if "isdiff" not in row.name]
+    first, bad = strips_of({row.name: {"a": [1.0]} for row in table.rows})
+    assert len(first[0]) == len(bad[0]) == len(table.rows) > 14
+    assert strips_of({"ddnm": {"a": [1.0]}, "ddnm_plain": {"b": [1.0]}}) == [], "no image in common"
+
+
+def test_the_cost_of_a_run_that_two_tables_have_counts_once():
+    costs = {("a", "im1"): (25, 1800.0), ("a", "im2"): (1000, 1800.0)}
+    assert str(Spent.of(costs | {("a", "im1"): (25, 1800.0)})) == (
+        "all runs: 1,025 network calls for 2 pictures, 1.0 hours of one worker"
+    )
+
+
+def test_a_figure_says_how_many_seeds_and_images_are_behind_its_lines():
+    figure = load("figure", "figS")
+    table = plan("figS", "demo", table=as_table(figure, "imagenet", "demo"))
+    few = {f"i{k}": [1.0] for k in range(16)}
+    many = {f"i{k}": [1.0] for k in range(32)}
+    cells = {
+        (row.name, mask): made_row(row.label, few if "side" in row.name else many)
+        for row in table.rows
+        for mask in (["half"] if "side" in row.name else table.masks)
+    }
+    assert counted([("photos", table, cells)], rows_of_lines(figure, "demo")) == (
+        "One seed, images: 32 (16 in 'seed, eta 0, at 32x32', 'seed, eta 0, at 128x128') of photos."
+    )
+    figure = load("figure", "fig10")
+    table = plan("fig10", "demo", table=as_table(figure, "imagenet", "demo"))
+    cells = {(row.name, "half"): made_row(row.label, many) for row in table.rows}
+    assert counted([("photos", table, cells)], rows_of_lines(figure, "demo")) == "3 seeds, images: 32 of photos."

@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from isdiff.experiments.tables.render import comma_separated, html, latex, markdown, terminal, write
+from isdiff.experiments.tables.report import page
 from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
-from isdiff.metrics.contrast import GAIN, Contrast
+from isdiff.metrics.contrast import FEW, GAIN, Contrast
 from isdiff.metrics.intervals import Estimate
 
 NAMES = ["DDNM & Co_1", "DDNM + IS-Diff", "RePaint <50 %>", "SI"]
@@ -79,6 +80,20 @@ def test_seconds_of_two_networks_stand_in_two_columns(sheet):
     assert "[1] photos64, fp32, batch 16; [2] celeba_hq, bf16, batch 16." in markdown(sheet)
     row = next(line for line in markdown(sheet).splitlines() if line.startswith("| RePaint"))
     assert row.rstrip(" |").endswith("|  | 1.50")  # nothing under the first network
+
+
+def test_how_seconds_were_taken_is_said_where_they_are_explained(sheet):
+    sheet.times = "taken on a busy machine"
+    assert "celeba_hq, bf16, batch 16; taken on a busy machine." in markdown(sheet) and sheet.times in html(sheet)
+
+
+def test_a_report_says_how_many_comparisons_it_makes(sheet, tmp_path):
+    few = Contrast(Estimate(-0.07, -0.1, -0.04, 2), 0.002, -35.0, FEW)
+    sheet.comparisons.append(Comparison(NAMES[3], NAMES[0], (few, None, few)))  # gives no verdict
+    text = page(tmp_path / "report.html", "Report", [sheet], {}).read_text()
+    assert (
+        "All tables make 2 such comparisons, one by one: of those without a true difference about one in twenty" in text
+    )
 
 
 def test_csv_has_full_numbers(sheet):

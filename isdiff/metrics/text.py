@@ -90,9 +90,12 @@ def clip(folder: Path, version: str) -> tuple[Any, Any]:
 
 
 class CLIPScore(TextMetric):
-    """CLIP score with OpenAI's ViT-L/14 (``isdiff weights get clip_vit_l14``); prompts are cut after 77 tokens."""
+    """CLIP score with OpenAI's ViT-L/14 (``isdiff weights get clip_vit_l14``); prompts are cut after 77 tokens.
 
-    name, title = "clip_score", "CLIP score (ViT-L/14) ↑"
+    The title names the revision of ``models/manifest.yaml``: scores of two models are not to be compared.
+    """
+
+    name, title = "clip_score", "CLIP score (ViT-L/14, revision 32bd6428) ↑"
 
     @property
     def version(self) -> str:

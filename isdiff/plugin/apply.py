@@ -76,7 +76,7 @@ def apply(
         seed: ``gmm``, ``gaussian``, ``mean``, ``oracle`` (the given image is the truth), ``off`` (pure noise), or a
             seed of :mod:`isdiff.seeds.distributions` with arguments of its own.
         start: start step of the first attempt, as a fraction of the process (with rectified flow, sigma).
-        lambda_: how much earlier each further attempt starts.
+        lambda_: by how much lower each further attempt's start step is: less noise, stronger seed.
         attempts: the most for an image; 1 leaves refinement out, and nothing is judged.
         tau: an attempt of which the criterion says at most this passes.
         checkpoint: the step at which attempts are judged, as a fraction of the process.

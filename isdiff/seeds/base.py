@@ -74,7 +74,8 @@ class SeededStart(Start):
     Args:
         seed: fills the hole.
         step: start step of the first attempt, as a fraction of the process (1 = the noisiest step).
-        lambda_: how much earlier each further attempt starts, likewise (the paper's lambda): less noise, stronger seed.
+        lambda_: by how much lower each further attempt's start step is, likewise (the paper's lambda): less noise,
+            stronger seed.
     Raises:
         ValueError: a value that cannot work.
     """

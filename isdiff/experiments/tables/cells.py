@@ -47,7 +47,10 @@ def fill(plan: TablePlan, metrics: list[Metric], run: bool = True) -> tuple[Shee
         for mask in plan.masks
         for paper, metric in zip(plan.metrics, metrics, strict=True)
     ]
-    sheet = Sheet(plan.name, plan.title, plan.profile, plan.setting, columns, [], dataset=plan.dataset)
+    sheet = Sheet(
+        plan.name, plan.title, plan.profile, plan.setting, columns, [], dataset=plan.dataset, times=plan.times
+    )
+    sheet.notes += plan.notes
     cells: Cells = {}
     reasons: dict[tuple[str, str], str] = {}
     for row, cell in announced(plan, run):

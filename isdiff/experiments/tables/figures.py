@@ -14,10 +14,12 @@ from omegaconf import OmegaConf
 from isdiff.experiments.compare import UNUSED, Row
 from isdiff.experiments.measure import build_metrics, sources
 from isdiff.experiments.tables.cells import Cells, fill
+from isdiff.experiments.tables.counts import counted
 from isdiff.experiments.tables.kl import divergences
 from isdiff.experiments.tables.plan import TablePlan, load, names, plan
 from isdiff.experiments.tables.render import comma_separated
 from isdiff.experiments.tables.sheet import Column, Gaps, Sheet, Value
+from isdiff.experiments.tables.spent import costs_of
 from isdiff.io.files import atomic_open, atomic_save
 from isdiff.metrics.contrast import contrast
 from isdiff.metrics.intervals import Estimate, estimate
@@ -87,12 +89,14 @@ def row_name(line: str, value: float) -> str:
 
 @dataclass
 class Drawn:
-    """A figure's markup and caption for a report, both empty where none of its runs can be had, and what it lacks."""
+    """A figure's markup and caption for a report, both empty where none of its runs can be had, what it lacks, and what
+    its runs cost."""
 
     name: str
     svg: str = ""
     caption: str = ""
     gaps: Gaps = field(default_factory=Gaps)
+    costs: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
 
 
 def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any) -> Drawn:
@@ -111,6 +115,7 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
             add_divergences(sheet, table, cells, spread)
         texts.append(comma_separated(sheet))
         drawn.gaps.add(sheet.gaps)
+        drawn.costs |= costs_of(table, cells)
         lacking += sum(not cell.impossible for row in table.rows for cell in row.cells) - len(cells)
         if cells:
             label = next(iter(cells.values())).experiment.cfg.dataset.name
@@ -124,9 +129,16 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
     atomic_save(folder / f"{name}.svg", lambda stream: picture.savefig(stream, format="svg", metadata=undated))
     atomic_save(folder / f"{name}.png", lambda stream: picture.savefig(stream, format="png", dpi=160))
     svg = (folder / f"{name}.svg").read_text("utf-8")
-    left = f" {lacking} of its runs are not there yet: make {name} profile={profile}." if lacking else ""
-    drawn.svg, drawn.caption = svg[svg.index("<svg") :], f"{figure.title}. {figure.get('note', '')}{left}".strip()
+    drawn.svg = svg[svg.index("<svg") :]
+    left = f"{lacking} of its runs are not there yet: make {name} profile={profile}." if lacking else ""
+    behind = "" if of_seeds else counted(panels, rows_of_lines(figure, profile))
+    drawn.caption = " ".join(part for part in (f"{figure.title}.", figure.get("note", ""), behind, left) if part)
     return drawn
+
+
+def rows_of_lines(figure: Any, profile: str) -> dict[str, list[str]]:
+    """The names of the rows behind each line, by its label."""
+    return {line.label: [name for name, *_ in points_of(figure, line, profile)] for line in figure.lines}
 
 
 def subplots(rows: int, columns: int) -> tuple[Any, Any]:

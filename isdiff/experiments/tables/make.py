@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from isdiff.experiments.tables.plan import TablePlan, load, names, plan
 from isdiff.experiments.tables.render import terminal, write
 from isdiff.experiments.tables.report import page, strips
 from isdiff.experiments.tables.sheet import Gaps, Sheet
+from isdiff.experiments.tables.spent import Spent, costs_of
 from isdiff.metrics.base import Metric
 from isdiff.paths import placed
 
@@ -68,9 +70,11 @@ def make_report(profile: str, only: Sequence[str] = (), run: bool = True, **opti
     there = {plan.name for plan in plans_of(["report", *only], profile, alone=True, **options)}
     sheets: list[Sheet] = []
     pictures: dict[str, list[dict[str, str]]] = {}
+    costs: dict[tuple[str, str], tuple[int, float]] = {}
     for name in [name for name in names("table") if name in there]:
         table, sheet, cells = filled(name, profile, run, options)
         sheets.append(sheet)
+        costs |= costs_of(table, cells)
         pictures[name] = strips(table, cells, metrics_of(table)[0], folder / "strips")
     figures = [
         draw(name, profile, folder, run=run and not load("figure", name).get("alone"), **options)
@@ -84,7 +88,11 @@ def make_report(profile: str, only: Sequence[str] = (), run: bool = True, **opti
     gaps = Gaps()
     for name, its in [(sheet.name, sheet.gaps) for sheet in sheets] + [(drawn.name, drawn.gaps) for drawn in figures]:
         gaps.add(its, name)
-    path = page(folder / "report.html", title, sheets, pictures, [f for f in figures if f.svg], [command])
+    for drawn in figures:
+        costs |= drawn.costs
+    spent = Spent.of(costs)
+    path = page(folder / "report.html", title, sheets, pictures, [f for f in figures if f.svg], [command], spent)
+    print(spent, file=sys.stderr)
     return path, gaps
 
 

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from isdiff.errors import UserError
 from isdiff.experiments.search_path import config_names
+from isdiff.experiments.tables.labels import label_of
 from isdiff.paths import located
 
 
@@ -59,6 +60,8 @@ class TablePlan:
         metrics: from the paper's metric to the one that is measured, in order.
         dataset: in the paper's words.
         own_data: whether that dataset itself is used, and not one in its place.
+        notes: sentences below the table.
+        times: how its seconds were taken.
     """
 
     name: str
@@ -72,6 +75,7 @@ class TablePlan:
     notes: tuple[str, ...] = field(default=())
     dataset: str = ""
     own_data: bool = True
+    times: str = ""
 
 
 def names(group: str) -> list[str]:
@@ -127,7 +131,9 @@ def plan(
                 cell_plan(table, row, mask, setting, limit, seeds, [*extra], values.get(mask, ())) for mask in shown
             )
             against = tuple(row.get("against", ()))
-            made.append(RowPlan(row.name, row.label, cells, against, values.get("time"), values.get("source", "")))
+            instead = in_place(row, setting)
+            label = label_of(row.label, own(row), instead, [*shared(row, setting), *instead, *extra])
+            made.append(RowPlan(row.name, label, cells, against, values.get("time"), values.get("source", "")))
     measured = {metric: setting.metrics[metric] for metric in table.metrics}
     return TablePlan(
         name,
@@ -138,8 +144,10 @@ def plan(
         measured,
         tuple(made),
         setting.bootstrap,
+        notes=notes_of(table, picked, setting),
         dataset=table.dataset,
         own_data=itself(setting, table.dataset),
+        times=setting.get("times", ""),
     )
 
 
@@ -204,11 +212,30 @@ def cell_plan(
         resampling = [f"sampler.jump={jump}", f"sampler.repeat={repeat}"]
     masked = [] if any(o.startswith("mask=") for o in data.overrides) or mask == table.dataset else [f"mask={mask}"]
     limited = [] if most is None else [f"limit={most}"]
-    method = next(o.partition("=")[2] for o in row.overrides if o.startswith("method="))
-    stated = [*setting.common, *setting.get("methods", {}).get(method, ())]
-    parts = [*masked, *data.overrides, *row.overrides, *data.models[kind], *stated, *resampling, *limited]
-    replaced = setting.get("replace", {})
-    own = [override for override in row.overrides if "." in override.split("=")[0]]
-    settings = [each for override in own for each in replaced.get(override, [override])]
-    given = {o.split("=")[0].lstrip("+"): o for o in [*parts, *settings, *extra]}
+    parts = [*masked, *data.overrides, *row.overrides, *data.models[kind], *shared(row, setting), *resampling, *limited]
+    given = {o.split("=")[0].lstrip("+"): o for o in [*parts, *in_place(row, setting), *extra]}
     return CellPlan(mask, tuple(given.values()), used, "", tuple(paper))
+
+
+def own(row: Any) -> list[str]:
+    """What a row says of single keys."""
+    return [override for override in row.overrides if "." in override.split("=")[0]]
+
+
+def in_place(row: Any, setting: Any) -> list[str]:
+    """The same with what the profile has in its place."""
+    replaced = setting.get("replace", {})
+    return [each for override in own(row) for each in replaced.get(override, [override])]
+
+
+def shared(row: Any, setting: Any) -> list[str]:
+    """What the profile says of all runs and of those with the row's method."""
+    method = next(o.partition("=")[2] for o in row.overrides if o.startswith("method="))
+    return [*setting.common, *setting.get("methods", {}).get(method, ())]
+
+
+def notes_of(table: Any, picked: set[str], setting: Any) -> tuple[str, ...]:
+    """The table's own, and what the profile says of the kinds of models that its rows have."""
+    kinds = {row.get("model", "pixel") for row in table.rows if row.name in picked}
+    said = setting.datasets[table.dataset].get("notes", {})
+    return (*table.get("notes", ()), *(text for kind, text in said.items() if kind in kinds))

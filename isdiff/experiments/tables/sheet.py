@@ -103,6 +103,7 @@ class Sheet:
     Attributes:
         dataset: in the paper's words.
         notes: sentences below the table.
+        times: how its seconds were taken.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Sheet:
     gaps: Gaps = field(default_factory=Gaps)
     notes: list[str] = field(default_factory=list)
     dataset: str = ""
+    times: str = ""
 
     def rank(self) -> None:
         """Mark the best and second best value of every column, among those over its largest number of images."""
@@ -243,7 +245,8 @@ def footnotes(sheet: Sheet) -> list[str]:
     if sheet.protocols:
         several = len(sheet.protocols) > 1
         ways = (f"[{i}] {protocol}" if several else protocol for i, protocol in enumerate(sheet.protocols, 1))
-        found.append(f"Seconds are sums of each image's share of the network's time: {'; '.join(ways)}.")
+        taken = f"; {sheet.times}" if sheet.times else ""
+        found.append(f"Seconds are sums of each image's share of the network's time: {'; '.join(ways)}{taken}.")
     return [*found, *sheet.notes]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +29,23 @@ def distances(row: Row, metric: str) -> dict[str, float]:
     return dict(zip(row.ids, values.tolist(), strict=True))
 
 
-def worst(row: Row, partner: Row | None, metric: str, higher_is_better: bool = False, count: int = WORST) -> list[str]:
-    """Images on which ``row`` loses most against ``partner``, or has the worst values if there is none."""
+def worst(
+    row: Row,
+    partner: Row | None,
+    metric: str,
+    higher_is_better: bool = False,
+    among: Collection[str] | None = None,
+    count: int = WORST,
+) -> list[str]:
+    """Images on which ``row`` loses most against ``partner``, or has the worst values if there is none.
+
+    Args:
+        among: only these, such as those that other rows have too.
+    """
     own = distances(row, metric)
     base = distances(partner, metric) if partner is not None else {}
-    loss = {i: value - (base.get(i, 0.0) if base else 0.0) for i, value in own.items() if not base or i in base}
+    asked = [i for i in own if (among is None or i in among) and (not base or i in base)]
+    loss = {i: own[i] - base.get(i, 0.0) for i in asked}
     return sorted(loss, key=lambda i: loss[i], reverse=not higher_is_better)[:count]
 
 
