@@ -1,5 +1,6 @@
 """What README and documentation show works as shown."""
 
+import json
 import re
 import subprocess
 import sys
@@ -130,3 +131,19 @@ def test_your_own_photos_as_shown(tmp_path, monkeypatch):
         assert words[0] == "isdiff" and main([*words[1:], "--steps", "2"]) == 0
         assert Path(words[-1]).exists()
     assert len(list(Path("out").iterdir())) == 4
+
+
+def test_the_table_has_the_numbers_of_its_results():
+    """README's table and benchmarks/results/photos.json, which `make photos` wrote."""
+    rows = json.loads((ROOT / "benchmarks/results/photos.json").read_text())["rows"]
+    found = []
+    for group in ("DDNM, eta 0", "DDNM, eta 0.85", "RePaint, eta 0"):
+        for mask in ("half", "expand"):
+            without, ours = (row for row in rows if (row["group"], row["mask"]) == (group, mask))
+            change = ours["lite0_perceptual_difference"]
+            assert ours["n"] == 200 and change["high"] < 0
+            values = [f"{row['lite0_perceptual']['value']:.2f}" for row in (without, ours)]
+            interval = "{value:.2f} [{low:.2f}, {high:.2f}]".format(**change)
+            found.append([mask, *values, f"**{interval}**"])
+    table = [line for line in PAGES[ROOT / "README.md"].splitlines() if line.endswith("]** |")]
+    assert [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in table] == found
