@@ -31,7 +31,9 @@ def main() -> None:
     refinement = run.engine().refinement
     assert refinement is not None
     retried = next(
-        n for n, (window,) in enumerate(kept.trace) if window.chosen > 0 and refinement.passes(window.dce[window.chosen])
+        n
+        for n, (window,) in enumerate(kept.trace)
+        if window.chosen > 0 and refinement.passes(window.dce[window.chosen])
     )
     folder = placed("docs/pictures")
     shown = (
