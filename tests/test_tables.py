@@ -17,7 +17,7 @@ from isdiff.experiments.config import Setup, check
 from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables import report
 from isdiff.experiments.tables.ahead import plans_of
-from isdiff.experiments.tables.cells import fill
+from isdiff.experiments.tables.cells import fill, without_values
 from isdiff.experiments.tables.counts import counted
 from isdiff.experiments.tables.figures import (
     as_table,
@@ -34,6 +34,7 @@ from isdiff.experiments.tables.figures import (
 from isdiff.experiments.tables.kl import divergence, divergences
 from isdiff.experiments.tables.make import folder_of
 from isdiff.experiments.tables.plan import load, names, plan
+from isdiff.experiments.tables.sheet import Gaps
 from isdiff.experiments.tables.spent import Spent
 from isdiff.metrics.intervals import Estimate
 from isdiff.metrics.samples import MeanSample, SeedsSample
@@ -444,7 +445,7 @@ def test_values_of_another_paper_are_said_to_be():
     table = plan("table1", "paper", masks=["half"], rows=["lanpaint*"])
     sheet, _ = fill(table, build_metrics(list(table.metrics.values()), UNUSED), run=False)
     (note,) = [note for note in sheet.notes if "rebuttal" in note]
-    assert "LanPaint, 5 iterations, LanPaint, 10 iterations" in note and "orientation" in note
+    assert "LanPaint, 5 iterations; LanPaint, 10 iterations" in note and "orientation" in note
     values = {line.name: [value.paper for value in line.values] for line in sheet.lines}
     assert values["lanpaint"] == [0.337, None] and values["lanpaint+isdiff"] == [None, None]
 
@@ -548,3 +549,10 @@ def test_a_figure_says_how_many_seeds_and_images_are_behind_its_lines():
     table = plan("fig10", "demo", table=as_table(figure, "imagenet", "demo"))
     cells = {(row.name, "half"): made_row(row.label, many) for row in table.rows}
     assert counted([("photos", table, cells)], rows_of_lines(figure, "demo")) == "3 seeds, images: 32 of photos."
+
+
+def test_a_row_without_any_value_is_named_once():
+    table = plan("table1", "demo", rows=["si", "ddnm"])
+    reasons = {("si", mask): "no model" for mask in table.masks} | {("ddnm", "half"): "no model"}
+    (sentence,) = without_values(table, reasons, Gaps())
+    assert sentence == "No model: SI, 50 steps; DDNM, eta 0.85, resampling (half)."

@@ -212,15 +212,18 @@ def other_papers(plan: TablePlan) -> list[str]:
     for row in plan.rows:
         if row.source and any(value is not None for cell in row.cells for value in cell.paper):
             grouped[row.source].append(row.label)
-    return [f"The paper's values of {', '.join(labels)} were {source}." for source, labels in grouped.items()]
+    return [f"The paper's values of {'; '.join(labels)} were {source}." for source, labels in grouped.items()]
 
 
 def without_values(plan: TablePlan, reasons: dict[tuple[str, str], str], gaps: Gaps) -> list[str]:
-    """One sentence for every reason that no download mends, for cells without a value and for single images."""
-    labels = {row.name: row.label for row in plan.rows}
-    grouped = defaultdict(list)
+    """One sentence for every reason that neither a download nor a run mends, for cells and for single images."""
+    masks = defaultdict[tuple[str, str], list[str]](list)
     for (name, mask), reason in reasons.items():
-        if not any(thing in reason for thing in gaps.waits):
-            grouped[reason].append(f"{labels[name]} ({mask})")
+        if reason != NOT_YET and not any(thing in reason for thing in gaps.waits):
+            masks[reason, name].append(mask)
+    labels = {row.name: row.label for row in plan.rows}
+    grouped = defaultdict[str, list[str]](list)
+    for (reason, name), its in masks.items():
+        grouped[reason].append(labels[name] if its == list(plan.masks) else f"{labels[name]} ({', '.join(its)})")
     grouped |= gaps.failed
-    return [f"{reason}: {', '.join(cells)}." for reason, cells in grouped.items()]
+    return [f"{reason[:1].upper()}{reason[1:]}: {'; '.join(cells)}." for reason, cells in grouped.items()]

@@ -141,22 +141,30 @@ def rows_of_lines(figure: Any, profile: str) -> dict[str, list[str]]:
     return {line.label: [name for name, *_ in points_of(figure, line, profile)] for line in figure.lines}
 
 
-def subplots(rows: int, columns: int) -> tuple[Any, Any]:
+def subplots(rows: int, columns: int, size: tuple[float, float] = (4.2, 3.2)) -> tuple[Any, Any]:
     import matplotlib
 
     matplotlib.use("agg")
     matplotlib.rcParams["svg.hashsalt"] = "isdiff"
     from matplotlib import pyplot
 
-    return pyplot.subplots(rows, columns, figsize=(4.2 * columns, 3.2 * rows), squeeze=False, constrained_layout=True)
+    whole = size[0] * columns, size[1] * rows
+    return pyplot.subplots(rows, columns, figsize=whole, squeeze=False, constrained_layout=True)
 
 
 def sweep(figure: Any, panels: Sequence[tuple[str, TablePlan, Cells]], profile: str) -> Any:
-    """A panel for every dataset and mask (and metric), a line with 95 % intervals for every line of the figure."""
+    """A panel for every dataset and mask (and metric), a line with 95 % intervals for every line of the figure.
+
+    A row for every dataset; of one dataset with several metrics larger panels, a row for every mask.
+    """
     metrics = list(panels[0][1].metrics.values())
     titles = {metric.name: metric.title for metric in build_metrics(metrics, UNUSED)}
     masks = panels[0][1].masks
-    picture, axes = subplots(len(panels), len(masks) * len(metrics))
+    if len(panels) == 1 and len(metrics) > 1:
+        picture, axes = subplots(len(masks), len(metrics), (6.4, 4.2))
+    else:
+        picture, axes = subplots(len(panels), len(masks) * len(metrics))
+    axes = axes.reshape(len(panels), -1)
     for row, (label, table, cells) in zip(axes, panels, strict=True):
         for axis, (mask, metric) in zip(row, [(m, n) for m in masks for n in metrics], strict=True):
             for place, line in enumerate(figure.lines):
