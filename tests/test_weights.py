@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -462,10 +463,11 @@ def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint):
     threading.Thread(target=http.serve_forever, daemon=True).start()
     folder(tmp_path, f"http://127.0.0.1:{http.server_port}/net.pt")
     command = [sys.executable, str(ROOT / "scripts" / "weights.py"), "--root", str(tmp_path), "get", "net"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    partial = tmp_path / "downloads" / "net.pt.partial"
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which a shell has its background jobs ignore
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded)
+    begun = tmp_path / "downloads" / "net.pt.partial"
     deadline = time.monotonic() + 60
-    while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
+    while not (begun.exists() and begun.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
     for _ in range(10):  # again where it came at a moment that heeds no signal
         process.send_signal(signal.SIGINT)
@@ -475,4 +477,4 @@ def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint):
     stop.set()
     http.shutdown()
     assert process.returncode == 130 and "interrupted" in text and "Traceback" not in text
-    assert partial.stat().st_size >= 1 << 20
+    assert begun.stat().st_size >= 1 << 20

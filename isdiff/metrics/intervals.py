@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.stats import norm, t
 
 from isdiff.metrics.samples import Sample
 
@@ -83,6 +82,8 @@ def corrected(values: np.ndarray, whole: float, count: int) -> np.ndarray:
     difference between the resamples' mean and the value itself is taken off. And resamples of few images vary too
     little: they are spread by what a t interval of a mean has over a bootstrap's (Hesterberg 2015, section 4.3).
     """
+    from scipy.stats import norm, t  # which takes a while, and a run's hash needs none of it
+
     known = values[np.isfinite(values)]  # a selection of one image over and over has no distance between sets
     if not len(known) or count < 2:
         return known[:0]
