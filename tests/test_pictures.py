@@ -215,6 +215,7 @@ def test_colours_that_pillow_would_cut_are_refused(tmp_path, name):
         with pytest.raises(UserError, match=rf"{name} has more than 8 bits a colour") as caught:
             read(path)
         assert "\n" not in str(caught.value)
+    assert read_picture(path, shallow=True).picture.rgb().dtype == np.uint8, "to look at"
 
 
 @pytest.mark.parametrize("name", ["jp2", "avif"])

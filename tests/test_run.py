@@ -246,11 +246,11 @@ def test_everything_missing_is_said_at_once(tmp_path):
 )
 def test_wrong_overrides_get_one_sentence(override, message, capsys):
     """The same on the command line and where overrides are composed, as for tables and studies."""
-    done = run_script(override, check=False)
+    done = run_script(*override.split(), check=False)
     assert done.returncode == 1 and done.stderr.startswith(f"isdiff: {message}") and done.stderr.count("\n") == 1
     if "resolve" not in message:
         with pytest.raises(UserError, match=re.escape(message)):
-            compose_run([override])
+            compose_run(override.split())
 
 
 def test_one_wrong_override_of_a_multirun_or_a_training():

@@ -32,6 +32,7 @@ from isdiff.experiments.tables.figures import (
     subplots,
 )
 from isdiff.experiments.tables.kl import divergence, divergences
+from isdiff.experiments.tables.labels import label_of
 from isdiff.experiments.tables.make import folder_of
 from isdiff.experiments.tables.plan import load, names, plan
 from isdiff.experiments.tables.sheet import Gaps
@@ -124,6 +125,10 @@ def test_overrides_of_a_command_count_in_labels():
     rows = plan("table8", "demo", rows=["repaint_steps250"], extra=["sampler.steps=9"]).rows
     assert rows[1].label == "RePaint, eta 0, 250 steps (here 9 steps)"
     assert plan("table5", "demo", rows=["si"], extra=["sampler.steps=9"]).rows[0].label == "SI, 9 steps"
+    extra = ["sampler.eta=0.5", "sampler.repeat=1"]
+    labels = [row.label for row in plan("table1", "demo", rows=["ddnm", "ddnm_eta0"], extra=extra).rows]
+    assert labels == ["DDNM, eta 0.85, resampling (here eta 0.5, 1 repeat)", "DDNM, eta 0 (here eta 0.5)"]
+    assert label_of("left out", ["a.b=4"], [], []) == "left out"
 
 
 def test_attempts_of_table_8_differ_in_their_number_alone():

@@ -79,8 +79,8 @@ def full_errors() -> Iterator[None]:
 
 
 def overrides_in(arguments: Sequence[str]) -> list[str]:
-    """Those words that are no options of Hydra's."""
-    return [word for word in arguments if not word.startswith("-")]
+    """Those words that are neither options of Hydra's nor their values."""
+    return [word for word in arguments if not word.startswith("-") and ("=" in word or word.startswith("~"))]
 
 
 def from_here(arguments: Sequence[str]) -> list[str]:

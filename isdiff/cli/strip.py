@@ -39,7 +39,7 @@ def act(arguments: list[str]) -> int:
     from isdiff.experiments.jobs import Inpainter
     from isdiff.progress import Reporter
 
-    file = read_picture(Path(args.image))
+    file = read_picture(Path(args.image), shallow=True)
     job = job_of(file.picture, masks.hole(file), file.picture.name, args.seed)
     methods = [name.strip() for name in args.methods.split(",")]
     prompts = prompts_for(methods, args.prompt)

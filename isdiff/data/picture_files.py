@@ -57,9 +57,11 @@ class PictureFile:
         return ".png" if image.mode in PNG_MODES else ".tiff"
 
 
-def read_picture(path: Path) -> PictureFile:
+def read_picture(path: Path, shallow: bool = False) -> PictureFile:
     """An image file, its first frame, turned as its EXIF data say; PNG of 16 bits a colour as it is, uint16.
 
+    Args:
+        shallow: take every file with the bits that Pillow keeps, to look at.
     Raises:
         UserError: it is missing, damaged, too large, no image, or of a mode or depth that nothing can be filled in.
     """
@@ -68,7 +70,7 @@ def read_picture(path: Path) -> PictureFile:
     exif = image.getexif()
     if len(exif):
         info["exif"] = exif.tobytes()
-    name, deep = shown(path), deep_pixels(path)
+    name, deep = shown(path), None if shallow else deep_pixels(path)
     picture = PillowPicture(image, name) if deep is None else ArrayPicture(deep, name)
     return PictureFile(path, picture, info, frames_of(path))
 
@@ -93,8 +95,8 @@ def deep_pixels(path: Path) -> np.ndarray | None:
     if head[:8] != b"\x89PNG\r\n\x1a\n" or tuple(head[24:26]) not in DEEP:
         if is_cut(path):
             raise UserError(
-                f"image {shown(path)} has more than 8 bits a colour, which are kept of RGB and RGBA in a PNG only; "
-                "save it as such a file, or with 8 bits"
+                f"image {shown(path)} has more than 8 bits a colour, which colours keep in a PNG of RGB or RGBA "
+                "alone; save it as such a file, or with 8 bits"
             )
         return None
     array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -108,7 +110,8 @@ def deep_pixels(path: Path) -> np.ndarray | None:
 
 
 def check_writable(path: Path, file: PictureFile, hole: np.ndarray) -> None:
-    """Try the format of the path's suffix with the picture, black in the hole; PNG and TIFF with a pixel of it.
+    """Try the format of the path's suffix with the picture, black in the hole; with a pixel of it or a blank of its
+    size where nothing else can go wrong.
 
     Raises:
         UserError: it cannot hold such a picture.
@@ -119,11 +122,13 @@ def check_writable(path: Path, file: PictureFile, hole: np.ndarray) -> None:
     elif isinstance(picture, PillowPicture):
         # PNG holds any size, and what it holds exactly; so does TIFF, but for colours that are said to be transparent.
         exact = (".png",) if "transparency" in picture.image.info else (".png", ".tif", ".tiff")
-        made = picture.filled(np.broadcast_to(np.uint8(0), (*hole.shape, 3)), hole)
-        if (suffix := suffix_of(path.name)) in exact:
-            made = made.crop((0, 0, 1, 1))
-        elif suffix == ".webp" and made.mode in HELD[suffix]:  # it takes long, and nothing but the size can be wrong
-            made = Image.new(made.mode, made.size)
+        pixel = PillowPicture(picture.image.crop((0, 0, 1, 1)), picture.name)
+        made = pixel.filled(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), bool))
+        suffix = suffix_of(path.name)
+        if suffix in LOSSY or (suffix == ".webp" and made.mode in HELD[suffix]):  # where the picture itself takes long
+            made = Image.new(made.mode, picture.image.size)
+        elif suffix not in exact:
+            made = picture.filled(np.broadcast_to(np.uint8(0), (*hole.shape, 3)), hole)
         encoded(path, made, file.info)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -43,13 +44,13 @@ def refused(
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return UserError(f"there is no {group} {name!r}; there are {', '.join(error.options)}")
-    if odd := nameless(overrides):
-        key = odd.lstrip("+~").partition("=")[0]
-        return UserError(f"{odd!r}: {key} takes a name" if key else f"{odd!r} has no key; an override is KEY=VALUE")
     if missing := re.match(r"Could not override '(.+?)'\.", str(error)):
         keys = [*also, *keys_there(config_name, overrides)]
         if missing[1] not in keys:
             return UserError(no_such_key(missing[1], keys))
+    if odd := nameless(overrides):
+        key = odd.lstrip("+~").partition("=")[0]
+        return UserError(f"{odd!r}: {key} takes a name" if key else f"{odd!r} has no key; an override is KEY=VALUE")
     reason = " ".join(str(error).partition("\nTo append")[0].split())
     return UserError(f"these overrides do not compose: {' '.join(overrides)} ({reason})")
 
@@ -86,10 +87,12 @@ def is_group(key: str) -> bool:
 def keys_there(config_name: str, overrides: Sequence[str]) -> list[str]:
     """All keys under the choices of files among ``overrides``; under the usual ones where these do not compose."""
     choices = [text for text in overrides if is_group(text.partition("=")[0])]
-    try:
-        cfg = composed(config_name, choices)
-    except Exception:
-        cfg = composed(config_name, [])
+    for given in (choices, []):
+        with suppress(Exception):
+            cfg = composed(config_name, given)
+            break
+    else:  # the file itself does not compose
+        return []
     groups = [path.relative_to(folder).as_posix() for folder in config_folders() for path in folder.glob("*/*/")]
     within = [group for group in groups if group.partition("/")[0] in cfg and is_group(group)]
     return [*flattened(OmegaConf.to_container(cfg)), *within]

@@ -92,7 +92,10 @@ def corrected(values: np.ndarray, whole: float, count: int) -> np.ndarray:
 
 
 def interval(corrected: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of ``corrected`` values; it leaves zero out where ``contrast.p_value`` is at most 0.05."""
+    """The middle 95 % of ``corrected`` values; it leaves zero out where ``contrast.p_value`` is at most 0.05.
+
+    Of fewer than 39 resamples it is all of them, which is less than 95 %.
+    """
     if not len(corrected):
         return float("nan"), float("nan")
     outside = max(1, int(0.025 * (len(corrected) + 1)))

@@ -132,7 +132,7 @@ def plan(
             )
             against = tuple(row.get("against", ()))
             instead = in_place(row, setting)
-            label = label_of(row.label, own(row), instead, [*shared(row, setting), *instead, *extra])
+            label = label_of(row.label, own(row), instead, [*shared(row, setting), *instead, *extra], extra)
             made.append(RowPlan(row.name, label, cells, against, values.get("time"), values.get("source", "")))
     measured = {metric: setting.metrics[metric] for metric in table.metrics}
     return TablePlan(
