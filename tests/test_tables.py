@@ -560,4 +560,4 @@ def test_a_row_without_any_value_is_named_once():
     table = plan("table1", "demo", rows=["si", "ddnm"])
     reasons = {("si", mask): "no model" for mask in table.masks} | {("ddnm", "half"): "no model"}
     (sentence,) = without_values(table, reasons, Gaps())
-    assert sentence == "No model: SI, 50 steps; DDNM, eta 0.85, resampling (half)."
+    assert sentence == "no model: SI, 50 steps; DDNM, eta 0.85, resampling (half)."

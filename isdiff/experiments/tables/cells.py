@@ -226,4 +226,4 @@ def without_values(plan: TablePlan, reasons: dict[tuple[str, str], str], gaps: G
     for (reason, name), its in masks.items():
         grouped[reason].append(labels[name] if its == list(plan.masks) else f"{labels[name]} ({', '.join(its)})")
     grouped |= gaps.failed
-    return [f"{reason[:1].upper()}{reason[1:]}: {'; '.join(cells)}." for reason, cells in grouped.items()]
+    return [f"{reason}: {'; '.join(cells)}." for reason, cells in grouped.items()]
