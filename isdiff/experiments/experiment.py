@@ -16,6 +16,7 @@ from isdiff.engine import Engine, Result
 from isdiff.errors import Missing, UserError
 from isdiff.experiments.config import Setup, config_hash
 from isdiff.experiments.settings import GRAPHS, with_texts
+from isdiff.experiments.shelf import Shelf
 from isdiff.experiments.store import RunFolder
 from isdiff.masks.base import MaskSource
 from isdiff.paths import placed
@@ -51,6 +52,7 @@ class Experiment:
 
     Attributes:
         kept: what results depend on; ``hash`` is its.
+        shelf: where its model stands, its own or one that it shares with others.
     """
 
     cfg: DictConfig
@@ -62,6 +64,7 @@ class Experiment:
     hash: str
     store: RunFolder
     inputs: dict[str, Inputs] = field(default_factory=dict)  # of images that are being made
+    shelf: Shelf = field(default_factory=Shelf)
 
     @classmethod
     def of(cls, cfg: DictConfig, typed: bool = True) -> Self:
@@ -112,8 +115,19 @@ class Experiment:
         if things:
             raise Missing(things)
 
-    @cached_property
+    @property
     def prior(self) -> Prior:
+        """The model, loaded where it does not stand on the shelf."""
+        return self.shelf.get(self.loading, self.load)
+
+    @cached_property
+    def loading(self) -> list[Any]:
+        """What ``load`` depends on."""
+        setup, asking = self.setup, self.setup.conditioning
+        return [setup.model.fingerprint(), self.device, self.precision, self.compiled, vars(setup.runtime),
+                asking and asking.fingerprint(), setup.start.enough]  # fmt: skip
+
+    def load(self) -> Prior:
         setup = self.setup
         return setup.model.load(
             self.device, self.precision, pad_to=setup.pad_to(self.compiled),

@@ -176,15 +176,9 @@ class Inpainter:
         return f"{names[0]}{more} unlike the images that {images}, so fills may not fit; isdiff models lists others"
 
     def share_model(self, other: Inpainter) -> None:
-        """Use the model that ``other`` has loaded, if it is the same, loaded in the same way; else do nothing."""
-
-        def loading(experiment: Experiment) -> list[object]:
-            setup, asking = experiment.setup, experiment.setup.conditioning
-            return [setup.model.fingerprint(), experiment.device, experiment.precision, vars(setup.runtime),
-                    asking and asking.fingerprint(), setup.start.enough]  # fmt: skip
-
-        if "prior" in vars(other.experiment) and loading(self.experiment) == loading(other.experiment):
-            self.experiment.prior = other.experiment.prior
+        """Use the model of ``other``, if it is the same, loaded in the same way; else do nothing."""
+        if self.experiment.loading == other.experiment.loading:
+            self.experiment.shelf = other.experiment.shelf
 
     def stream(
         self,

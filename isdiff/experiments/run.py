@@ -17,6 +17,7 @@ from isdiff.experiments.loggers import Session, Subject
 from isdiff.experiments.measure import configured_metrics
 from isdiff.experiments.report import RunImages, draw_grid, is_grid, readable, summarise
 from isdiff.experiments.sampling import sample_all
+from isdiff.experiments.shelf import SHELF
 from isdiff.experiments.store import RunFolder
 from isdiff.metrics.base import Metric
 from isdiff.progress import Reporter
@@ -97,6 +98,7 @@ def execute(cfg: DictConfig, listen: Listener | None = None) -> Outcome:
         UserError: the configuration, the data or the weights do not allow the run.
     """
     experiment = Experiment.of(cfg)
+    experiment.shelf = SHELF
     metrics = configured_metrics(cfg)  # a wrong name is refused at once, and so is a logger that could not log
     experiment.setup.logger.prepare()
     store, ids = experiment.store, experiment.ids()

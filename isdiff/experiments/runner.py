@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from omegaconf import DictConfig, OmegaConf
@@ -25,12 +25,14 @@ RETRIES = 3  # times that a run is taken up again whose process died
 class Job:
     """Runs with the same folder, which one process makes one after the other.
 
-    ``calls`` are the network calls that the images take which are missing, as far as that is known before.
+    ``calls`` are the network calls that the images take which are missing, as far as that is known before; ``model``
+    is the name of the runs' model.
     """
 
     name: str
     configs: tuple[dict[str, Any], ...]
     calls: int = 0
+    model: str = ""
 
 
 class Runner(Protocol):
@@ -52,11 +54,11 @@ def jobs_of(runs: Iterable[tuple[str, DictConfig]]) -> list[Job]:
         except UserError:
             continue
         place, config = str(experiment.store.path), as_dict(cfg, resolve=False)
-        before = found.get(place, Job(name, ()))
+        before = found.get(place, Job(name, (), model=experiment.setup.model.name))
         if config not in before.configs:
             images = len(set(experiment.ids()) - experiment.store.records().keys())
             calls = max(before.calls, images * experiment.setup.calls_expected())  # the same images, all or some
-            found[place] = Job(before.name, (*before.configs, config), calls)
+            found[place] = replace(before, configs=(*before.configs, config), calls=calls)
     return list(found.values())
 
 

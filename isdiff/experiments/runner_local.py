@@ -40,7 +40,8 @@ class LocalRunner:
     def compute(self, jobs: list[Job]) -> None:
         if leading_team() is not None:
             raise UserError("runner=local has processes of its own; start it without torchrun")
-        jobs = sorted((job for job in jobs if job.calls), key=lambda job: -job.calls)  # the longest first: no long tail
+        # The longest first: no long tail. Of equals those of one model together, which stays loaded between them.
+        jobs = sorted((job for job in jobs if job.calls), key=lambda job: (-job.calls, job.model))
         count = min(self.workers or torch.cuda.device_count() or cpus(), len(jobs))
         if not jobs:
             return

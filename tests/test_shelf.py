@@ -1,0 +1,59 @@
+"""Runs that one process makes one after the other use one model, and never is there more than one."""
+
+import weakref
+
+import pytest
+from configured import tiny_pixel_model, write_images
+
+from isdiff.experiments.compare import compose_run
+from isdiff.experiments.run import execute
+from isdiff.experiments.runner import Job
+from isdiff.experiments.runner_local import LocalRunner
+from isdiff.experiments.shelf import SHELF, Shelf
+
+
+def test_a_model_stays_until_another_is_asked_for():
+    shelf, made = Shelf(), []
+
+    def load(name):
+        assert shelf.prior is None, "the last one has made room"
+        made.append(name)
+        return name
+
+    found = [shelf.get(key, lambda key=key: load(f"model {key}")) for key in "aabbaa"]
+    assert found == [f"model {key}" for key in "aabbaa"] and made == ["model a", "model b", "model a"]
+
+
+def test_a_model_that_cannot_be_loaded_leaves_an_empty_shelf():
+    shelf = Shelf()
+    shelf.get("a", lambda: "model a")
+    with pytest.raises(OSError, match="no b"):
+        shelf.get("b", lambda: (_ for _ in ()).throw(OSError("no b")))
+    assert shelf.prior is None and shelf.get("b", lambda: "model b") == "model b"
+
+
+def test_runs_of_one_model_load_it_once_and_another_takes_its_place(tmp_path, golden_net):
+    tiny_pixel_model(tmp_path / "tiny.safetensors", golden_net)
+    write_images(tmp_path / "images", 16, 2)
+    common = [
+        "dataset=folder", f"dataset.path={tmp_path / 'images'}", "dataset.size=16", "model=avatars64",
+        "model.image_size=16", f"model.weights={tmp_path}/tiny.safetensors", "sampler.steps=2", "sampler.repeat=1",
+        "metrics.names=null", "mask=half", f"output_root={tmp_path / 'outputs'}",
+    ]  # fmt: skip
+    kept = [execute(compose_run([*common, f"method={method}"])) for method in ("ddnm", "repaint")]  # as tables do
+    first = SHELF.prior
+    kept.append(execute(compose_run([*common, "method=ddnm+isdiff"])))
+    assert SHELF.prior is first
+    gone = weakref.ref(first)
+    del first
+    kept.append(execute(compose_run([*common, "method=ddnm", "runtime.precision=fp32", "runtime.pad_to=2"])))
+    assert gone() is None, "outcomes that are kept hold no model"
+    assert len({outcome.experiment.hash for outcome in kept}) == 4
+
+
+def test_of_equally_long_runs_those_of_one_model_follow_each_other(monkeypatch):
+    handed = []
+    monkeypatch.setattr("isdiff.experiments.runner_local.handed_out", lambda team, jobs, bar: handed.extend(jobs) or [])
+    given = [("a", 2, "x"), ("b", 2, "y"), ("c", 9, "y"), ("d", 2, "x"), ("e", 0, "x")]
+    LocalRunner(1).compute([Job(name, (), calls, model) for name, calls, model in given])
+    assert "".join(job.name for job in handed) == "cadb"
