@@ -65,8 +65,8 @@ class Live:
         asked: the noisy image and its index that wait for the network; None when the attempt is at its end.
         judged_attempts: those up to this one, each with its generator paused where it can be taken up again; None for
             one that cannot be kept any more.
-        zero: the sum of all answers times 0: 0, and NaN from the first answer on that is not finite. Cheaper than
-            ``isfinite``, and read only where the loop waits for the device anyway.
+        sums: one of each answer, which is not finite where the answer is not. Cheaper than ``isfinite``, and looked at
+            only where the loop waits for the device anyway.
     """
 
     tr: Trajectory
@@ -77,7 +77,7 @@ class Live:
     seconds: float = 0.0
     attempts: list[Attempt] = field(default_factory=list)
     judged_attempts: list[Live | None] = field(default_factory=list)
-    zero: Tensor | None = None
+    sums: list[Tensor] = field(default_factory=list)
     broken: bool = False
 
     def answer(self, prediction: Prediction) -> int:
@@ -85,8 +85,7 @@ class Live:
         assert self.asked is not None
         index = self.asked[1]
         self.calls += 1
-        zero = (prediction.noise * 0).sum()
-        self.zero = zero if self.zero is None else self.zero + zero
+        self.sums.append(prediction.noise.sum())
         try:
             self.asked = self.steps.send(prediction)
         except StopIteration:
@@ -96,7 +95,7 @@ class Live:
     @property
     def finite(self) -> bool:
         """Whether all answers so far were; waits for the device."""
-        return self.zero is None or bool(self.zero == 0)
+        return not self.sums or bool(torch.isfinite(torch.stack(self.sums)).all())
 
     @property
     def finished(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from isdiff.diffusion.grid import Grid
@@ -34,4 +35,4 @@ class Prediction:
         if self.clean is not None and not (guided and self.score is not None):
             return self.clean
         noise = self.guided_noise(grid.sigma(index)) if guided else self.noise
-        return (x - grid.sigma(index) * noise) / grid.alpha(index)
+        return torch.sub(x, noise, alpha=grid.sigma(index)).div_(grid.alpha(index))

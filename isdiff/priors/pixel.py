@@ -103,11 +103,16 @@ class PixelPrior:
         y = None
         if conditions[0] is not None:
             y = torch.tensor([*conditions, *[conditions[-1]] * missing], device=self.device)
-        out = self.net(x, t, y).float().contiguous()[:count]
-        scores = [None] * count if self.guidance is None else self.guidance(x, t, y).float().contiguous()[:count]
+        out = plain(self.net(x, t, y))[:count]
+        scores = [None] * count if self.guidance is None else plain(self.guidance(x, t, y))[:count]
         learned = out.shape[1] == 2 * x.shape[1]
         channels = x.shape[1] if learned else out.shape[1]
         return [
             Prediction(o[:channels], o[channels:] if learned else None, score)
             for o, score in zip(out, scores, strict=True)
         ]
+
+
+def plain(answers: Tensor) -> Tensor:
+    """float32, each image in one piece."""
+    return answers.to(torch.float32, memory_format=torch.contiguous_format)

@@ -33,4 +33,4 @@ class DDIM(Sampler):
                 noise = (tr.x - grid.alpha(t) * tr.x0) / grid.sigma(t)
             sigma = self.eta * math.sqrt(grid.posterior_variance(t, s))
             kept = max(0.0, grid.sigma(s) ** 2 - sigma**2) ** 0.5
-            tr.x = grid.alpha(s) * known.project(tr, tr.x0) + kept * noise + sigma * fresh
+            tr.x = (grid.alpha(s) * known.project(tr, tr.x0)).add_(noise, alpha=kept).add_(fresh, alpha=sigma)

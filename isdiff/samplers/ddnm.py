@@ -33,8 +33,8 @@ class DDNMSteps(Sampler):
             prediction = yield tr.x, t
             tr.x0 = known.clean(prediction.x0(tr.x, grid, t))
             predicted = prediction.guided_noise(grid.sigma(t))
-            noise = self.eta * fresh + math.sqrt(1 - self.eta**2) * predicted
+            noise = (self.eta * fresh).add_(predicted, alpha=math.sqrt(1 - self.eta**2))
             sigma = grid.sigma(s)
             if self.version == "simplified":
                 sigma *= math.sqrt(1 - grid.alpha(s) ** 4)
-            tr.x = grid.alpha(s) * known.project(tr, tr.x0) + sigma * noise
+            tr.x = (grid.alpha(s) * known.project(tr, tr.x0)).add_(noise, alpha=sigma)

@@ -7,6 +7,7 @@ the mixture does. They are summed by ``einsum`` and not by BLAS, whose last bits
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -25,11 +26,8 @@ class Mixture:
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """``count`` samples, (count, C)."""
         which = rng.choice(len(self.weights), count, p=self.weights / self.weights.sum())
-        drawn = rng.standard_normal((count, self.means.shape[1]))
-        for k, factor in enumerate(np.linalg.cholesky(self.covariances)):
-            chosen = which == k
-            drawn[chosen] = self.means[k] + np.einsum("ij,nj->ni", factor, drawn[chosen])
-        return drawn
+        normal = rng.standard_normal((count, self.means.shape[1]))
+        return self.means[which] + np.einsum("nij,nj->ni", np.linalg.cholesky(self.covariances)[which], normal)
 
     def log_likelihood(self, vectors: np.ndarray) -> float:
         """Mean over ``vectors`` (N, C) of the logarithm of the density."""
@@ -45,16 +43,23 @@ class Mixture:
             - 0.5 * (size * np.log(2 * np.pi) + np.linalg.slogdet(self.covariances)[1])
             - 0.5 * np.einsum("ki,ki->k", towards, self.means)
         )
-        rows, columns = np.triu_indices(size)
+        rows, columns = pairs(size)
         twice = np.where(rows == columns, 1.0, 2.0)  # entries off the diagonal stand for two
         return np.einsum(
             "kf,fn->kn", np.hstack([constant[:, None], towards, -0.5 * twice * precisions[:, rows, columns]]), seen
         )
 
 
+@cache
+def pairs(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of a symmetric matrix's entries, each once."""
+    rows, columns = np.triu_indices(size)
+    return rows, columns
+
+
 def features(vectors: np.ndarray) -> np.ndarray:
     """(N, C) to (F, N): one, the entries, and the products of every two of them."""
-    rows, columns = np.triu_indices(vectors.shape[1])
+    rows, columns = pairs(vectors.shape[1])
     entries = vectors.T
     return np.vstack([np.ones(len(vectors)), entries, entries[rows] * entries[columns]])
 
@@ -65,7 +70,7 @@ def maximised(shares: np.ndarray, seen: np.ndarray, size: int, floor: float) -> 
     mass = sums[:, 0] + 10 * np.finfo(float).eps  # a component that nothing belongs to stays a Gaussian
     moments = sums / mass[:, None]
     means = moments[:, 1 : 1 + size]
-    rows, columns = np.triu_indices(size)
+    rows, columns = pairs(size)
     covariances = np.empty((len(mass), size, size))
     covariances[:, rows, columns] = covariances[:, columns, rows] = moments[:, 1 + size :]
     covariances += floor * np.eye(size) - means[:, :, None] * means[:, None, :]
