@@ -12,6 +12,8 @@ from typing import Any
 
 from isdiff.errors import UserError
 
+LONGEST_SIDE = 16384  # what comes above it is a slip, and ends in the middle of things for want of memory
+
 
 class BadValue(UserError, ValueError):
     """A value that cannot be used."""
@@ -43,6 +45,16 @@ def check_whole(key: str, value: Any, low: int | None = 1) -> None:
     """
     if not isinstance(value, int) or isinstance(value, bool) or (low is not None and value < low):
         raise BadValue(f"{key} is {value!r}; it must be a whole number{'' if low is None else f' of at least {low}'}")
+
+
+def check_side(key: str, value: Any) -> None:
+    """
+    Raises:
+        BadValue: the value is no number of pixels that an image's side can have.
+    """
+    check_whole(key, value)
+    if value > LONGEST_SIDE:
+        raise BadValue(f"{key} is {value}; it must be at most {LONGEST_SIDE} pixels")
 
 
 def check_number(key: str, value: Any, low: float = 0, high: float = math.inf) -> None:

@@ -176,6 +176,7 @@ TENSOR = torch.from_numpy(IMAGE.copy()).permute(2, 0, 1)
         (IMAGE, HOLE, {"model": "none"}, "there is no model 'none'"),
         (IMAGE, HOLE, {"steps": 0}, "steps is 0"),
         (IMAGE, HOLE, {"size": 100}, "multiple of 32"),
+        (IMAGE, HOLE, {"size": 32 * 10**30}, "at most 16384 pixels"),
         (IMAGE, HOLE, {"seed": 1.5}, "seed is 1.5"),
         (IMAGE, HOLE, {"reduction": 0}, "reduction is 0"),
         (IMAGE, HOLE, {"ids": ["a", "b"]}, "a text for each of 1 images"),

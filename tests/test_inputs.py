@@ -441,6 +441,7 @@ def test_folders_of_masks(tmp_path):
         (lambda p: WideMask(seed="x"), "mask.seed is 'x'; it must be a whole number"),
         (lambda p: WideMask(seed=True), "mask.seed is True"), (lambda p: WideMask(seed=1.5), "mask.seed is 1.5"),
         (lambda p: FolderDataset(p, "8"), "dataset.size is '8'; it must be a whole number of at least 1"),
+        (lambda p: FolderDataset(p, 10**30), f"dataset.size is {10**30}; it must be at most 16384 pixels"),
         (lambda p: FolderDataset(p, 0), "dataset.size is 0"), (lambda p: FolderDataset(p, 8.5), "dataset.size is 8.5"),
         (lambda p: FolderDataset(7, 8), "dataset.path is 7"),
         (lambda p: FolderDataset(p, 8, "x"), "dataset.preprocess is 'x'"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from isdiff.checks import check_choice, check_text, check_whole
+from isdiff.checks import check_choice, check_side, check_text, check_whole
 from isdiff.data.base import GENERATED, Dataset, file_stamp, read_table
 from isdiff.data.drawn import Drawing, draw, split_ids
 from isdiff.data.splits import caption_of
@@ -38,7 +38,7 @@ class DrawnDataset(Dataset):
         check_choice("dataset.name", name, list(COLLECTIONS), "drawn datasets are")
         check_choice("dataset.split", split, ("test", "dev", "train"), f"{name} has")
         check_text("dataset.root", root)
-        check_whole("dataset.size", size)
+        check_side("dataset.size", size)
         check_whole("dataset.count", count)
         self.name, self.split, self.folder, self.size, self.count = name, split, Path(root) / name, size, count
         self.archive: zipfile.ZipFile | None = None

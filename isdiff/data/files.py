@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from isdiff.checks import check_choice, check_text, check_whole
+from isdiff.checks import check_choice, check_side, check_text, check_whole
 from isdiff.data.base import Dataset, by_id, file_stamp, ids_of_files, read_table, shown
 from isdiff.data.images import PREPROCESSING, image_suffixes, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
@@ -72,7 +72,7 @@ class FileDataset(Dataset):
 
     def __init__(self, path: str, size: int, preprocess: str = "center_crop_long_edge") -> None:
         check_text("dataset.path", path)
-        check_whole("dataset.size", size)
+        check_side("dataset.size", size)
         check_choice("dataset.preprocess", preprocess, list(PREPROCESSING), "there are")
         self.path, self.size, self.preprocess = located(path), size, preprocess
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from isdiff.checks import check_text, check_whole
+from isdiff.checks import check_side, check_text, check_whole
 from isdiff.data.windows import Sizes, from_model, to_model
 from isdiff.engine import Live, Result
 from isdiff.errors import UserError
@@ -132,7 +132,7 @@ class Inpainter:
             check_whole("steps", steps)
             extra.append(f"sampler.steps={steps}")
         if size is not None:
-            check_whole("size", size)
+            check_side("size", size)
             if size % SIZE_UNIT:
                 raise UserError(f"size is {size}; it must be a multiple of {SIZE_UNIT}")
             extra.append(f"model.image_size={size}")

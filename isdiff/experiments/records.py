@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from isdiff.checks import is_number
+
 
 def parsed(line: str) -> dict[str, Any] | None:
     """The record in a line; None where it is none, or says what no run writes."""
@@ -35,12 +37,12 @@ def is_whole(value: Any) -> bool:
     return type(value) is int  # true and false are no numbers
 
 
-def is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < TOO_LARGE  # which not a number is not, either
+def is_measured(value: Any) -> bool:
+    return is_number(value) and abs(value) < TOO_LARGE
 
 
 def is_amount(value: Any) -> bool:
-    return is_number(value) and value >= 0
+    return is_measured(value) and value >= 0
 
 
 def is_count(value: Any) -> bool:
@@ -52,7 +54,7 @@ def is_hash(value: Any) -> bool:
 
 
 def are_numbers(values: Any) -> bool:
-    return isinstance(values, list) and all(map(is_number, values))
+    return isinstance(values, list) and all(map(is_measured, values))
 
 
 def are_texts(values: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from isdiff.checks import BadValue, check_choice, check_text, check_whole
+from isdiff.checks import BadValue, check_choice, check_side, check_text, check_whole
 from isdiff.component import Component
 from isdiff.diffusion.process import named_betas
 from isdiff.io.fingerprint import weights_fingerprint
@@ -58,7 +58,7 @@ class Model(Component, ABC):
     ) -> None:
         check_text("model.name", name)
         check_text("model.weights", weights)
-        check_whole("model.image_size", image_size)
+        check_side("model.image_size", image_size)
         check_choice("model.noise_schedule", noise_schedule, ("linear", "scaled_linear", "cosine"))
         check_whole("model.num_timesteps", num_timesteps)
         check_keys("model.isdiff", isdiff, SUITED)

@@ -194,7 +194,7 @@ def set_scale(axis: Any, settings: Any) -> None:
     if ticks := settings.get("ticks"):
         axis.set_xticks(list(ticks), labels=[f"{tick:g}" for tick in ticks])
         axis.set_xticks([], minor=True)
-        axis.set_xlim(0.8 * ticks[0], 1.25 * ticks[-1])
+        axis.set_xlim(0.8 * ticks[0], 1.3 * ticks[-1])
 
 
 def legend_of(axes: np.ndarray) -> tuple[list[Any], list[str]]:
