@@ -9,6 +9,7 @@ hidden behind it elsewhere counts in full. The same with the compiled network. W
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -31,6 +32,9 @@ from isdiff.experiments.store import RunFolder
 from isdiff.priors.pixel import resolve_device
 from isdiff.seeds.distributions import DistributionSeed
 from isdiff.trajectory import Stream, Task
+
+
+LIMITS = ("ONEDNN_MAX_CPU_ISA",)  # AVX512_CORE_BF16: as on processors without AMX
 
 
 class Waves(Engine):
@@ -177,6 +181,7 @@ def main() -> None:
             **PARTS[part](common, args),
             "device": environment.device_name(resolve_device(compose_run(common).runtime.device)),
             "threads": torch.get_num_threads(), "versions": environment.package_versions(),
+            **{key: os.environ[key] for key in LIMITS if key in os.environ},
         }  # fmt: skip
         (args.out / f"{part}.json").write_text(json.dumps(report, indent=1) + "\n")
         print(json.dumps(report, indent=1))
