@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isdiff.checks import BadValue, check_number
 from isdiff.component import plain
@@ -86,7 +86,8 @@ class LatentModel(Model):
         text = None if pipeline.text_encoder is None else TextEncoder(pipeline.tokenizer, pipeline.text_encoder)
         asking = (conditioning or Conditioning()).reading(text)
         for module, dtype in ((pipeline.unet, DTYPES[precision]), (pipeline.vae, torch.float32)):
-            module.eval().requires_grad_(False).to(device=device, dtype=dtype)
+            # Not diffusers' own ``to``, which warns of modules to be kept in float32 also where it lists none.
+            nn.Module.to(module.eval().requires_grad_(False), device=device, dtype=dtype)
         if text is not None:
             text.model.eval().requires_grad_(False).to(device=device, dtype=torch.float32)
         unet: Any = asking.fitted(pipeline.unet)
