@@ -33,7 +33,6 @@ from isdiff.priors.pixel import resolve_device
 from isdiff.seeds.distributions import DistributionSeed
 from isdiff.trajectory import Stream, Task
 
-
 LIMITS = ("ONEDNN_MAX_CPU_ISA",)  # AVX512_CORE_BF16: as on processors without AMX
 
 

@@ -82,7 +82,7 @@ def calls(experiment: Experiment, batches: list[int], repeats: int) -> tuple[dic
 def whole_run(common: list[str], method: str, steps: int, prior) -> dict:
     """All images of ``common`` through the engine, without saving them."""
     experiment = Experiment.of(compose_run([*common, f"method={method}", f"sampler.steps={steps}"]))
-    experiment.prior = prior
+    experiment.shelf.put(experiment.loading, prior)
     tasks: list[Task] = [experiment.task(i) for i in experiment.ids()]
     begun = time.perf_counter()
     results = list(experiment.engine().run(tasks))

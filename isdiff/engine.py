@@ -85,7 +85,7 @@ class Live:
         assert self.asked is not None
         index = self.asked[1]
         self.calls += 1
-        self.sums.append(prediction.noise.sum())
+        self.sums.append(prediction.noise.float().sum())
         try:
             self.asked = self.steps.send(prediction)
         except StopIteration:

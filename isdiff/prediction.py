@@ -35,4 +35,4 @@ class Prediction:
         if self.clean is not None and not (guided and self.score is not None):
             return self.clean
         noise = self.guided_noise(grid.sigma(index)) if guided else self.noise
-        return torch.sub(x, noise, alpha=grid.sigma(index)).div_(grid.alpha(index))
+        return torch.sub(x, noise, alpha=grid.sigma(index)) / grid.alpha(index)

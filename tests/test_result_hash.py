@@ -195,7 +195,8 @@ def test_other_content_at_the_same_place_is_another_hash(tmp_path):
         found.append(model.fingerprint()["weights"])
     assert found == ["missing", *found[1:]] and len(set(found)) == 3 and found[2] == sha256_file(weights)
     guide = {"name": "c", "weights": str(weights)}
-    assert PixelModel("m", "random", 64, guidance_scale=1.0, classifier=guide).fingerprint()["classifier"] == "random"
+    guided = PixelModel("m", "random", 64, guidance_scale=1.0, classifier=guide).fingerprint()
+    assert guided["classifier"] == "random c", "the name says which network it is"
     hub = [LatentModel("m", "owner/name", 64, revision=r).fingerprint()["weights"] for r in (None, "v1")]
     assert hub == ["owner/name", "owner/name@v1"]
     manifest = tmp_path / "manifest.csv"

@@ -10,6 +10,7 @@ from isdiff.experiments.run import execute
 from isdiff.experiments.runner import Job
 from isdiff.experiments.runner_local import LocalRunner
 from isdiff.experiments.shelf import SHELF, Shelf
+from isdiff.models.pixel import PixelModel
 
 
 def test_a_model_stays_until_another_is_asked_for():
@@ -32,7 +33,9 @@ def test_a_model_that_cannot_be_loaded_leaves_an_empty_shelf():
     assert shelf.prior is None and shelf.get("b", lambda: "model b") == "model b"
 
 
-def test_runs_of_one_model_load_it_once_and_another_takes_its_place(tmp_path, golden_net):
+def test_runs_of_one_model_load_it_once_and_another_takes_its_place(tmp_path, golden_net, monkeypatch):
+    loaded, load = [], PixelModel.load
+    monkeypatch.setattr(PixelModel, "load", lambda self, *given, **more: loaded.append(1) or load(self, *given, **more))
     tiny_pixel_model(tmp_path / "tiny.safetensors", golden_net)
     write_images(tmp_path / "images", 16, 2)
     common = [
@@ -43,11 +46,11 @@ def test_runs_of_one_model_load_it_once_and_another_takes_its_place(tmp_path, go
     kept = [execute(compose_run([*common, f"method={method}"])) for method in ("ddnm", "repaint")]  # as tables do
     first = SHELF.prior
     kept.append(execute(compose_run([*common, "method=ddnm+isdiff"])))
-    assert SHELF.prior is first
+    assert SHELF.prior is first and len(loaded) == 1
     gone = weakref.ref(first)
     del first
     kept.append(execute(compose_run([*common, "method=ddnm", "runtime.precision=fp32", "runtime.pad_to=2"])))
-    assert gone() is None, "outcomes that are kept hold no model"
+    assert gone() is None and len(loaded) == 2, "outcomes that are kept hold no model"
     assert len({outcome.experiment.hash for outcome in kept}) == 4
 
 

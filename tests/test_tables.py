@@ -525,9 +525,10 @@ def test_strips_show_every_row_of_a_table(strips_of):
     table = plan("table1", "demo")
     (first,) = strips_of({row.name: {"a": [1.0]} for row in table.rows if "isdiff" not in row.name})
     assert first[0] == [row.label for row in table.rows if "isdiff" not in row.name]
-    first, bad = strips_of({row.name: {"a": [1.0]} for row in table.rows})
+    first, bad = strips_of({row.name: {"a": [1.0], "b": [1.0]} for row in table.rows})
     assert len(first[0]) == len(bad[0]) == len(table.rows) > 14
     assert strips_of({"ddnm": {"a": [1.0]}, "ddnm_plain": {"b": [1.0]}}) == [], "no image in common"
+    assert len(strips_of({row.name: {"a": [1.0]} for row in table.rows})) == 1, "one image is the first and the worst"
 
 
 def test_the_cost_of_a_run_that_two_tables_have_counts_once():

@@ -124,8 +124,8 @@ class Experiment:
     def loading(self) -> list[Any]:
         """What ``load`` depends on."""
         setup, asking = self.setup, self.setup.conditioning
-        return [setup.model.fingerprint(), self.device, self.precision, self.compiled, vars(setup.runtime),
-                asking and asking.fingerprint(), setup.start.enough]  # fmt: skip
+        return [setup.model.fingerprint(), self.device, self.precision, self.compiled, setup.runtime.compile,
+                setup.pad_to(self.compiled), asking and asking.fingerprint(), setup.start.enough]  # fmt: skip
 
     def load(self) -> Prior:
         setup = self.setup

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from isdiff.errors import UserError, explained
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.settings import AUTO, portable
+from isdiff.experiments.shelf import SHELF
 from isdiff.experiments.writing import Writer
 from isdiff.priors.batches import best_batch_size
 from isdiff.priors.pixel import resolve_device
@@ -306,7 +307,9 @@ def sample_for_leader(team: Team) -> None:
         try:
             cfg = OmegaConf.create(asked["config"])
             own_gpu(cfg, team.place)
-            sample(Experiment.of(cfg, typed=False), queue.take(asked["ids"]), report, at_a_time(asked["ids"], team))
+            experiment = Experiment.of(cfg, typed=False)
+            experiment.shelf = SHELF
+            sample(experiment, queue.take(asked["ids"]), report, at_a_time(asked["ids"], team))
         except (UserError, OSError) as reason:
             error = explained(reason)
         except Exception:

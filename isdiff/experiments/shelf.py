@@ -9,7 +9,10 @@ from isdiff.priors.base import Prior
 
 
 class Shelf:
-    """Has room for one model: rows of a table are many, and each holding its own would fill the memory."""
+    """Has room for one model: rows of a table are many, and each holding its own would fill the memory.
+
+    For runs one after the other, not for threads.
+    """
 
     def __init__(self) -> None:
         self.key: object = None
@@ -17,11 +20,17 @@ class Shelf:
 
     def get(self, key: object, load: Callable[[], Prior]) -> Prior:
         """What ``load`` gives, which is called where the model that stands here has another ``key``."""
-        if self.prior is None or key != self.key:
-            self.prior = self.key = None
-            gc.collect()  # the last one has references to itself; the next needs its room
-            self.prior, self.key = load(), key
-        return self.prior
+        if self.prior is not None and key == self.key:
+            return self.prior
+        self.prior = self.key = None
+        gc.collect()  # the last one has references to itself; the next needs its room
+        prior = load()
+        self.put(key, prior)
+        return prior
+
+    def put(self, key: object, prior: Prior) -> None:
+        """Let ``prior`` stand here in the place of what does."""
+        self.key, self.prior = key, prior
 
 
 SHELF = Shelf()  # of the runs that this process makes one after the other

@@ -92,7 +92,7 @@ class Model(Component, ABC):
         return super().fingerprint() | {"weights": self.identity()}
 
     def identity(self) -> str:
-        return f"random {self.name}" if self.weights == RANDOM else weights_fingerprint(self.weights, name=self.name)
+        return identity(self.weights, self.name)
 
     @abstractmethod
     def load(
@@ -116,6 +116,11 @@ class Model(Component, ABC):
             Missing: the weights are not here.
             UserError: they are damaged, or of another kind of model.
         """
+
+
+def identity(weights: str, name: str) -> str:
+    """What a network's answers depend on: the content of its weights, or the name that untrained ones are made by."""
+    return f"random {name}" if weights == RANDOM else weights_fingerprint(weights, name=name)
 
 
 def lacking(weights: str, name: str, how: str | None = None) -> list[str]:

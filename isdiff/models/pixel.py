@@ -10,10 +10,9 @@ from torch import nn
 
 from isdiff.checks import check_number, check_text, check_whole
 from isdiff.errors import UserError
-from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.io.models import build_net, load_net
 from isdiff.io.weights import Weights
-from isdiff.models.base import RANDOM, Model, check_keys, lacking
+from isdiff.models.base import RANDOM, Model, check_keys, identity, lacking
 from isdiff.nets.classifier import Classifier
 from isdiff.paths import located
 from isdiff.priors.compiling import compiled
@@ -77,7 +76,7 @@ class PixelModel(Model):
     def fingerprint(self) -> dict[str, Any]:
         found = super().fingerprint()
         if self.guide:
-            content = weights_fingerprint(self.classifier_weights, name=self.guide.get("name", ""))
+            content = identity(self.classifier_weights, self.guide.get("name", ""))
             found |= {"guidance_scale": self.guidance_scale, "classifier": content}
         return found
 

@@ -9,7 +9,8 @@ import torch
 
 
 class Halving:
-    """Calls ``part`` on as many images at once as fit: half as many from each time that memory runs out.
+    """Calls ``part`` on as many images at once as fit: half as many from each time that memory runs out, for as long as
+    the model stays loaded.
 
     Args:
         part: from columns of equal length, one entry an image, to one answer an image.

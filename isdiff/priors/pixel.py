@@ -115,4 +115,4 @@ class PixelPrior:
 
 def plain(answers: Tensor) -> Tensor:
     """float32, each image in one piece."""
-    return answers.to(torch.float32, memory_format=torch.contiguous_format)
+    return answers.to(torch.float32, memory_format=torch.contiguous_format).contiguous()  # one pass where types differ

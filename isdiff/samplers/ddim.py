@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import torch
+
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.samplers.base import Sampler, Steps, falls, share
@@ -33,4 +35,5 @@ class DDIM(Sampler):
                 noise = (tr.x - grid.alpha(t) * tr.x0) / grid.sigma(t)
             sigma = self.eta * math.sqrt(grid.posterior_variance(t, s))
             kept = max(0.0, grid.sigma(s) ** 2 - sigma**2) ** 0.5
-            tr.x = (grid.alpha(s) * known.project(tr, tr.x0)).add_(noise, alpha=kept).add_(fresh, alpha=sigma)
+            moved = torch.add(grid.alpha(s) * known.project(tr, tr.x0), noise, alpha=kept)
+            tr.x = torch.add(moved, fresh, alpha=sigma)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import torch
+
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.samplers.base import Sampler, Steps, falls, share
@@ -33,8 +35,8 @@ class DDNMSteps(Sampler):
             prediction = yield tr.x, t
             tr.x0 = known.clean(prediction.x0(tr.x, grid, t))
             predicted = prediction.guided_noise(grid.sigma(t))
-            noise = (self.eta * fresh).add_(predicted, alpha=math.sqrt(1 - self.eta**2))
+            noise = torch.add(self.eta * fresh, predicted, alpha=math.sqrt(1 - self.eta**2))
             sigma = grid.sigma(s)
             if self.version == "simplified":
                 sigma *= math.sqrt(1 - grid.alpha(s) ** 4)
-            tr.x = (grid.alpha(s) * known.project(tr, tr.x0)).add_(noise, alpha=sigma)
+            tr.x = torch.add(grid.alpha(s) * known.project(tr, tr.x0), noise, alpha=sigma)

@@ -40,7 +40,7 @@ def strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> list[
             picture(folder / f"{plan.name}_{mask}.png", shown, first, f"{plan.title}, {mask}: the first images")
         )
         judged = [r for r in plan.rows if "isdiff" in r.name and r.name in rows and r.against]
-        if judged:
+        if judged and len(common) > 1:  # one is the first and the worst
             row = judged[0]
             partner = rows.get(row.against[0])
             bad = worst(rows[row.name], partner, metric.name, metric.title.endswith("↑"), common)
