@@ -104,7 +104,7 @@ class Grid:
 
     def noised(self, x0: Tensor, noise: Tensor, index: int) -> Tensor:
         """``x0`` at the level ``index`` (paper Eqs. 1 and 7)."""
-        return torch.add(self.alpha(index) * x0, noise, alpha=self.sigma(index))
+        return self.alpha(index) * x0 + self.sigma(index) * noise
 
     def index_at(self, fraction: float) -> int:
         """The index nearest to ``fraction`` of the process (1 = the noisiest step), e.g. for a start step; of two that
