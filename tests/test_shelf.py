@@ -5,11 +5,12 @@ import weakref
 import pytest
 from configured import tiny_pixel_model, write_images
 
+from isdiff.experiments import run
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.run import execute
 from isdiff.experiments.runner import Job
 from isdiff.experiments.runner_local import LocalRunner
-from isdiff.experiments.shelf import SHELF, Shelf
+from isdiff.experiments.shelf import Shelf
 from isdiff.models.pixel import PixelModel
 
 
@@ -34,7 +35,8 @@ def test_a_model_that_cannot_be_loaded_leaves_an_empty_shelf():
 
 
 def test_runs_of_one_model_load_it_once_and_another_takes_its_place(tmp_path, golden_net, monkeypatch):
-    loaded, load = [], PixelModel.load
+    shelf, loaded, load = Shelf(), [], PixelModel.load  # not the process's, where other tests' models stand
+    monkeypatch.setattr(run, "SHELF", shelf)
     monkeypatch.setattr(PixelModel, "load", lambda self, *given, **more: loaded.append(1) or load(self, *given, **more))
     tiny_pixel_model(tmp_path / "tiny.safetensors", golden_net)
     write_images(tmp_path / "images", 16, 2)
@@ -44,9 +46,9 @@ def test_runs_of_one_model_load_it_once_and_another_takes_its_place(tmp_path, go
         "metrics.names=null", "mask=half", f"output_root={tmp_path / 'outputs'}",
     ]  # fmt: skip
     kept = [execute(compose_run([*common, f"method={method}"])) for method in ("ddnm", "repaint")]  # as tables do
-    first = SHELF.prior
+    first = shelf.prior
     kept.append(execute(compose_run([*common, "method=ddnm+isdiff"])))
-    assert SHELF.prior is first and len(loaded) == 1
+    assert shelf.prior is first and len(loaded) == 1
     gone = weakref.ref(first)
     del first
     kept.append(execute(compose_run([*common, "method=ddnm", "runtime.precision=fp32", "runtime.pad_to=2"])))
