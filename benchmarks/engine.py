@@ -10,6 +10,7 @@ hidden behind it elsewhere counts in full. The same with the compiled network. W
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -33,7 +34,7 @@ from isdiff.priors.pixel import resolve_device
 from isdiff.seeds.distributions import DistributionSeed
 from isdiff.trajectory import Stream, Task
 
-LIMITS = ("ONEDNN_MAX_CPU_ISA",)  # AVX512_CORE_BF16: as on processors without AMX
+ISA = "ONEDNN_MAX_CPU_ISA"  # AVX512_CORE_BF16: as on processors without AMX
 
 
 class Waves(Engine):
@@ -173,14 +174,16 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_args()
     common = [f"sampler.steps={args.steps}", f"limit={args.images}", *args.overrides]
+    # Where to write says nothing of what was measured.
+    command = re.sub(r" --out \S+", "", " ".join(["python benchmarks/engine.py", *sys.argv[1:]]))
     for part in args.parts:
         report = {
-            "command": "python benchmarks/engine.py " + " ".join(sys.argv[1:]),
+            "command": command,
             "images": args.images, "steps": args.steps, "repeats": args.repeats,
             **PARTS[part](common, args),
             "device": environment.device_name(resolve_device(compose_run(common).runtime.device)),
             "threads": torch.get_num_threads(), "versions": environment.package_versions(),
-            **{key: os.environ[key] for key in LIMITS if key in os.environ},
+            **({ISA: os.environ[ISA]} if ISA in os.environ else {}),
         }  # fmt: skip
         (args.out / f"{part}.json").write_text(json.dumps(report, indent=1) + "\n")
         print(json.dumps(report, indent=1))

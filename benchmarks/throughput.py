@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from isdiff import environment
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.shelf import Shelf
 from isdiff.io.files import atomic_open
 from isdiff.priors.pixel import DTYPES, resolve_device
 from isdiff.trajectory import Task
@@ -79,10 +80,10 @@ def calls(experiment: Experiment, batches: list[int], repeats: int) -> tuple[dic
     return found, counter.get_total_flops() / 1e12
 
 
-def whole_run(common: list[str], method: str, steps: int, prior) -> dict:
+def whole_run(common: list[str], method: str, steps: int, shelf: Shelf) -> dict:
     """All images of ``common`` through the engine, without saving them."""
     experiment = Experiment.of(compose_run([*common, f"method={method}", f"sampler.steps={steps}"]))
-    experiment.shelf.put(experiment.loading, prior)
+    experiment.shelf = shelf  # the model is loaded already
     tasks: list[Task] = [experiment.task(i) for i in experiment.ids()]
     begun = time.perf_counter()
     results = list(experiment.engine().run(tasks))
@@ -123,7 +124,7 @@ def main() -> None:
             "best_batch_size": best, "tflop_per_second": round(tflop / times[best], 3),
             "matmul_tflop_per_second": round(rate, 3), "share_of_matmul": round(tflop / times[best] / rate, 3),
             "steps": args.steps, "images": args.images or best,
-            "runs": {method: whole_run(common, method, args.steps, experiment.prior) for method in args.methods},
+            "runs": {method: whole_run(common, method, args.steps, experiment.shelf) for method in args.methods},
         }  # fmt: skip
         out = args.out or RESULTS / f"throughput_{device.type}.json"
         with atomic_open(out) as stream:

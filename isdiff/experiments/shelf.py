@@ -25,12 +25,8 @@ class Shelf:
         self.prior = self.key = None
         gc.collect()  # the last one has references to itself; the next needs its room
         prior = load()
-        self.put(key, prior)
-        return prior
-
-    def put(self, key: object, prior: Prior) -> None:
-        """Let ``prior`` stand here in the place of what does."""
         self.key, self.prior = key, prior
+        return prior
 
 
 SHELF = Shelf()  # of the runs that this process makes one after the other
