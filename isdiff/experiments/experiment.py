@@ -179,7 +179,7 @@ class Experiment:
             what = "everything" if hole.all() else "nothing"
             raise UserError(f"the mask of image {image_id} hides {what}; check its polarity (mask.invert)")
         side = self.setup.model.image_size
-        if pixels.shape[:2] != (side, side):
+        if side is not None and pixels.shape[:2] != (side, side):
             raise UserError(f"image {image_id} is {pixels.shape[1]}x{pixels.shape[0]}; the model needs {side}x{side}")
         image = to_tensor(pixels).to(self.device)
         holes = torch.from_numpy(hole)[None].to(self.device)

@@ -19,6 +19,7 @@ from isdiff.paths import located
 from isdiff.priors.base import Prior
 from isdiff.priors.conditioning.base import Conditioning
 
+NOTHING = "nothing"  # in the place of weights: there are none
 RANDOM = "random"  # in the place of weights: untrained ones, to check sizes and speed
 SUITED = ("start", "lambda", "checkpoint", "tau")
 
@@ -28,7 +29,7 @@ class Model(Component, ABC):
     Args:
         name: for messages and folders, and for the command that gets the weights.
         weights: a file or folder, or what else a subclass takes.
-        image_size: side of its images.
+        image_size: side of its images; None: any height and width.
         noise_schedule: ``linear``, ``scaled_linear`` or ``cosine``.
         num_timesteps: length of its process.
         how: the command that gets the weights, where it is not ``isdiff weights get``.
@@ -50,7 +51,7 @@ class Model(Component, ABC):
         self,
         name: str,
         weights: str,
-        image_size: int,
+        image_size: int | None,
         noise_schedule: str = "linear",
         num_timesteps: int = 1000,
         how: str | None = None,
@@ -58,7 +59,8 @@ class Model(Component, ABC):
     ) -> None:
         check_text("model.name", name)
         check_text("model.weights", weights)
-        check_side("model.image_size", image_size)
+        if image_size is not None:
+            check_side("model.image_size", image_size)
         check_choice("model.noise_schedule", noise_schedule, ("linear", "scaled_linear", "cosine"))
         check_whole("model.num_timesteps", num_timesteps)
         check_keys("model.isdiff", isdiff, SUITED)
@@ -85,7 +87,7 @@ class Model(Component, ABC):
 
     def missing(self) -> list[str]:
         """One line for every file or folder that is not here, with the command that gets it."""
-        return [] if self.weights == RANDOM else lacking(self.weights, self.name, self.how)
+        return [] if self.weights in (RANDOM, NOTHING) else lacking(self.weights, self.name, self.how)
 
     def fingerprint(self) -> dict[str, Any]:
         """With the content of the weights, wherever they lie."""

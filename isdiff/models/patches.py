@@ -1,0 +1,67 @@
+"""The patch prior as a model: no weights, any size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from isdiff.checks import check_number, check_whole
+from isdiff.diffusion.process import abar_at
+from isdiff.errors import UserError
+from isdiff.models.base import NOTHING, Model
+from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.patches.prior import PatchPrior, PatchSettings
+
+
+class PatchModel(Model):
+    """The picture's own known patches as a model (:mod:`isdiff.priors.patches.prior`).
+
+    Args:
+        window: side of the windows that are compared, in cells; odd.
+        rows: how far up or down patches come from: standard deviation as a share of the height.
+        columns: the same sideways, in units of the hole's depth.
+        shift: by how much the mean colour of a patch may differ: standard deviation, pictures being in [-1, 1].
+        edge: differences of colour at the hole's edge that are evened out, likewise; 0: none.
+    Raises:
+        ValueError: a value that cannot work.
+    """
+
+    def __init__(
+        self,
+        name: str = "patches",
+        noise_schedule: str = "linear",
+        num_timesteps: int = 1000,
+        window: int = 7,
+        rows: float = 0.05,
+        columns: float = 2.0,
+        shift: float = 0.02,
+        edge: float = 0.15,
+        isdiff: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__(name, NOTHING, None, noise_schedule, num_timesteps, None, isdiff)
+        check_whole("model.window", window)
+        if window % 2 == 0:
+            raise ValueError(f"model.window is {window}; it must be odd")
+        for key, value in (("rows", rows), ("columns", columns)):
+            check_number(f"model.{key}", value, low=1e-3)
+        for key, value in (("shift", shift), ("edge", edge)):
+            check_number(f"model.{key}", value)
+        self.settings = PatchSettings(window=window, rows=rows, columns=columns, shift=shift, edge=edge)
+
+    def check_method(self, method: str, conditioning: Conditioning | None) -> None:
+        if conditioning is not None:
+            raise UserError(f"method {method} needs a latent model; model=patches is for methods that work on pixels")
+
+    def identity(self) -> str:
+        return NOTHING
+
+    def load(self, device: torch.device, precision: str = "fp32", **options: Any) -> PatchPrior:
+        """Nothing is loaded; patches are always compared in float32, and options of networks do not matter."""
+        alphas_cumprod = torch.cumprod(1 - self.betas, 0)
+
+        def levels(timestep: float) -> tuple[float, float]:
+            abar = float(abar_at(alphas_cumprod, torch.tensor(timestep)))
+            return abar**0.5, (1 - abar) ** 0.5
+
+        return PatchPrior(levels, self.settings)

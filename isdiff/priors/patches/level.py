@@ -1,0 +1,175 @@
+"""One scale of a picture: its cells, the known windows among them, and features by which windows are compared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, conv2d, max_pool2d, pad
+
+SAMPLED = 10_000  # windows that the principal components are taken from
+FEW = 30  # known windows, mirrored ones included, below which smaller windows are taken
+
+
+def averaged(image: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(C, H, W) averaged over cells, ``shape`` of them."""
+    return image if image.shape[1:] == torch.Size(shape) else adaptive_avg_pool2d(image[None], shape)[0]
+
+
+def edged(image: Tensor, radius: int) -> Tensor:
+    """(C, H, W) mirrored outwards by ``radius`` cells, without repeating the edge where there is room for that."""
+    mode = "reflect" if radius < min(image.shape[1:]) else "replicate"
+    return pad(image[None], (radius,) * 4, mode=mode)[0] if radius else image
+
+
+def windows_of(image: Tensor, side: int) -> Tensor:
+    """(C, H, W, side, side): the window about each cell."""
+    return edged(image, side // 2).unfold(1, side, 1).unfold(2, side, 1)
+
+
+def known_windows(hole: Tensor, side: int) -> Tensor:
+    """(H, W) bool: whether the window of ``side`` cells about a cell is known as a whole."""
+    return max_pool2d(edged(hole[None].float(), side // 2), side, 1)[0] == 0
+
+
+@dataclass(frozen=True)
+class Level:
+    """A picture averaged over cells of ``cell`` pixels a side.
+
+    Windows are known by numbers: row * width + column of their middle, plus height * width for mirrored ones.
+
+    Attributes:
+        image: (3, H, W) cells in [-1, 1]; without meaning in the hole.
+        hole: (H, W) bool, cells with any unknown pixel.
+        side: of windows, in cells; odd.
+        kernels: (K, 3, side, side), orthonormal: three constant ones, then principal components of the rest.
+        windows: (N,) numbers of the windows that are known as a whole, mirrored ones too.
+        features: (2 H W, K + 2) of all windows by their numbers: projections on the kernels, row and column.
+    """
+
+    cell: int
+    image: Tensor
+    hole: Tensor
+    side: int
+    kernels: Tensor
+    windows: Tensor
+    features: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.hole.shape[0], self.hole.shape[1]
+
+    @cached_property
+    def places(self) -> Tensor:
+        """(M, 2) rows and columns of the hole's cells."""
+        return self.hole.nonzero()
+
+    @cached_property
+    def order(self) -> Tensor:
+        """(H, W): the number of a hole's cell among ``places``; -1 elsewhere."""
+        found = torch.full(self.shape, -1, device=self.hole.device)
+        found[self.hole] = torch.arange(len(self.places), device=self.hole.device)
+        return found
+
+    @cached_property
+    def known(self) -> Tensor:
+        """(2 H W,) bool, by number: whether a window is known as a whole."""
+        found = torch.zeros(len(self.features), dtype=torch.bool, device=self.hole.device)
+        found[self.windows] = True
+        return found
+
+    @cached_property
+    def nearest(self) -> Tensor:
+        """(H W,): for each cell the number of the nearest known window."""
+        unknown = ~self.known[: self.hole.numel()].view(self.shape).cpu().numpy()
+        rows, columns = ndimage.distance_transform_edt(unknown, return_distances=False, return_indices=True)
+        return torch.from_numpy(rows * self.shape[1] + columns).flatten().long().to(self.hole.device)
+
+    @cached_property
+    def answers(self) -> Tensor:
+        """(2 H W, 6): the colour in the middle of each window, and the mean colour of the window."""
+        colours = self.image.flatten(1).T
+        return torch.cat([torch.cat([colours, colours]), self.features[:, :3] / self.side], 1)
+
+    @cached_property
+    def area(self) -> tuple[slice, slice]:
+        """Rows and columns of the hole."""
+        (top, left), (bottom, right) = self.places.amin(0).tolist(), self.places.amax(0).tolist()
+        return slice(top, bottom + 1), slice(left, right + 1)
+
+    @cached_property
+    def known_cells(self) -> Tensor:
+        """(N, 3, side * side): the cells of the known windows."""
+        numbers, width = self.windows[: len(self.windows) // 2], self.shape[1]
+        found = windows_of(self.image, self.side)[:, numbers // width, numbers % width].transpose(0, 1)
+        return torch.cat([found, found.flip(-1)]).flatten(2)
+
+    @cached_property
+    def unknown_cells(self) -> Tensor:
+        """(M, side * side) bool: which cells of the windows about the hole's cells are hole."""
+        rows, columns = self.places.T
+        return windows_of(self.hole[None].float(), self.side)[0, rows, columns].flatten(1) > 0
+
+    def query(self, x: Tensor) -> Tensor:
+        """Features (M, K + 2) of the windows about the hole's cells in a noisy picture (3, H, W) of full size."""
+        (rows, columns), more = self.area, 2 * (self.side // 2)
+        cells = edged(averaged(x, self.shape), self.side // 2)
+        cells = cells[:, rows.start : rows.stop + more, columns.start : columns.stop + more]
+        found = conv2d(cells[None], self.kernels)[0][:, self.hole[self.area]].T
+        return torch.cat([found, self.places.to(found)], 1)
+
+
+def window_side(hole: Tensor, wanted: int) -> int:
+    """The largest odd side up to the wanted one of which enough windows are known."""
+    for side in range(wanted, 1, -2):
+        if side <= min(hole.shape) and 2 * int(known_windows(hole, side).sum()) >= FEW:
+            return side
+    return 1
+
+
+def principal_kernels(image: Tensor, middles: Tensor, side: int, count: int) -> Tensor:
+    """(K, 3, side, side), K at most ``count``: the constant ones, then the directions in which windows differ most.
+
+    Args:
+        middles: (N,) numbers of windows that are not mirrored.
+    """
+    constant = torch.eye(3, device=image.device)[:, :, None, None].expand(3, 3, side, side) / side
+    more = min(count, 3 * side * side) - 3
+    if more <= 0:
+        return constant
+    width = image.shape[2]
+    chosen = middles[:: math.ceil(len(middles) / SAMPLED)]
+    found = windows_of(image, side)[:, chosen // width, chosen % width].transpose(0, 1)
+    found = torch.cat([found, found.flip(-1)])
+    flat = (found - found.mean((2, 3), keepdim=True)).flatten(1).double()
+    axes = torch.linalg.eigh(flat.T @ flat)[1][:, -more:].T.to(image.dtype)
+    return torch.cat([constant, axes.reshape(-1, 3, side, side)])
+
+
+def build_level(image: Tensor, hole: Tensor, cell: int, wanted: int, count: int) -> Level | None:
+    """A level of a picture; None where no cell is known as a whole.
+
+    Args:
+        image: (3, H, W) in [-1, 1], 0 in the hole.
+        hole: (1, H, W) bool.
+        wanted: side of windows, in cells, if enough of them are known.
+        count: most features of a window.
+    """
+    shape = tuple(math.ceil(size / cell) for size in hole.shape[1:])
+    cells, holed = averaged(image, shape), averaged(hole.float(), shape)[0] > 0
+    if holed.all():
+        return None
+    side = window_side(holed, wanted)
+    middles = known_windows(holed, side).flatten().nonzero()[:, 0]
+    kernels = principal_kernels(cells, middles, side, count)
+    whole = edged(cells, side // 2)[None]
+    tables = [conv2d(whole, each)[0].flatten(1).T for each in (kernels, kernels.flip(-1))]
+    rows, columns = (grid.flatten()[:, None].float() for grid in torch.meshgrid(
+        *(torch.arange(size, device=image.device) for size in shape), indexing="ij"))  # fmt: skip
+    features = torch.cat([torch.cat([table, rows, columns], 1) for table in tables])
+    windows = torch.cat([middles, middles + holed.numel()])
+    return Level(cell, cells, holed, side, kernels, windows, features)

@@ -1,0 +1,225 @@
+"""The internal patch prior: what a picture's own known patches say of its hole.
+
+The denoiser is the mean of a mixture: the windows about a cell are taken to be known windows of the same picture, whose
+colours may be a little off. It is the local, translation-equivariant denoiser of Kamb & Ganguli (2024) with one picture
+as its data. Noise decides at which scale windows are compared. Where a scale has too many to compare them all, those
+are compared that the coarser scales led to (:mod:`isdiff.priors.patches.search`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from isdiff.errors import UserError
+from isdiff.prediction import Prediction
+from isdiff.priors.patches.given import Given, compare
+from isdiff.priors.patches.level import Level, build_level
+from isdiff.priors.patches.membrane import match_edge
+from isdiff.priors.patches.search import Precision, average_all, best_of_all, refine_matches
+from isdiff.trajectory import Task
+
+
+@dataclass(frozen=True)
+class PatchSettings:
+    """
+    Attributes:
+        window: side of windows in cells, odd; smaller ones where few are known or the hole is narrow.
+        noise: noise at which a scale is used, in units of the picture, after averaging over its cells.
+        rows: standard deviation of how far up or down patches come from, as a share of the height.
+        columns: the same sideways, in units of the hole's depth.
+        shift: standard deviation by which a patch's mean colour may differ, in units of the picture.
+        edge: differences of colour at the hole's edge that are evened out, in units of the picture; 0: none.
+        tolerance: standard deviation by which the known part of a window differs from another known window, likewise.
+        features: numbers by which windows are compared.
+        matches: known windows that are kept for a cell, where not all are compared.
+        compared: most pairs of windows that are compared at a scale.
+        exact: most pairs at a scale where known cells are compared as known, and not as the noisy picture has them.
+        depth: a hole is searched for in all known windows once it is at most so many cells deep.
+        coarsest: least number of cells of the shorter side.
+    """
+
+    window: int = 7
+    noise: float = 0.35
+    rows: float = 0.05
+    columns: float = 2.0
+    shift: float = 0.02
+    edge: float = 0.15
+    tolerance: float = 0.15
+    features: int = 48
+    matches: int = 4
+    compared: int = 20_000_000
+    exact: int = 2_000_000
+    depth: float = 4.0
+    coarsest: int = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Pyramid:
+    """What is known of a picture, at all scales.
+
+    Attributes:
+        levels: by the side of their cells in pixels, 1, 2, 4, ...; those at which something is known.
+        complete: cells' side from which on all known windows are compared.
+        depth: of the hole: the farthest that one of its pixels is from a known one.
+    """
+
+    levels: dict[int, Level]
+    complete: int
+    depth: float
+
+
+def build_pyramid(image: Tensor, hole: Tensor, settings: PatchSettings) -> Pyramid:
+    """
+    Args:
+        image: (3, H, W) in [-1, 1]; what it has in the hole is not looked at.
+        hole: (1, H, W) bool, not everywhere True.
+    """
+    image = image.masked_fill(hole, 0.0)
+    depth = float(ndimage.distance_transform_edt(hole[0].cpu().numpy()).max())
+    levels: dict[int, Level] = {}
+    cell = 1
+    while cell == 1 or min(hole.shape[1:]) / cell >= settings.coarsest:
+        radius = min(settings.window // 2, max(1, int(depth / cell / 2)))
+        level = build_level(image, hole, cell, 2 * radius + 1, settings.features)
+        if level is not None:
+            levels[cell] = level
+        cell *= 2
+    complete = max(levels)
+    for cell in sorted(levels, reverse=True):
+        pairs = len(levels[cell].windows) * len(levels[cell].places)
+        small = pairs <= settings.compared / 100
+        if pairs > settings.compared or not (small or depth / cell <= settings.depth):
+            break
+        complete = cell
+    return Pyramid(levels, complete, depth)
+
+
+class PatchPrior:
+    """
+    Args:
+        levels: from a timestep to signal and noise level, (alpha, sigma), of any process.
+        settings: see :class:`PatchSettings`.
+    """
+
+    def __init__(self, levels: Callable[[float], tuple[float, float]], settings: PatchSettings | None = None) -> None:
+        self.levels, self.settings = levels, settings or PatchSettings()
+
+    def prepare(self, task: Task, prompt: str = "") -> Task:
+        """The task with its patches, which live as long as the task does.
+
+        Raises:
+            UserError: a prompt, which patches cannot read, or a picture that is hole everywhere.
+        """
+        if prompt:
+            raise UserError("model patches takes no prompt")
+        if task.hole.all():
+            raise UserError(f"image {task.id} has no known pixel to take patches from")
+        return replace(task, condition=build_pyramid(task.image, task.hole, self.settings))
+
+    def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
+        return [self.answer(*given) for given in zip(states, timesteps, tasks, strict=True)]
+
+    def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
+        """States are pictures already."""
+        return states
+
+    def answer(self, x: Tensor, timestep: float, task: Task) -> Prediction:
+        alpha, sigma = self.levels(timestep)
+        clean = Noisy(x, alpha, sigma, task, self.settings).clean()
+        noise = (x - alpha * clean) / sigma if sigma else torch.zeros_like(x)
+        return Prediction(noise, clean=clean)
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """A noisy picture ``x = alpha picture + sigma noise``, (3, H, W), and what is known of the picture."""
+
+    x: Tensor
+    alpha: float
+    sigma: float
+    task: Task
+    settings: PatchSettings
+    queries: dict[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def pyramid(self) -> Pyramid:
+        assert isinstance(self.task.condition, Pyramid), "prepare makes it"
+        return self.task.condition
+
+    def clean(self) -> Tensor:
+        """The expected picture (3, H, W); known pixels are the task's."""
+        level = self.level()
+        if level.cell < self.pyramid.complete:
+            found, away = self.matches(level)
+            colours = self.shifted(level, ((away / -2).softmax(1)[..., None] * level.answers[found]).sum(1))
+        elif self.is_exact(level):
+            colours = self.given(level).average(level)
+        else:
+            colours = self.shifted(level, average_all(level, self.query(level), self.precision(level)))
+        return self.enlarged(level, colours)
+
+    def level(self) -> Level:
+        """The level at which this noise is nearest to what windows are compared at; the coarsest where all is noise."""
+        wanted = self.sigma / max(self.alpha, 1e-9) / self.settings.noise
+        cell = min(max(self.pyramid.levels), 2 ** max(0, round(math.log2(max(wanted, 1e-9)))))
+        return self.pyramid.levels[max(cell, min(self.pyramid.levels))]
+
+    def precision(self, level: Level) -> Precision:
+        s = self.settings
+        return Precision.at(
+            self.alpha, max(self.sigma, 1e-6) / level.cell, level, shift=s.shift, rows=s.rows * level.shape[0],
+            columns=s.columns * self.pyramid.depth / level.cell,
+        )  # fmt: skip
+
+    def query(self, level: Level) -> Tensor:
+        """Features of its windows about the hole's cells."""
+        if level.cell not in self.queries:
+            self.queries[level.cell] = level.query(self.x)
+        return self.queries[level.cell]
+
+    def is_exact(self, level: Level) -> bool:
+        return len(level.windows) * len(level.places) <= self.settings.exact
+
+    def given(self, level: Level) -> Given:
+        return compare(
+            level, self.x, self.task.image, self.task.hole, self.alpha, max(self.sigma, 1e-6) / level.cell,
+            precision=self.precision(level), tolerance=self.settings.tolerance, shift=self.settings.shift,
+        )  # fmt: skip
+
+    def matches(self, level: Level) -> tuple[Tensor, Tensor]:
+        """Numbers (M, k) of the windows that coarser levels lead to, and their distances."""
+        coarse, count = self.pyramid.levels[self.pyramid.complete], self.settings.matches
+        if self.is_exact(coarse):
+            found = self.given(coarse).best(coarse, count)
+        else:
+            found = best_of_all(coarse, self.query(coarse), self.precision(coarse), count)
+        away = torch.zeros(found.shape)
+        while coarse.cell > level.cell:
+            fine = self.pyramid.levels[coarse.cell // 2]
+            found, away = refine_matches(coarse, fine, found, self.query(fine), self.precision(fine), count)
+            coarse = fine
+        return found, away
+
+    def shifted(self, level: Level, means: Tensor) -> Tensor:
+        """Colours (M, 3) from mean ``answers`` (M, 6), moved towards the mean colours of the noisy windows."""
+        share = self.precision(level).shared
+        if not share:
+            return means[:, :3]
+        return means[:, :3] + share * (self.query(level)[:, :3] / (self.alpha * level.side) - means[:, 3:])
+
+    def enlarged(self, level: Level, colours: Tensor) -> Tensor:
+        """The hole's cells (M, 3) as the hole of the picture, their colours matched to those at its edge."""
+        small = level.image.clone()
+        small[:, level.hole] = colours.T
+        if self.settings.edge:
+            small = torch.where(level.hole, small + match_edge(small, level.hole, self.settings.edge), small)
+        if level.cell > 1:
+            small = interpolate(small[None], size=self.task.image.shape[1:], mode="bicubic", align_corners=False)[0]
+        return self.task.compose(small)

@@ -1,0 +1,139 @@
+"""Which known windows a noisy window may be: all of them weighed, or a few that coarser scales led to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from isdiff.priors.patches.level import Level
+
+AT_ONCE = 4_000_000  # numbers of a table that is worked on
+NEIGHBOURS = ((0, 1), (1, 0), (0, -1), (-1, 0))
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How closely noisy windows are held to known ones.
+
+    Attributes:
+        scale: (K + 2,), by which features of known windows are multiplied before they are compared.
+        inverse: (K + 2,), one over the variance of each difference.
+        shared: how much of a difference in mean colour is the windows' own and not noise.
+    """
+
+    scale: Tensor
+    inverse: Tensor
+    shared: float
+
+    @classmethod
+    def at(
+        cls, alpha: float, sigma: float, level: Level, *, shift: float, rows: float, columns: float
+    ) -> Precision:
+        """For cells ``alpha colour + sigma noise``.
+
+        Args:
+            shift: standard deviation of a window's mean colour about the known window's.
+            rows, columns: standard deviations of where windows come from, in cells.
+        """
+        noise, colour = sigma**2, (alpha * level.side * shift) ** 2
+        scale, inverse = torch.ones(2, level.features.shape[1])
+        scale[:-2] = alpha
+        inverse[:3], inverse[3:-2] = 1 / (noise + colour), 1 / noise
+        inverse[-2], inverse[-1] = 1 / rows**2, 1 / columns**2
+        device = level.features.device
+        return cls(scale.to(device), inverse.to(device), colour / (noise + colour))
+
+
+def log_weights(level: Level, query: Tensor, precision: Precision) -> Tensor:
+    """(M, N) for queries (M, K + 2) and all known windows, up to a constant for each query."""
+    known = level.features[level.windows] * precision.scale
+    own = (known.square() * precision.inverse).sum(1) / -2
+    return torch.addmm(own[None], query * precision.inverse, known.T)
+
+
+def portions(level: Level, query: Tensor) -> tuple[Tensor, ...]:
+    """The queries in parts whose tables are not too large."""
+    return query.split(max(1, AT_ONCE // len(level.windows)))
+
+
+def average_all(level: Level, query: Tensor, precision: Precision) -> Tensor:
+    """(M, 6): ``level.answers`` averaged over all known windows by their weights."""
+    answers = level.answers[level.windows]
+    return torch.cat([log_weights(level, part, precision).softmax(1) @ answers for part in portions(level, query)])
+
+
+def best_of_all(level: Level, query: Tensor, precision: Precision, count: int) -> Tensor:
+    """(M, k) numbers of the known windows with the largest weights, k at most ``count``."""
+    count = min(count, len(level.windows))
+    parts = [log_weights(level, part, precision).topk(count, 1)[1] for part in portions(level, query)]
+    return level.windows[torch.cat(parts)]
+
+
+def distances(level: Level, query: Tensor, chosen: Tensor, precision: Precision) -> Tensor:
+    """(M, k) of queries (M, K + 2) to the windows chosen for each, (M, k); infinite to those that are not known."""
+    rows = max(1, AT_ONCE // (chosen.shape[1] * query.shape[1]))
+    found = [
+        ((part[:, None] - level.features[numbers] * precision.scale).square() @ precision.inverse)
+        for part, numbers in zip(query.split(rows), chosen.split(rows), strict=True)
+    ]
+    return torch.cat(found).masked_fill_(~level.known[chosen], torch.inf)
+
+
+def nearest(chosen: Tensor, away: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` nearest of the windows chosen for each query, each once, with their distances."""
+    chosen, order = chosen.sort(1)
+    away = away.gather(1, order)
+    away[:, 1:].masked_fill_(chosen[:, 1:] == chosen[:, :-1], torch.inf)
+    away, order = away.topk(min(count, away.shape[1]), 1, largest=False)
+    return chosen.gather(1, order), away
+
+
+def refine_matches(
+    coarse: Level, fine: Level, chosen: Tensor, query: Tensor, precision: Precision, count: int
+) -> tuple[Tensor, Tensor]:
+    """Matches of a level's cells from those of the next coarser one and from their neighbours.
+
+    Args:
+        chosen: (M, k) at the coarse level.
+        query: (M', K + 2) at the fine one.
+    Returns:
+        numbers (M', k) and distances of the nearest.
+    """
+    found = inherited(coarse, fine, chosen)
+    found, away = nearest(found, distances(fine, query, found, precision), count)
+    beside = torch.cat([moved(fine, found[:, :1], step) for step in NEIGHBOURS], 1)
+    return nearest(
+        torch.cat([found, beside], 1), torch.cat([away, distances(fine, query, beside, precision)], 1), count
+    )
+
+
+def inherited(coarse: Level, fine: Level, chosen: Tensor) -> Tensor:
+    """(M', k): where the parts of the coarse windows are at the fine level; the nearest known one where not known."""
+    (height, width), (rows, columns) = coarse.shape, fine.places.T
+    above, beside = (rows // 2).clamp(max=height - 1), (columns // 2).clamp(max=width - 1)
+    parents = chosen[coarse.order[above, beside].clamp(min=0)]
+    mirrored, middles = parents // coarse.hole.numel(), parents % coarse.hole.numel()
+    down, across = (rows - 2 * above)[:, None], (columns - 2 * beside)[:, None]
+    row = 2 * (middles // width) + down
+    column = 2 * (middles % width) + torch.where(mirrored == 1, 1 - across, across)
+    place = row.clamp(0, fine.shape[0] - 1) * fine.shape[1] + column.clamp(0, fine.shape[1] - 1)
+    place = torch.where(fine.known[place], place, fine.nearest[place])
+    return mirrored * fine.hole.numel() + place
+
+
+def moved(level: Level, chosen: Tensor, step: tuple[int, int]) -> Tensor:
+    """(M, k): what a cell's match would be if its neighbour's (the cell one step away) went on to it."""
+    height, width = level.shape
+    rows, columns = (level.places + torch.tensor(step, device=chosen.device)).T
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    number = level.order[rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
+    inside &= number >= 0
+    theirs = chosen[torch.where(inside, number, torch.arange(len(number), device=number.device))]
+    mirrored, middles = theirs // level.hole.numel(), theirs % level.hole.numel()
+    down, across = (torch.where(inside, size, 0)[:, None] for size in step)
+    row = (middles // width - down).clamp(0, height - 1)
+    column = (middles % width - torch.where(mirrored == 1, -across, across)).clamp(0, width - 1)
+    return mirrored * level.hole.numel() + row * width + column
+
