@@ -178,7 +178,7 @@ class Studio:
         crops = len(plan(mirrored(order.hole), inpainter.sizes))
         if crops > self.limits.crops:
             raise UserError(
-                f"the hole takes {crops} crops for this model of {inpainter.sizes.model} pixels, and up to "
+                f"the hole takes {crops} crops for model {order.model}, and up to "
                 f"{self.limits.crops} are made here; make the hole smaller, or the photo"
             )
         advice = inpainter.unlike_said([order.photo.name]) if inpainter.unlike(jobs[0]) else ""

@@ -24,7 +24,7 @@ from isdiff.errors import SomeFailed, UserError, summed_up
 if TYPE_CHECKING:
     from isdiff.data.picture_files import PictureFile
     from isdiff.data.windows import Window
-    from isdiff.experiments.jobs import Filled, Job
+    from isdiff.experiments.jobs import Filled, Inpainter, Job
 
 MOST_VARIANTS = 1000
 SOFT = 2  # a crop that is resized by more than this is said to be
@@ -174,7 +174,7 @@ def act(arguments: list[str]) -> int:
         for filled in inpainter.stream(jobs, progress=bar.work, expected=bar.expect):
             if (place := work.take(filled)) is not None:
                 made.append(place)
-                sides = [trace.window.side / inpainter.sizes.model for trace in filled.trace]
+                sides = [trace.window.side / inpainter.sizes.shape(trace.window)[0] for trace in filled.trace]
                 factors[filled.job.name] = max(sides, key=lambda side: max(side, 1 / side))
                 if filled.job.seed == args.seed:
                     tiled += [filled.job.name] * overlap([trace.window for trace in filled.trace])
@@ -182,7 +182,7 @@ def act(arguments: list[str]) -> int:
             bar.finish(sum(trace.network_calls for trace in filled.trace))
     for place in made:
         print(place)
-    for line in notes(factors, f"{inpainter.model} ({inpainter.sizes.model}x{inpainter.sizes.model})"):
+    for line in notes(factors, named(inpainter)):
         print(f"isdiff: {line}", file=sys.stderr)
     if work.first_of:
         print(f"isdiff: {first_frames(work.first_of)}", file=sys.stderr)
@@ -196,6 +196,12 @@ def act(arguments: list[str]) -> int:
     for line in summed_up(work.failed):
         print(f"isdiff: {line}", file=sys.stderr)
     return SomeFailed.exit_code if work.failed else 0
+
+
+def named(inpainter: Inpainter) -> str:
+    """The model with the side of its images, where it has one."""
+    side = inpainter.sizes.model
+    return f"{inpainter.model} ({side}x{side})" if side else inpainter.model
 
 
 def notes(factors: dict[str, float], model: str) -> list[str]:

@@ -28,10 +28,13 @@ def shown_size(count: float) -> str:
 def state(node: Any, weights: Any) -> str:
     """Whether a model is here, and how large it is or would be."""
     from isdiff.experiments.build import build
-    from isdiff.models.base import Model
+    from isdiff.models.base import NOTHING, Model
     from isdiff.paths import located
 
-    lacking = build(node, Model).missing()
+    model = build(node, Model)
+    lacking = model.missing()
+    if model.weights == NOTHING:
+        return "no weights"
     if not lacking:
         place = located(node.weights)
         return f"here, {shown_size(size_of(place))}" if os.path.exists(place) else "on the hub"
@@ -51,7 +54,7 @@ def act(arguments: list[str]) -> int:
     for name, node in nodes().items():
         lacking = build(node, Model).missing()
         command = f" ({lacking[0].rpartition(': ')[2]})" if lacking else ""
-        print(f"{name:18} {node.image_size:4} {state(node, weights):18} {node.get('knows', '')}{command}")
+        print(f"{name:18} {node.get('image_size') or 'any':>4} {state(node, weights):18} {node.get('knows', '')}{command}")
     return 0
 
 

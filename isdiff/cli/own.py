@@ -31,7 +31,7 @@ def parser(command: str, text: str | None) -> Parser:
     made = Parser(f"isdiff {command}", description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--mask", help="FILE, FOLDER (one of each image's name), half, expand, wide, center or alpha")
     made.add_argument("--invert", action="store_true", help="what the mask shows is known")
-    made.add_argument("--model", help="isdiff models lists them (default: photos64; latent methods have their own)")
+    made.add_argument("--model", help="isdiff models lists them (default: patches; latent methods have their own)")
     made.add_argument(
         "--prompt", default="", help="what the hole is to show, for latent models; @FILE is the text in a file"
     )

@@ -1,6 +1,7 @@
 """How a model of small squares fills holes in pictures of any size.
 
-The hole is taken apart into parts that are close together. The side of a part's windows follows from how wide it is:
+A model that takes any size sees the whole picture at once, or where that is large, each part of the hole with what is
+around it. For a model of squares the hole is taken apart into parts that are close together. The side of a part's windows follows from how wide it is:
 the farthest that one of its pixels is from a known one, and ``context`` times that width of surroundings on either
 side; at least the model's own size, at most ``reduction`` times that or the picture's shorter side. A part that fits
 into one such window gets one about its middle. A larger one is filled by windows that overlap by half, those with the
@@ -26,27 +27,33 @@ from scipy import ndimage
 from isdiff.checks import check_number
 
 LEAST_SIDE = 16  # thinner pictures are mirrored outwards to this
+LEAST_AROUND = 64  # pixels of a large picture around a part of its hole
+MOST_PIXELS = 1_500_000  # that a model of any size sees at once
 LEAST_KNOWN = 1 / 32  # share of known pixels that a window about a whole part must have
 
 
 @dataclass(frozen=True)
 class Window:
-    """A square inside a picture, in pixels."""
+    """A part of a picture, in pixels: a square, or ``across`` columns of ``side`` rows."""
 
     top: int
     left: int
     side: int
+    across: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.side, self.side if self.across is None else self.across
 
     @property
     def area(self) -> tuple[slice, slice]:
         """Its rows and columns, to index arrays (H, W, ...) with."""
-        return slice(self.top, self.top + self.side), slice(self.left, self.left + self.side)
+        height, width = self.shape
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
     def meets(self, other: Window) -> bool:
         """Whether the two have a pixel in common."""
-        apart = max(abs(2 * (self.top - other.top) + self.side - other.side),
-                    abs(2 * (self.left - other.left) + self.side - other.side))  # fmt: skip
-        return apart < self.side + other.side
+        return all(a.start < b.stop and b.start < a.stop for a, b in zip(self.area, other.area, strict=True))
 
 
 @dataclass(frozen=True)
@@ -54,14 +61,14 @@ class Sizes:
     """What the windows of a model may be like.
 
     Args:
-        model: side of the model's own images.
+        model: side of the model's own images; None: any height and width.
         reduction: a window is at most so many times larger.
         context: known surroundings on either side of a hole, as a share of the hole's width.
     Raises:
         ValueError: a value that cannot work.
     """
 
-    model: int
+    model: int | None
     reduction: float = 4.0
     context: float = 0.5
 
@@ -69,8 +76,17 @@ class Sizes:
         check_number("reduction", self.reduction, low=1)
         check_number("context", self.context)
 
+    def shape(self, window: Window) -> tuple[int, int]:
+        """Rows and columns that the model sees of a window."""
+        if self.model is not None:
+            return self.model, self.model
+        height, width = window.shape
+        factor = max(1.0, math.sqrt(height * width / MOST_PIXELS))
+        return max(1, round(height / factor)), max(1, round(width / factor))
+
     def side(self, reach: float, height: int, width: int) -> int:
         """Of windows in a picture of this size, for holes whose pixels are up to ``reach`` from known ones."""
+        assert self.model is not None
         most = int(min(self.reduction * self.model, height, width))
         wanted = math.ceil(min(2 * reach * (1 + 2 * self.context), most))  # of an infinity there is no ceiling
         return min(max(self.model, wanted), most)
@@ -95,6 +111,8 @@ def plan(hole: np.ndarray, sizes: Sizes) -> list[Window]:
     if hole.all() or min(hole.shape) < LEAST_SIDE:
         raise ValueError(f"no windows in {hole.shape}: it must have a known pixel and {LEAST_SIDE} rows and columns")
     reach = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    if sizes.model is None:
+        return list(surroundings(hole, reach))
     left, found = hole.copy(), list[Window]()
     for box, part in parts(hole, sizes.model // 4):
         if (left[box] & part).any():
@@ -105,6 +123,25 @@ def plan(hole: np.ndarray, sizes: Sizes) -> list[Window]:
                 found.append(window)
                 left[window.area] = False
     return found
+
+
+def surroundings(hole: np.ndarray, reach: np.ndarray) -> Iterator[Window]:
+    """The whole picture; of a large one each part of the hole with about twice its depth of what is around it."""
+    if hole.size <= MOST_PIXELS:
+        yield Window(0, 0, *hole.shape)
+        return
+    for box, part in parts(hole, LEAST_AROUND):
+        more = max(LEAST_AROUND, 2 * math.ceil(min(float(reach[box][part].max()), max(hole.shape))))
+        while True:  # more of it, until enough is known
+            rows, columns = (
+                slice(max(0, span.start - more), min(size, span.stop + more))
+                for span, size in zip(box, hole.shape, strict=True)
+            )
+            inside = hole[rows, columns]
+            if 2 * inside.mean() <= 1 or inside.shape == hole.shape:
+                break
+            more *= 2
+        yield Window(rows.start, columns.start, *inside.shape)
 
 
 def parts(hole: np.ndarray, gap: int) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
@@ -171,33 +208,33 @@ def rounds(windows: Sequence[Window]) -> list[list[int]]:
     return [[n for n, at in enumerate(when) if at == turn] for turn in range(max(when, default=-1) + 1)]
 
 
-def resized(values: np.ndarray, size: int, how: Image.Resampling) -> np.ndarray:
-    """``values`` (n, n) or (n, n, C) as float32 at another size."""
+def resized(values: np.ndarray, shape: tuple[int, int], how: Image.Resampling) -> np.ndarray:
+    """``values`` (h, w) or (h, w, C) as float32 at another size."""
     if values.ndim == 3:
-        return np.stack([resized(channel, size, how) for channel in np.moveaxis(values, -1, 0)], -1)
-    return np.asarray(Image.fromarray(values.astype(np.float32)).resize((size, size), how))
+        return np.stack([resized(channel, shape, how) for channel in np.moveaxis(values, -1, 0)], -1)
+    return np.asarray(Image.fromarray(values.astype(np.float32)).resize(shape[::-1], how))
 
 
-def to_model(pixels: np.ndarray, hole: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A window's ``pixels`` (n, n, 3) uint8 and ``hole`` (n, n) bool at the model's size, both of that form.
+def to_model(pixels: np.ndarray, hole: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A window's ``pixels`` (h, w, 3) uint8 and ``hole`` (h, w) bool at the model's size, both of that form.
 
     A pixel that is known there is a mean of known pixels here, whatever the hole hides. When reduced, all that touches
     the hole is hole, except that one pixel always stays known; when enlarged, what is nearest to a hole pixel is.
     """
-    if len(hole) == size:
+    if hole.shape == shape:
         return pixels, hole
-    reduced = len(hole) > size
+    reduced = len(hole) > shape[0]
     # Neither filter has negative weights: what is known is a mean, and a share of 0 is nothing of the hole.
     how = Image.Resampling.HAMMING if reduced else Image.Resampling.BILINEAR
-    known = resized(~hole, size, how)
-    small = resized(hole, size, how if reduced else Image.Resampling.NEAREST) > 0
+    known = resized(~hole, shape, how)
+    small = resized(hole, shape, how if reduced else Image.Resampling.NEAREST) > 0
     if small.all():
         small[np.unravel_index(known.argmax(), known.shape)] = False
-    means = resized(np.where(hole[..., None], 0, pixels), size, how) / np.maximum(known, 1e-6)[..., None]
+    means = resized(np.where(hole[..., None], 0, pixels), shape, how) / np.maximum(known, 1e-6)[..., None]
     return np.where(small[..., None], 0, np.rint(means.clip(0, 255))).astype(np.uint8), small
 
 
-def from_model(picture: torch.Tensor, side: int) -> np.ndarray:
-    """What the model made, (3, S, S) about [-1, 1], as (side, side, 3) float32 in 0..255."""
+def from_model(picture: torch.Tensor, shape: tuple[int, int]) -> np.ndarray:
+    """What the model made, (3, H, W) about [-1, 1], as (h, w, 3) float32 in 0..255."""
     values = ((picture.float().clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).cpu().numpy()
-    return values if len(values) == side else resized(values, side, Image.Resampling.BICUBIC).clip(0, 255)
+    return values if values.shape[:2] == shape else resized(values, shape, Image.Resampling.BICUBIC).clip(0, 255)

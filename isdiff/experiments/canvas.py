@@ -107,7 +107,7 @@ class Canvas:
         return Stream(self.job.seed, f"{self.key}/{number}" if number else self.key, attempt)
 
     def fill(self, number: int, picture: np.ndarray, seed: np.ndarray | None, trace: WindowTrace) -> None:
-        """Put what was made, (n, n, 3) in 0..255, where the window has open pixels."""
+        """Put what was made, (h, w, 3) in 0..255, where the window has open pixels."""
         area = self.windows[number].area
         hole = self.open[area].copy()
         self.values[area][hole] = picture[hole]
@@ -156,7 +156,7 @@ class Glimpse:
         for (number, *_), picture in zip(seen, pictures, strict=True):
             window = self.canvas.windows[number]
             hole = self.canvas.open[window.area]
-            pixels[window.area][hole] = np.rint(from_model(picture, window.side)[hole]).astype(np.uint8)
+            pixels[window.area][hole] = np.rint(from_model(picture, window.shape)[hole]).astype(np.uint8)
             hidden[window.area] = False
         height, width = self.job.hole.shape
         return pixels[:height, :width], hidden[:height, :width]

@@ -22,7 +22,7 @@ from isdiff.experiments.search_path import config_names
 from isdiff.experiments.settings import text_of
 from isdiff.trajectory import Stream, Task
 
-OWN_MODEL = "photos64"  # of pixel methods, where none is named
+OWN_MODEL = "patches"  # of pixel methods, where none is named
 ARGUMENTS = ("seed", "prompt", "negative_prompt", "method", "model", "limit")
 CALLERS = ("dataset", "mask", "output", "output_root")  # images, masks and results are
 SIZE_UNIT = 32  # sides that every network here can work at are multiples of it
@@ -36,8 +36,9 @@ class WindowExperiment(Experiment):
 
     def read(self, image_id: str) -> Inputs:
         canvas, number = self.places[image_id]
-        area = canvas.windows[number].area
-        return Inputs(*to_model(canvas.pixels[area], canvas.open[area], self.setup.model.image_size), [])
+        window = canvas.windows[number]
+        shape = Sizes(self.setup.model.image_size).shape(window)
+        return Inputs(*to_model(canvas.pixels[window.area], canvas.open[window.area], shape), [])
 
     def stream(self, image_id: str, attempt: int) -> Stream:
         canvas, number = self.places[image_id]
@@ -94,7 +95,7 @@ class Inpainter:
     """A method with its model, loaded once, for any number of pictures.
 
     Args:
-        method, model: names of ``configs/method`` and ``configs/model``; without a model, ``photos64`` for methods that
+        method, model: names of ``configs/method`` and ``configs/model``; without a model, ``patches`` for methods that
             work on pixels and the method's own for latent ones.
         prompt: for latent models; ``@path`` is the text in a file, ``caption`` every job's own.
         steps, size: of the sampler, and the side at which the model works, in the place of their own.
@@ -135,6 +136,8 @@ class Inpainter:
             check_side("size", size)
             if size % SIZE_UNIT:
                 raise UserError(f"size is {size}; it must be a multiple of {SIZE_UNIT}")
+            if compose_run([f"method={method}", f"model={model or OWN_MODEL}"]).model.get("image_size") is None:
+                raise UserError(f"model {model or OWN_MODEL} works at the picture's own size; leave size out")
             extra.append(f"model.image_size={size}")
         if model is None and compose_run([f"method={method}"]).get("latent") is None:
             model = OWN_MODEL
@@ -166,7 +169,7 @@ class Inpainter:
         measured (``benchmarks/familiar.py``: of the shipped pixel models)."""
         model = self.experiment.setup.model
         known = known_of(model.weights)
-        return known is not None and known.is_far(job.pixels, job.hole, model.image_size)
+        return known is not None and model.image_size is not None and known.is_far(job.pixels, job.hole, model.image_size)
 
     def unlike_said(self, names: Sequence[str]) -> str:
         """A sentence for pictures that are :meth:`unlike`."""
@@ -248,8 +251,8 @@ class Inpainter:
         if seeds:
             clean = self.experiment.setup.start.composed(result.task, canvas.stream(number, result.chosen))
             if clean is not None:
-                seed = from_model(self.experiment.prior.decode([clean], [result.task])[0], window.side)
-        canvas.fill(number, from_model(result.picture, window.side), seed, trace)
+                seed = from_model(self.experiment.prior.decode([clean], [result.task])[0], window.shape)
+        canvas.fill(number, from_model(result.picture, window.shape), seed, trace)
 
 
 def check_named(group: str, name: object) -> None:

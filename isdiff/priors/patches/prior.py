@@ -31,6 +31,7 @@ class PatchSettings:
     """
     Attributes:
         window: side of windows in cells, odd; smaller ones where few are known or the hole is narrow.
+        context: radius of windows as a share of the hole's depth, where that is smaller.
         noise: noise at which a scale is used, in units of the picture, after averaging over its cells.
         rows: standard deviation of how far up or down patches come from, as a share of the height.
         columns: the same sideways, in units of the hole's depth.
@@ -40,12 +41,14 @@ class PatchSettings:
         features: numbers by which windows are compared.
         matches: known windows that are kept for a cell, where not all are compared.
         compared: most pairs of windows that are compared at a scale.
+        few: pairs that are always compared, however deep the hole.
         exact: most pairs at a scale where known cells are compared as known, and not as the noisy picture has them.
         depth: a hole is searched for in all known windows once it is at most so many cells deep.
         coarsest: least number of cells of the shorter side.
     """
 
     window: int = 7
+    context: float = 0.5
     noise: float = 0.35
     rows: float = 0.05
     columns: float = 2.0
@@ -55,6 +58,7 @@ class PatchSettings:
     features: int = 48
     matches: int = 4
     compared: int = 20_000_000
+    few: int = 1_000_000
     exact: int = 2_000_000
     depth: float = 4.0
     coarsest: int = 6
@@ -86,7 +90,7 @@ def build_pyramid(image: Tensor, hole: Tensor, settings: PatchSettings) -> Pyram
     levels: dict[int, Level] = {}
     cell = 1
     while cell == 1 or min(hole.shape[1:]) / cell >= settings.coarsest:
-        radius = min(settings.window // 2, max(1, int(depth / cell / 2)))
+        radius = min(settings.window // 2, max(1, int(settings.context * depth / cell)))
         level = build_level(image, hole, cell, 2 * radius + 1, settings.features)
         if level is not None:
             levels[cell] = level
@@ -94,8 +98,7 @@ def build_pyramid(image: Tensor, hole: Tensor, settings: PatchSettings) -> Pyram
     complete = max(levels)
     for cell in sorted(levels, reverse=True):
         pairs = len(levels[cell].windows) * len(levels[cell].places)
-        small = pairs <= settings.compared / 100
-        if pairs > settings.compared or not (small or depth / cell <= settings.depth):
+        if pairs > (settings.compared if depth / cell <= settings.depth else settings.few):
             break
         complete = cell
     return Pyramid(levels, complete, depth)

@@ -104,13 +104,18 @@ def refine_matches(
     found = inherited(coarse, fine, chosen)
     found, away = nearest(found, distances(fine, query, found, precision), count)
     beside = torch.cat([moved(fine, found[:, :1], step) for step in NEIGHBOURS], 1)
-    return nearest(
-        torch.cat([found, beside], 1), torch.cat([away, distances(fine, query, beside, precision)], 1), count
-    )
+    found = torch.cat([found, beside], 1)
+    found, away = nearest(found, torch.cat([away, distances(fine, query, beside, precision)], 1), count)
+    lost = away[:, 0].isinf()
+    if lost.any():  # nothing that coarser levels led to is known: the nearest that is
+        some = found[lost, :1]
+        found[lost, :1] = some // fine.hole.numel() * fine.hole.numel() + fine.nearest[some % fine.hole.numel()]
+        away[lost, 0] = distances(fine, query[lost], found[lost, :1], precision)[:, 0]
+    return found, away
 
 
 def inherited(coarse: Level, fine: Level, chosen: Tensor) -> Tensor:
-    """(M', k): where the parts of the coarse windows are at the fine level; the nearest known one where not known."""
+    """(M', k): where the parts of the coarse windows are at the fine level."""
     (height, width), (rows, columns) = coarse.shape, fine.places.T
     above, beside = (rows // 2).clamp(max=height - 1), (columns // 2).clamp(max=width - 1)
     parents = chosen[coarse.order[above, beside].clamp(min=0)]
@@ -119,7 +124,6 @@ def inherited(coarse: Level, fine: Level, chosen: Tensor) -> Tensor:
     row = 2 * (middles // width) + down
     column = 2 * (middles % width) + torch.where(mirrored == 1, 1 - across, across)
     place = row.clamp(0, fine.shape[0] - 1) * fine.shape[1] + column.clamp(0, fine.shape[1] - 1)
-    place = torch.where(fine.known[place], place, fine.nearest[place])
     return mirrored * fine.hole.numel() + place
 
 
