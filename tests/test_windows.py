@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import isdiff.data.windows as windows_module
 from isdiff.checks import BadValue
 from isdiff.data.windows import LEAST_SIDE, Sizes, Window, from_model, mirrored, plan, rounds, to_model
 
@@ -96,7 +97,7 @@ def test_windows_fill_every_hole_and_each_knows_something(hole, model, reduction
         assert inside.shape == (window.side,) * 2, "inside the picture"
         assert inside.any() and not inside.all()
         assert window.side <= max(model, reduction * model)
-        small, small_hole = to_model(np.full((*inside.shape, 3), 7, np.uint8), inside, model)
+        small, small_hole = to_model(np.full((*inside.shape, 3), 7, np.uint8), inside, (model, model))
         assert small.shape == (model, model, 3) and small_hole.any() and not small_hole.all()
         left[window.area] = False
     assert not left.any()
@@ -117,7 +118,7 @@ def test_hidden_pixels_never_reach_the_model(hole, model):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
     other = np.where(hole[..., None], rng.integers(0, 256, pixels.shape), pixels).astype(np.uint8)
-    (a, small), (b, same) = to_model(pixels, hole, model), to_model(other, hole, model)
+    (a, small), (b, same) = to_model(pixels, hole, (model, model)), to_model(other, hole, (model, model))
     assert (small == same).all() and (a[~small] == b[~small]).all()
 
 
@@ -129,9 +130,26 @@ def test_meeting_windows():
 
 def test_what_is_not_resized_is_not_changed():
     picture = torch.rand(3, 24, 24) * 2.4 - 1.2
-    values = from_model(picture, 24)
+    values = from_model(picture, (24, 24))
     assert (np.rint(values) == ((picture.clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0).numpy()).all()
-    large = from_model(torch.full((3, 24, 24), 0.5), 100)
+    large = from_model(torch.full((3, 24, 24), 0.5), (100, 100))
     assert large.shape == (100, 100, 3) and np.allclose(large, 191.25, atol=1e-3)
-    flat = to_model(np.full((90, 90, 3), 200, np.uint8), box(90, 90, (30, 60, 30, 60)), 32)
+    flat = to_model(np.full((90, 90, 3), 200, np.uint8), box(90, 90, (30, 60, 30, 60)), (32, 32))
     assert (flat[0][~flat[1]] == 200).all()
+
+
+def test_a_model_of_any_size_sees_the_picture_or_what_is_around_each_part(monkeypatch):
+    hole = box(300, 400, (10, 60, 10, 60))
+    assert plan(hole, Sizes(None)) == [Window(0, 0, 300, 400)] and Sizes(None).shape(Window(0, 0, 300, 400)) == (
+        300,
+        400,
+    )
+    monkeypatch.setattr(windows_module, "MOST_PIXELS", 40_000)
+    hole |= box(300, 400, (250, 254, 390, 400))
+    large, small = plan(hole, Sizes(None))
+    assert large == Window(0, 0, 124, 124), "at least 64 pixels around it"
+    assert small == Window(186, 326, 114, 74)
+    most = plan(~box(300, 400, (0, 10, 0, 10)), Sizes(None))
+    assert most == [Window(0, 0, 300, 400)], "more where little is known"
+    height, width = Sizes(None).shape(most[0])
+    assert height * width <= 41_000 and height / width == pytest.approx(0.75, rel=0.02)

@@ -19,7 +19,7 @@ from isdiff.models.base import Model
 from isdiff.seeds.base import SeededStart
 
 EXAMPLES = {  # a dataset's overrides and images
-    ("dataset=photos", "dataset.size=256"): ("0040", "0033", "0046", "0115"),
+    ("dataset=photos", "dataset.size=256", "model=patches"): ("0040", "0033", "0046", "0115"),
     ("dataset=avatars",): ("00000", "00015", "00034"),
     ("dataset=landscapes",): ("00006", "00012", "00031"),
 }

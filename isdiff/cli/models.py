@@ -54,7 +54,9 @@ def act(arguments: list[str]) -> int:
     for name, node in nodes().items():
         lacking = build(node, Model).missing()
         command = f" ({lacking[0].rpartition(': ')[2]})" if lacking else ""
-        print(f"{name:18} {node.get('image_size') or 'any':>4} {state(node, weights):18} {node.get('knows', '')}{command}")
+        print(
+            f"{name:18} {node.get('image_size') or 'any':>4} {state(node, weights):18} {node.get('knows', '')}{command}"
+        )
     return 0
 
 

@@ -37,7 +37,9 @@ def parser(command: str, text: str | None) -> Parser:
     )
     made.add_argument("--seed", type=int, default=0, help="another one gives another result (0)")
     made.add_argument("--size", type=int, help="side at which the model works, in the place of its own")
-    made.add_argument("--steps", type=int, help="of the sampler, in the place of the method's own; 25 is quick")
+    made.add_argument(
+        "--steps", type=int, help="of the sampler, in the place of the method's own (50 with patches); 25 is quick"
+    )
     made.add_argument(
         "--reduction", type=float, default=4.0, help="shrink a crop by at most this; larger holes take several (4)"
     )

@@ -23,6 +23,7 @@ from isdiff.experiments.settings import text_of
 from isdiff.trajectory import Stream, Task
 
 OWN_MODEL = "patches"  # of pixel methods, where none is named
+STEPS = 50  # of models of any size, where nobody says how many
 ARGUMENTS = ("seed", "prompt", "negative_prompt", "method", "model", "limit")
 CALLERS = ("dataset", "mask", "output", "output_root")  # images, masks and results are
 SIZE_UNIT = 32  # sides that every network here can work at are multiples of it
@@ -98,7 +99,8 @@ class Inpainter:
         method, model: names of ``configs/method`` and ``configs/model``; without a model, ``patches`` for methods that
             work on pixels and the method's own for latent ones.
         prompt: for latent models; ``@path`` is the text in a file, ``caption`` every job's own.
-        steps, size: of the sampler, and the side at which the model works, in the place of their own.
+        steps: of the sampler; default: 50 for models of any size, the method's own for others.
+        size: side at which the model works, in the place of its own.
         reduction, context: see :class:`isdiff.data.windows.Sizes`.
         overrides: further ones of a run, ``["sampler.repeat=1"]``.
     Raises:
@@ -129,6 +131,11 @@ class Inpainter:
             if key in ARGUMENTS or key.split(".")[0] in CALLERS:
                 raise UserError(f"{override} is no override here: {key} is an argument of its own, or the caller's")
         extra = [*overrides]
+        if model is None and compose_run([f"method={method}"]).get("latent") is None:
+            model = OWN_MODEL
+        of_any_size = model is not None and compose_run([f"model={model}"]).model.get("image_size") is None
+        if steps is None and of_any_size and not any(given.startswith("sampler.steps=") for given in extra):
+            steps = STEPS
         if steps is not None:
             check_whole("steps", steps)
             extra.append(f"sampler.steps={steps}")
@@ -136,11 +143,9 @@ class Inpainter:
             check_side("size", size)
             if size % SIZE_UNIT:
                 raise UserError(f"size is {size}; it must be a multiple of {SIZE_UNIT}")
-            if compose_run([f"method={method}", f"model={model or OWN_MODEL}"]).model.get("image_size") is None:
-                raise UserError(f"model {model or OWN_MODEL} works at the picture's own size; leave size out")
+            if of_any_size:
+                raise UserError(f"model {model} works at the picture's own size; leave size out")
             extra.append(f"model.image_size={size}")
-        if model is None and compose_run([f"method={method}"]).get("latent") is None:
-            model = OWN_MODEL
         cfg = compose_run([f"method={method}", *([f"model={model}"] if model else []), *extra])
         if cfg.runtime.workers != 1 or "auto" in (cfg.runtime.batch_size, cfg.runtime.compile):
             raise UserError("runtime.workers, and auto for runtime.batch_size or compile, are for runs over a dataset")
@@ -169,7 +174,9 @@ class Inpainter:
         measured (``benchmarks/familiar.py``: of the shipped pixel models)."""
         model = self.experiment.setup.model
         known = known_of(model.weights)
-        return known is not None and model.image_size is not None and known.is_far(job.pixels, job.hole, model.image_size)
+        return (
+            known is not None and model.image_size is not None and known.is_far(job.pixels, job.hole, model.image_size)
+        )
 
     def unlike_said(self, names: Sequence[str]) -> str:
         """A sentence for pictures that are :meth:`unlike`."""
