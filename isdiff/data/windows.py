@@ -1,12 +1,14 @@
 """How a model of small squares fills holes in pictures of any size.
 
-A model that takes any size sees the whole picture at once, or where that is large, each part of the hole with what is
-around it. For a model of squares the hole is taken apart into parts that are close together. The side of a part's windows follows from how wide it is:
-the farthest that one of its pixels is from a known one, and ``context`` times that width of surroundings on either
-side; at least the model's own size, at most ``reduction`` times that or the picture's shorter side. A part that fits
-into one such window gets one about its middle. A larger one is filled by windows that overlap by half, those with the
-most known pixels first, so that each goes on with what the ones before it made. The windows follow from the shape of
-the hole and these numbers alone.
+A model that takes any size sees the whole picture at once, or of a large one each part of the hole with what is around
+it.
+
+For a model of squares the hole is taken apart into parts that are close together. The side of a part's windows follows
+from how wide it is: the farthest that one of its pixels is from a known one, and ``context`` times that width of
+surroundings on either side; at least the model's own size, at most ``reduction`` times that or the picture's shorter
+side. A part that fits into one such window gets one about its middle. A larger one is filled by windows that overlap by
+half, those with the most known pixels first, so that each goes on with what the ones before it made. The windows follow
+from the shape of the hole and these numbers alone.
 
 A window that is not of the model's size is resized for it, and what it made is resized back. Nothing of what lies
 beneath the hole gets into known pixels on the way, and only hole pixels of the picture are ever replaced.

@@ -159,7 +159,7 @@ def build_level(image: Tensor, hole: Tensor, cell: int, wanted: int, count: int)
         wanted: side of windows, in cells, if enough of them are known.
         count: most features of a window.
     """
-    shape = tuple(math.ceil(size / cell) for size in hole.shape[1:])
+    shape = math.ceil(hole.shape[1] / cell), math.ceil(hole.shape[2] / cell)
     cells, holed = averaged(image, shape), averaged(hole.float(), shape)[0] > 0
     if holed.all():
         return None
