@@ -144,6 +144,12 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def mixed(weights: Tensor, answers: Tensor) -> Tensor:
+    """(M, N) weights of what (N, C) windows answer: (M, C)."""
+    with one_thread():
+        return weights @ answers
+
+
 def principal_kernels(image: Tensor, middles: Tensor, side: int, count: int) -> Tensor:
     """(K, 3, side, side), K at most ``count``: the constant ones, then the directions in which windows differ most.
 
