@@ -28,9 +28,7 @@ class Precision:
     shared: float
 
     @classmethod
-    def at(
-        cls, alpha: float, sigma: float, level: Level, *, shift: float, rows: float, columns: float
-    ) -> Precision:
+    def at(cls, alpha: float, sigma: float, level: Level, *, shift: float, rows: float, columns: float) -> Precision:
         """For cells ``alpha colour + sigma noise``.
 
         Args:
@@ -137,4 +135,3 @@ def moved(level: Level, chosen: Tensor, step: tuple[int, int]) -> Tensor:
     row = (middles // width - down).clamp(0, height - 1)
     column = (middles % width - torch.where(mirrored == 1, -across, across)).clamp(0, width - 1)
     return mirrored * level.hole.numel() + row * width + column
-
