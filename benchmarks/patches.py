@@ -84,7 +84,7 @@ def middle(width: int, height: int, share: float) -> np.ndarray:
 
 
 def ellipse(width: int, height: int, share: float) -> np.ndarray:
-    rows, columns = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    rows, columns = (axis.astype(np.float32) for axis in np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j])
     return rows**2 + columns**2 < 4 * share / np.pi
 
 

@@ -114,7 +114,7 @@ def naive(task: Task, x: torch.Tensor, alpha: float, sigma: float, options: Patc
     cells = np.pad(np.where(hole, x64, alpha * image) if as_known else x64, around, mode="reflect")
     holes, clean = np.pad(hole, around[1:], mode="reflect"), np.pad(image, around, mode="reflect")
     depth = max(
-        min(np.hypot(r - a, c - b) for a, b in np.argwhere(~hole)) for r, c in np.argwhere(hole)
+        np.hypot(*(np.argwhere(~hole) - place).T).min() for place in np.argwhere(hole)
     )  # to the nearest known pixel
     window = lambda table, r, c: table[..., r : r + side, c : c + side]  # noqa: E731
     known = [
@@ -134,8 +134,9 @@ def naive(task: Task, x: torch.Tensor, alpha: float, sigma: float, options: Patc
         for r, c, each, colour in known:
             away = (query - alpha * each).reshape(3, -1)
             place = ((r - row) / (options.rows * height)) ** 2 + ((c - column) / (options.columns * depth)) ** 2
-            logs.append(-0.5 * (np.einsum("ci,ij,cj->", away, inverse, away) + place))
-            answers.append(colour + alpha * options.shift**2 * (away @ inverse).sum(1))
+            held = away @ inverse
+            logs.append(-0.5 * ((held * away).sum() + place))
+            answers.append(colour + alpha * options.shift**2 * held.sum(1))
         weights = np.exp(np.array(logs) - max(logs))
         found.append(weights @ np.array(answers) / weights.sum())
     return np.array(found)
@@ -268,11 +269,11 @@ def test_pictures_of_any_sizes_do_not_know_of_each_other():
 def test_the_number_of_threads_does_not_matter(way):
     """To the bit."""
     before, found = torch.get_num_threads(), []
-    task = make_task(61, 75)
+    task = make_task(48, 60)
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            found.append([clean_of(task, *flow(t), replace(WAYS[way], window=7)) for t in (1000, 600, 100)])
+            found.append([clean_of(task, *flow(t), replace(WAYS[way], window=7)) for t in (600, 100)])
             assert torch.get_num_threads() == count
     finally:
         torch.set_num_threads(before)
