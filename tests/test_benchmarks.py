@@ -106,3 +106,15 @@ def test_what_a_sampling_takes_beside_the_network(tmp_path):
     assert all(0 < sum(share.values()) < 1 for share in shares.values())
     assert shares["ddnm"]["seeds"] == shares["ddnm"]["DCE"] == 0
     assert min(shares["ddnm+isdiff"].values()) > 0
+
+
+@pytest.mark.long
+def test_patches_are_measured_beside_others(tmp_path):
+    pytest.importorskip("patchmatch_cython")
+    small = ["--repeats", "2", "--steps", "4", "--parts", "small", "--out", str(tmp_path)]
+    benchmark("patches.py", *small, check=True)
+    (found,) = json.loads((tmp_path / "patches.json").read_text())["cases"]
+    assert found["hole_pixels"] == 2048 and found["known_windows"] > 1000
+    counts = {way: len(seconds) for way, seconds in found["seconds"].items()}
+    assert counts == {"patches": 2, "Telea": 2, "PatchMatch": 2, "photos64": 2, "brute force": 1}
+    assert "| 64x64, half | 2,048 |" in (tmp_path / "patches.md").read_text()

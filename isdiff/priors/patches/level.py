@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -131,6 +133,23 @@ def window_side(hole: Tensor, wanted: int) -> int:
     return 1
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For sums of which torch gives other last bits with more threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def mixed(weights: Tensor, answers: Tensor) -> Tensor:
+    """(M, N) weights of what (N, C) windows answer: (M, C)."""
+    with one_thread():
+        return weights @ answers
+
+
 def principal_kernels(image: Tensor, middles: Tensor, side: int, count: int) -> Tensor:
     """(K, 3, side, side), K at most ``count``: the constant ones, then the directions in which windows differ most.
 
@@ -146,7 +165,8 @@ def principal_kernels(image: Tensor, middles: Tensor, side: int, count: int) -> 
     found = windows_of(image, side)[:, chosen // width, chosen % width].transpose(0, 1)
     found = torch.cat([found, found.flip(-1)])
     flat = (found - found.mean((2, 3), keepdim=True)).flatten(1).double()
-    axes = torch.linalg.eigh(flat.T @ flat)[1][:, -more:].T.to(image.dtype)
+    with one_thread():
+        axes = torch.linalg.eigh(flat.T @ flat)[1][:, -more:].T.to(image.dtype)
     return torch.cat([constant, axes.reshape(-1, 3, side, side)])
 
 

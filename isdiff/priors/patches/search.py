@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isdiff.priors.patches.level import Level
+from isdiff.priors.patches.level import Level, mixed
 
 AT_ONCE = 4_000_000  # numbers of a table that is worked on
 NEIGHBOURS = ((0, 1), (1, 0), (0, -1), (-1, 0))
@@ -59,7 +59,8 @@ def portions(level: Level, query: Tensor) -> tuple[Tensor, ...]:
 def average_all(level: Level, query: Tensor, precision: Precision) -> Tensor:
     """(M, 6): ``level.answers`` averaged over all known windows by their weights."""
     answers = level.answers[level.windows]
-    return torch.cat([log_weights(level, part, precision).softmax(1) @ answers for part in portions(level, query)])
+    parts = (log_weights(level, part, precision).softmax(1) for part in portions(level, query))
+    return torch.cat([mixed(weights, answers) for weights in parts])
 
 
 def best_of_all(level: Level, query: Tensor, precision: Precision, count: int) -> Tensor:

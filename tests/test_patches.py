@@ -1,0 +1,508 @@
+"""The prior of a picture's own patches: its exact maths, odd sizes and holes, and that nothing but the known counts."""
+
+import gc
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import interpolate, pad
+
+from isdiff.criteria.cross_entropy import CrossEntropy
+from isdiff.diffusion.grid import Grid
+from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
+from isdiff.engine import Engine
+from isdiff.errors import UserError
+from isdiff.known.base import Known
+from isdiff.known.ddnm import NullSpace
+from isdiff.known.repaint import Renoised
+from isdiff.priors.patches.level import Level, build_level
+from isdiff.priors.patches.membrane import doubled, match_edge, smooth_fill
+from isdiff.priors.patches.prior import Noisy, PatchPrior, PatchSettings, build_pyramid
+from isdiff.priors.patches.search import Precision, average_all, distances, inherited, moved, nearest, refine_matches
+from isdiff.refine import Refinement
+from isdiff.samplers.ddim import DDIM
+from isdiff.samplers.dpmpp import DPMPP2M
+from isdiff.samplers.heun import Heun
+from isdiff.samplers.lanpaint import LanPaint
+from isdiff.seeds.base import SeededStart
+from isdiff.seeds.distributions import MixtureSeed
+from isdiff.trajectory import Task
+
+EVERYTHING = 10**12
+# Each way to compare windows, whatever the defaults are.
+WAYS = {
+    "exact": PatchSettings(window=5, exact=EVERYTHING, compared=EVERYTHING, depth=1e9, coarsest=6),
+    "all": PatchSettings(window=5, exact=0, compared=EVERYTHING, depth=1e9, coarsest=6),
+    "matched": PatchSettings(window=5, exact=0, compared=0, coarsest=6),
+    "exact, then matched": PatchSettings(window=5, exact=EVERYTHING, compared=0, coarsest=6),
+}
+# At the finest scale whatever the noise, and nothing is done to the answer afterwards.
+PLAIN = PatchSettings(window=5, noise=1e9, edge=0, features=EVERYTHING, compared=EVERYTHING, depth=1e9)
+
+BETAS = named_betas("linear")
+ALPHAS_CUMPROD = torch.cumprod(1 - BETAS, 0)
+
+
+def flow(timestep: float) -> tuple[float, float]:
+    return 1 - timestep / 1000, timestep / 1000
+
+
+def process(timestep: float) -> tuple[float, float]:
+    abar = float(ALPHAS_CUMPROD[int(timestep)])
+    return abar**0.5, (1 - abar) ** 0.5
+
+
+PROCESSES = {
+    "flow": (flow, Grid.flow([(i + 1) / 5 for i in range(5)])),
+    "process": (process, Grid.of(BETAS, leading_timesteps(1000, 20))),
+}
+
+
+def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
+    """Smooth shapes and a little texture, (3, H, W) in [-1, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    small = torch.randn(1, 3, height // 5 + 2, width // 5 + 2, generator=generator)
+    smooth = interpolate(small, size=(height, width), mode="bilinear")[0]
+    return (0.5 * smooth + 0.1 * torch.randn(3, height, width, generator=generator)).clamp(-1, 1)
+
+
+def make_task(height: int = 37, width: int = 53, box: tuple[slice, slice] | None = None, seed: int = 0) -> Task:
+    """The hole is a box; by default one in the middle."""
+    middle = slice(height // 3, -(-2 * height // 3)), slice(width // 3, -(-2 * width // 3))
+    hole = torch.zeros(1, height, width, dtype=torch.bool)
+    hole[0][box or middle] = True
+    return Task(f"{height}x{width}", picture(height, width, seed), hole)
+
+
+def noisy(task: Task, alpha: float, sigma: float, seed: int = 0) -> torch.Tensor:
+    noise = torch.randn(task.image.shape, generator=torch.Generator().manual_seed(seed))
+    return alpha * task.image + sigma * noise
+
+
+def clean_of(task: Task, alpha: float, sigma: float, options: PatchSettings, x: torch.Tensor | None = None):
+    prior = PatchPrior(lambda timestep: (alpha, sigma), options)
+    x = noisy(task, alpha, sigma) if x is None else x
+    return prior.predict([x], [0], [prior.prepare(task)])[0].clean
+
+
+def run(tasks: list[Task], kind: str = "flow", sampler=None, known=None, **options):
+    levels, grid = PROCESSES[kind]
+    prior = PatchPrior(levels, options.pop("settings", WAYS["exact, then matched"]))
+    engine = Engine(prior, grid, sampler or DDIM(0.0), known or NullSpace(), resampling_plan, **options)
+    return {result.task.id: result for result in engine.run(map(prior.prepare, tasks))}
+
+
+# What a mixture of Gaussians says, written down once more.
+
+
+def naive(task: Task, x: torch.Tensor, alpha: float, sigma: float, options: PatchSettings, as_known: bool):
+    """The expected colours (M, 3) of the hole's pixels, in float64: a sum over all known windows, one at a time.
+
+    Args:
+        as_known: the known cells of a noisy window are the picture's and differ by the tolerance.
+    """
+    side, radius = options.window, options.window // 2
+    hole = task.hole[0].numpy()
+    height, width = hole.shape
+    around = [(0, 0), (radius, radius), (radius, radius)]
+    x64, image = x.numpy().astype(float), task.image.numpy().astype(float)
+    cells = np.pad(np.where(hole, x64, alpha * image) if as_known else x64, around, mode="reflect")
+    holes, clean = np.pad(hole, around[1:], mode="reflect"), np.pad(image, around, mode="reflect")
+    depth = max(
+        np.hypot(*(np.argwhere(~hole) - place).T).min() for place in np.argwhere(hole)
+    )  # to the nearest known pixel
+    window = lambda table, r, c: table[..., r : r + side, c : c + side]  # noqa: E731
+    known = [
+        (r, c, each, image[:, r, c])
+        for r, c in np.ndindex(height, width) if not window(holes, r, c).any()
+        for each in (window(clean, r, c), window(clean, r, c)[..., ::-1])
+    ]  # fmt: skip
+    found = []
+    for row, column in np.argwhere(hole):
+        query = window(cells, row, column)
+        variance = np.full(side * side, sigma**2)
+        if as_known:
+            variance[~window(holes, row, column).ravel()] = (alpha * options.tolerance) ** 2
+        covariance = np.diag(variance) + (alpha * options.shift) ** 2
+        inverse = np.linalg.inv(covariance)
+        logs, answers = [], []
+        for r, c, each, colour in known:
+            away = (query - alpha * each).reshape(3, -1)
+            place = ((r - row) / (options.rows * height)) ** 2 + ((c - column) / (options.columns * depth)) ** 2
+            held = away @ inverse
+            logs.append(-0.5 * ((held * away).sum() + place))
+            answers.append(colour + alpha * options.shift**2 * held.sum(1))
+        weights = np.exp(np.array(logs) - max(logs))
+        found.append(weights @ np.array(answers) / weights.sum())
+    return np.array(found)
+
+
+@pytest.mark.parametrize("as_known", [False, True], ids=["all", "exact"])
+@pytest.mark.parametrize("alpha, sigma", [(0.1, 0.99), (0.6, 0.8), (0.7, 0.3), (0.97, 0.15)])
+def test_the_answer_is_the_mean_of_a_mixture_of_gaussians(alpha, sigma, as_known):
+    options = replace(PLAIN, shift=0.05, tolerance=0.1, rows=0.3, columns=2.0, exact=EVERYTHING * as_known)
+    task = make_task(17, 18, (slice(5, 12), slice(0, 7)))
+    assert build_pyramid(task.image, task.hole, options).levels[1].side == 5
+    x = noisy(task, alpha, sigma)
+    found = clean_of(task, alpha, sigma, options, x)[:, task.hole[0]].T
+    assert np.abs(found.numpy() - naive(task, x, alpha, sigma, options, as_known)).max() < 1e-4
+
+
+@pytest.mark.parametrize("alpha, sigma", [(0.6, 0.8), (0.9, 0.4), (1.0, 0.05)])
+def test_without_priors_it_is_the_denoiser_of_the_patches(alpha, sigma):
+    """The posterior mean where data are the known windows, each as likely as the other."""
+    options = replace(PLAIN, shift=0, rows=1e6, columns=1e6, exact=0)
+    task = make_task(17, 18, (slice(5, 12), slice(5, 12)))
+    x = noisy(task, alpha, sigma)
+    found = clean_of(task, alpha, sigma, options, x)[:, task.hole[0]].T
+    # Windows that reach over the picture's edge are data too.
+    hole, image = (pad(each[None], (2, 2, 2, 2), mode="reflect")[0] for each in (task.hole.float(), task.image))
+    free = hole[0].unfold(0, 5, 1).unfold(1, 5, 1).flatten(2).sum(2) == 0
+    known = image.unfold(1, 5, 1).unfold(2, 5, 1)[:, free].transpose(0, 1).double()
+    known = torch.cat([known, known.flip(-1)])
+    query = x.unfold(1, 5, 1).unfold(2, 5, 1)[:, 3:10, 3:10].flatten(1, 2).transpose(0, 1).double()
+    away = (query[:, None] - alpha * known).square().flatten(2).sum(2)
+    expected = (away / (-2 * sigma**2)).softmax(1) @ known[:, :, 2, 2]
+    assert (found - expected).abs().max() < 1e-4
+
+
+def test_projected_features_of_all_windows_sum_to_the_same():
+    """With all components nothing is lost: distances are those of the windows themselves."""
+    task = make_task(16, 18)
+    level = build_level(task.image.masked_fill(task.hole, 0), task.hole, 1, 5, EVERYTHING)
+    flat = level.kernels.flatten(1)
+    assert torch.allclose(flat @ flat.T, torch.eye(75), atol=1e-5)
+    precision = Precision.at(0.8, 0.6, level, shift=0.1, rows=1e6, columns=1e6)
+    found = average_all(level, level.query(task.image), precision)
+    assert found.shape == (len(level.places), 6) and torch.isfinite(found).all()
+
+
+# Every level of noise.
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("alpha, sigma", [(0, 1), (1e-4, 1), (0.5, 0.5), (0.97, 0.24), (1, 1e-3), (1, 1e-8), (1, 0)])
+def test_every_level_of_noise(way, alpha, sigma):
+    task = make_task()
+    prior = PatchPrior(lambda timestep: (alpha, sigma), WAYS[way])
+    x = noisy(task, alpha, sigma)
+    answer = prior.predict([x], [0], [prior.prepare(task)])[0]
+    assert torch.isfinite(answer.clean).all() and torch.isfinite(answer.noise).all()
+    assert torch.equal(answer.clean[:, ~task.hole[0]], task.image[:, ~task.hole[0]])
+    assert answer.clean.abs().max() < 2
+    if sigma > 1e-6:
+        assert torch.allclose(alpha * answer.clean + sigma * answer.noise, x, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("ratio", [0.05, 0.3, 1.0, 5.0, 50.0])
+def test_only_the_ratio_of_noise_to_signal_counts(way, ratio):
+    """A variance-preserving level and a flow's are the same picture at two scales.
+
+    Windows at the picture's left and right edge are like their mirror images, and rounding says which is matched; so
+    they are kept out here.
+    """
+    task = make_task(37, 80, (slice(12, 25), slice(33, 46)))
+    scales = (1 + ratio**2) ** -0.5, 1 / (1 + ratio)
+    found = [clean_of(task, alpha, alpha * ratio, replace(WAYS[way], columns=0.5)) for alpha in scales]
+    assert torch.allclose(*found, atol=1e-3)
+
+
+def test_a_texture_that_repeats_goes_on():
+    """Each window of the hole is elsewhere too, so little is left of little noise."""
+    rows, columns = torch.meshgrid(torch.arange(40), torch.arange(48), indexing="ij")
+    tile = picture(8, 8, 3)
+    image = tile[:, rows % 8, columns % 8]
+    task = Task("tiles", image, make_task(40, 48).hole)
+    for way, options in WAYS.items():
+        found = clean_of(task, 0.98, 0.2, replace(options, noise=1.0, rows=1.0, columns=10.0, edge=0, shift=0.01))
+        assert (found - image)[:, task.hole[0]].abs().mean() < 0.03, way
+
+
+# The engine.
+
+METHODS = {
+    "ddim": (DDIM(1.0), NullSpace()),
+    "repaint-ddim": (DDIM(0.5), Renoised()),
+    "heun": (Heun(), NullSpace()),
+    "repaint-heun": (Heun(), Renoised()),
+    "dpmpp_2m": (DPMPP2M(), NullSpace()),
+    "lanpaint": (LanPaint(2), Known()),
+}
+
+
+@pytest.mark.parametrize("kind", PROCESSES)
+@pytest.mark.parametrize("method", METHODS)
+def test_samplers_and_rules(kind, method):
+    task = make_task(26, 31)
+    result = run([task], kind, *METHODS[method])[task.id]
+    assert result.failure is None and torch.isfinite(result.x).all() and result.x.abs().max() < 2
+    if isinstance(METHODS[method][1], NullSpace):
+        assert torch.allclose(result.x[:, ~task.hole[0]], task.image[:, ~task.hole[0]], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", PROCESSES)
+def test_seeds_and_retries(kind):
+    """No attempt passes, so all are made."""
+    task = make_task(26, 31)
+    refinement = Refinement(CrossEntropy(), attempts=3, tau=0)
+    result = run([task], kind, start=SeededStart(MixtureSeed(3), 0.95, 0.2), refinement=refinement)[task.id]
+    assert result.failure is None and len(result.attempts) == 3
+    assert all(np.isfinite(attempt.dce) for attempt in result.attempts) and torch.isfinite(result.x).all()
+
+
+def test_pictures_of_any_sizes_do_not_know_of_each_other():
+    """To the bit, whatever the batch and the order."""
+    tasks = [make_task(*size, seed=n) for n, size in enumerate([(37, 53), (16, 90), (24, 24), (7, 31)])]
+    alone = {task.id: run([task])[task.id].x for task in tasks}
+    for count, ordered in [(4, tasks), (2, tasks[::-1]), (3, tasks[2:] + tasks[:2])]:
+        found = run(ordered, batch_size=count)
+        assert all(torch.equal(found[name].x, x) for name, x in alone.items()), count
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_number_of_threads_does_not_matter(way):
+    """To the bit."""
+    before, found = torch.get_num_threads(), []
+    task = make_task(48, 60)
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append([clean_of(task, *flow(t), replace(WAYS[way], window=7)) for t in (600, 100)])
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
+
+
+# Any size, any hole.
+
+HOLES = {
+    "a pixel": lambda hole: hole[hole.shape[0] // 2, hole.shape[1] // 2].fill_(True),
+    "at the border": lambda hole: hole[: hole.shape[0] // 2 + 1, -(hole.shape[1] // 3 + 1) :].fill_(True),
+    "several": lambda hole: hole.view(-1)[1::5].fill_(True),
+    "all but a pixel": lambda hole: hole.fill_(True)[-1, 0].fill_(False),
+}
+
+
+@pytest.mark.parametrize("hole", HOLES)
+@pytest.mark.parametrize("size", [(37, 53), (16, 90), (1, 40), (40, 1), (2, 64), (3, 3), (90, 5)], ids=str)
+def test_any_size_and_any_hole(size, hole):
+    holed = torch.zeros(1, *size, dtype=torch.bool)
+    HOLES[hole](holed[0])
+    assert holed.any() and not holed.all()
+    task = Task("odd", picture(*size), holed)
+    for way, t in [("exact", 900), ("matched", 300), ("all", 20), ("exact, then matched", 20)]:
+        clean = clean_of(task, *flow(t), WAYS[way])
+        assert clean.shape == task.image.shape and torch.isfinite(clean).all() and clean.abs().max() < 2
+        assert torch.equal(clean[:, ~holed[0]], task.image[:, ~holed[0]])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("paint", [1.0, 1e6, float("nan")])
+def test_what_lies_beneath_the_hole_is_never_looked_at(way, paint):
+    task = make_task()
+    painted = torch.where(task.hole, paint * torch.randn(task.image.shape), task.image)
+    for t in (1000, 600, 100):
+        x = noisy(task, *flow(t))
+        found = [clean_of(each, *flow(t), WAYS[way], x) for each in (task, replace(task, image=painted))]
+        assert torch.equal(*found)
+
+
+def test_a_pyramid_goes_when_its_task_does():
+    """What levels work out later too."""
+    prior = PatchPrior(flow, WAYS["matched"])
+    task = prior.prepare(make_task())
+    prior.predict([noisy(task, 0.9, 0.1)], [100], [task])
+    gone = [weakref.ref(task.condition), *(weakref.ref(level) for level in task.condition.levels.values())]
+    del task
+    gc.collect()
+    assert len(gone) > 2 and all(each() is None for each in gone)
+
+
+def test_what_cannot_be_filled_is_one_sentence():
+    prior, task = PatchPrior(flow), make_task(8, 8)
+    with pytest.raises(UserError, match="takes no prompt"):
+        prior.prepare(task, "a cat")
+    with pytest.raises(UserError, match="image 8x8 has no known pixel"):
+        prior.prepare(replace(task, hole=torch.ones_like(task.hole)))
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_odd_pictures(data):
+    """Finite, about as dark and bright as pictures are, and the same again."""
+    height, width = (data.draw(st.integers(1, 40), label=name) for name in ("height", "width"))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99), label="seed"))
+    hole = torch.rand(1, height, width, generator=generator) < data.draw(st.sampled_from([0.05, 0.5, 0.95]))
+    hole[0, data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))] = False
+    flat = data.draw(st.booleans(), label="flat")
+    image = torch.full((3, height, width), 0.5) if flat else picture(height, width)
+    task, t = Task("odd", image, hole), data.draw(st.sampled_from([1000, 700, 300, 30, 1]))
+    if not hole.any():
+        return
+    options = WAYS[data.draw(st.sampled_from(list(WAYS)))]
+    clean = clean_of(task, *flow(t), options)
+    assert torch.isfinite(clean).all() and clean.abs().max() < 2
+    assert torch.equal(clean, clean_of(task, *flow(t), options))
+
+
+# Membranes.
+
+
+def laplace(values: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """The exact solution on a grid whose edge reflects."""
+    shape = given.shape
+    table, right = np.zeros((given.size, given.size)), np.zeros(given.size)
+    for n, (r, c) in enumerate(np.ndindex(*shape)):
+        table[n, n] = 1
+        if given[r, c]:
+            right[n] = values[r, c]
+            continue
+        for a, b in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)):
+            a, b = min(max(a, 0), shape[0] - 1), min(max(b, 0), shape[1] - 1)
+            table[n, a * shape[1] + b] -= 0.25
+    return np.linalg.solve(table, right).reshape(shape)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (13, 21), (3, 9)])
+def test_a_membrane(size):
+    values = picture(*size)
+    held = torch.ones(size, dtype=torch.bool)
+    held[size[0] // 4 : -(size[0] // 4) or None, size[1] // 4 : -(size[1] // 4)] = False
+    found = smooth_fill(values, held[None].float())
+    assert torch.equal(found[:, held], values[:, held])
+    level = smooth_fill(torch.where(held, 0.3, 9.0).expand(3, *size), held[None].float())
+    assert torch.allclose(level, torch.full_like(level, 0.3), atol=1e-6)
+    if min(size) > 4:
+        exact = np.stack([laplace(channel.numpy(), held.numpy()) for channel in values])
+        assert np.abs(found.numpy() - exact).max() < 0.15 * (values.max() - values.min()).item()
+        assert np.abs(found.numpy() - exact).mean() < 0.03
+
+
+def test_doubling_is_bilinear():
+    image = picture(9, 14)
+    expected = interpolate(image[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
+    assert torch.allclose(doubled(image), expected, atol=1e-6)
+    assert torch.equal(doubled(image[:, :1, :1]), image[:, :1, :1].expand(3, 2, 2))
+
+
+def test_edges_that_go_on_are_left_alone_and_others_are_matched():
+    hole = make_task(30, 34).hole[0]
+    rows, columns = torch.meshgrid(torch.linspace(-0.1, 0.1, 30), torch.linspace(-0.1, 0.1, 34), indexing="ij")
+    ramp = torch.stack([rows, columns, rows + columns])
+    going_on = match_edge(ramp, hole, 0.15)
+    assert going_on[:, hole].abs().max() < 0.03
+    flat = torch.zeros(3, 30, 34)
+    for off in (0.03, -0.05):
+        moved_back = match_edge(torch.where(hole, flat + off, flat), hole, 0.15)[:, hole]
+        assert torch.allclose(moved_back, torch.full_like(moved_back, -off), atol=0.15 * abs(off))
+    border = match_edge(torch.where(hole, flat + 1.5, flat), hole, 0.15)[:, hole]
+    assert border.abs().max() < 0.05, "another thing begins there"
+
+
+# The search.
+
+
+def small_level(cell: int = 1, height: int = 24, width: int = 32) -> Level:
+    hole = torch.zeros(1, height, width, dtype=torch.bool)
+    hole[0, 8:16, 20:28] = True
+    level = build_level(picture(height, width), hole, cell, 3, 12)
+    assert level is not None
+    return level
+
+
+def chosen_by(level: Level, row: int, column: int, mirrored: bool) -> torch.Tensor:
+    """(M, 1): each cell's match in a copy of the hole so far away, or in one that is mirrored at that column."""
+    rows, columns = level.places.T
+    across = column - columns if mirrored else columns + column
+    return ((rows + row) * level.shape[1] + across + mirrored * level.hole.numel())[:, None]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("step", [(0, 1), (1, 0), (0, -1), (-1, 0)])
+def test_matches_go_on_from_neighbours(step, mirrored):
+    """Where neighbours have moved alike, a cell finds its own match again; at the hole's edge it keeps it."""
+    level = small_level()
+    own = chosen_by(level, 2, 31 if mirrored else -16, mirrored)
+    assert torch.equal(moved(level, own, step), own)
+    other = own.clone()
+    middle = int(level.order[12, 24])
+    other[int(level.order[12 + step[0], 24 + step[1]])] += 1  # one column to the right
+    found = moved(level, other, step)
+    assert found[middle] == own[middle] + 1 and (found != own).sum() <= 2
+
+
+def test_matches_stay_in_the_picture():
+    level = small_level()
+    corners = torch.tensor([0, 24 * 32 - 1, 24 * 32, 2 * 24 * 32 - 1]).expand(len(level.places), 4)
+    for step in [(0, 1), (1, 0), (0, -1), (-1, 0)]:
+        found = moved(level, corners, step)
+        assert found.min() >= 0 and found.max() < len(level.features)
+        assert torch.equal(found // level.hole.numel(), corners // level.hole.numel()), "a mirrored one stays mirrored"
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_matches_go_on_at_the_finer_scale(mirrored):
+    coarse, fine = small_level(2), small_level(1)
+    found = inherited(coarse, fine, chosen_by(coarse, 1, 13 if mirrored else -8, mirrored))
+    assert torch.equal(found, chosen_by(fine, 2, 27 if mirrored else -16, mirrored))
+
+
+def test_a_match_that_is_not_known_becomes_the_nearest_that_is():
+    coarse, fine = small_level(2), small_level(1)
+    found = inherited(coarse, fine, chosen_by(coarse, 0, 0, False))  # the hole's cells themselves
+    assert fine.known[found].all()
+    rows, columns = (found // 32)[:, 0], (found % 32)[:, 0]
+    away = (torch.stack([rows, columns], 1) - fine.places).square().sum(1)
+    known = fine.windows[: len(fine.windows) // 2]
+    places = torch.stack([known // 32, known % 32], 1)
+    assert torch.equal(away, (fine.places[:, None] - places).square().sum(2).amin(1))
+
+
+def test_the_nearest_are_each_taken_once():
+    chosen = torch.tensor([[5, 3, 5, 9, 3], [1, 1, 1, 1, 1]])
+    away = torch.tensor([[2.0, 4.0, 2.0, 1.0, 4.0], [7.0] * 5])
+    numbers, found = nearest(chosen, away.clone(), 3)
+    assert numbers[0].tolist() == [9, 5, 3] and found[0].tolist() == [1, 2, 4]
+    assert found[1, 0] == 7 and found[1, 1:].isinf().all()
+
+
+def test_no_unknown_window_counts():
+    task = make_task(40, 60)
+    prior = PatchPrior(flow, replace(WAYS["matched"], matches=6))
+    task = prior.prepare(task)
+    state = Noisy(noisy(task, 0.9, 0.1), 0.9, 0.1, task, prior.settings)
+    level = state.level()
+    assert level.cell == 1 < task.condition.complete
+    found, away = state.matches(level)
+    assert found.shape == away.shape == (len(level.places), 6) and away[:, 0].isfinite().all()
+    assert level.known[found[away.isfinite()]].all()
+    assert (away[:, 1:] >= away[:, :-1]).all()
+    everywhere = torch.arange(len(level.features)).expand(len(level.places), -1)
+    measured = distances(level, state.query(level), everywhere, state.precision(level))
+    assert torch.equal(measured[0].isinf(), ~level.known)
+    assert (away[:, 0] >= measured.amin(1) - 1e-3).all()
+
+
+def test_refined_matches_are_no_farther_than_inherited_ones():
+    """Half of the cells' matches are right, and the others find theirs through them."""
+    coarse, fine = small_level(2), small_level(1)
+    precision = Precision.at(1.0, 0.1, fine, shift=0.05, rows=1e6, columns=1e6)
+    x = picture(24, 32)
+    x[:, 6:18, 18:30] = picture(24, 32)[:, 8:20, 2:14]
+    query = fine.query(x)
+    right = chosen_by(coarse, 1, -8, False)
+    wrong = coarse.windows[torch.arange(len(right)) % len(coarse.windows)][:, None]
+    start = torch.where((torch.arange(len(right)) % 2 == 0)[:, None], right, wrong)
+    inherited_ones = inherited(coarse, fine, start)
+    before = distances(fine, query, inherited_ones, precision)
+    found, away = refine_matches(coarse, fine, start, query, precision, 2)
+    assert (away[:, :1] <= before + 1e-3).all() and fine.known[found[away.isfinite()]].all()
+    expected = chosen_by(fine, 2, -16, False)
+    assert (inherited_ones == expected).float().mean() < 0.6 and (found[:, :1] == expected).float().mean() > 0.8
