@@ -456,8 +456,11 @@ def test_matches_go_on_at_the_finer_scale(mirrored):
 
 def test_a_match_that_is_not_known_becomes_the_nearest_that_is():
     coarse, fine = small_level(2), small_level(1)
-    found = inherited(coarse, fine, chosen_by(coarse, 0, 0, False))  # the hole's cells themselves
-    assert fine.known[found].all()
+    lost = chosen_by(coarse, 0, 0, False)  # the hole's cells themselves
+    query = fine.query(picture(24, 32))
+    precision = Precision.at(0.9, 0.1, fine, shift=0.02, rows=1.0, columns=9.0)
+    found, distance = refine_matches(coarse, fine, lost, query, precision, 1)
+    assert fine.known[found].all() and torch.equal(distance, distances(fine, query, found, precision))
     rows, columns = (found // 32)[:, 0], (found % 32)[:, 0]
     away = (torch.stack([rows, columns], 1) - fine.places).square().sum(1)
     known = fine.windows[: len(fine.windows) // 2]
