@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from isdiff.checks import check_number, check_whole
 from isdiff.diffusion.walk import Walk
 from isdiff.engine import Engine
 from isdiff.known.ddnm import NullSpace
@@ -32,6 +33,8 @@ class PatchSeed(Seed):
     pictures_only = True
 
     def __init__(self, steps: int = 12, eta: float = 0.85) -> None:
+        check_whole("isdiff.seed.steps", steps)
+        check_number("isdiff.seed.eta", eta, high=1)
         self.walk, self.sampler, self.model = Walk(steps), DDIM(eta), PatchModel()
         self.grid = self.walk.grid(self.model.betas)
         self.prepared: WeakKeyDictionary[Task, Task] = WeakKeyDictionary()  # patches, for all attempts
