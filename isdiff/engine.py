@@ -166,8 +166,9 @@ class Engine:
                     begun = time.perf_counter()
                     if (beginning := first()) is not None:
                         live.append(self.begin(task, beginning))
-                        if live[-1].finished:  # then that was all of the work
+                        if live[-1].finished:  # then that was all of the work, and nobody waits for others
                             live[-1].seconds += time.perf_counter() - begun
+                            break
                     else:
                         picture = self.prior.decode([task.image], [task])[0]
                         yield Result(task, task.image, picture, 0, 0.0, (), 0, BAD_IMAGE)

@@ -17,7 +17,9 @@ PLACES = {
     "isdiff/seed": "isdiff.seed", "isdiff/criterion": "isdiff.criterion",
 }  # fmt: skip
 NODES = [(f"{group}={name}", place) for group, place in PLACES.items() for name in choices(group)]
-NODES += [(f"method={name}", place) for name in choices("method") for place in ("method.known", "method.fill", "latent")]
+NODES += [
+    (f"method={name}", place) for name in choices("method") for place in ("method.known", "method.fill", "latent")
+]
 NODES += [("isdiff=on", "isdiff.start"), ("isdiff=on", "isdiff.refine")]
 
 
