@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import Answers
 from patchmatch_cython import inpaint_pyramid
+from omegaconf import OmegaConf
 from PIL import Image
 
 from isdiff.app.catalog import method_of
@@ -18,7 +19,7 @@ from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.engine import BAD_IMAGE, Engine
 from isdiff.errors import Missing, UserError
-from isdiff.experiments.compare import compose_run
+from isdiff.experiments.compare import compare, compose_run
 from isdiff.experiments.config import Setup
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.run import execute
@@ -203,6 +204,21 @@ def test_a_run_needs_no_weights_and_is_the_library_s(place, method):
     assert all(record["network_calls"] == 0 and record["start_timesteps"] == [0] for record in records)
     again = execute(floor_run(place, method, "model=avatars64", "sampler=heun", "runtime.batch_size=auto"))
     assert again.experiment.store.path == store.path
+
+
+def test_floors_and_networks_side_by_side(place):
+    """With overrides that all rows share, and that mean nothing to floors."""
+    rows = [{"label": name, "overrides": [f"method={name}"]} for name in ("ddnm", "telea", "patchmatch")]
+    plan = OmegaConf.create({
+        "title": "T", "folder": str(place / "side"), "masks": ["half"], "seeds": [0, 1], "metrics": ["ssim"],
+        "bootstrap": 20, "groups": [{"limit": 2, "rows": rows}],
+        "common": ["dataset=avatars", "sampler.steps=2", "sampler.repeat=1", "sampler.eta=0",
+                   f"output_root={place}/runs"],
+    })  # fmt: skip
+    found = json.loads((compare(plan) / "table.json").read_text())["rows"]
+    assert [(row["label"], row["network_calls"]) for row in found] == [("ddnm", 2), ("telea", 0), ("patchmatch", 0)]
+    assert all(row["ssim"]["value"] > 0 and row["seconds"] > 0 for row in found)
+    assert found[1]["ssim_seed_sd"] == 0
 
 
 def test_what_a_floor_s_hash_depends_on(place):

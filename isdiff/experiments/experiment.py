@@ -77,7 +77,7 @@ class Experiment:
         cfg = with_texts(cfg) if typed else cfg
         setup = Setup.of(cfg)
         device = resolve_device(setup.runtime.device)
-        precision = resolve_precision(setup.runtime.precision, device)
+        precision = resolve_precision(setup.runtime.precision, device) if setup.asks else "fp32"
         compiled = setup.runtime.compiled(device.type, lambda: expected_calls(setup, cfg.limit))
         kept = setup.fingerprint(precision, compiled)
         digest = config_hash(kept)
