@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import Answers
-from patchmatch_cython import inpaint_pyramid
 from omegaconf import OmegaConf
+from patchmatch_cython import inpaint_pyramid
 from PIL import Image
 
+import isdiff
 from isdiff.app.catalog import method_of
-from isdiff.app.studio import Limits, Studio
+from isdiff.app.photo import Photo
+from isdiff.app.studio import Limits, Order, Studio
 from isdiff.data.images import to_tensor, to_uint8
+from isdiff.data.pictures import picture_of
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.engine import BAD_IMAGE, Engine
@@ -255,7 +258,24 @@ def test_a_network_s_model_stays_on_the_shelf():
 
 
 @pytest.mark.parametrize("method", FLOORS)
+def test_a_picture_of_any_size_is_filled_whole(method):
+    """Through ``isdiff.inpaint``, without a model or with one that is named for nothing."""
+    picture, hole = pixels(100, 150), box(100, 150)
+    expected = np.where(hole[..., None], by_library(method, gray(picture, hole), hole), picture)
+    for model in (None, "photos64"):
+        result = isdiff.inpaint(picture, hole, method=method, model=model)
+        assert np.array_equal(result.image, expected) and result.seed_images is None
+        assert [trace.network_calls for trace in result.trace] == [0]
+    assert isdiff.Inpainter(method).model == NO_MODEL
+
+
+@pytest.mark.parametrize("method", FLOORS)
 def test_the_page_offers_it_without_a_model(method):
     found = method_of(method)
     assert found.models == (NO_MODEL,) and not found.latent and found.strength(NO_MODEL) is None
-    assert Studio(Limits()).limits.crops
+    photo = Photo("p", picture_of(pixels(), "p"))
+    order = Order(photo, box(), method, NO_MODEL, variants=2)
+    first, second = Studio(Limits()).make(order, stop=lambda: False)
+    assert np.array_equal(first.pixels, second.pixels) and first.seed_pixels is None and not first.advice
+    expected = by_library(method, gray(pixels(), box()), box())
+    assert np.array_equal(first.pixels[box()], expected[box()])
