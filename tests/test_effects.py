@@ -57,7 +57,7 @@ for seed, keys in SEEDS.items():
 FLOORS = {"telea": {"method.fill.radius": [5]}, "patchmatch": {"method.fill.loops": [1]}}
 CASES |= {f"method {name}": ([f"method={name}"], changes) for name, changes in FLOORS.items()}
 # Whose keys a case is about.
-GROUPS = {"isdiff": ["isdiff"]} | dict.fromkeys(SEEDS, ["isdiff.seed"])
+GROUPS = {"isdiff": ["isdiff"]} | {seed: ["isdiff.seed"] for seed in SEEDS}
 GROUPS |= {f"method {name}": ["method.fill"] for name in FLOORS}
 
 

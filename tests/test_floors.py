@@ -265,7 +265,7 @@ def test_a_picture_of_any_size_is_filled_whole(method):
     for model in (None, "photos64"):
         result = isdiff.inpaint(picture, hole, method=method, model=model)
         assert np.array_equal(result.image, expected) and result.seed_images is None
-        assert [trace.network_calls for trace in result.trace] == [0]
+        assert [trace.network_calls for trace in result.trace[0]] == [0]
     assert isdiff.Inpainter(method).model == NO_MODEL
 
 
