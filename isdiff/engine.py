@@ -163,15 +163,22 @@ class Engine:
             while True:
                 while len(live) < self.batch_size and (entry := next(waiting, None)) is not None:
                     task, first = entry
+                    begun = time.perf_counter()
                     if (beginning := first()) is not None:
                         live.append(self.begin(task, beginning))
+                        if live[-1].finished:  # then that was all of the work, and nobody waits for others
+                            live[-1].seconds += time.perf_counter() - begun
+                            break
                     else:
                         picture = self.prior.decode([task.image], [task])[0]
                         yield Result(task, task.image, picture, 0, 0.0, (), 0, BAD_IMAGE)
                 if not live or self.stop():
                     return
-                self.tick(live)
-                self.watch(live)
+                if asking := [image for image in live if not image.finished]:
+                    live = [image for image in live if image.finished]
+                    self.tick(asking)
+                    live += asking
+                    self.watch(live)
                 done = [image for image in live if image.finished]
                 yield from map(self.result, done, self.timed_pictures(done))
                 live = [image for image in live if not image.finished]
@@ -210,7 +217,8 @@ class Engine:
         stream, x, index = beginning
         tr = Trajectory(task, stream, tuple(self.plan(index + 1)), x)
         steps = self.sampler(tr, self.grid, self.known)
-        image = Live(tr, steps, next(steps), attempts=[*history, Attempt(self.grid.timesteps[index])])
+        asked = next(steps, None)  # a sampler may ask for nothing at all
+        image = Live(tr, steps, asked, attempts=[*history, Attempt(self.grid.timesteps[index])])
         if before:
             image.calls, image.seconds, image.judged_attempts = before.calls, before.seconds, before.judged_attempts
         return image

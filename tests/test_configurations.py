@@ -64,10 +64,11 @@ def small(place, choice: str) -> list[str]:
     classes += ["model.variant=null"] if "variant" in model else []
     prompt = ["prompt='a dog'"] if latent else []
     weights = place / ("latent" if latent else "pixel.safetensors")
+    own = [f"model.weights={weights}", f"model.image_size={SIDE[kind]}"] if "weights" in model else []
     others = ["isdiff=on"] if choice.startswith("isdiff/") else []
     return [
         "dataset=folder", f"dataset.path={place}/{kind}-images", f"method={method}", *others, choice, *classes, *prompt,
-        f"model.weights={weights}", f"model.image_size={SIDE[kind]}", f"dataset.size={SIDE[kind]}",
+        *own, f"dataset.size={SIDE[kind]}",
         "sampler.steps=2", "sampler.jump=1", "sampler.repeat=1", "runtime.precision=fp32",
         "metrics.download=false", f"output_root={place}/out",
     ]  # fmt: skip

@@ -17,7 +17,9 @@ PLACES = {
     "isdiff/seed": "isdiff.seed", "isdiff/criterion": "isdiff.criterion",
 }  # fmt: skip
 NODES = [(f"{group}={name}", place) for group, place in PLACES.items() for name in choices(group)]
-NODES += [(f"method={name}", place) for name in choices("method") for place in ("method.known", "latent")]
+NODES += [
+    (f"method={name}", place) for name in choices("method") for place in ("method.known", "method.fill", "latent")
+]
 NODES += [("isdiff=on", "isdiff.start"), ("isdiff=on", "isdiff.refine")]
 
 
@@ -47,7 +49,7 @@ def test_unknown_arguments_and_values_of_no_kind_are_refused(choice, place):
     cfg = composed(choice)
     node = OmegaConf.select(cfg, place)
     if node is None:
-        return  # pixel methods ask no text
+        return  # pixel methods ask no text, and only those without a network fill by themselves
     Setup.of(cfg)  # as it is, it can be used
     bad = cfg.copy()
     OmegaConf.update(bad, f"{place}.no_such_argument", 1, force_add=True)

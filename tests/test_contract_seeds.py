@@ -14,7 +14,7 @@ from isdiff.diffusion.grid import Grid
 from isdiff.engine import Engine
 from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import build_steps
+from isdiff.experiments.config import build_steps, is_floor
 from isdiff.known.base import Known
 from isdiff.known.ddnm import NullSpace
 from isdiff.models.base import Model
@@ -95,11 +95,12 @@ def test_criterion(name):
 
 
 def known_rules() -> dict[str, Known]:
-    """Those of the methods that work on pixels, and none."""
+    """Those of the methods that work on pixels with a network, and none."""
     found = {"none": Known()}
     for method in choices("method"):
-        if kind_of(method) == "pixel":
-            rule = build(compose_run([f"method={method}"]).method.known, Known)
+        cfg = compose_run([f"method={method}"])
+        if kind_of(method) == "pixel" and not is_floor(cfg):
+            rule = build(cfg.method.known, Known)
             found.setdefault(type(rule).__name__, rule)
     return found
 

@@ -45,6 +45,20 @@ CASES = {
     ),
     "isdiff": (["method=ddnm+isdiff", "sampler.eta=0", *RETRIED], ISDIFF),
 }
+SEEDS = {  # the paper's is among ISDIFF
+    "gmm_position": {"components": [1], "height": [0.3], "max_pixels": [20]},
+    "telea": {"radius": [5]},
+    "patchmatch": {"loops": [1]},
+    "patches": {"steps": [4], "eta": [0.0]},
+}
+for seed, keys in SEEDS.items():
+    whole = ["method=ddnm", "isdiff=seed_only", "sampler.eta=0", f"isdiff/seed={seed}"]
+    CASES[seed] = (whole, {f"isdiff.seed.{key}": values for key, values in ({"enabled": [False]} | keys).items()})
+FLOORS = {"telea": {"method.fill.radius": [5]}, "patchmatch": {"method.fill.loops": [1]}}
+CASES |= {f"method {name}": ([f"method={name}"], changes) for name, changes in FLOORS.items()}
+# Whose keys a case is about.
+GROUPS = {"isdiff": ["isdiff"]} | {seed: ["isdiff.seed"] for seed in SEEDS}
+GROUPS |= {f"method {name}": ["method.fill"] for name in FLOORS}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +85,7 @@ def pictures(tmp_path_factory, golden_net):
 def test_each_key_changes_pictures(pictures, name):
     base, changes = CASES[name]
     config = compose_run(base)
-    groups = ["isdiff"] if name == "isdiff" else ["sampler", "method.known"]
+    groups = GROUPS.get(name, ["sampler", "method.known"])
     there = {f"{group}.{key}" for group in groups for key in leaves(OmegaConf.select(config, group))}
     assert there <= changes.keys(), "a key that is not listed here"
     before = pictures(base)

@@ -78,6 +78,10 @@ SAME = {
     "no seed": (["method=ddnm", "isdiff=refine_only"], ["isdiff.seed.scale=2", "isdiff.start.step=0.7"]),
     "no resampling": (["method=ddnm+isdiff"], ["sampler.jump=3"]),
     "no seam": (["method=ddnm"], ["output.seam=9"]),
+    "no network": (
+        ["method=telea"],
+        ["model=photos64", "model=sd2_inpainting", "sampler=heun", "sampler.steps=3", "runtime.pad_to=1"],
+    ),
     "no text": (["method=si"], ["model.text_guidance=5"]),
     "no classifier": ([*GUIDED, "model.guidance_scale=0"], ["model.classifier.weights=/x.safetensors"]),
     "how files are found": (

@@ -8,9 +8,17 @@ from conftest import images_of
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps
+from isdiff.diffusion.walk import Walk
+from isdiff.engine import Engine
+from isdiff.errors import UserError
+from isdiff.known.ddnm import NullSpace
+from isdiff.models.patch_seed import PatchSeed
+from isdiff.models.patches import PatchModel
+from isdiff.samplers.ddim import DDIM
 from isdiff.seeds.base import NoiseStart, SeededStart
 from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, OracleSeed, fit_with_sklearn
 from isdiff.seeds.mixture import Mixture, fit_mixture
+from isdiff.seeds.position import PositionSeed
 from isdiff.trajectory import Stream, Task
 
 GRID = Grid.of(named_betas("linear"), leading_timesteps(1000, 100))
@@ -165,3 +173,118 @@ def test_vanilla_start_is_noise_at_the_noisiest_step():
     x, index = NoiseStart().begin(two_colors(), Stream(0, "two"), 0, GRID)
     assert GRID.timesteps[index] == 990
     assert x.std().item() == pytest.approx(1, abs=0.03)
+
+
+def random_mixture(components: int = 3, size: int = 4) -> Mixture:
+    rng = np.random.default_rng(5)
+    roots = rng.standard_normal((components, size, size))
+    weights = rng.random(components) + 0.1
+    return Mixture(weights / weights.sum(), rng.standard_normal((components, size)), roots @ roots.transpose(0, 2, 1))
+
+
+def density(mean, covariance, x) -> float:
+    away, size = x - mean, len(mean)
+    exponent = -0.5 * away @ np.linalg.inv(covariance) @ away
+    return float(np.exp(exponent) / np.sqrt((2 * np.pi) ** size * np.linalg.det(covariance)))
+
+
+def test_a_conditional_mixture_is_joint_over_marginal():
+    """p(rest | first) = p(first, rest) / p(first), at any point."""
+    mixture, rng = random_mixture(), np.random.default_rng(0)
+    values = np.array([-2.0, 0.1, 3.0])
+    given = mixture.given_first(values)
+    assert given.shares.shape == (3, 3) and np.allclose(given.shares.sum(1), 1)
+    for n, value in enumerate(values):
+        rest = rng.standard_normal(3)
+        parts = list(zip(mixture.weights, mixture.means, mixture.covariances, strict=True))
+        joint = sum(w * density(m, c, np.array([value, *rest])) for w, m, c in parts)
+        marginal = sum(w * density(m[:1], c[:1, :1], np.array([value])) for w, m, c in parts)
+        ours = zip(given.shares[n], given.means[n], given.covariances, strict=True)
+        assert sum(w * density(m, c, rest) for w, m, c in ours) == pytest.approx(joint / marginal, rel=1e-9)
+
+
+def test_draws_of_a_conditional_mixture_have_its_moments():
+    given = random_mixture().given_first(np.array([0.4, -1.0]))
+    which = np.repeat([0, 1], 200_000)
+    drawn = given.draw(which, np.random.default_rng(0))
+    for n in (0, 1):
+        mean = given.shares[n] @ given.means[n]
+        spread = np.einsum("k,kij->ij", given.shares[n], given.covariances)
+        spread += np.einsum("k,ki,kj->ij", given.shares[n], given.means[n] - mean, given.means[n] - mean)
+        assert np.allclose(drawn[which == n].mean(0), mean, atol=0.02)
+        assert np.allclose(np.cov(drawn[which == n].T), spread, atol=0.06)
+
+
+def test_far_rows_give_finite_shares():
+    given = random_mixture().given_first(np.array([-1e6, 1e6]))
+    assert np.isfinite(given.shares).all() and np.allclose(given.shares.sum(1), 1)
+
+
+def sky_and_grass(known: slice = slice(None)) -> Task:
+    """Blue above, green below, known in the left half and in these rows."""
+    image = torch.zeros(3, 40, 40)
+    image[:, :20] = torch.tensor([-0.6, -0.2, 0.8]).view(3, 1, 1)
+    image[:, 20:] = torch.tensor([-0.6, 0.5, -0.8]).view(3, 1, 1)
+    image += 0.02 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    hole = torch.ones(1, 40, 40, dtype=torch.bool)
+    hole[:, known, :20] = False
+    return Task("rows", image.masked_fill(hole, 0), hole)
+
+
+def test_colours_are_drawn_at_their_height():
+    task = sky_and_grass()
+    drawn = PositionSeed().fill(task, Stream(0, "rows"))[:, :, 20:]
+    assert (drawn[2, :19] > 0).float().mean() > 0.98 and (drawn[2, 21:] < 0).float().mean() > 0.98
+    mixed = MixtureSeed().fill(task, Stream(0, "rows"))[2, :19, 20:]
+    assert 0.4 < (mixed > 0).float().mean() < 0.6, "the paper's knows no height"
+
+
+def test_rows_beyond_the_known_ones_are_the_paper_s():
+    task, seed = sky_and_grass(slice(10, 30)), PositionSeed()
+    drawn = seed.fill(task, Stream(0, "rows"))
+    assert (drawn[2, 10:19, 20:] > 0).float().mean() > 0.95
+    for part in (drawn[:, :10], drawn[:, 30:]):
+        assert 0.4 < (part[2] > 0).float().mean() < 0.6
+    rng = Stream(0, "rows").numpy()
+    seed.fits[task].mixture.given_first(np.zeros(1)).draw(np.zeros(1600, int), rng)  # the draws before
+    plain = torch.from_numpy(MixtureSeed().sample(task, 800, rng)).float().T
+    assert torch.equal(torch.cat([drawn[:, :10].flatten(1), drawn[:, 30:].flatten(1)], 1), plain)
+
+
+def test_one_fit_of_rows_serves_all_attempts():
+    task, seed = sky_and_grass(slice(0, 25)), PositionSeed()
+    first, second = (seed.fill(task, Stream(0, "rows", attempt)) for attempt in (0, 1))
+    assert not torch.equal(first, second) and len(seed.fits) == len(seed.plain.fits) == 1
+    assert torch.equal(second, PositionSeed().fill(sky_and_grass(slice(0, 25)), Stream(0, "rows", 1)))
+    del task
+    assert not seed.fits and not seed.plain.fits
+    with pytest.raises(ValueError, match="no known pixel"):
+        seed.fill(Task("none", torch.zeros(3, 8, 8), torch.ones(1, 8, 8, dtype=torch.bool)), Stream(0, "none"))
+
+
+def test_rows_of_flat_and_tiny_known_regions():
+    for hole in (torch.arange(64).view(1, 8, 8) > 0, torch.arange(64).view(1, 8, 8) >= 8):
+        filled = PositionSeed().fill(Task("flat", torch.full((3, 8, 8), 0.5), hole), Stream(0, "flat"))
+        assert (filled - 0.5).abs().max() < 0.1
+
+
+def test_the_patches_seed_is_a_run_on_the_patch_prior():
+    task = sky_and_grass()
+    drawn = PatchSeed(steps=6).fill(task, Stream(0, "rows"))
+    model, walk = PatchModel(), Walk(6)
+    prior = model.load(torch.device("cpu"))
+    engine = Engine(prior, walk.grid(model.betas), DDIM(0.85), NullSpace(), walk.plan)
+    (result,) = engine.run([prior.prepare(task)])
+    assert torch.equal(drawn, result.x) and torch.equal(task.compose(drawn), drawn)
+    assert (drawn[2, :17, 20:] > 0).float().mean() > 0.9 and (drawn[2, 23:, 20:] < 0).float().mean() > 0.9
+    with pytest.raises(UserError, match="fills pictures, not latent spaces"):
+        PatchSeed().fill(Task("latent", torch.zeros(4, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool)), Stream(0, "x"))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: PositionSeed(0), lambda: PositionSeed(height=0), lambda: PatchSeed(0), lambda: PatchSeed(eta=2)],
+)
+def test_values_that_these_seeds_cannot_use(make):
+    with pytest.raises(ValueError, match=r"isdiff\.seed\.(components|height|steps|eta) is"):
+        make()

@@ -12,10 +12,11 @@ from isdiff.data.base import Dataset
 from isdiff.errors import Missing, UserError
 from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import build_conditioning, build_isdiff
+from isdiff.experiments.config import build_conditioning, build_isdiff, is_floor
 from isdiff.experiments.jobs import OWN_MODEL, check_named
 from isdiff.experiments.search_path import config_names
 from isdiff.models.base import Model
+from isdiff.models.none import NO_MODEL
 from isdiff.seeds.base import SeededStart
 
 EXAMPLES = {  # a dataset's overrides and images
@@ -37,7 +38,7 @@ class Strength:
 class Method:
     """
     Attributes:
-        models: that it works with and that are here, its own first.
+        models: that it works with and that are here, its own first; ``no network`` where it needs none.
         latent: whether it takes a prompt.
         steps: that it makes of itself.
     """
@@ -63,6 +64,8 @@ class Example:
 
 @lru_cache
 def strength(method: str, model: str) -> Strength | None:
+    if model == NO_MODEL:
+        return None
     start, refinement = build_isdiff(compose_run([f"method={method}", f"model={model}"]))
     if not isinstance(start, SeededStart):
         return None
@@ -84,6 +87,9 @@ def methods() -> dict[str, Method]:
     found = {}
     for name in config_names("method"):
         cfg = compose_run([f"method={name}"])
+        if is_floor(cfg):
+            found[name] = Method(name, (NO_MODEL,), False, cfg.sampler.steps)
+            continue
         latent = cfg.get("latent") is not None
         own = cfg.model.name if latent else OWN_MODEL
         usable = []

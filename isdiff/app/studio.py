@@ -18,6 +18,7 @@ from isdiff.experiments.canvas import Filled, Glimpse, Job, WindowTrace
 from isdiff.experiments.contact_sheet import with_hole
 from isdiff.experiments.inpaint import job_of
 from isdiff.experiments.jobs import Inpainter
+from isdiff.models.none import NO_MODEL
 
 MOST_STEPS = 250
 TOP_SEED = 2**31 - 1
@@ -154,7 +155,8 @@ class Studio:
         key = (order.method, order.model, prompt, order.steps, *overrides)
         found = self.loaded.pop(key, None)
         if found is None:
-            found = Inpainter(order.method, order.model, prompt=prompt, steps=order.steps, overrides=overrides)
+            model = None if order.model == NO_MODEL else order.model
+            found = Inpainter(order.method, model, prompt=prompt, steps=order.steps, overrides=overrides)
             for other in self.loaded.values():
                 found.share_model(other)
         self.loaded[key] = found

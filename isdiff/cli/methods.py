@@ -16,12 +16,15 @@ def summary(file: Path) -> str:
 def act(arguments: list[str]) -> int:
     own.Parser("isdiff methods", description=__doc__).parse_args(arguments)
     from isdiff.experiments.compare import compose_run
+    from isdiff.experiments.config import is_floor
     from isdiff.experiments.jobs import OWN_MODEL
     from isdiff.experiments.search_path import config_names
+    from isdiff.models.none import NO_MODEL
 
     for name, file in config_names("method").items():
         cfg = compose_run([f"method={name}"])
         model = OWN_MODEL if cfg.get("latent") is None else cfg.model.name
+        model = NO_MODEL if is_floor(cfg) else model
         print(f"{name:20} {model:18} {summary(file)}")
     return 0
 

@@ -20,11 +20,13 @@ from isdiff.experiments.settings import Output, Runtime, check_settings
 from isdiff.known.base import Known
 from isdiff.masks.base import MaskSource
 from isdiff.models.base import Model
+from isdiff.models.none import NoModel
 from isdiff.priors.base import Prior
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.refine import Refinement
 from isdiff.samplers.base import Sampler
-from isdiff.seeds.base import NoiseStart, Seed, Start
+from isdiff.samplers.fill import Fill
+from isdiff.seeds.base import FilledStart, NoiseStart, Seed, SeededStart, Start
 
 
 @dataclass(frozen=True)
@@ -63,26 +65,15 @@ class Setup:
                 what it must be.
         """
         check_settings(cfg)
-        walk, sampler = build_steps(cfg)
-        model = build(cfg.get("model"), Model)
-        sampler.check(walk.grid(model.betas))
-        conditioning = build_conditioning(cfg, model)
-        model.check_method(cfg.method.name, conditioning)
-        if conditioning is None and (cfg.prompt or cfg.negative_prompt):
+        way = Way.without_network(cfg) if is_floor(cfg) else Way.of(cfg)
+        if way.conditioning is None and (cfg.prompt or cfg.negative_prompt):
             raise UserError(f"prompt is given, but method {cfg.method.name} takes no text")
-        start, refinement = build_isdiff(cfg)
         return cls(
             method=cfg.method.name,
             dataset=build(cfg.get("dataset"), Dataset),
             masks=build(cfg.get("mask"), MaskSource),
-            model=model,
-            conditioning=conditioning,
             prompt=cfg.prompt,
-            walk=walk,
-            sampler=sampler,
-            known=build(cfg.method.get("known"), Known),
-            start=start,
-            refinement=refinement,
+            **vars(way),
             output=filled(Output, resolved(cfg.get("output"), "output")),
             seed=cfg.seed,
             runtime=filled(Runtime, resolved(cfg.get("runtime"), "runtime")),
@@ -91,6 +82,14 @@ class Setup:
 
     def fingerprint(self, precision: str, compiled: bool = False) -> dict[str, Any]:
         """What results depend on, ready for JSON: what each object says of itself, and the run's own numbers."""
+        if not self.asks:
+            return {
+                "dataset": self.dataset.fingerprint(),
+                "mask": self.masks.fingerprint(),
+                "start": self.start.fingerprint(),
+                "output": self.output.fingerprint(),
+                "seed": self.seed,
+            }
         asked = {} if self.conditioning is None else {"latent": self.conditioning.fingerprint(), "prompt": self.prompt}
         return {
             "dataset": self.dataset.fingerprint(),
@@ -108,6 +107,11 @@ class Setup:
             **({"compiled": True} if compiled else {}),
             "pad_to": self.pad_to(compiled),  # other batch shapes, other last bits
         }
+
+    @property
+    def asks(self) -> bool:
+        """Whether a network is asked; without one the model, the steps and the precision play no part."""
+        return self.sampler.calls_per_step > 0
 
     def pad_to(self, compiled: bool) -> int:
         """What batches are filled up to a multiple of: a compiled network always sees as many images."""
@@ -135,6 +139,8 @@ class Setup:
     @property
     def label(self) -> str:
         """The method's name for folders and tables: ``ddnm``, ``ddnm+isdiff``, ``ddnm+seed_only``, ..."""
+        if not self.asks:
+            return self.method
         seeded = not isinstance(self.start, NoiseStart)
         suffix = {(False, False): "", (True, True): "+isdiff", (True, False): "+seed_only"}
         careful = "+careful" if self.refinement is not None and self.refinement.margin else ""
@@ -143,7 +149,61 @@ class Setup:
     @property
     def title(self) -> str:
         """The method with how far it goes: ``ddnm, 100 steps, resampling (10, 10)``."""
-        return f"{self.label}, {self.walk}"
+        return f"{self.label}, {self.steps}"
+
+    @property
+    def steps(self) -> str:
+        """How far it goes, for people."""
+        return str(self.walk) if self.asks else "no steps"
+
+
+@dataclass(frozen=True)
+class Way:
+    """The parts of a :class:`Setup` that make a picture."""
+
+    model: Model
+    conditioning: Conditioning | None
+    walk: Walk
+    sampler: Sampler
+    known: Known
+    start: Start
+    refinement: Refinement | None
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> Way:
+        """
+        Raises:
+            UserError: a value that cannot work, alone or with the others.
+        """
+        walk, sampler = build_steps(cfg)
+        model = build(cfg.get("model"), Model)
+        sampler.check(walk.grid(model.betas))
+        conditioning = build_conditioning(cfg, model)
+        model.check_method(cfg.method.name, conditioning)
+        start, refinement = build_isdiff(cfg)
+        if conditioning is not None and isinstance(start, SeededStart) and start.seed.pictures_only:
+            raise UserError(f"this seed fills pictures, and method {cfg.method.name} works on latents; isdiff/seed=gmm")
+        return cls(model, conditioning, walk, sampler, build(cfg.method.get("known"), Known), start, refinement)
+
+    @classmethod
+    def without_network(cls, cfg: DictConfig) -> Way:
+        """For a method that is a seed alone. Model and steps are checked and left out.
+
+        Raises:
+            UserError: a value that cannot work, or IS-Diff, which needs a network.
+        """
+        build_steps(cfg)
+        build(cfg.get("model"), Model)
+        start, refinement = build_isdiff(cfg)
+        if not isinstance(start, NoiseStart) or refinement is not None:
+            raise UserError(f"method {cfg.method.name} asks no network, which IS-Diff needs; leave isdiff=off")
+        filled = FilledStart(build(cfg.method.fill, Seed))
+        return cls(NoModel(), None, Walk(steps=1), Fill(), Known(), filled, None)
+
+
+def is_floor(cfg: DictConfig) -> bool:
+    """Whether the method fills holes by itself and needs no model."""
+    return cfg.method.get("fill") is not None
 
 
 def build_steps(cfg: DictConfig) -> tuple[Walk, Sampler]:

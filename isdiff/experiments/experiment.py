@@ -77,7 +77,7 @@ class Experiment:
         cfg = with_texts(cfg) if typed else cfg
         setup = Setup.of(cfg)
         device = resolve_device(setup.runtime.device)
-        precision = resolve_precision(setup.runtime.precision, device)
+        precision = resolve_precision(setup.runtime.precision, device) if setup.asks else "fp32"
         compiled = setup.runtime.compiled(device.type, lambda: expected_calls(setup, cfg.limit))
         kept = setup.fingerprint(precision, compiled)
         digest = config_hash(kept)
@@ -118,6 +118,8 @@ class Experiment:
     @property
     def prior(self) -> Prior:
         """The model, loaded where it does not stand on the shelf."""
+        if not self.setup.asks:
+            return self.load()  # of nothing, so that what others left on the shelf stays
         return self.shelf.get(self.loading, self.load)
 
     @cached_property

@@ -105,7 +105,7 @@ def summarise(
     estimates, on = measured(experiment, records, metrics)
     seconds = sum(r["seconds"] for r in records)
     return {
-        "method": experiment.label, "steps": str(experiment.setup.walk),
+        "method": experiment.label, "steps": experiment.setup.steps,
         "dataset": cfg.dataset.name, "mask": cfg.mask.name, "n": len(records),
         "seed": cfg.seed, "config_hash": experiment.hash, "metrics": estimates, "measured_on": on,
         "network_calls_per_image": sum(r["network_calls"] for r in records) / len(records),

@@ -64,7 +64,8 @@ def sample(experiment: Experiment, ids: Iterable[str], report: Report, together:
         engine.batch_size = min(engine.batch_size, together or engine.batch_size)
         report("expected", engine.calls_expected())
         ready = tasks(experiment, ids, report)
-        if experiment.setup.runtime.batch_size == AUTO and (first := next(ready, None)) is not None:
+        search = experiment.setup.runtime.batch_size == AUTO and experiment.setup.asks
+        if search and (first := next(ready, None)) is not None:
             most = min(together or MOST, len(ids) if isinstance(ids, list) else MOST)
             engine.batch_size = best_batch_size(experiment.prior, first, engine.grid.timesteps[-1], most)
             ready = chain([first], ready)

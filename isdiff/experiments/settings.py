@@ -19,7 +19,7 @@ from isdiff.experiments.build import as_dict, resolved
 
 GROUPS = ("dataset", "mask", "model", "method", "sampler", "isdiff", "latent", "runtime", "metrics", "logger", "output")
 KEYS = (*GROUPS, "limit", "seed", "prompt", "negative_prompt", "output_root", "data_root", "model_root")
-PARTS = {"method": ("name", "known"), "isdiff": ("seed", "start", "criterion", "refine")}
+PARTS = {"method": ("name", "known", "fill"), "isdiff": ("seed", "start", "criterion", "refine")}
 
 
 AUTO, GRAPHS = "auto", "graphs"

@@ -56,9 +56,11 @@ class Seed(Component, ABC):
 
     Attributes:
         needs_truth, enough, apart: as for :class:`Start`.
+        pictures_only: whether it fills pictures alone, and not the latent spaces of models.
     """
 
     labels = ("enabled",)
+    pictures_only = False
     needs_truth = False
     enough = 50
     apart = False
@@ -66,6 +68,21 @@ class Seed(Component, ABC):
     @abstractmethod
     def fill(self, task: Task, stream: Stream) -> Tensor:
         """(C, H, W), of which only the pixels inside the hole are used."""
+
+
+class FilledStart(Start):
+    """Known pixels and a seed in the hole, without noise: all that methods without a network do.
+
+    Args:
+        seed: fills the hole.
+    """
+
+    def __init__(self, seed: Seed) -> None:
+        self.seed = seed
+        self.needs_truth, self.enough = seed.needs_truth, seed.enough
+
+    def begin(self, task: Task, stream: Stream, attempt: int, grid: Grid) -> tuple[Tensor, int]:
+        return task.compose(self.seed.fill(task, stream)), self.begin_index(attempt, grid)
 
 
 class SeededStart(Start):

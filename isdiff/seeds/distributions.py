@@ -51,6 +51,12 @@ def known_vectors(task: Task) -> np.ndarray:
     return known
 
 
+def known_rows(task: Task) -> np.ndarray:
+    """The row of each of the :func:`known_vectors`, (N,)."""
+    sure = ~task.hole if task.sure is None else task.sure
+    return sure[0].nonzero()[:, 0].cpu().numpy()
+
+
 class MixtureSeed(DistributionSeed):
     """Gaussian mixture fitted to the known pixels by expectation maximisation (Eqs. 4-5).
 

@@ -29,6 +29,19 @@ class Mixture:
         normal = rng.standard_normal((count, self.means.shape[1]))
         return self.means[which] + np.einsum("nij,nj->ni", np.linalg.cholesky(self.covariances)[which], normal)
 
+    def given_first(self, values: np.ndarray) -> Conditional:
+        """What is known of vectors whose first entries are ``values`` (N,)."""
+        variances, towards = self.covariances[:, 0, 0], self.covariances[:, 1:, 0]
+        away = values[:, None] - self.means[:, 0]
+        terms = np.log(self.weights) - 0.5 * (np.log(variances) + away**2 / variances)
+        shares = np.exp(terms - terms.max(1, keepdims=True))
+        slopes = towards / variances[:, None]
+        return Conditional(
+            shares / shares.sum(1, keepdims=True),
+            self.means[:, 1:] + away[..., None] * slopes,
+            self.covariances[:, 1:, 1:] - slopes[:, :, None] * towards[:, None, :],
+        )
+
     def log_likelihood(self, vectors: np.ndarray) -> float:
         """Mean over ``vectors`` (N, C) of the logarithm of the density."""
         return float(np.logaddexp.reduce(self.log_terms(features(vectors)), axis=0).mean())
@@ -48,6 +61,24 @@ class Mixture:
         return np.einsum(
             "kf,fn->kn", np.hstack([constant[:, None], towards, -0.5 * twice * precisions[:, rows, columns]]), seen
         )
+
+
+@dataclass(frozen=True)
+class Conditional:
+    """A mixture of K Gaussians for each of N values: ``shares`` (N, K) that sum to 1, ``means`` (N, K, C); and
+    ``covariances`` (K, C, C), which are the same for all values."""
+
+    shares: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+
+    def draw(self, which: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A sample for each number of a value in ``which`` (M,): (M, C)."""
+        bounds = self.shares.cumsum(1)[:, :-1]
+        component = (rng.random(len(which))[:, None] >= bounds[which]).sum(1)
+        normal = rng.standard_normal((len(which), self.means.shape[2]))
+        roots = np.linalg.cholesky(self.covariances)
+        return self.means[which, component] + np.einsum("nij,nj->ni", roots[component], normal)
 
 
 @cache

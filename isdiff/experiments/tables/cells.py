@@ -181,7 +181,7 @@ def cost(rows: list[Row]) -> Cost | None:
 
 
 def protocol(summary: dict[str, Any], experiment: Experiment) -> str:
-    parts = [experiment.cfg.model.name, *(str(summary[k]) for k in ("precision",) if k in summary)]
+    parts = [experiment.setup.model.name, *(str(summary[k]) for k in ("precision",) if k in summary)]
     return ", ".join([*parts, f"batch {summary.get('batch_size')}", str(summary.get("device"))])
 
 

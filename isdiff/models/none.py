@@ -1,0 +1,53 @@
+"""In the place of a model, for methods that ask for none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isdiff.errors import UserError
+from isdiff.models.base import NOTHING, Model
+from isdiff.prediction import Prediction
+from isdiff.priors.conditioning.base import Conditioning
+from isdiff.trajectory import Task
+
+NO_MODEL = "no network"
+
+
+class NoPrior:
+    """Takes pictures as they are and answers nothing."""
+
+    def prepare(self, task: Task, prompt: str = "") -> Task:
+        """The task as it is; no method that gets here takes a prompt."""
+        return task
+
+    def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
+        """
+        Raises:
+            UserError: always.
+        """
+        raise UserError("a network is asked where there is none; give another model")
+
+    def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
+        """States are pictures already."""
+        return states
+
+
+class NoModel(Model):
+    """No network and no weights; pictures of any size."""
+
+    def __init__(self) -> None:
+        super().__init__(NO_MODEL, NOTHING, None)
+
+    def check_method(self, method: str, conditioning: Conditioning | None) -> None:
+        """Methods that need a network never get here."""
+
+    def identity(self) -> str:
+        return NOTHING
+
+    def load(self, device: torch.device, precision: str = "fp32", **options: Any) -> NoPrior:
+        """Nothing is loaded."""
+        return NoPrior()
