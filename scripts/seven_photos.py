@@ -1,7 +1,9 @@
 """Seven photographs as people have them: something is to go, scratches are to go, or a border is to be added.
 
-    python scripts/seven_photos.py                       # outputs/seven: every fill, and a page of pictures for each photograph
+    python scripts/seven_photos.py
     python scripts/seven_photos.py --photos grass blur --ways telea patches
+
+It writes every fill and a page of pictures for each photograph into outputs/seven.
 
 The photographs are test photographs of data/photos; the holes are drawn here.
 """
@@ -28,7 +30,7 @@ Points = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph, and what is to be filled: polygons, discs (x, y, radius), lines of 5 pixels, or columns from one on."""
+    """A photograph, and what is to be filled: polygons, discs (x, y, radius), lines, or columns from one on."""
 
     file: str
     what: str
@@ -58,8 +60,8 @@ class Photo:
         return np.asarray(mask) > 0
 
 
-SHEEP = [(152, 180), (160, 125), (190, 98), (285, 88), (300, 60), (345, 42), (405, 42), (468, 50), (472, 85), (460, 110),
-         (482, 130), (512, 220), (505, 290), (460, 345), (450, 440), (450, 470), (330, 475), (320, 400), (300, 400),
+SHEEP = [(152, 180), (160, 125), (190, 98), (285, 88), (300, 60), (345, 42), (405, 42), (468, 50), (472, 85),
+         (460, 110), (482, 130), (512, 220), (505, 290), (460, 345), (450, 440), (450, 470), (330, 475), (320, 400), (300, 400),
          (295, 470), (280, 485), (165, 485), (170, 370), (150, 290)]  # fmt: skip
 PIKA = [(394, 345), (405, 250), (430, 185), (465, 80), (500, 50), (620, 50), (770, 105), (745, 190), (655, 205),
         (665, 300), (645, 340), (500, 335)]  # fmt: skip
