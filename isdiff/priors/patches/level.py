@@ -170,6 +170,18 @@ def principal_kernels(image: Tensor, middles: Tensor, side: int, count: int) -> 
     return torch.cat([constant, axes.reshape(-1, 3, side, side)])
 
 
+def features_of(cells: Tensor, kernels: Tensor) -> Tensor:
+    """(2 H W, K + 2) of all windows by their numbers; written in place, as large pictures have many."""
+    height, width = cells.shape[1:]
+    found = cells.new_empty(2, height, width, len(kernels) + 2)
+    around = edged(cells, kernels.shape[-1] // 2)[None]
+    for table, each in zip(found, (kernels, kernels.flip(-1)), strict=True):
+        table[..., :-2] = conv2d(around, each)[0].permute(1, 2, 0)
+    found[..., -2] = torch.arange(height, device=cells.device)[:, None]
+    found[..., -1] = torch.arange(width, device=cells.device)
+    return found.flatten(0, 2)
+
+
 def build_level(image: Tensor, hole: Tensor, cell: int, wanted: int, count: int) -> Level | None:
     """A level of a picture; None where no cell is known as a whole.
 
@@ -186,10 +198,6 @@ def build_level(image: Tensor, hole: Tensor, cell: int, wanted: int, count: int)
     side = window_side(holed, wanted)
     middles = known_windows(holed, side).flatten().nonzero()[:, 0]
     kernels = principal_kernels(cells, middles, side, count)
-    whole = edged(cells, side // 2)[None]
-    tables = [conv2d(whole, each)[0].flatten(1).T for each in (kernels, kernels.flip(-1))]
-    rows, columns = (grid.flatten()[:, None].float() for grid in torch.meshgrid(
-        *(torch.arange(size, device=image.device) for size in shape), indexing="ij"))  # fmt: skip
-    features = torch.cat([torch.cat([table, rows, columns], 1) for table in tables])
+    features = features_of(cells, kernels)
     windows = torch.cat([middles, middles + holed.numel()])
     return Level(cell, cells, holed, side, kernels, windows, features)
