@@ -17,7 +17,7 @@ from pathlib import Path
 
 import installed  # noqa: F401
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 import isdiff
 from isdiff.data.images import load_rgb
@@ -110,11 +110,28 @@ def page(path: Path, titles: list[str], pictures: list[np.ndarray]) -> None:
     save(path, canvas)
 
 
+def teaser(path: Path, names: list[str], folder: Path) -> None:
+    """Some of the photographs with their fills, reduced, side by side: what README opens with."""
+    titles, size, gap, head = ("input", "Telea", "PatchMatch", "isdiff, model=patches"), (292, 196), 5, 22
+    canvas = Image.new("RGB", (len(titles) * (size[0] + gap) - gap, head + len(names) * (size[1] + gap) - gap), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(15)
+    for column, title in enumerate(titles):
+        draw.text((column * (size[0] + gap) + size[0] // 2, 2), title, "black", font, anchor="ma")
+    for row, name in enumerate(names):
+        pixels, hole = PHOTOS[name].pixels(), PHOTOS[name].hole()
+        files = [folder / f"{name}_{way}.png" for way in ("telea", "patchmatch", "patches")]
+        for column, picture in enumerate([Image.fromarray(with_hole(pixels, hole)), *map(Image.open, files)]):
+            place = column * (size[0] + gap), head + row * (size[1] + gap)
+            canvas.paste(ImageOps.fit(picture, size, Image.Resampling.LANCZOS), place)
+    save(path, canvas)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", nargs="+", choices=PHOTOS, default=list(PHOTOS))
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--out", default="outputs/seven")
+    parser.add_argument("--teaser", nargs="+", choices=PHOTOS, help="also write teaser.png of these, once filled")
     args = parser.parse_args()
     folder = placed(args.out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,6 +147,8 @@ def main() -> None:
             save(folder / f"{name}_{way}.png", Image.fromarray(pictures[-1]))
             print(f"{name}: {titles[-1]}", flush=True)
         page(folder / f"{name}.png", [*titles, "the photograph"], [*pictures, pixels])
+    if args.teaser:
+        teaser(folder / "teaser.png", args.teaser, folder)
 
 
 if __name__ == "__main__":
