@@ -1,12 +1,14 @@
-# make demo    install what is needed and fill holes in eight photographs (a few minutes)
+# make demo    install what is needed and fill holes in photographs and faces (two minutes)
 # make test    install and run the tests but the slow ones; make test-fast   the quickest, minutes; make test-full   the slow ones too; make test-long   launchers and benchmarks, minutes
 # make coverage   make test in two parts, the quickest first, and which lines it ran; make ci   that and make lint, as .ci/run does
 # make avatars the faces' table of earlier results (about half an hour on two CPU cores)
 # make photos, make drawings, make latent   the tables of the other datasets and of latent methods
+# make floors  photographs: what fills need no network, beside the small network, at 64, 128 and 256 pixels
+# make seven   seven photographs as people have them, filled in several ways
 # make table1 ... table8, fig4, fig10, figS, fig_calls   the paper's tables and figures; profile=demo, paper or smoke, limit= masks= rows= seeds= logger=wandb
 # make report  all of them in one page
 # make table3  shares of votes of the human study: ANSWERS=FOLDER with answers-*.json, KEY=the study's key
-# make sweep, make sweep-latent   the sweeps behind the defaults marked [R]
+# make sweep, make sweep-latent, make sweep-patches, make sweep-seeds   the sweeps behind the defaults marked [R]
 # make docs     the documentation, in outputs/site
 # make bench   speed, measured side by side, from what published code does to what this one does; make bench-gpu on a GPU
 PYTHON ?= python3
@@ -21,7 +23,7 @@ PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 CORE = COVERAGE_CORE=$$($(RUN) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS fig_calls
 
-.PHONY: install demo test test-fast test-full test-long coverage ci avatars drawings latent photos sweep-photos sweep sweep-latent $(TABLES) table3 report bench bench-gpu docs lint
+.PHONY: install demo test test-fast test-full test-long coverage ci avatars drawings latent photos floors ours seven sweep-photos sweep sweep-latent sweep-patches sweep-seeds $(TABLES) table3 report bench bench-gpu docs lint
 install: $(VENV)/.installed
 
 # The lock holds what the results were made with; where it does not fit (another Python), the ranges of
@@ -59,7 +61,7 @@ ci: coverage lint
 avatars: install
 	$(RUN) scripts/compare.py avatars $(POOL)
 
-drawings latent photos: install
+drawings latent photos floors ours: install
 	$(RUN) scripts/compare.py $@ $(POOL)
 
 sweep: install
@@ -68,6 +70,12 @@ sweep: install
 
 sweep-photos: install
 	$(RUN) scripts/compare.py sweep_photos $(POOL)
+
+sweep-patches sweep-seeds: install
+	$(RUN) scripts/compare.py $(subst -,_,$@) $(POOL)
+
+seven: install
+	$(RUN) scripts/seven_photos.py --teaser border grass blur
 
 sweep-latent: install
 	$(RUN) scripts/compare.py sweep_latent $(POOL)
@@ -86,6 +94,7 @@ table3: install
 bench: install
 	$(RUN) benchmarks/ladder.py
 	$(RUN) benchmarks/peers.py --images 8
+	$(RUN) benchmarks/patches.py
 
 bench-gpu: install
 	$(RUN) benchmarks/ladder.py --device cuda --images 256 --batch 64 --steps 100 --repeats 3 model=adm256_uncond \

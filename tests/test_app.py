@@ -323,7 +323,7 @@ def test_uploads_that_cannot_be_used_are_one_sentence(tmp_path):
 
 def test_examples_come_with_their_models():
     found = examples()
-    assert {example.model for example in found} == {"photos64", "avatars64", "drawings64"} and len(found) >= 8
+    assert {example.model for example in found} == {"patches", "avatars64", "drawings64"} and len(found) >= 8
     assert all(example.model in method_of("ddnm").models for example in found)
 
 

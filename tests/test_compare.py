@@ -19,23 +19,25 @@ def test_the_demo_at_a_small_size(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     plan = OmegaConf.load(ROOT / "configs" / "compare" / "demo.yaml")
     plan.folder, plan.seeds, plan.bootstrap = str(tmp_path), [0, 1], 50
-    plan.groups[0].limit = 3
-    folder = compare(plan, [f"output_root={tmp_path}", "sampler.steps=5", "sampler.jump=2"])
+    for group in plan.groups:
+        group.limit = 3
+    plan.groups[0].common = ["dataset=photos"]  # of 64 pixels
+    folder = compare(plan, [f"output_root={tmp_path}", "sampler.steps=5"])
     rows = json.loads((folder / "table.json").read_text())["rows"]
-    assert [row["label"] for row in rows] == [row.label for row in plan.groups[0].rows]
-    plain, repaint, isdiff = rows
-    assert plain["network_calls"] == 5 and repaint["network_calls"] > 20
+    assert [row["label"] for row in rows] == [row.label for group in plan.groups for row in group.rows]
+    plain, patchmatch, patches = rows[:3]
+    assert plain["network_calls"] == patchmatch["network_calls"] == 0 and patches["network_calls"] == 5
     assert "lite0_perceptual_difference" not in plain
-    for row in (repaint, isdiff):
+    for row in (patchmatch, patches):
         paired = row["lite0_perceptual_difference"]
         assert paired["value"] == pytest.approx(row["lite0_perceptual"]["value"] - plain["lite0_perceptual"]["value"])
         assert paired["low"] <= paired["value"] <= paired["high"] and paired["n"] == 3
     text = (folder / "summary.md").read_text()
-    assert "## half mask, 3 images" in text and "SD of seeds" in text and text.count("| DDNM") == 2
-    assert (folder / "half_3.png").stat().st_size > 10_000
+    assert "## wide mask, 3 images, photographs" in text and "SD of seeds" in text and text.count("| DDNM") == 2
+    assert (folder / "wide_3_photographs.png").stat().st_size > 10_000
     # A second run finds everything and says the same.
     assert (
-        compare(plan, [f"output_root={tmp_path}", "sampler.steps=5", "sampler.jump=2"]) / "summary.md"
+        compare(plan, [f"output_root={tmp_path}", "sampler.steps=5"]) / "summary.md"
     ).read_text() == text
 
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from isdiff.errors import UserError
 from isdiff.experiments.composing import composed, refused
-from isdiff.experiments.contact_sheet import contact_sheet, with_hole
+from isdiff.experiments.contact_sheet import TILE, contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.loggers import grouped
 from isdiff.experiments.measure import build_metrics, samples
@@ -29,6 +29,9 @@ from isdiff.paths import placed
 
 # Metrics that measure are built from the configuration of each run.
 UNUSED = OmegaConf.create({"model_root": "models", "metrics": {"download": False, "features": None}})
+
+
+LARGEST_TILE = 220  # pixels; larger pictures are reduced
 
 
 @dataclass
@@ -286,4 +289,5 @@ def draw(path: Path, rows: list[Row]) -> None:
             own = next(r for r in row.records if r["id"] == record["id"])
             line.append((row.experiment.store.image(own["id"]), f"{own['network_calls']} calls"))
         tiles.append([*line, (truth, "")])
-    contact_sheet(path, ["input", *(row.label for row in rows), "truth"], tiles)
+    side = min(LARGEST_TILE, max(TILE, *(picture.shape[0] for picture, _ in tiles[0])))
+    contact_sheet(path, ["input", *(row.label for row in rows), "truth"], tiles, side)
