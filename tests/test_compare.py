@@ -36,9 +36,7 @@ def test_the_demo_at_a_small_size(tmp_path, monkeypatch):
     assert "## wide mask, 3 images, photographs" in text and "SD of seeds" in text and text.count("| DDNM") == 2
     assert (folder / "wide_3_photographs.png").stat().st_size > 10_000
     # A second run finds everything and says the same.
-    assert (
-        compare(plan, [f"output_root={tmp_path}", "sampler.steps=5"]) / "summary.md"
-    ).read_text() == text
+    assert (compare(plan, [f"output_root={tmp_path}", "sampler.steps=5"]) / "summary.md").read_text() == text
 
 
 def test_plans_are_narrowed():

@@ -128,22 +128,33 @@ def plan(hole: np.ndarray, sizes: Sizes) -> list[Window]:
 
 
 def surroundings(hole: np.ndarray, reach: np.ndarray) -> Iterator[Window]:
-    """The whole picture; of a large one each part of the hole with about twice its depth of what is around it."""
+    """The whole picture; of a large one each part of the hole with one to two times its depth of what is around it.
+
+    There is more around it where less than half of that is known, and not more than a model sees at once where that is
+    enough.
+    """
     if hole.size <= MOST_PIXELS:
         yield Window(0, 0, *hole.shape)
         return
     for box, part in parts(hole, LEAST_AROUND):
-        more = max(LEAST_AROUND, 2 * math.ceil(min(float(reach[box][part].max()), max(hole.shape))))
-        while True:  # more of it, until enough is known
-            rows, columns = (
-                slice(max(0, span.start - more), min(size, span.stop + more))
-                for span, size in zip(box, hole.shape, strict=True)
-            )
-            inside = hole[rows, columns]
-            if 2 * inside.mean() <= 1 or inside.shape == hole.shape:
-                break
-            more *= 2
-        yield Window(rows.start, columns.start, *inside.shape)
+        depth = math.ceil(min(float(reach[box][part].max()), max(hole.shape)))
+        around = [max(LEAST_AROUND, round(depth * share)) for share in (2, 1.5, 1, 2, 4, 8, 16)]
+        found = [grown(box, more, hole.shape) for more in around] + [grown(box, max(hole.shape), hole.shape)]
+        small = [area for area in found[:3] if known_half(hole[area]) and hole[area].size <= MOST_PIXELS]
+        rows, columns = next(iter(small), next((a for a in found[2:] if known_half(hole[a])), found[-1]))
+        yield Window(rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+
+
+def known_half(hole: np.ndarray) -> bool:
+    return bool(2 * hole.mean() <= 1)
+
+
+def grown(box: tuple[slice, slice], more: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """A box with so many pixels more on each side, as far as the picture has them."""
+    (top, bottom), (left, right) = (
+        (max(0, span.start - more), min(size, span.stop + more)) for span, size in zip(box, shape, strict=True)
+    )
+    return slice(top, bottom), slice(left, right)
 
 
 def parts(hole: np.ndarray, gap: int) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
