@@ -151,7 +151,7 @@ def test_a_stream_goes_on_after_a_picture_that_fails():
     inpainter.experiment.prior.prepare = refuse
     found = {f.job.name: f for f in inpainter.stream(iter(jobs))}
     assert found["p1"].failure == "image p1 is not to be had" and not found["p0"].failure
-    assert (found["p2"].values == alone["p2"]).all() and found["p2"].trace[0].window == Window(0, 0, 64)
+    assert (found["p2"].values == alone["p2"]).all() and found["p2"].trace[0].window == Window(0, 0, 64, 64)
 
 
 IMAGE = smooth(64, 64)

@@ -20,10 +20,13 @@ from isdiff.plugin.state import Plugin
 from isdiff.refine import Refinement
 from isdiff.seeds.base import NoiseStart, Seed, SeededStart
 from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, OracleSeed
+from isdiff.seeds.position import PositionSeed
 
 Pipeline = TypeVar("Pipeline")
 
-SEEDS: dict[str, type[Seed]] = {"gmm": MixtureSeed, "gaussian": GaussianSeed, "mean": MeanSeed, "oracle": OracleSeed}
+SEEDS: dict[str, type[Seed]] = {
+    "gmm": MixtureSeed, "gmm_position": PositionSeed, "gaussian": GaussianSeed, "mean": MeanSeed, "oracle": OracleSeed,
+}  # fmt: skip
 OFF = "off"
 
 
