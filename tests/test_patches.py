@@ -101,6 +101,16 @@ def run(tasks: list[Task], kind: str = "flow", sampler=None, known=None, **optio
 # What a mixture of Gaussians says, written down once more.
 
 
+def usable(hole: np.ndarray, radius: int) -> np.ndarray:
+    """Windows over the border of the picture count where the hole is as near to such a border."""
+    within = []
+    for size, places in zip(hole.shape, np.nonzero(hole), strict=True):
+        inner = np.zeros(size, bool)
+        inner[radius : size - radius] = True
+        within.append(inner | (places.min() < radius) | (places.max() >= size - radius))
+    return np.logical_and.outer(*within)
+
+
 def naive(task: Task, x: torch.Tensor, alpha: float, sigma: float, options: PatchSettings, as_known: bool):
     """The expected colours (M, 3) of the hole's pixels, in float64: a sum over all known windows, one at a time.
 
@@ -120,7 +130,7 @@ def naive(task: Task, x: torch.Tensor, alpha: float, sigma: float, options: Patc
     window = lambda table, r, c: table[..., r : r + side, c : c + side]  # noqa: E731
     known = [
         (r, c, each, image[:, r, c])
-        for r, c in np.ndindex(height, width) if not window(holes, r, c).any()
+        for r, c in np.ndindex(height, width) if usable(hole, radius)[r, c] and not window(holes, r, c).any()
         for each in (window(clean, r, c), window(clean, r, c)[..., ::-1])
     ]  # fmt: skip
     found = []
@@ -161,8 +171,7 @@ def test_without_priors_it_is_the_denoiser_of_the_patches(alpha, sigma):
     task = make_task(17, 18, (slice(5, 12), slice(5, 12)))
     x = noisy(task, alpha, sigma)
     found = clean_of(task, alpha, sigma, options, x)[:, task.hole[0]].T
-    # Windows that reach over the picture's edge are data too.
-    hole, image = (pad(each[None], (2, 2, 2, 2), mode="reflect")[0] for each in (task.hole.float(), task.image))
+    hole, image = task.hole.float(), task.image
     free = hole[0].unfold(0, 5, 1).unfold(1, 5, 1).flatten(2).sum(2) == 0
     known = image.unfold(1, 5, 1).unfold(2, 5, 1)[:, free].transpose(0, 1).double()
     known = torch.cat([known, known.flip(-1)])

@@ -51,7 +51,7 @@ def compare(
         tolerance, shift: standard deviations, in units of the picture.
     """
     rows, columns = level.places.T
-    cells = averaged(torch.where(hole, x, alpha * image), level.shape)
+    cells = averaged(torch.where(hole, x, alpha * image), level.cell)
     query = windows_of(cells, level.side)[:, rows, columns].transpose(0, 1).flatten(2)
     known = alpha * level.known_cells
     noise = sigma**2

@@ -11,15 +11,15 @@ from functools import cached_property
 import torch
 from scipy import ndimage
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, conv2d, max_pool2d, pad
+from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
 SAMPLED = 10_000  # windows that the principal components are taken from
 FEW = 30  # known windows, mirrored ones included, below which smaller windows are taken
 
 
-def averaged(image: Tensor, shape: tuple[int, int]) -> Tensor:
-    """(C, H, W) averaged over cells, ``shape`` of them."""
-    return image if image.shape[1:] == torch.Size(shape) else adaptive_avg_pool2d(image[None], shape)[0]
+def averaged(image: Tensor, cell: int) -> Tensor:
+    """(C, H, W) averaged over cells of so many pixels a side; the last ones may have fewer."""
+    return image if cell == 1 else avg_pool2d(image[None], cell, ceil_mode=True)[0]
 
 
 def edged(image: Tensor, radius: int) -> Tensor:
@@ -34,8 +34,20 @@ def windows_of(image: Tensor, side: int) -> Tensor:
 
 
 def known_windows(hole: Tensor, side: int) -> Tensor:
-    """(H, W) bool: whether the window of ``side`` cells about a cell is known as a whole."""
-    return max_pool2d(edged(hole[None].float(), side // 2), side, 1)[0] == 0
+    """(H, W) bool: whether the window of ``side`` cells about a cell is known as a whole.
+
+    Windows over the picture's border, which are mirrored there, count only where the hole is at such a border, too.
+    Elsewhere they would attract matches: they fit their own mirror images.
+    """
+    radius = side // 2
+    found = max_pool2d(edged(hole[None].float(), radius), side, 1)[0] == 0
+    for axis in (0, 1):
+        size = hole.shape[axis]
+        places = hole.any(1 - axis).nonzero()
+        if size > 2 * radius and len(places) and radius <= places.min() and places.max() < size - radius:
+            found.narrow(axis, 0, radius).fill_(False)
+            found.narrow(axis, size - radius, radius).fill_(False)
+    return found
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,7 @@ class Level:
     def query(self, x: Tensor) -> Tensor:
         """Features (M, K + 2) of the windows about the hole's cells in a noisy picture (3, H, W) of full size."""
         (rows, columns), more = self.area, 2 * (self.side // 2)
-        cells = edged(averaged(x, self.shape), self.side // 2)
+        cells = edged(averaged(x, self.cell), self.side // 2)
         cells = cells[:, rows.start : rows.stop + more, columns.start : columns.stop + more]
         found = conv2d(cells[None], self.kernels)[0][:, self.hole[self.area]].T
         return torch.cat([found, self.places.to(found)], 1)
@@ -191,8 +203,7 @@ def build_level(image: Tensor, hole: Tensor, cell: int, wanted: int, count: int)
         wanted: side of windows, in cells, if enough of them are known.
         count: most features of a window.
     """
-    shape = math.ceil(hole.shape[1] / cell), math.ceil(hole.shape[2] / cell)
-    cells, holed = averaged(image, shape), averaged(hole.float(), shape)[0] > 0
+    cells, holed = averaged(image, cell), averaged(hole.float(), cell)[0] > 0
     if holed.all():
         return None
     side = window_side(holed, wanted)

@@ -79,6 +79,14 @@ class Pyramid:
     depth: float
 
 
+def cells_of(shape: Sequence[int], coarsest: int) -> list[int]:
+    """Sides of cells in pixels, 1, 2, 4, ..., at which the shorter side has at least so many of them; always 1."""
+    sides = [1]
+    while min(shape) / (2 * sides[-1]) >= coarsest:
+        sides.append(2 * sides[-1])
+    return sides
+
+
 def build_pyramid(image: Tensor, hole: Tensor, settings: PatchSettings) -> Pyramid:
     """
     Args:
@@ -88,13 +96,13 @@ def build_pyramid(image: Tensor, hole: Tensor, settings: PatchSettings) -> Pyram
     image = image.masked_fill(hole, 0.0)
     depth = float(ndimage.distance_transform_edt(hole[0].cpu().numpy()).max())
     levels: dict[int, Level] = {}
-    cell = 1
-    while cell == 1 or min(hole.shape[1:]) / cell >= settings.coarsest:
-        radius = min(settings.window // 2, max(1, int(settings.context * depth / cell)))
+    radius = settings.window  # no limit yet
+    for cell in reversed(cells_of(hole.shape[1:], settings.coarsest)):
+        # What is known of a coarse window must do for the finer ones in it, so their radius at most doubles.
+        radius = min(settings.window // 2, max(1, int(settings.context * depth / cell)), 2 * radius or settings.window)
         level = build_level(image, hole, cell, 2 * radius + 1, settings.features)
         if level is not None:
-            levels[cell] = level
-        cell *= 2
+            levels[cell], radius = level, level.side // 2
     complete = max(levels)
     for cell in sorted(levels, reverse=True):
         pairs = len(levels[cell].windows) * len(levels[cell].places)
@@ -224,5 +232,6 @@ class Noisy:
         if self.settings.edge:
             small = torch.where(level.hole, small + match_edge(small, level.hole, self.settings.edge), small)
         if level.cell > 1:
-            small = interpolate(small[None], size=self.task.image.shape[1:], mode="bicubic", align_corners=False)[0]
-        return self.task.compose(small)
+            small = interpolate(small[None], scale_factor=level.cell, mode="bicubic", align_corners=False)[0]
+        height, width = self.task.image.shape[1:]
+        return self.task.compose(small[:, :height, :width])

@@ -127,7 +127,8 @@ def inherited(coarse: Level, fine: Level, chosen: Tensor) -> Tensor:
 
 
 def moved(level: Level, chosen: Tensor, step: tuple[int, int]) -> Tensor:
-    """(M, k): what a cell's match would be if its neighbour's (the cell one step away) went on to it."""
+    """(M, k): what a cell's match would be if its neighbour's (the cell one step away) went on to it; where that is
+    outside of the picture, its own."""
     height, width = level.shape
     rows, columns = (level.places + torch.tensor(step, device=chosen.device)).T
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
@@ -136,6 +137,6 @@ def moved(level: Level, chosen: Tensor, step: tuple[int, int]) -> Tensor:
     theirs = chosen[torch.where(inside, number, torch.arange(len(number), device=number.device))]
     mirrored, middles = theirs // level.hole.numel(), theirs % level.hole.numel()
     down, across = (torch.where(inside, size, 0)[:, None] for size in step)
-    row = (middles // width - down).clamp(0, height - 1)
-    column = (middles % width - torch.where(mirrored == 1, -across, across)).clamp(0, width - 1)
-    return mirrored * level.hole.numel() + row * width + column
+    row, column = middles // width - down, middles % width - torch.where(mirrored == 1, -across, across)
+    outside = (row < 0) | (row >= height) | (column < 0) | (column >= width)
+    return torch.where(outside, chosen, mirrored * level.hole.numel() + row * width + column)
