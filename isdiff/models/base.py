@@ -21,7 +21,7 @@ from isdiff.priors.conditioning.base import Conditioning
 
 NOTHING = "nothing"  # in the place of weights: there are none
 RANDOM = "random"  # in the place of weights: untrained ones, to check sizes and speed
-SUITED = ("start", "lambda", "checkpoint", "tau")
+SUITED = ("start", "late", "lambda", "checkpoint", "tau")
 
 
 class Model(Component, ABC):
@@ -33,7 +33,7 @@ class Model(Component, ABC):
         noise_schedule: ``linear``, ``scaled_linear`` or ``cosine``.
         num_timesteps: length of its process.
         how: the command that gets the weights, where it is not ``isdiff weights get``.
-        isdiff: values that suit the model, which ``configs/isdiff`` looks up: start, lambda, checkpoint, tau.
+        isdiff: values that suit the model, which ``configs/isdiff`` looks up: start, late, lambda, checkpoint, tau.
     Raises:
         ValueError: a value that cannot work.
 
