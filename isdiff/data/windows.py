@@ -30,7 +30,7 @@ from isdiff.checks import check_number
 
 LEAST_SIDE = 16  # thinner pictures are mirrored outwards to this
 LEAST_AROUND = 64  # pixels of a large picture around a part of its hole
-MOST_PIXELS = 1_500_000  # that a model of any size sees at once
+MOST_PIXELS = 1_000_000  # that a model of any size sees at once
 LEAST_KNOWN = 1 / 32  # share of known pixels that a window about a whole part must have
 
 
@@ -128,7 +128,7 @@ def plan(hole: np.ndarray, sizes: Sizes) -> list[Window]:
 
 
 def surroundings(hole: np.ndarray, reach: np.ndarray) -> Iterator[Window]:
-    """The whole picture; of a large one each part of the hole with one to two times its depth of what is around it.
+    """The whole picture; of a large one each part of the hole with half to two times its depth of what is around it.
 
     There is more around it where less than half of that is known, and not more than a model sees at once where that is
     enough.
@@ -138,10 +138,10 @@ def surroundings(hole: np.ndarray, reach: np.ndarray) -> Iterator[Window]:
         return
     for box, part in parts(hole, LEAST_AROUND):
         depth = math.ceil(min(float(reach[box][part].max()), max(hole.shape)))
-        around = [max(LEAST_AROUND, round(depth * share)) for share in (2, 1.5, 1, 2, 4, 8, 16)]
+        around = [max(LEAST_AROUND, round(depth * share)) for share in (2, 1.5, 1, 0.5, 1, 2, 4, 8, 16)]
         found = [grown(box, more, hole.shape) for more in around] + [grown(box, max(hole.shape), hole.shape)]
-        small = [area for area in found[:3] if known_half(hole[area]) and hole[area].size <= MOST_PIXELS]
-        rows, columns = next(iter(small), next((a for a in found[2:] if known_half(hole[a])), found[-1]))
+        small = [area for area in found[:4] if known_half(hole[area]) and hole[area].size <= MOST_PIXELS]
+        rows, columns = next(iter(small), next((a for a in found[4:] if known_half(hole[a])), found[-1]))
         yield Window(rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
 
 

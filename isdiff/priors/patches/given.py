@@ -63,6 +63,6 @@ def compare(
     spread, total = (alpha * shift) ** 2, inverse.sum(1, keepdim=True)
     held = 1 + spread * total
     away = away - sums.square().sum(0) * (spread / held)
-    own, theirs, place = level.places.to(x), level.features[level.windows, -2:], precision.inverse[-2:]
+    own, theirs, place = level.places.to(x), level.features[level.windows, -2:].float(), precision.inverse[-2:]
     away = away + (theirs.square() * place).sum(1) - 2 * (own * place) @ theirs.T
     return Given(away / -2, sums, alpha * shift**2 / held)

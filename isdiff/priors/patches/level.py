@@ -14,6 +14,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
 SAMPLED = 10_000  # windows that the principal components are taken from
+MANY = 400_000  # cells from which on features are kept in half precision
+HALF_EXACT = 2048  # whole numbers that half precision has exactly: rows and columns
+STRIP = 128  # rows of cells that are worked on at once
 FEW = 30  # known windows, mirrored ones included, below which smaller windows are taken
 
 
@@ -183,12 +186,16 @@ def principal_kernels(image: Tensor, middles: Tensor, side: int, count: int) -> 
 
 
 def features_of(cells: Tensor, kernels: Tensor) -> Tensor:
-    """(2 H W, K + 2) of all windows by their numbers; written in place, as large pictures have many."""
+    """(2 H W, K + 2) of all windows by their numbers; of many cells in half precision, and strip by strip."""
     height, width = cells.shape[1:]
-    found = cells.new_empty(2, height, width, len(kernels) + 2)
-    around = edged(cells, kernels.shape[-1] // 2)[None]
+    kind = torch.float16 if height * width > MANY and max(height, width) <= HALF_EXACT else cells.dtype
+    found = cells.new_empty(2, height, width, len(kernels) + 2, dtype=kind)
+    side = kernels.shape[-1]
+    around = edged(cells, side // 2)[None]
     for table, each in zip(found, (kernels, kernels.flip(-1)), strict=True):
-        table[..., :-2] = conv2d(around, each)[0].permute(1, 2, 0)
+        for top in range(0, height, STRIP):
+            strip = around[:, :, top : top + STRIP + side - 1]
+            table[top : top + STRIP, :, :-2] = conv2d(strip, each)[0].permute(1, 2, 0)
     found[..., -2] = torch.arange(height, device=cells.device)[:, None]
     found[..., -1] = torch.arange(width, device=cells.device)
     return found.flatten(0, 2)

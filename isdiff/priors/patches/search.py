@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isdiff.priors.patches.level import Level, mixed
 
-AT_ONCE = 4_000_000  # numbers of a table that is worked on
+AT_ONCE = 2_000_000  # numbers of a table that is worked on
 NEIGHBOURS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 
 
