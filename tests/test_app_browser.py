@@ -211,7 +211,7 @@ def test_files_of_the_machine_and_addresses_are_refused(server, tmp_path):
     upload = next(part["id"] for part in config["components"] if part["props"].get("elem_id") == "upload")
     number = next(n["id"] for n in config["dependencies"] if [upload, "upload"] in map(list, n["targets"]))
 
-    for path in (secret, "/etc/passwd", ROOT / "docs" / "demo.png", "http://127.0.0.1:1/x.png"):
+    for path in (secret, "/etc/passwd", ROOT / "docs" / "teaser.png", "http://127.0.0.1:1/x.png"):
         file = {"path": str(path), "meta": {"_type": "gradio.FileData"}, "orig_name": "x.png"}
         body = {"data": [file], "fn_index": number, "session_hash": "somebody"}
         status, said = answer(f"{server}/gradio_api/queue/join", body)

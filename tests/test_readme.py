@@ -134,16 +134,16 @@ def test_your_own_photos_as_shown(tmp_path, monkeypatch):
 
 
 def test_the_table_has_the_numbers_of_its_results():
-    """README's table and benchmarks/results/photos.json, which `make photos` wrote."""
-    rows = json.loads((ROOT / "benchmarks/results/photos.json").read_text())["rows"]
-    found = []
-    for group in ("DDNM, eta 0", "DDNM, eta 0.85", "RePaint, eta 0"):
-        for mask in ("half", "expand"):
-            without, ours = (row for row in rows if (row["group"], row["mask"]) == (group, mask))
-            change = ours["lite0_perceptual_difference"]
-            assert ours["n"] == 200 and change["high"] < 0
-            values = [f"{row['lite0_perceptual']['value']:.2f}" for row in (without, ours)]
-            interval = "{value:.2f} [{low:.2f}, {high:.2f}]".format(**change)
-            found.append([mask, *values, f"**{interval}**"])
-    table = [line for line in PAGES[ROOT / "README.md"].splitlines() if line.endswith("]** |")]
-    assert [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in table] == found
+    """README's table and benchmarks/results/floors.json, which `make floors` wrote."""
+    rows = json.loads((ROOT / "benchmarks/results/floors.json").read_text())["rows"]
+    found = {(row["group"], row["mask"], row["label"]): row for row in rows}
+    lines = [line.strip("| ").split(" | ") for line in PAGES[ROOT / "README.md"].splitlines() if line.startswith("| ")]
+    head, *table = lines
+    assert len(table) == 6
+    for name, *cells in table:
+        for where, cell in zip(head[1:], cells, strict=True):
+            side, mask = where.split(", ")
+            row = found.get((f"{side} pixels", mask, name.strip("*")))
+            values = row and f"{row['lite0_perceptual']['value']:.2f}, {row['lite0_kid']['value']:.0f}"
+            assert cell == (values or "-"), (name, where)
+            assert row is None or row["n"] == (200 if side == "64" else 60)
