@@ -550,3 +550,15 @@ def test_refined_matches_are_no_farther_than_inherited_ones():
     assert (away[:, :1] <= before + 1e-3).all() and fine.known[found[away.isfinite()]].all()
     expected = chosen_by(fine, 2, -16, False)
     assert (inherited_ones == expected).float().mean() < 0.6 and (found[:, :1] == expected).float().mean() > 0.8
+
+
+def test_a_small_hole_in_a_large_picture():
+    """Where features are kept in half precision and all windows are compared at full size."""
+    image = picture(520, 640)
+    hole = torch.zeros(1, 520, 640, dtype=torch.bool)
+    hole[0, 300:303, 200:202] = True
+    task = Task("large", image.masked_fill(hole, 0), hole)
+    pyramid = build_pyramid(task.image, hole, PatchSettings())
+    assert pyramid.complete == 1 and pyramid.levels[1].features.dtype == torch.float16
+    found = clean_of(task, 1.0, 0.05, PatchSettings())
+    assert torch.isfinite(found).all() and (found - image)[:, hole[0]].abs().mean() < 0.5

@@ -32,7 +32,7 @@ class Given:
         """(M, 3): the expected colours of the cells."""
         weights = self.logits.softmax(1)
         shift = torch.stack([(weights * each).sum(1) for each in self.sums], 1)
-        return mixed(weights, level.answers[level.windows, :3]) + shift * self.pull
+        return mixed(weights, level.answers[level.windows, :3].float()) + shift * self.pull
 
     def best(self, level: Level, count: int) -> Tensor:
         """(M, k) numbers of the windows with the largest weights."""

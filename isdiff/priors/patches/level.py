@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, pad
 
 SAMPLED = 10_000  # windows that the principal components are taken from
-MANY = 400_000  # cells from which on features are kept in half precision
+MANY = 200_000  # cells from which on features are kept in half precision
 HALF_EXACT = 2048  # whole numbers that half precision has exactly: rows and columns
 STRIP = 128  # rows of cells that are worked on at once
 FEW = 30  # known windows, mirrored ones included, below which smaller windows are taken
@@ -110,6 +110,7 @@ class Level:
     def answers(self) -> Tensor:
         """(2 H W, 6): the colour in the middle of each window, and the mean colour of the window."""
         colours = self.image.flatten(1).T
+        colours = colours.to(self.features.dtype)
         return torch.cat([torch.cat([colours, colours]), self.features[:, :3] / self.side], 1)
 
     @cached_property

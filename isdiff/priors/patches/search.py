@@ -58,7 +58,7 @@ def portions(level: Level, query: Tensor) -> tuple[Tensor, ...]:
 
 def average_all(level: Level, query: Tensor, precision: Precision) -> Tensor:
     """(M, 6): ``level.answers`` averaged over all known windows by their weights."""
-    answers = level.answers[level.windows]
+    answers = level.answers[level.windows].float()
     parts = (log_weights(level, part, precision).softmax(1) for part in portions(level, query))
     return torch.cat([mixed(weights, answers) for weights in parts])
 
