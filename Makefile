@@ -1,4 +1,4 @@
-# make demo    install what is needed and fill holes in photographs and faces (two minutes)
+# make demo    install what is needed and fill holes in photographs and faces (under a minute once installed)
 # make test    install and run the tests but the slow ones; make test-fast   the quickest, minutes; make test-full   the slow ones too; make test-long   launchers and benchmarks, minutes
 # make coverage   make test in two parts, the quickest first, and which lines it ran; make ci   that and make lint, as .ci/run does
 # make avatars the faces' table of earlier results (about half an hour on two CPU cores)

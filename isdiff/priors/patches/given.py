@@ -1,4 +1,4 @@
-"""Weights of known windows where the known part of a noisy window is not taken from the noisy picture but as it is."""
+"""Weights of known windows, with the known part of a noisy window taken from the picture, not its noisy copy."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def compare(
     level: Level, x: Tensor, image: Tensor, hole: Tensor, alpha: float, sigma: float, *,
     precision: Precision, tolerance: float, shift: float,
 ) -> Given:  # fmt: skip
-    """
+    """Compare the windows about the hole's cells with all known windows.
+
     Args:
         x: (3, H, W), the noisy picture; of its known part ``image`` is used instead.
         sigma: noise of the level's cells.

@@ -43,7 +43,7 @@ class PatchSettings:
         compared: most pairs of windows that are compared at a scale.
         few: pairs that are always compared, however deep the hole.
         exact: most pairs at a scale where known cells are compared as known, and not as the noisy picture has them.
-        depth: a hole is searched for in all known windows once it is at most so many cells deep.
+        depth: all known windows are compared at scales where the hole is at most so many cells deep.
         coarsest: least number of cells of the shorter side.
     """
 
@@ -211,7 +211,7 @@ class Noisy:
             found = self.given(coarse).best(coarse, count)
         else:
             found = best_of_all(coarse, self.query(coarse), self.precision(coarse), count)
-        away = torch.zeros(found.shape)
+        away = torch.zeros_like(found, dtype=self.x.dtype)
         while coarse.cell > level.cell:
             fine = self.pyramid.levels[coarse.cell // 2]
             found, away = refine_matches(coarse, fine, found, self.query(fine), self.precision(fine), count)
