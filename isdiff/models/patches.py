@@ -32,11 +32,11 @@ class PatchModel(Model):
         name: str = "patches",
         noise_schedule: str = "linear",
         num_timesteps: int = 1000,
-        window: int = 7,
-        rows: float = 0.05,
-        columns: float = 2.0,
-        shift: float = 0.02,
-        edge: float = 0.15,
+        window: int = PatchSettings.window,
+        rows: float = PatchSettings.rows,
+        columns: float = PatchSettings.columns,
+        shift: float = PatchSettings.shift,
+        edge: float = PatchSettings.edge,
         isdiff: dict[str, float] | None = None,
     ) -> None:
         super().__init__(name, NOTHING, None, noise_schedule, num_timesteps, None, isdiff)
