@@ -198,14 +198,9 @@ class Studio:
 
 
 def variant_of(photo: Photo, filled: Filled) -> Variant:
-    hole = filled.job.hole[..., None]
-
-    def pasted(values: np.ndarray) -> np.ndarray:
-        return np.where(hole, np.rint(values).astype(np.uint8), filled.job.pixels)
-
-    seeds = None if filled.seed_values is None else pasted(filled.seed_values)
+    seeds = None if filled.seed_values is None else filled.paste(filled.seed_values)
     image = photo.picture.filled(filled.values, filled.job.hole)
-    return Variant(filled.job.seed, image, pasted(filled.values), seeds, filled.trace)
+    return Variant(filled.job.seed, image, filled.paste(filled.values), seeds, filled.trace)
 
 
 class Watcher:

@@ -53,7 +53,7 @@ def act(arguments: list[str]) -> int:
             calls = sum(trace.network_calls for trace in filled.trace)
             seconds = sum(trace.seconds for trace in filled.trace)
             header.append(name)
-            tiles.append((squared(filled.values.round().astype("uint8")), f"{calls} calls, {seconds:.1f} s"))
+            tiles.append((squared(filled.paste(filled.values)), f"{calls} calls, {seconds:.1f} s"))
             bar.finish(calls)
     print(contact_sheet(Path(args.out), header, [tiles], TILE))
     return 0

@@ -71,7 +71,7 @@ class Filled:
     """What came of a job.
 
     Attributes:
-        values: (H, W, 3) float32 in 0..255, meant for the hole.
+        values: (H, W, 3) float32 in 0..255; 0 outside of the hole.
         seed_values: the same with IS-Diff's seed in the hole; None without one, or where it was not asked for.
         trace: of its windows, in their order.
         failure: why there is no result (``values`` then hold nothing of use).
@@ -83,6 +83,12 @@ class Filled:
     trace: list[WindowTrace] = field(default_factory=list)
     failure: str | None = None
 
+    def paste(self, values: np.ndarray) -> np.ndarray:
+        """The picture (H, W, 3) uint8 with such values in the hole."""
+        pixels = self.job.pixels.copy()
+        pixels[self.job.hole] = np.rint(values[self.job.hole]).astype(np.uint8)
+        return pixels
+
 
 class Canvas:
     """A picture on its way: what is open yet, and which windows are next."""
@@ -90,7 +96,7 @@ class Canvas:
     def __init__(self, job: Job, sizes: Sizes) -> None:
         self.job, self.key = job, job.noise_key
         self.pixels, self.open = mirrored(job.pixels).copy(), mirrored(job.hole).copy()
-        self.values = self.pixels.astype(np.float32)
+        self.values = np.zeros(self.pixels.shape, np.float32)  # memory is taken where it is written to
         self.seeds: np.ndarray | None = None
         self.windows = plan(self.open, sizes)
         self.rounds = deque(rounds(self.windows))
@@ -113,7 +119,7 @@ class Canvas:
         self.values[area][hole] = picture[hole]
         self.pixels[area][hole] = np.rint(picture[hole]).astype(np.uint8)
         if seed is not None:
-            self.seeds = self.values.copy() if self.seeds is None else self.seeds
+            self.seeds = np.zeros(self.values.shape, np.float32) if self.seeds is None else self.seeds
             self.seeds[area][hole] = seed[hole]
         self.open[area] = False
         self.traces[number] = trace
