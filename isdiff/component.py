@@ -37,8 +37,9 @@ class Component:
         return made
 
     def fingerprint(self) -> dict[str, Any]:
-        """What results depend on, ready for JSON: the class and its arguments."""
-        named = {"class": f"{type(self).__module__}.{type(self).__qualname__}"}
+        """What results depend on, ready for JSON: the class, by its name and package, and its arguments."""
+        package, name = type(self).__module__.partition(".")[0], type(self).__qualname__
+        named = {"class": name if package == "isdiff" else f"{package}:{name}"}
         return named | {key: plain(value) for key, value in self.arguments.items() if key not in self.aside}
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from isdiff.packages import named_packages, package_folder
+
 PACKAGE = Path(__file__).parent
 TRAVELS = ("configs", "models", "data")
 
@@ -55,9 +57,11 @@ def config_folders() -> list[Path]:
 
     The first is a whole set: that of ``ISDIFF_HOME`` or of the working folder if it has one (known by
     ``isdiff/base.yaml``), or else the package's. Then come the others: a folder ``configs`` of somebody's own adds
-    names to the package's and replaces none, as it may belong to another program.
+    names to the package's and replaces none, as it may belong to another program. Those of packages that the user
+    named come last.
     """
     bases = [*filter(None, [home()]), Path().absolute(), shipped()]
+    bases += [package_folder(name) for name in named_packages()]
     folders = [base / "configs" for base in dict.fromkeys(base.resolve() for base in bases)]
     folders = [folder for folder in folders if folder.is_dir()]
     return sorted(folders, key=lambda folder: not (folder / "isdiff" / "base.yaml").is_file())

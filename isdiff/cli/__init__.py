@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from isdiff import __version__
+from isdiff.packages import add_package
 
 COMMANDS = {
     "inpaint": "holes in your own pictures",
@@ -30,12 +31,25 @@ COMMANDS = {
 def usage() -> str:
     lines = [f"  {name:9} {text}" for name, text in COMMANDS.items()]
     example = "  isdiff run dataset=photos mask=half method=ddnm+isdiff limit=16"
-    return "\n".join(["usage: isdiff COMMAND ...", "", *lines, "", "isdiff COMMAND --help says more.", "", example])
+    return "\n".join(
+        [
+            "usage: isdiff [--plugin PACKAGE] COMMAND ...",
+            "",
+            *lines,
+            "",
+            "isdiff COMMAND --help says more.",
+            "",
+            example,
+        ]
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of a command; ``arguments`` are those of the process where none are given."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    while words[:1] == ["--plugin"] and len(words) > 1:
+        add_package(words[1])
+        words = words[2:]
     if "TORCHELASTIC_RUN_ID" in os.environ:
         from isdiff.cli.together import together
 

@@ -11,6 +11,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from isdiff.component import parameters
 from isdiff.errors import UserError
+from isdiff.packages import is_allowed, package_folder
 
 T = TypeVar("T")
 
@@ -42,18 +43,21 @@ def named_class(target: Any, base: type[T]) -> type[T]:
     """The class that a ``_target_`` names.
 
     Raises:
-        UserError: it is not a class of this package, or not of the kind that belongs there. Nothing else is ever
-            called, so a configuration from somewhere cannot start what it likes.
+        UserError: it is not a class of isdiff or of a package that the user named, or not of the kind that belongs
+            there. Nothing else is ever called, so a configuration from somewhere cannot start what it likes.
     """
     module, _, name = str(target).rpartition(".")
-    refusal = UserError(f"_target_ is {target!r}; only a {base.__name__} of isdiff can be named there")
-    if module.split(".")[0] != "isdiff" or not all(part.isidentifier() for part in (*module.split("."), name)):
+    where = "isdiff, or of a package named by --plugin or ISDIFF_PLUGINS,"
+    refusal = UserError(f"_target_ is {target!r}; only a {base.__name__} of {where} can be named there")
+    if not is_allowed(module) or not all(part.isidentifier() for part in (*module.split("."), name)):
         raise refusal
+    if not module.startswith("isdiff."):
+        package_folder(module.partition(".")[0])  # says why it cannot be imported
     try:
         cls = getattr(import_module(module), name, None)
     except ImportError:
         raise refusal from None
-    if not (isinstance(cls, type) and issubclass(cls, base) and cls.__module__.split(".")[0] == "isdiff"):
+    if not (isinstance(cls, type) and issubclass(cls, base) and is_allowed(cls.__module__)):
         raise refusal
     return cls
 

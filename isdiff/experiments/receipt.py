@@ -24,6 +24,7 @@ from isdiff.experiments.settings import with_texts
 from isdiff.experiments.store import RunFolder
 from isdiff.io.files import atomic_open
 from isdiff.masks.base import MaskSource
+from isdiff.packages import named_packages, package_folder
 from isdiff.paths import PACKAGE, home, located, placed
 
 SAID = ("summary.json", "summary.md", "config.yaml", "grid.png", "per_image.jsonl")
@@ -57,7 +58,8 @@ def leave(cfg: DictConfig, store: RunFolder, ids: Sequence[str]) -> None:
 
 def place(cfg: DictConfig) -> Path:
     """Where the receipt of ``cfg`` is: named by all that decides what the run does, besides its files."""
-    code = [(str(path), file_stamp(path)) for path in sorted(PACKAGE.rglob("*.py"))]
+    folders = [PACKAGE, *(package_folder(name) for name in named_packages())]
+    code = [(str(path), file_stamp(path)) for folder in folders for path in sorted(folder.rglob("*.py"))]
     machine = [platform.node(), os.getcwd(), str(home()), os.environ.get("CUDA_VISIBLE_DEVICES")]
     named = hashlib.sha256(json.dumps([as_dict(cfg, resolve=True), code, machine], default=str).encode())
     return placed(cfg.output_root) / ".finished" / f"{named.hexdigest()[:32]}.json"
