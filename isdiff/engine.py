@@ -23,7 +23,7 @@ from isdiff.known.base import Known
 from isdiff.prediction import Prediction
 from isdiff.priors.base import Prior
 from isdiff.refine import Refinement
-from isdiff.samplers.base import Sampler, Steps
+from isdiff.samplers.base import Pull, Sampler, Steps
 from isdiff.seeds.base import NoiseStart, Start
 from isdiff.trajectory import Attempt, Stream, Task, Trajectory
 
@@ -80,17 +80,21 @@ class Live:
     sums: list[Tensor] = field(default_factory=list)
     broken: bool = False
 
-    def answer(self, prediction: Prediction) -> int:
-        """Go on with the network's answer; returns the index that it was asked for."""
-        assert self.asked is not None
-        index = self.asked[1]
+    def answer(self, prediction: Prediction) -> Pull | None:
+        """Go on with the network's answer; returns what the sampler asks about it, if anything."""
         self.calls += 1
         self.sums.append(prediction.noise.float().sum())
+        return self.send(prediction)
+
+    def send(self, answer: Prediction | Tensor) -> Pull | None:
         try:
-            self.asked = self.steps.send(prediction)
+            asked = self.steps.send(answer)
         except StopIteration:
-            self.asked = None
-        return index
+            asked = None
+        if isinstance(asked, Pull):
+            return asked
+        self.asked = asked
+        return None
 
     @property
     def finite(self) -> bool:
@@ -228,12 +232,16 @@ class Engine:
         begun = time.perf_counter()
         asked = [image.asked for image in live if image.asked is not None]
         timesteps = [self.grid.timesteps[index] for _, index in asked]
-        answers = self.prior.predict([x for x, _ in asked], timesteps, [image.tr.task for image in live])
+        before = [image.tr.x0 for image in live]
+        if self.sampler.pulls:
+            self.answer_with_gradients(live, asked, timesteps)
+        else:
+            answers = self.prior.predict([x for x, _ in asked], timesteps, [image.tr.task for image in live])
+            for image, answer in zip(live, answers, strict=True):
+                image.answer(answer)
         due = []
-        for slot, (image, answer) in enumerate(zip(live, answers, strict=True)):
-            before = image.tr.x0
-            index = image.answer(answer)
-            stepped = image.tr.x0 is not before  # an answer may serve what a sampler does between its steps
+        for slot, (image, (_, index), x0) in enumerate(zip(live, asked, before, strict=True)):
+            stepped = image.tr.x0 is not x0  # an answer may serve what a sampler does between its steps
             if self.refinement and stepped and not image.judged and self.refinement.due(index, self.grid):
                 image.broken = not image.finite
                 due += [] if image.broken else [slot]
@@ -245,6 +253,23 @@ class Engine:
         for image in live:
             image.seconds += share
         self.progress(len(live))
+
+    def answer_with_gradients(self, live: list[Live], asked: list[tuple[Tensor, int]], timesteps: list[float]) -> None:
+        """As one network call, and one backward pass for all images whose samplers ask for a gradient."""
+        with torch.inference_mode(False), torch.enable_grad():
+            inputs = [x.clone().requires_grad_() for x, _ in asked]
+            answers = self.prior.predict(inputs, timesteps, [image.tr.task for image in live])
+            clean = [a.x0(x, self.grid, i) for a, x, (_, i) in zip(answers, inputs, asked, strict=True)]
+        pulls = [image.answer(answer.detached()) for image, answer in zip(live, answers, strict=True)]
+        asking = {n: pull for n, pull in enumerate(pulls) if pull is not None}
+        if not asking:
+            return
+        with torch.inference_mode(False):
+            vectors = [pull.vector.clone() for pull in asking.values()]
+            gradients = torch.autograd.grad([clean[n] for n in asking], [inputs[n] for n in asking], vectors)
+        for n, gradient in zip(asking, gradients, strict=True):
+            if live[n].send(gradient) is not None:
+                raise ValueError("a sampler may ask for one gradient an answer")
 
     def refine(self, image: Live, picture: Tensor) -> Live:
         """The attempt to go on with: a fresh one, or the one that is kept, this or an earlier one."""

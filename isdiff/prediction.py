@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from isdiff.diffusion.grid import Grid
+
+Level = float | Tensor  # of one image, or of each of a batch, broadcasting
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,29 @@ class Prediction:
     variance: Tensor | None = None
     score: Tensor | None = None
     clean: Tensor | None = None
+
+    @classmethod
+    def of(cls, output: Tensor, kind: str, x: Tensor, alpha: Level, sigma: Level) -> Prediction:
+        """What a network says of ``x = alpha image + sigma noise``, whatever it predicts.
+
+        Args:
+            kind: ``noise``; ``velocity``, alpha noise - sigma image (Salimans & Ho 2022), where alpha^2 + sigma^2 = 1;
+                ``clean``, the image; ``flow``, noise - image, where alpha + sigma = 1.
+        """
+        if kind == "noise":
+            return cls(output)
+        if kind == "velocity":
+            return cls(alpha * output + sigma * x, clean=alpha * x - sigma * output)
+        if kind == "flow":
+            return cls(x + alpha * output, clean=x - sigma * output)
+        if kind == "clean":
+            return cls((x - alpha * output) / sigma, clean=output)
+        raise ValueError(f"a network that predicts {kind!r}: noise, velocity, clean and flow are known")
+
+    def detached(self) -> Prediction:
+        """Without the graph that gradients need."""
+        parts = {key: value.detach() for key, value in vars(self).items() if value is not None}
+        return replace(self, **parts)
 
     def guided_noise(self, sigma: float) -> Tensor:
         """``noise`` moved along ``score``, for deterministic steps (Dhariwal & Nichol 2021, Alg. 2)."""

@@ -67,7 +67,7 @@ def test_seed(name):
 @pytest.mark.parametrize("name", choices("isdiff/seed"))
 def test_starts_with_this_seed(name):
     """Known pixels and the seed, noised to the step of the attempt."""
-    grid = Grid.of(build(compose_run([]).model, Model).betas, [100 * i for i in range(10)])
+    grid = Grid.of(build(compose_run([]).model, Model).schedule.betas, [100 * i for i in range(10)])
     start = SeededStart(seed_of(name), 0.9, 0.1)
     for attempt in range(3):
         x, index = start.begin(task(), Stream(0, "a", attempt), attempt, grid)
@@ -115,7 +115,7 @@ def test_sampler_with_every_known_rule(name, rule):
     for steps, repeat in ((2, 1), (12, 2)):
         cfg = compose_run([f"sampler={name}", f"sampler.steps={steps}", "sampler.jump=3", f"sampler.repeat={repeat}"])
         walk, sampler = build_steps(cfg)
-        grid = walk.grid(build(cfg.model, Model).betas)
+        grid = walk.grid(build(cfg.model, Model).schedule)
 
         def prior(images, timesteps, tasks, grid=grid):
             """The best prediction for data N(0, 1/4)."""

@@ -9,8 +9,7 @@ from conftest import ROOT
 
 from isdiff.criteria.base import Criterion
 from isdiff.data.base import Dataset
-from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
+from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError
 from isdiff.known.ddnm import NullSpace
@@ -88,7 +87,7 @@ def test_model(shown, tmp_path):
     hole = torch.zeros(1, 16, 16, dtype=torch.bool)
     hole[..., 8:] = True
     task = Task("a", torch.rand(3, 16, 16).masked_fill(hole, 0), hole)
-    prior, grid = model.load(torch.device("cpu")), Grid.of(model.betas, leading_timesteps(1000, 5))
+    prior, grid = model.load(torch.device("cpu")), model.schedule.grid(5, "leading")
     start = SeededStart(shown["MedianSeed"](), 0.9)
     (result,) = Engine(prior, grid, DDIM(), NullSpace(), resampling_plan, start=start).run([task])
     assert result.failure is None and torch.allclose(result.x[:, ~hole[0]], task.image[:, ~hole[0]], atol=1e-5)

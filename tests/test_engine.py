@@ -17,6 +17,7 @@ from isdiff.known.repaint import Renoised
 from isdiff.prediction import Prediction
 from isdiff.refine import Refinement
 from isdiff.samplers.ancestral import Ancestral
+from isdiff.samplers.base import Pull, Sampler, falls
 from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.samplers.dpmpp import DPMPP2M
@@ -248,3 +249,56 @@ def test_a_run_with_noise_drawn_ahead_is_the_same(monkeypatch):
     monkeypatch.setattr(Stream, "beside", True)
     beside = found()
     assert all(torch.equal(beside[key].x, plain[key].x) for key in plain)
+
+
+class Asks(Sampler):
+    """A step of plain DDIM; notes the gradient that it was given of ``x0 . x0 / 2``."""
+
+    pulls = True
+
+    def __init__(self):
+        self.seen = {}
+
+    def __call__(self, tr, grid, known):
+        for t, s in falls(tr, grid, known):
+            x = tr.x
+            prediction = yield x, t
+            tr.x0 = prediction.x0(x, grid, t)
+            gradient = yield Pull(tr.x0)
+            self.seen.setdefault(tr.task.id, []).append((x, t, gradient))
+            tr.x = grid.noised(tr.x0, prediction.noise, s)
+
+
+def test_a_sampler_is_given_gradients_through_the_network():
+    """Against autograd by hand, for images of one batch that are at different timesteps, in one pass for all."""
+    torch.manual_seed(0)
+    net = torch.nn.Conv2d(3, 3, 3, padding=1).requires_grad_(False)
+    calls = []
+
+    def curved(states, timesteps, tasks):
+        calls.append(len(states))
+        return [Prediction(each) for each in torch.tanh(net(torch.stack(list(states))))]
+
+    sampler = Asks()
+    plan = lambda steps: tuple(range(steps - 1, -2, -1))  # noqa: E731
+    engine = Engine(Answers(curved), GRID, sampler, Known(), plan, batch_size=2)
+    results = list(engine.run(make_tasks(3)))
+    assert len(results) == 3 and all(result.failure is None for result in results) and max(calls) == 2
+    for seen in sampler.seen.values():
+        for x, t, gradient in seen:
+            with torch.inference_mode(False):
+                leaf = x.clone().requires_grad_()
+                x0 = (leaf - GRID.sigma(t) * torch.tanh(net(leaf[None]))[0]) / GRID.alpha(t)
+                (expected,) = torch.autograd.grad(x0.square().sum() / 2, leaf)
+            assert torch.allclose(gradient, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("kind", ["noise", "velocity", "clean", "flow"])
+def test_every_kind_of_output_is_the_same_prediction(kind):
+    image, noise = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    alpha, sigma = (0.7, 0.3) if kind == "flow" else (0.8, 0.6)
+    x = alpha * image + sigma * noise
+    output = {"noise": noise, "velocity": alpha * noise - sigma * image, "clean": image, "flow": noise - image}[kind]
+    found = Prediction.of(output, kind, x, alpha, sigma)
+    assert torch.allclose(found.noise, noise)
+    assert found.clean is None if kind == "noise" else torch.allclose(found.clean, image)

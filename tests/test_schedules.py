@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import Posterior, abar_at, add_noise, named_betas, predict_noise, predict_x0
+from isdiff.diffusion.schedule import Flow, VariancePreserving
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan, spaced_timesteps
 
 
@@ -158,3 +159,14 @@ def test_levels_between_timesteps():
     assert grid.alpha(1) ** 2 == pytest.approx(middle.item(), rel=1e-12)
     assert grid.alpha(1) ** 2 + grid.sigma(1) ** 2 == pytest.approx(1)
     assert Grid.between(named_betas("linear"), [0.0, 500.0]) == Grid.of(named_betas("linear"), [0, 500])
+
+
+def test_a_models_schedule_gives_levels_and_grids():
+    schedule = VariancePreserving(named_betas("linear"))
+    grid = schedule.grid(10, "leading")
+    assert [schedule.levels(t) for t in grid.timesteps] == [
+        (pytest.approx(a), pytest.approx(s)) for a, s in zip(grid.alphas, grid.sigmas, strict=True)
+    ]
+    flow = Flow(shift=3.0)
+    grid = flow.grid(4, "even")
+    assert grid.sigmas == pytest.approx([0.5, 0.75, 0.9, 1.0]) and flow.levels(750) == (0.25, 0.75)

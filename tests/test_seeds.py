@@ -273,7 +273,7 @@ def test_the_patches_seed_is_a_run_on_the_patch_prior():
     drawn = PatchSeed(steps=6).fill(task, Stream(0, "rows"))
     model, walk = PatchModel(), Walk(6)
     prior = model.load(torch.device("cpu"))
-    engine = Engine(prior, walk.grid(model.betas), DDIM(0.85), NullSpace(), walk.plan)
+    engine = Engine(prior, walk.grid(model.schedule), DDIM(0.85), NullSpace(), walk.plan)
     (result,) = engine.run([prior.prepare(task)])
     assert torch.equal(drawn, result.x) and torch.equal(task.compose(drawn), drawn)
     assert (drawn[2, :17, 20:] > 0).float().mean() > 0.9 and (drawn[2, 23:, 20:] < 0).float().mean() > 0.9

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-from torch import Tensor
-
 from isdiff.checks import BadValue, check_choice, check_whole
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.timesteps import (
-    even_timesteps,
-    leading_timesteps,
-    resampling_plan,
-    spaced_timesteps,
-    trailing_timesteps,
-)
-
-SPACINGS: dict[str, Callable[[int, int], Sequence[float]]] = {
-    "leading": leading_timesteps,
-    "trailing": trailing_timesteps,
-    "linspace": lambda total, steps: spaced_timesteps(total, str(steps)),
-    "even": even_timesteps,
-}
+from isdiff.diffusion.schedule import SPACINGS, Schedule
+from isdiff.diffusion.timesteps import resampling_plan
 
 
 class Walk(Component):
@@ -47,17 +31,15 @@ class Walk(Component):
         found = super().fingerprint()
         return found if self.repeat > 1 else {key: value for key, value in found.items() if key != "jump"}
 
-    def grid(self, betas: Tensor) -> Grid:
-        """The levels on the process with these betas, (T,) float64.
+    def grid(self, schedule: Schedule) -> Grid:
+        """The levels that are visited of a model's process.
 
         Raises:
             ValueError: there are more steps than timesteps.
         """
-        if self.steps > len(betas):
-            raise BadValue(f"sampler.steps is {self.steps}; the model has only {len(betas)} timesteps")
-        if self.spacing == "even" and self.steps < 2:
-            raise BadValue("sampler.steps is 1; sampler.spacing=even needs at least 2")
-        return Grid.between(betas, SPACINGS[self.spacing](len(betas), self.steps))
+        if self.steps > schedule.num_timesteps:
+            raise BadValue(f"sampler.steps is {self.steps}; the model has only {schedule.num_timesteps} timesteps")
+        return schedule.grid(self.steps, self.spacing)
 
     def plan(self, steps: int) -> tuple[int, ...]:
         """Indices of the grid from ``steps - 1`` down to -1, climbs included."""

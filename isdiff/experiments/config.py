@@ -119,13 +119,13 @@ class Setup:
 
     def calls_expected(self) -> int:
         """Network calls of an image whose first attempt passes."""
-        return calls_expected(self.walk.plan, self.start, self.walk.grid(self.model.betas), self.sampler)
+        return calls_expected(self.walk.plan, self.start, self.walk.grid(self.model.schedule), self.sampler)
 
     def engine(self, prior: Prior, **options: Any) -> Engine:
         """The engine around ``prior``; further options are the engine's."""
         return Engine(
             prior,
-            self.walk.grid(self.model.betas),
+            self.walk.grid(self.model.schedule),
             self.sampler,
             self.known,
             self.walk.plan,
@@ -177,7 +177,7 @@ class Way:
         """
         walk, sampler = build_steps(cfg)
         model = build(cfg.get("model"), Model)
-        sampler.check(walk.grid(model.betas))
+        sampler.check(walk.grid(model.schedule))
         conditioning = build_conditioning(cfg, model)
         model.check_method(cfg.method.name, conditioning)
         start, refinement = build_isdiff(cfg)

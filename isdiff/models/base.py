@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from isdiff.checks import BadValue, check_choice, check_side, check_text, check_whole
 from isdiff.component import Component
 from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.schedule import Flow, Schedule, VariancePreserving
 from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.io.hub import is_hub_id
 from isdiff.paths import located
@@ -20,6 +20,7 @@ from isdiff.priors.base import Prior
 from isdiff.priors.conditioning.base import Conditioning
 
 NOTHING = "nothing"  # in the place of weights: there are none
+FLOW = "flow"
 RANDOM = "random"  # in the place of weights: untrained ones, to check sizes and speed
 SUITED = ("start", "late", "lambda", "checkpoint", "tau")
 
@@ -30,7 +31,7 @@ class Model(Component, ABC):
         name: for messages and folders, and for the command that gets the weights.
         weights: a file or folder, or what else a subclass takes.
         image_size: side of its images; None: any height and width.
-        noise_schedule: ``linear``, ``scaled_linear`` or ``cosine``.
+        noise_schedule: ``linear``, ``scaled_linear`` or ``cosine``; ``flow`` for models of rectified flow.
         num_timesteps: length of its process.
         how: the command that gets the weights, where it is not ``isdiff weights get``.
         isdiff: values that suit the model, which ``configs/isdiff`` looks up: start, late, lambda, checkpoint, tau.
@@ -43,6 +44,7 @@ class Model(Component, ABC):
     """
 
     aside: ClassVar[tuple[str, ...]] = ("name", "weights", "how", "isdiff")
+    schedules: ClassVar[tuple[str, ...]] = ("linear", "scaled_linear", "cosine")  # that its noise_schedule may name
     labels = ("knows",)  # the images that it was trained on, for people
     num_classes: int | None = None
     text_guidance = 1.0
@@ -61,20 +63,22 @@ class Model(Component, ABC):
         check_text("model.weights", weights)
         if image_size is not None:
             check_side("model.image_size", image_size)
-        check_choice("model.noise_schedule", noise_schedule, ("linear", "scaled_linear", "cosine"))
+        check_choice("model.noise_schedule", noise_schedule, self.schedules)
         check_whole("model.num_timesteps", num_timesteps)
         check_keys("model.isdiff", isdiff, SUITED)
         self.name, self.weights, self.image_size, self.how = name, str(weights), image_size, how
         self.noise_schedule, self.num_timesteps = noise_schedule, num_timesteps
         try:
-            named_betas(noise_schedule, num_timesteps)
+            _ = self.schedule
         except ValueError as error:
             raise BadValue(f"model.num_timesteps is {num_timesteps}: {error}") from None
 
     @cached_property
-    def betas(self) -> Tensor:
-        """(T,) float64."""
-        return named_betas(self.noise_schedule, self.num_timesteps)
+    def schedule(self) -> Schedule:
+        """The process that it was trained on."""
+        if self.noise_schedule == FLOW:
+            return Flow(num_timesteps=self.num_timesteps)
+        return VariancePreserving(named_betas(self.noise_schedule, self.num_timesteps))
 
     @abstractmethod
     def check_method(self, method: str, conditioning: Conditioning | None) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from isdiff.checks import BadValue, check_number
 from isdiff.component import plain
+from isdiff.diffusion.schedule import VariancePreserving
 from isdiff.errors import UserError
 from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.models.base import RANDOM, Model, check_keys
@@ -119,4 +120,5 @@ class LatentModel(Model):
             return None
         if kind != "v_prediction":
             raise UserError(f"model {self.name} predicts {kind!r}; epsilon and v_prediction can be used")
-        return torch.cumprod(1 - self.betas, 0)
+        assert isinstance(self.schedule, VariancePreserving)
+        return self.schedule.alphas_cumprod

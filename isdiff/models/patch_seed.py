@@ -36,7 +36,7 @@ class PatchSeed(Seed):
         check_whole("isdiff.seed.steps", steps)
         check_number("isdiff.seed.eta", eta, high=1)
         self.walk, self.sampler, self.model = Walk(steps), DDIM(eta), PatchModel()
-        self.grid = self.walk.grid(self.model.betas)
+        self.grid = self.walk.grid(self.model.schedule)
         self.prepared: WeakKeyDictionary[Task, Task] = WeakKeyDictionary()  # patches, for all attempts
 
     @cached_property

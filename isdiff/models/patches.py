@@ -7,9 +7,8 @@ from typing import Any
 import torch
 
 from isdiff.checks import check_number, check_whole
-from isdiff.diffusion.process import abar_at
 from isdiff.errors import UserError
-from isdiff.models.base import NOTHING, Model
+from isdiff.models.base import FLOW, NOTHING, Model
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.patches.prior import PatchPrior, PatchSettings
 
@@ -26,6 +25,8 @@ class PatchModel(Model):
     Raises:
         ValueError: a value that cannot work.
     """
+
+    schedules = (*Model.schedules, FLOW)
 
     def __init__(
         self,
@@ -58,10 +59,4 @@ class PatchModel(Model):
 
     def load(self, device: torch.device, precision: str = "fp32", **options: Any) -> PatchPrior:
         """Nothing is loaded; patches are always compared in float32, and options of networks do not matter."""
-        alphas_cumprod = torch.cumprod(1 - self.betas, 0)
-
-        def levels(timestep: float) -> tuple[float, float]:
-            abar = float(abar_at(alphas_cumprod, torch.tensor(timestep)))
-            return abar**0.5, (1 - abar) ** 0.5
-
-        return PatchPrior(levels, self.settings)
+        return PatchPrior(self.schedule.levels, self.settings)

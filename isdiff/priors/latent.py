@@ -150,4 +150,4 @@ class LatentPrior:
         if self.velocity is None:
             return out
         abar = abar_at(self.velocity, t).float().view(-1, 1, 1, 1)
-        return abar.sqrt() * out + (1 - abar).sqrt() * x
+        return Prediction.of(out, "velocity", x, abar.sqrt(), (1 - abar).sqrt()).noise

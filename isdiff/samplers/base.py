@@ -4,13 +4,17 @@ It yields the noisy image and its index in the grid whenever it wants the networ
 :class:`~isdiff.prediction.Prediction`; in between it does what the step needs, climbs included. It keeps ``tr.x``, the
 state, and ``tr.x0``, the latest clean prediction, up to date, and ends with ``tr.x`` as the result. The engine batches
 what the generators of many images yield; a paused generator is a snapshot to which an image can return.
+
+A sampler with ``pulls`` may then yield a :class:`Pull`, and is sent the gradient that it asks for.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor
 
@@ -18,10 +22,20 @@ from isdiff.checks import check_number
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
-from isdiff.prediction import Prediction
 from isdiff.trajectory import Trajectory
 
-Steps = Generator[tuple[Tensor, int], Prediction, None]
+
+@dataclass(frozen=True)
+class Pull:
+    """A question about the latest answer: the gradient of ``vector . x0`` by the noisy image, (C, H, W) as both.
+
+    ``x0`` is the clean prediction of that answer, so this is the transposed Jacobian times ``vector``.
+    """
+
+    vector: Tensor
+
+
+Steps = Generator[Any, Any, None]  # yields (noisy image, index) or Pull; is sent a Prediction or a Tensor
 
 
 class Sampler(Component, ABC):
@@ -29,6 +43,7 @@ class Sampler(Component, ABC):
 
     labels = ("steps", "spacing", "jump", "repeat")  # the walk's
     calls_per_step = 1
+    pulls = False  # whether it asks for gradients
 
     def check(self, grid: Grid) -> None:
         """
