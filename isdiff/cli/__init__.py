@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of a command; ``arguments`` are those of the process where none are given."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        from isdiff.cli.together import together
+        from isdiff.parallel.ranks import together
 
         return together(words, alone)
     return alone(words)
