@@ -16,7 +16,9 @@ import pytest
 from conftest import ROOT, run_script
 from PIL import Image
 
+from isdiff.errors import UserError
 from isdiff.experiments.store import RunFolder
+from isdiff.parallel import pool
 from isdiff.progress import Reporter
 
 LONG = ["dataset=avatars", "method=ddnm", "sampler.repeat=1", "sampler.steps=1000", "limit=4", "metrics.names=null"]
@@ -87,6 +89,43 @@ def test_no_sampling_process_outlives_the_run(tmp_path, sent):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_others_make_the_images_of_a_killed_process(tmp_path):
+    process = start(tmp_path, "runtime.workers=2", "sampler.steps=200", "runtime.batch_size=1", "limit=6")
+    os.kill(started(process, 2)[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=200)
+    assert process.returncode == 0 and "Traceback" not in said, said
+    assert len(list(tmp_path.rglob("images/*.png"))) == 6
+
+
+def deadly(item: Path, place: int, tell) -> tuple[str, int]:
+    """Kills its process where there is nothing yet in the place of ``item``, and leaves something there."""
+    tell(item.name)
+    if not item.exists():
+        item.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item.name, place
+
+
+@pytest.mark.parametrize("died", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+def test_a_pool_goes_on_after_deaths_but_not_for_ever(tmp_path, monkeypatch, died):
+    monkeypatch.setattr(pool, "RETRIES", 1)
+    items, heard = [tmp_path / name for name in "abcd"], []
+    for item in items[died:]:
+        item.touch()
+
+    def make():
+        return pool.in_processes(deadly, items, 1, lambda *told: heard.append(told))
+
+    if died > 1:
+        with pytest.raises(UserError, match="processes died 2 times, perhaps for lack of memory; what is finished"):
+            make()
+    else:
+        assert make() == [("a", 0), ("b", 0), ("c", 0), ("d", 0)]
+        assert dict(heard) == {0: "a", 1: "b", 2: "c", 3: "d"} and len(heard) >= 4
+
+
+@pytest.mark.slow
 def test_time_left_is_said_from_the_first_seconds_on(tmp_path):
     process = start(tmp_path, "limit=1")
     lines = []
@@ -153,8 +192,6 @@ def test_a_record_after_a_torn_line_is_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".x", "a\\b", "a\0b"])
 def test_no_id_leads_out_of_the_folder(tmp_path, name):
-    from isdiff.errors import UserError
-
     with pytest.raises(UserError, match="is no file name"):
         RunFolder(tmp_path).image_path(name)
 
@@ -190,7 +227,6 @@ def test_a_file_that_cannot_grow(tmp_path):
     [("cuda:99", "torch sees"), ("toaster", "it must be auto, cpu, cuda or cuda:1"), ("xla", "does not work here")],
 )
 def test_devices_that_are_not_here(device, message):
-    from isdiff.errors import UserError
     from isdiff.priors.pixel import resolve_device
 
     with pytest.raises(UserError, match=message):

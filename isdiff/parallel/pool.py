@@ -68,6 +68,7 @@ def in_one_pool(
     finally:
         ours.close()
         pool.shutdown(cancel_futures=True)
+        del pool, places, messages  # and their semaphores, also where an interrupt ends this process at once
 
 
 class Here:
