@@ -12,7 +12,7 @@ from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -37,15 +37,6 @@ class Job:
     configs: tuple[DictConfig, ...]
     calls: int = 0
     model: str = ""
-
-
-class Runner(Protocol):
-    def compute(self, jobs: list[Job]) -> None:
-        """Make all runs of ``jobs``; one that cannot be made is left to the table, which says why.
-
-        Raises:
-            UserError: there is no room for the processes, or they died again and again.
-        """
 
 
 def jobs_of(runs: Iterable[tuple[str, DictConfig]]) -> list[Job]:
@@ -97,6 +88,11 @@ class LocalRunner:
     workers: int | None = None
 
     def compute(self, jobs: list[Job]) -> None:
+        """Make all runs of ``jobs``; one that cannot be made is left to the table, which says why.
+
+        Raises:
+            UserError: processes died again and again.
+        """
         if not jobs:
             return
         left = [float(job.calls) for job in jobs]
@@ -176,6 +172,7 @@ def compute_there(configs: Sequence[DictConfig], folder: str, home: str) -> None
     compute(configs, 0, lambda _: None)
 
 
+Runner = LocalRunner | RayRunner
 KINDS: dict[str, tuple[type[Any], dict[str, type]]] = {
     "local": (LocalRunner, {"workers": int}),
     "ray": (RayRunner, {"gpus": float, "address": str}),
