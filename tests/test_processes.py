@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,10 @@ def started(process: subprocess.Popen, workers: int) -> list[int]:
     """The sampling processes, once they have been at it for a while."""
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
-        lines = {pid: (Path("/proc") / str(pid) / "cmdline").read_bytes() for pid in children(process.pid)}
-        busy = [pid for pid, line in lines.items() if b"spawn_main" in line]
+        busy = []
+        for pid in children(process.pid):
+            with suppress(OSError):  # it has ended meanwhile
+                busy += [pid] if b"spawn_main" in (Path("/proc") / str(pid) / "cmdline").read_bytes() else []
         if len(busy) >= workers:
             time.sleep(6)
             return busy

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any, TypeVar
 
 import torch
@@ -50,12 +49,11 @@ def in_one_pool(
     done: dict[int, R], work: Work[T, R], items: Sequence[T], count: int, hear: Callable[..., None]
 ) -> None:
     """Add to ``done`` what is returned for the items that are missing there."""
-    context = get_context("spawn")
+    context, others = get_context("spawn"), set(active_children())
     places, messages = context.SimpleQueue(), context.SimpleQueue()
     for place in range(count):
         places.put(place)
-    theirs, ours = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(count, context, begin, (theirs, places, messages, max(1, cpus() // count)))
+    pool = ProcessPoolExecutor(count, context, begin, (places, messages, max(1, cpus() // count)))
     try:
         with deaf_to_interrupts():  # which processes inherit: Ctrl-C reaches them too, but this one decides
             pending = {pool.submit(call, work, n, item): n for n, item in enumerate(items) if n not in done}
@@ -66,7 +64,8 @@ def in_one_pool(
             for future in ended:
                 done[pending.pop(future)] = future.result()
     finally:
-        ours.close()
+        for process in set(active_children()) - others:
+            process.terminate()  # it may be at work still
         pool.shutdown(cancel_futures=True)
         del pool, places, messages  # and their semaphores, also where an interrupt ends this process at once
 
@@ -78,16 +77,18 @@ class Here:
     messages: Any = None
 
 
-def begin(parent: Connection, places: Any, messages: Any, threads: int) -> None:
+def begin(places: Any, messages: Any, threads: int) -> None:
     """The first that a process of a pool does."""
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     Here.place, Here.messages = places.get(), messages
 
 
-def end_with(parent: Connection) -> None:
-    """End this process as soon as the other end of the pipe is closed, by the parent or by its death."""
-    parent.poll(None)
+def end_with_parent() -> None:
+    """A process whose parent was killed has nobody to report to; what it finished is on disk."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)
 
 
