@@ -100,14 +100,12 @@ class Rung:
 
 @dataclass
 class Stored(Rung):
-    """From the images on the disk to the pictures on the disk; what can go on beside the network does, or nothing."""
+    """From the images on the disk to the pictures on the disk, which are written beside the network or in turn."""
 
     beside: bool = True
 
     def run(self) -> None:
         experiment, self.results = self.experiment, []
-        on_gpu = self.experiment.device.type != "cpu"  # as isdiff run
-        self.engine.ahead = self.engine.batch_size if self.beside and on_gpu else 0
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder, Writer(RunFolder(Path(folder)), lambda image_id: None) as writer:
             for result in self.engine.run(experiment.ready(image_id) for image_id in experiment.ids()):

@@ -8,16 +8,13 @@ by the next one at once. A sampler sees a single image, so nothing can leak betw
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from isdiff.ahead import Ahead
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.prediction import Prediction
@@ -52,9 +49,6 @@ NOT_FINITE = (
     "the network's answers are not finite numbers (NaN or infinite); check its weights, or try runtime.precision=fp32"
 )
 BAD_IMAGE = "its known pixels are not finite numbers (NaN or infinite); give another image"
-
-Beginning = tuple[Stream, Tensor, int]  # an attempt's noise, its first state and that one's index in the grid
-Begun = tuple[Task, Callable[[], Beginning | None]]
 
 
 @dataclass
@@ -128,8 +122,6 @@ class Engine:
         progress: called after every network batch with the number of images in it.
         watch: sees all that are in the loop after every network batch, before finished ones leave it; to look at only.
         stop: asked before every network batch; once it says yes, no more results come.
-        ahead: so many images more are taken than the batch has room for, and what their first attempts begin with is
-            made while the network computes, if ``start`` can do that; no result depends on it.
     """
 
     def __init__(
@@ -148,12 +140,11 @@ class Engine:
         progress: Callable[[int], None] = lambda count: None,
         watch: Callable[[Sequence[Live]], None] = lambda live: None,
         stop: Callable[[], bool] = lambda: False,
-        ahead: int = 0,
     ) -> None:
         self.prior, self.grid, self.sampler, self.known, self.plan = prior, grid, sampler, known, plan
         self.start, self.refinement = start or NoiseStart(), refinement
         self.batch_size, self.run_seed, self.stream, self.progress = batch_size, run_seed, stream, progress
-        self.watch, self.stop, self.ahead = watch, stop, ahead
+        self.watch, self.stop = watch, stop
 
     def calls_expected(self) -> int:
         """Network calls of an image whose first attempt passes."""
@@ -163,46 +154,28 @@ class Engine:
     def run(self, tasks: Iterable[Task]) -> Generator[Result]:
         """Yield results as they finish, in no particular order."""
         live: list[Live] = []
-        with self.begun(tasks) as waiting:
-            while True:
-                while len(live) < self.batch_size and (entry := next(waiting, None)) is not None:
-                    task, first = entry
-                    begun = time.perf_counter()
-                    if (beginning := first()) is not None:
-                        live.append(self.begin(task, beginning))
-                        if live[-1].finished:  # then that was all of the work, and nobody waits for others
-                            live[-1].seconds += time.perf_counter() - begun
-                            break
-                    else:
-                        picture = self.prior.decode([task.image], [task])[0]
-                        yield Result(task, task.image, picture, 0, 0.0, (), 0, BAD_IMAGE)
-                if not live or self.stop():
-                    return
-                if asking := [image for image in live if not image.finished]:
-                    live = [image for image in live if image.finished]
-                    self.tick(asking)
-                    live += asking
-                    self.watch(live)
-                done = [image for image in live if image.finished]
-                yield from map(self.result, done, self.timed_pictures(done))
-                live = [image for image in live if not image.finished]
-
-    def begun(self, tasks: Iterable[Task]) -> AbstractContextManager[Iterator[Begun]]:
-        """Each task with a call for what its first attempt begins with, None where no seed can be fitted."""
-        if self.ahead and self.start.apart:
-            return Ahead(tasks, self.first, self.ahead)
-        return nullcontext(map(self.later, tasks))  # which asks again after an end, as jobs want
-
-    def later(self, task: Task) -> Begun:
-        return task, partial(self.first, task)
-
-    @torch.inference_mode()  # which every thread has for itself
-    def first(self, task: Task) -> Beginning | None:
-        return self.beginning(task, 0) if torch.isfinite(task.image.masked_fill(task.hole, 0.0)).all() else None
-
-    def beginning(self, task: Task, attempt: int) -> Beginning:
-        stream = self.stream(self.run_seed, task.id, attempt)
-        return stream, *self.start.begin(task, stream, attempt, self.grid)
+        waiting = iter(tasks)  # asked again after an end, as jobs want
+        while True:
+            while len(live) < self.batch_size and (task := next(waiting, None)) is not None:
+                begun = time.perf_counter()
+                if not torch.isfinite(task.image.masked_fill(task.hole, 0.0)).all():
+                    picture = self.prior.decode([task.image], [task])[0]
+                    yield Result(task, task.image, picture, 0, 0.0, (), 0, BAD_IMAGE)
+                    continue
+                live.append(self.begin(task))
+                if live[-1].finished:  # then that was all of the work, and nobody waits for others
+                    live[-1].seconds += time.perf_counter() - begun
+                    break
+            if not live or self.stop():
+                return
+            if asking := [image for image in live if not image.finished]:
+                live = [image for image in live if image.finished]
+                self.tick(asking)
+                live += asking
+                self.watch(live)
+            done = [image for image in live if image.finished]
+            yield from map(self.result, done, self.timed_pictures(done))
+            live = [image for image in live if not image.finished]
 
     def timed_pictures(self, done: list[Live]) -> Sequence[Tensor]:
         begun = time.perf_counter()
@@ -215,10 +188,11 @@ class Engine:
             image.seconds += share
         return pictures
 
-    def begin(self, task: Task, beginning: Beginning, before: Live | None = None) -> Live:
+    def begin(self, task: Task, before: Live | None = None) -> Live:
         """The next attempt at ``task``, up to its first request."""
         history = list(before.attempts) if before else []
-        stream, x, index = beginning
+        stream = self.stream(self.run_seed, task.id, len(history))
+        x, index = self.start.begin(task, stream, len(history), self.grid)
         tr = Trajectory(task, stream, tuple(self.plan(index + 1)), x)
         steps = self.sampler(tr, self.grid, self.known)
         asked = next(steps, None)  # a sampler may ask for nothing at all
@@ -285,7 +259,7 @@ class Engine:
             return chosen
         may_be_kept = {0, judged.index(min(judged))}
         image.judged_attempts = [one if number in may_be_kept else None for number, one in enumerate(everyone)]
-        return self.begin(image.tr.task, self.beginning(image.tr.task, len(image.attempts)), image)
+        return self.begin(image.tr.task, image)
 
     def result(self, image: Live, picture: Tensor) -> Result:
         judged = [a.dce for a in image.attempts if a.dce is not None]

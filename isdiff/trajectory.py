@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,52 +45,17 @@ class Task:
         return torch.where(self.hole, inside, self.image if known is None else known)
 
 
-BESIDE = ThreadPoolExecutor(1, thread_name_prefix="isdiff-noise")
-
-
 class Stream:
-    """Normal noise that depends on (run seed, image id, attempt) alone; drawn on the CPU, so on no device's whims.
-
-    For another device the next draw is made in a thread, once draws of the same shape follow each other; the sequence
-    is the same.
-
-    Attributes:
-        beside: whether draws are made ahead; None: for devices other than the CPU.
-    """
-
-    beside: bool | None = None
+    """Normal noise that depends on (run seed, image id, attempt) alone; drawn on the CPU, so on no device's whims."""
 
     def __init__(self, run_seed: int, image_id: str, attempt: int = 0) -> None:
         key = hashlib.sha256(f"{run_seed}/{image_id}/{attempt}".encode()).digest()
         self.entropy = int.from_bytes(key[:8], "little") >> 1
         self.generator = torch.Generator().manual_seed(self.entropy)
-        self.shape: torch.Size | None = None  # of the last draw
-        self.next: tuple[Future[Tensor], Tensor] | None = None  # a draw ahead, and the generator's state before it
 
     def normal(self, like: Tensor) -> Tensor:
         """Standard normal noise of the shape of ``like``, float32, on its device."""
-        if not (like.device.type != "cpu" if self.beside is None else self.beside):
-            self.forget()
-            return self.draw(like.shape).to(like.device)
-        if like.shape != self.shape:
-            self.forget()
-        drawn = self.next[0].result() if self.next else self.draw(like.shape, like.is_cuda)
-        self.next = None
-        if like.shape == self.shape:
-            before = self.generator.get_state()
-            self.next = BESIDE.submit(self.draw, like.shape, like.is_cuda), before
-        self.shape = like.shape
-        return drawn.to(like.device, non_blocking=like.is_cuda)
-
-    def draw(self, shape: torch.Size, pinned: bool = False) -> Tensor:
-        return torch.randn(shape, generator=self.generator, pin_memory=pinned)
-
-    def forget(self) -> None:
-        """Take a draw ahead back, of which nothing is left."""
-        if self.next:
-            wait([self.next[0]])
-            self.generator.set_state(self.next[1])
-            self.next = None
+        return torch.randn(like.shape, generator=self.generator).to(like.device)
 
     def numpy(self) -> np.random.Generator:
         """An independent numpy generator of the same key, for seeds and fits."""

@@ -10,18 +10,18 @@ from conftest import ROOT
 FLOORS = [
     ("errors", "environment", "packages", "paths", "progress", "checks", "component"),
     ("diffusion",),
-    ("prediction", "trajectory", "ahead"),
+    ("prediction", "trajectory"),
     ("nets", "known", "seeds", "criteria", "refine"),
     ("io", "samplers"),
     ("priors", "masks", "data"),
     ("engine", "metrics", "models", "plugin"),
-    ("experiments",),
+    ("experiments", "parallel"),
     ("training", "app"),
     ("cli",),
     ("__main__",),
 ]
 RANK = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-CONFIGURED = ("experiments", "training", "cli")
+CONFIGURED = ("experiments", "parallel", "training", "cli")
 
 
 def modules() -> dict[str, Path]:

@@ -15,11 +15,7 @@ from isdiff.cli import main
 from isdiff.errors import UserError
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.run import execute
-from isdiff.experiments.runner import Job, jobs_of
-from isdiff.experiments.runner_choice import split
-from isdiff.experiments.runner_local import LocalRunner, Place, handed_out, now_and_then
-from isdiff.experiments.runner_ray import RayRunner
-from isdiff.progress import Reporter
+from isdiff.parallel.runner import LocalRunner, RayRunner, compute, jobs_of, split
 
 QUICK = ["metrics.bootstrap=20", "sampler.repeat=1", "sampler.steps=4"]
 
@@ -68,28 +64,19 @@ def test_packages_that_are_not_installed_are_named(monkeypatch, capsys):
 
 
 def test_what_a_runner_is_asked_with():
-    assert split(["seed=1", "runner=ray", "runner.workers=8", "runner.gpus=0.5"]) == (RayRunner(8, 0.5), ["seed=1"])
+    assert split(["seed=1", "runner=ray", "runner.gpus=0.5"]) == (RayRunner(0.5), ["seed=1"])
     assert split(["a=b", "c"]) == (None, ["a=b", "c"])
     assert split(["runner=local", "seed=1"]) == (LocalRunner(), ["seed=1"])
     assert split(["runner=local", "runner.workers=2"]) == (LocalRunner(2), [])
     for wrong in (["runner=slurm"], ["runner.workers=2"]):
         with pytest.raises(UserError, match="it must be local or ray"):
             split(wrong)
-    with pytest.raises(UserError, match=r"runner=local has runner\.workers alone"):
-        split(["runner=local", "runner.address=auto"])
-    for wrong in ("runner.workers=0", "runner.workers=x", "runner.gpus=-1", "runner.colour=red"):
-        with pytest.raises(UserError, match="a whole number of at least 1"):
-            split(["runner=ray", wrong])
-
-
-def test_processes_fit_into_what_ray_has():
-    gpus, cpus = {"CPU": 64.0, "GPU": 8.0}, {"CPU": 2.0}
-    assert RayRunner().shared(gpus, 100) == (8, 1) and RayRunner().shared(gpus, 3) == (3, 1)
-    assert RayRunner(gpus=0.5).shared(gpus, 100) == (16, 0.5) and RayRunner().shared(cpus, 100) == (2, 0)
-    with pytest.raises(UserError, match=r"runner\.workers is 9, but Ray has 8 GPUs"):
-        RayRunner(9).shared(gpus, 100)
-    with pytest.raises(UserError, match="2 CPUs"):
-        RayRunner(3).shared(cpus, 100)
+    for wrong in (
+        "runner=local runner.address=auto", "runner=local runner.workers=0", "runner=local runner.workers=x",
+        "runner=ray runner.gpus=2", "runner=ray runner.gpus=nan", "runner=ray runner.colour=red",
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=r"=\w+: runner=local has runner\.workers, a whole number of at least 1; "):
+            split(wrong.split())
 
 
 def test_no_run_is_computed_twice_and_none_that_cannot_be(tiny, tmp_path):
@@ -100,31 +87,15 @@ def test_no_run_is_computed_twice_and_none_that_cannot_be(tiny, tmp_path):
     assert [(job.name, len(job.configs)) for job in jobs] == [("a", 2), ("d", 1)], "one folder, one process"
     assert [job.calls for job in jobs] == [6 * 4, 6 * 4]
     execute(runs[2][1])
-    assert [job.calls for job in jobs_of(runs)] == [4 * 4, 6 * 4], "two images are there"
+    assert [(job.name, job.calls) for job in jobs_of(runs)] == [("d", 6 * 4), ("a", 4 * 4)], "two images are there"
 
 
-def test_processes_tell_how_many_calls_they_made():
+def test_a_process_tells_its_network_calls_and_leaves_what_it_cannot_make(tiny, tmp_path):
     told = []
-    listen = now_and_then(told.append, seconds=-1)
-    for steps in (3.0, 8.0, 8.0, 2.0, 4.0):  # the fourth is of another run
-        listen({"done": 0.0, "steps": steps})
-    assert told == [3, 5, 2, 2]
-    seldom = now_and_then(told.append, seconds=60)
-    seldom({"steps": 3.0})
-    assert len(told) == 4, "not after every network batch"
-
-
-def test_a_bar_moves_with_the_calls_and_ends_full(monkeypatch):
-    """What processes say is scripted: calls, more calls than were expected, a death, an end."""
-    script = iter([4, 3, 100, None, 5, ""])
-    monkeypatch.setattr(Place, "begin", lambda self, job: self.__dict__.update(job=job, calls=0, pipe=object()))
-    monkeypatch.setattr(Place, "answer", lambda self: next(script))
-    monkeypatch.setattr("isdiff.experiments.runner_local.wait", lambda pipes: pipes)
-    bar = Reporter("runs", 20)
-    seen = []
-    bar.listen = lambda numbers: seen.append(numbers["done"])
-    assert handed_out([Place(0, 1)], [Job("a", (), 20)], bar) == []
-    assert seen == [4, 7, 20, 0, 5, 20]
+    common = [*tiny, *QUICK, "mask=half", "method=ddnm", f"output_root={tmp_path}", "runtime.batch_size=4", "limit=5"]
+    compute([compose_run([*common, more]) for more in ("seed=0", "model.weights=nowhere.pt", "seed=1")], 0, told.append)
+    assert told[-1] == float("inf") and sum(told[:-1]) == 2 * 5 * 4 and len(told) > 4
+    assert len(list(tmp_path.rglob("images/*.png"))) == 10
 
 
 def workers_below(pid: int) -> list[int]:
@@ -141,16 +112,24 @@ def workers_below(pid: int) -> list[int]:
     def below(one: int) -> bool:
         return one == pid or (one in parents and below(parents[one]))
 
-    ours = {one for one, line in found.items() if line.startswith(b"ray::Worker") or b"--multiprocessing-fork" in line}
+    ours = {
+        one
+        for one, line in found.items()
+        if line.startswith(b"ray::compute_there") or b"--multiprocessing-fork" in line
+    }
     return [one for one in ours if below(one)]
 
 
 @pytest.mark.parametrize(
-    "runner", [pytest.param("local", marks=pytest.mark.slow), pytest.param("ray", marks=pytest.mark.long)]
+    "runner",
+    [
+        pytest.param(["runner=local", "runner.workers=2"], marks=pytest.mark.slow, id="local"),
+        pytest.param(["runner=ray"], marks=pytest.mark.long, id="ray"),
+    ],
 )
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_a_table_from_two_workers_of_which_one_is_killed(tiny, tmp_path, runner):
-    if runner == "ray":
+    if runner == ["runner=ray"]:
         pytest.importorskip("ray", reason="ray is not installed (extra ray)")
     words = [
         "table", "table1", "profile=demo", "masks=half", "rows=ddnm_plain,ddnm+isdiff", "seeds=0", *tiny,
@@ -158,7 +137,7 @@ def test_a_table_from_two_workers_of_which_one_is_killed(tiny, tmp_path, runner)
     ]  # fmt: skip
     environment = os.environ | {"ISDIFF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "isdiff", *words, f"runner={runner}", "runner.workers=2"],
+        [sys.executable, "-m", "isdiff", *words, *runner],
         cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     before: dict[str, int] = {}
@@ -170,8 +149,6 @@ def test_a_table_from_two_workers_of_which_one_is_killed(tiny, tmp_path, runner)
     os.kill(workers[0], signal.SIGKILL)
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0 and len(workers) == 2, err
-    if runner == "ray":
-        assert "2/2: table1" in err and "3/2" not in err, "two rows are two runs here"
     after = {str(p): p.stat().st_mtime_ns for p in tmp_path.rglob("images/im*.png")}
     assert len(after) == 12 and before.items() <= after.items(), "nothing was made twice"
     (table,) = tmp_path.rglob("table1.csv")

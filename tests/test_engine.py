@@ -1,7 +1,6 @@
 """The engine: independence of images, attempts, and exact answers where they are known."""
 
 import itertools
-import threading
 
 import pytest
 import torch
@@ -167,88 +166,29 @@ def test_memory_shortage_halves_the_batch(golden_net):
     assert all(torch.equal(full[key].x, limited[key].x) for key in full)
 
 
-QUICK = Answers(lambda images, *_: [Prediction((3 * x).sin()) for x in images])
-
-
-@pytest.mark.parametrize("ahead", [1, 3, 50])
-def test_what_is_begun_ahead_is_the_same(ahead):
-    """To the bit, with retries, and with an image that cannot be used among the others."""
-    tasks = make_tasks(6)
+def test_an_image_that_cannot_be_used_leaves_the_others_alone(golden_prior):
+    """To the bit, with retries."""
+    tasks = make_tasks(4)
+    scripts = {task.id: [2.0, 0.5, 3.0] for task in tasks}
+    options = {"start": SeededStart(MixtureSeed(3), 0.95, 0.1), "batch_size": 2}
+    plain = run(golden_prior, tasks, refinement=ScriptedRefinement(scripts), **options)
     tasks[2] = Task("img2", tasks[2].image * float("nan"), tasks[2].hole)
-    scripts = {f"img{i}": [2.0, 0.5 + i % 3, 3.0 - i % 2] for i in range(6)}
-
-    def found(**options):
-        start = SeededStart(MixtureSeed(3), 0.95, 0.1)
-        return run(
-            QUICK, tasks, batch_size=2, start=start, refinement=ScriptedRefinement(scripts),
-            plan=resampling_plan, **options,
-        )  # fmt: skip
-
-    plain, begun = found(), found(ahead=ahead)
-    assert begun["img2"].failure == plain["img2"].failure == BAD_IMAGE
-    for key in plain:
-        assert torch.equal(begun[key].x, plain[key].x) or key == "img2"
-        assert begun[key].attempts == plain[key].attempts and begun[key].calls == plain[key].calls
+    found = run(golden_prior, tasks, refinement=ScriptedRefinement(scripts), **options)
+    assert found["img2"].failure == BAD_IMAGE
+    for key in found.keys() - {"img2"}:
+        assert torch.equal(found[key].x, plain[key].x) and found[key].attempts == plain[key].attempts
 
 
-def test_seeds_are_fitted_in_a_thread_and_no_more_than_asked_for(monkeypatch):
-    threads: list[str] = []
-
-    def fit(self, task):
-        threads.append(threading.current_thread().name)
-        return fitted(self, task)
-
-    fitted = MixtureSeed.fit
-    monkeypatch.setattr(MixtureSeed, "fit", fit)
-    taken: list[str] = []
-    tasks = (taken.append(task.id) or task for task in make_tasks(8))
-    engine = Engine(
-        QUICK, GRID, *METHODS["ddnm"], resampling_plan, start=SeededStart(MixtureSeed(3)), batch_size=2, ahead=3
-    )
-    results = engine.run(tasks)
-    next(results)
-    assert len(taken) == 2 + 3
-    results.close()
-    assert len(taken) == 5 and len(threads) <= 5 and all(name.startswith("isdiff-ahead") for name in threads)
-    assert not any(thread.name.startswith("isdiff-ahead") for thread in threading.enumerate())
-    # Scikit-learn's fit says how many threads the whole process may use.
-    del threads[:]
-    engine.start = SeededStart(MixtureSeed(3, fit="sklearn"))
-    list(engine.run(make_tasks(3)))
-    assert threads == [threading.current_thread().name] * 3
-
-
-def test_a_seed_that_fails_ahead_fails_where_its_image_is_needed():
+def test_a_seed_that_fails_fails_where_its_image_is_needed(golden_prior):
     tasks = make_tasks(4)
     tasks[2] = Task("none", tasks[2].image, torch.ones(1, 16, 16, dtype=torch.bool))
-    options = {"start": SeededStart(MixtureSeed(3)), "batch_size": 1, "plan": resampling_plan}
-    engine = Engine(QUICK, GRID, *METHODS["ddnm"], ahead=4, **options)
+    engine = Engine(
+        golden_prior, GRID, *METHODS["ddnm"], resampling_plan, start=SeededStart(MixtureSeed(3)), batch_size=1
+    )
     finished = []
     with pytest.raises(ValueError, match="image none has no known pixel"):
         finished.extend(result.task.id for result in engine.run(tasks))
     assert finished == ["img0", "img1"]
-
-
-@pytest.mark.parametrize("shapes", [[4] * 6, [4, 4, 4, 7, 7, 4, 4, 4, 9], [5, 6, 5, 6], [3, 3, 8]])
-def test_noise_drawn_ahead_is_the_same_sequence(shapes):
-    plain, beside = Stream(0, "a"), Stream(0, "a")
-    beside.beside = True
-    for place, side in enumerate(shapes):
-        like = torch.zeros(3, side, side)
-        assert torch.equal(beside.normal(like), plain.normal(like))
-        assert (beside.next is not None) == (place > 0 and shapes[place - 1] == side)
-    beside.beside = False  # as where a trajectory goes on on the CPU
-    assert torch.equal(beside.normal(like), plain.normal(like))
-
-
-def test_a_run_with_noise_drawn_ahead_is_the_same(monkeypatch):
-    def found():
-        return run(QUICK, make_tasks(5), batch_size=2, method=METHODS["repaint-ancestral"], ahead=2)
-
-    plain = found()
-    monkeypatch.setattr(Stream, "beside", True)
-    beside = found()
-    assert all(torch.equal(beside[key].x, plain[key].x) for key in plain)
 
 
 class Asks(Sampler):

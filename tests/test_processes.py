@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ import pytest
 from conftest import ROOT, run_script
 from PIL import Image
 
+from isdiff.errors import UserError
 from isdiff.experiments.store import RunFolder
+from isdiff.parallel import pool
 from isdiff.progress import Reporter
 
 LONG = ["dataset=avatars", "method=ddnm", "sampler.repeat=1", "sampler.steps=1000", "limit=4", "metrics.names=null"]
@@ -53,8 +56,10 @@ def started(process: subprocess.Popen, workers: int) -> list[int]:
     """The sampling processes, once they have been at it for a while."""
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
-        lines = {pid: (Path("/proc") / str(pid) / "cmdline").read_bytes() for pid in children(process.pid)}
-        busy = [pid for pid, line in lines.items() if b"spawn_main" in line]
+        busy = []
+        for pid in children(process.pid):
+            with suppress(OSError):  # it has ended meanwhile
+                busy += [pid] if b"spawn_main" in (Path("/proc") / str(pid) / "cmdline").read_bytes() else []
         if len(busy) >= workers:
             time.sleep(6)
             return busy
@@ -84,6 +89,43 @@ def test_no_sampling_process_outlives_the_run(tmp_path, sent):
     assert "Traceback" not in said
     if sent == signal.SIGINT:
         assert process.returncode == 130 and "the same command goes on from here" in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_others_make_the_images_of_a_killed_process(tmp_path):
+    process = start(tmp_path, "runtime.workers=2", "sampler.steps=200", "runtime.batch_size=1", "limit=6")
+    os.kill(started(process, 2)[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=200)
+    assert process.returncode == 0 and "Traceback" not in said, said
+    assert len(list(tmp_path.rglob("images/*.png"))) == 6
+
+
+def deadly(item: Path, place: int, tell) -> tuple[str, int]:
+    """Kills its process where there is nothing yet in the place of ``item``, and leaves something there."""
+    tell(item.name)
+    if not item.exists():
+        item.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item.name, place
+
+
+@pytest.mark.parametrize("died", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+def test_a_pool_goes_on_after_deaths_but_not_for_ever(tmp_path, monkeypatch, died):
+    monkeypatch.setattr(pool, "RETRIES", 1)
+    items, heard = [tmp_path / name for name in "abcd"], []
+    for item in items[died:]:
+        item.touch()
+
+    def make():
+        return pool.in_processes(deadly, items, 1, lambda *told: heard.append(told))
+
+    if died > 1:
+        with pytest.raises(UserError, match="processes died 2 times, perhaps for lack of memory; what is finished"):
+            make()
+    else:
+        assert make() == [("a", 0), ("b", 0), ("c", 0), ("d", 0)]
+        assert dict(heard) == {0: "a", 1: "b", 2: "c", 3: "d"} and len(heard) >= 4
 
 
 @pytest.mark.slow
@@ -153,8 +195,6 @@ def test_a_record_after_a_torn_line_is_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".x", "a\\b", "a\0b"])
 def test_no_id_leads_out_of_the_folder(tmp_path, name):
-    from isdiff.errors import UserError
-
     with pytest.raises(UserError, match="is no file name"):
         RunFolder(tmp_path).image_path(name)
 
@@ -190,7 +230,6 @@ def test_a_file_that_cannot_grow(tmp_path):
     [("cuda:99", "torch sees"), ("toaster", "it must be auto, cpu, cuda or cuda:1"), ("xla", "does not work here")],
 )
 def test_devices_that_are_not_here(device, message):
-    from isdiff.errors import UserError
     from isdiff.priors.pixel import resolve_device
 
     with pytest.raises(UserError, match=message):

@@ -2,10 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -14,16 +14,15 @@ import torch
 from configured import tiny_pixel_model, write_images
 from conftest import ROOT
 from PIL import Image
-from torch.distributed import HashStore
 
 from isdiff.cli import main
 from isdiff.errors import UserError
-from isdiff.experiments import ranks
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.report import CIRCUMSTANCES
 from isdiff.experiments.run import execute
-from isdiff.experiments.sampling import own_gpu, sample_for_leader
-from isdiff.experiments.writing import Writer
+from isdiff.parallel import ranks
+from isdiff.parallel.pool import own_gpu
+from isdiff.parallel.runner import split
 
 TIMES = ("seconds_per_image", "images_per_second", *CIRCUMSTANCES)
 
@@ -62,117 +61,30 @@ def left(folder: Path) -> dict:
     return {"summary": json.dumps(summary), "records": json.dumps(records), "folder": path.parent.name} | files
 
 
-# Ranks as threads
-
-
-@pytest.fixture
-def team():
-    """Makes ranks that share a store; the leader leads this process until the test is over."""
-    store = HashStore()
-    yield lambda rank, size=2, **options: ranks.Team(store, rank, size, **options)
-    ranks._team.clear()
-
-
-def test_a_queue_gives_everything_once_to_whoever_asks(team, monkeypatch):
-    monkeypatch.setattr(ranks, "PART", 7)  # what is said travels in parts
-    things = [f"thing {i}" for i in range(500)]
-    taken: dict[int, list] = {}
-
-    def follow(rank):
-        for queue, asked in team(rank, 4).follow():
-            assert asked == {"things": things}
-            taken[rank] = list(queue.take(asked["things"]))
-            queue.end(len(taken[rank]))
-
-    threads = [threading.Thread(target=follow, args=(rank,)) for rank in (1, 2, 3)]
-    leader = team(0, 4)
-    for thread in threads:
-        thread.start()
-    queue = leader.ask({"things": things})
-    taken[0] = list(queue.take(things))
-    assert queue.gather(lambda: None) == [len(taken[rank]) for rank in (1, 2, 3)]
-    assert sorted(thing for some in taken.values() for thing in some) == sorted(things)
-    leader.finish()
-    for thread in threads:
-        thread.join(10)
-        assert not thread.is_alive()
-
-
-def test_nobody_waits_for_ever(team):
-    leader = team(0, silence=1.0)
-    begun = time.monotonic()
-    assert leader.ask([]).gather(lambda: None) == [None], "rank 1 was never there"
-    leader.left.set()
-    with pytest.raises(ranks.Lost, match="rank 0 has given no sign of life for 1 s"):
-        next(iter(ranks.Team(HashStore(), 1, 2, silence=1.0).follow()))
-    assert time.monotonic() - begun < 20
-
-
-def together(leader: ranks.Team, follower: ranks.Team, *configs) -> tuple:
-    """The outcome (or error) of each run at the leader, and the threads that made images."""
-    makers, add = {}, Writer.add
-
-    def noted(self, image, record):
-        makers[record["id"]] = threading.current_thread().name
-        add(self, image, record)
-
-    thread = threading.Thread(target=sample_for_leader, args=(follower,), name="follower")
-    thread.start()
-    ranks.lead(leader)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Writer, "add", noted)
-        patch.setenv("TORCHELASTIC_RUN_ID", "threads")
-        outcomes: list = []
-        for cfg in configs:
-            try:
-                outcomes.append(execute(cfg))
-            except UserError as error:
-                outcomes.append(error)
-    leader.finish()
-    thread.join(20)
-    assert not thread.is_alive()
-    return *outcomes, set(makers.values())
-
-
-def test_ranks_make_what_one_process_makes(place, tmp_path, team):
-    alone = execute(compose_run(overrides(place, tmp_path / "alone", "images")))
-    cfg = compose_run(overrides(place, tmp_path / "ranks", "images"))
-    shared, makers = together(team(0), team(1), cfg)
-    assert len(makers) == 2, "both have made some"
-    assert list(shared.failed) == list(alone.failed) == ["broken", "im3"]
-    assert left(tmp_path / "ranks") == left(tmp_path / "alone")
-
-
-def test_what_stops_a_rank_is_said_by_the_leader(place, tmp_path, team, monkeypatch):
-    monkeypatch.setattr("isdiff.experiments.sampling.own_gpu", lambda cfg, place: 1 / 0)
-    outcome, makers = together(team(0), team(1), compose_run(overrides(place, tmp_path, "good")))
-    assert isinstance(outcome, UserError) and "ZeroDivisionError" in str(outcome) and "to go on" in str(outcome)
-    assert makers == {"MainThread"} and len(list(tmp_path.rglob("im*.png"))) == 8, "the leader has made what was left"
-
-
-def test_processes_are_started_by_one_of_the_two(place, tmp_path, team):
-    outcome, _ = together(team(0), team(1), compose_run(overrides(place, tmp_path, "good", "runtime.workers=2")))
-    assert "runtime.workers is 2, but torchrun starts the processes" in str(outcome)
-
-
-def test_runs_follow_each_other_also_where_one_fails(place, tmp_path, team):
-    """As in a multirun, a table or a comparison: no rank is left behind at the run before."""
-    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
-    bad = overrides(place, tmp_path / "bad", "good", f"model.weights={tmp_path}/bad.safetensors")
-    more = [compose_run(overrides(place, tmp_path / str(seed), "good", f"seed={seed}")) for seed in (1, 2)]
-    error, *good, makers = together(team(0), team(1), compose_run(bad), *more)
-    assert isinstance(error, UserError) and [run.summary["n"] for run in good] == [8, 8] and len(makers) == 2
-    alone = execute(compose_run(overrides(place, tmp_path / "alone", "good", "seed=2")))
-    assert left(tmp_path / "2") == left(tmp_path / "alone") and not alone.failed
+def test_processes_are_started_by_one_of_the_two(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "size", 2)
+    with pytest.raises(UserError, match=r"runtime\.workers is 2, but torchrun starts the processes"):
+        execute(compose_run(overrides(place, tmp_path, "good", "runtime.workers=2")))
+    with pytest.raises(UserError, match="runner=local has processes of its own; start it without torchrun"):
+        split(["runner=local"])
 
 
 def test_each_rank_has_the_gpu_of_its_place(monkeypatch):
-    monkeypatch.setattr("isdiff.experiments.sampling.resolve_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr("isdiff.parallel.pool.resolve_device", lambda name: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     for named, place, found in (("auto", 2, "cuda:2"), ("cuda", 5, "cuda:1"), ("cuda:3", 0, "cuda:3")):
         cfg = compose_run([f"runtime.device={named}"])
-        own_gpu(cfg, place)
+        own_gpu(cfg.runtime, place)
         assert cfg.runtime.device == found
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_commands_that_are_one_process_say_so_once(monkeypatch, capsys, rank):
+    for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("WORLD_SIZE", "2"), ("RANK", str(rank))):
+        monkeypatch.setenv(name, value)
+    assert main(["methods"]) == (rank == 0)
+    said = capsys.readouterr()
+    assert not said.out and ("isdiff methods is one process; start it without torchrun" in said.err) == (rank == 0)
 
 
 # Real processes
@@ -219,14 +131,16 @@ proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /p
 LONG = ("method=ddnm", "sampler.steps=60", "sampler.repeat=1", "runtime.batch_size=1")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_multirun_of_several_ranks(place, tmp_path):
-    """Two runs, of which one is not possible; four ranks, of which one speaks."""
-    words = overrides(place, tmp_path / "ranks", "images", "sampler.steps=10,0")
-    process = torchrun(4, "-m", "isdiff", "run", "-m", *words)
-    out, err = process.communicate(timeout=150)
-    assert process.returncode and "sampler.steps is 0" in err
-    assert out.count("results:") == 1 and out.count(": 8 images, 2 failed") == 1
+    """Three runs, of which one is not possible; two ranks, of which one speaks."""
+    words = overrides(place, tmp_path / "ranks", "images", "sampler.steps=10", "seed=1,x,0")
+    process = torchrun(2, "-m", "isdiff", "run", "-m", *words)
+    out, err = process.communicate(timeout=250)
+    assert process.returncode and "seed is 'x'" in err and "rank 0's share, 1 of 2" in err
+    assert out.count("results:") == 2 and out.count(": 8 images, 2 failed") == 2
+    (other,) = (path.parent for path in (tmp_path / "ranks").rglob("summary.json") if '"seed": 1' in path.read_text())
+    shutil.rmtree(other)
     execute(compose_run(overrides(place, tmp_path / "alone", "images")))
     assert left(tmp_path / "ranks") == left(tmp_path / "alone")
 
@@ -263,20 +177,3 @@ def test_ranks_end_with_torchrun_and_one_process_goes_on(place, tmp_path):
     before = stamps(tmp_path)
     outcome = execute(compose_run(words))
     assert outcome.summary["n"] == 8 and before.items() <= stamps(tmp_path).items()
-
-
-def test_commands_that_are_one_process_say_so(team, monkeypatch, capsys):
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "threads")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(ranks.Team, "joined", lambda: team(0))
-    monkeypatch.setattr(ranks.Team, "finish", lambda self: self.left.set())
-    assert main(["methods"]) == 1
-    said = capsys.readouterr()
-    assert not said.out and "isdiff methods is one process; start it without torchrun" in said.err
-
-
-def test_without_torchrun_nothing_more_is_imported():
-    code = "import sys; from isdiff.cli import main; main(['methods']); print(sorted(sys.modules), file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "isdiff.cli.methods" in done.stderr
-    assert "isdiff.experiments.ranks" not in done.stderr and "isdiff.cli.together" not in done.stderr

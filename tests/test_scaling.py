@@ -1,9 +1,8 @@
-"""What benchmarks/scaling.py and benchmarks/scheduler.py count is what the engine does."""
+"""What benchmarks/scaling.py counts is what the engine does."""
 
 import sys
 from itertools import takewhile
 
-import numpy as np
 import pytest
 import torch
 from conftest import ROOT, Answers
@@ -15,7 +14,6 @@ from isdiff.trajectory import Task
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import scaling
-import scheduler
 
 
 class Said:
@@ -80,18 +78,3 @@ def test_hours_of_jobs_on_several_machines():
     assert (
         scaling.makespan([3, 3, 2, 2, 2], 2) == 7 and scaling.makespan([5, 1], 64) == 5
     )  # longest first: not the best
-
-
-def test_both_ways_to_share_images_out():
-    costs, speeds = np.array([4.0, 1, 1, 1, 1, 4]), np.ones(2)
-    assert sorted(scheduler.static(costs, speeds)) == [6, 6]
-    assert sorted(scheduler.queued(costs, speeds)) == [4, 8]
-    assert scheduler.static(costs, np.array([1, 0.5])).tolist() == [6, 12]
-    rng = np.random.default_rng(0)
-    drawn = scheduler.work("chance", 0.3, 100_000, [100, 131, 157], rng)
-    shares = [np.mean(drawn == calls) for calls in (100, 131, 157)]
-    assert np.allclose(shares, [0.7, 0.21, 0.09], atol=0.01)
-    assert scheduler.work("by place", 0.3, 20, [1, 2], rng).tolist() == ([2.0] * 3 + [1.0] * 7) * 2
-    rows = scheduler.simulated(20_000, 100)
-    at_work = [float(row[3].rstrip("%")) for row in rows]
-    assert all(queue > static for static, queue in zip(at_work[::2], at_work[1::2], strict=True))

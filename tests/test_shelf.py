@@ -8,8 +8,6 @@ from configured import tiny_pixel_model, write_images
 from isdiff.experiments import run
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.run import execute
-from isdiff.experiments.runner import Job
-from isdiff.experiments.runner_local import LocalRunner
 from isdiff.experiments.shelf import Shelf
 from isdiff.models.pixel import PixelModel
 
@@ -54,11 +52,3 @@ def test_runs_of_one_model_load_it_once_and_another_takes_its_place(tmp_path, go
     kept.append(execute(compose_run([*common, "method=ddnm", "runtime.precision=fp32", "runtime.pad_to=2"])))
     assert gone() is None and len(loaded) == 2, "outcomes that are kept hold no model"
     assert len({outcome.experiment.hash for outcome in kept}) == 4
-
-
-def test_of_equally_long_runs_those_of_one_model_follow_each_other(monkeypatch):
-    handed = []
-    monkeypatch.setattr("isdiff.experiments.runner_local.handed_out", lambda team, jobs, bar: handed.extend(jobs) or [])
-    given = [("a", 2, "x"), ("b", 2, "y"), ("c", 9, "y"), ("d", 2, "x"), ("e", 0, "x")]
-    LocalRunner(1).compute([Job(name, (), calls, model) for name, calls, model in given])
-    assert "".join(job.name for job in handed) == "cadb"

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         add_package(words[1])
         words = words[2:]
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        from isdiff.cli.together import together
+        from isdiff.parallel.ranks import together
 
         return together(words, alone)
     return alone(words)

@@ -32,8 +32,7 @@ def main(arguments: list[str]) -> int:
         assert isinstance(plan, DictConfig)
         plan, overrides = narrow(plan, **narrowed), args.overrides
         if any(item.startswith("runner") for item in overrides):
-            from isdiff.experiments.runner import jobs_of
-            from isdiff.experiments.runner_choice import split
+            from isdiff.parallel.runner import jobs_of, split
 
             runner, overrides = split(overrides)
             if runner:

@@ -2,8 +2,8 @@
 
 Names: tables, or ``report`` for all of them with the figures in one page. ``profile=paper|demo|smoke``, ``limit=``,
 ``seeds=3`` (0, 1 and 2; or those listed: ``seeds=0,7``), ``masks=``, ``rows=`` (patterns) narrow it; ``runner=local``
-computes its runs in a process for every GPU or CPU, ``runner=ray`` also on a cluster (``runner.workers=8``,
-``runner.gpus=1``, ``runner.address=auto``); further KEY=VALUE arguments are overrides of every run, of which
+computes its runs in a process for every GPU or CPU (or ``runner.workers=8``), ``runner=ray`` also on a cluster
+(``runner.gpus=1``, ``runner.address=auto``); further KEY=VALUE arguments are overrides of every run, of which
 ``logger=wandb`` reports runs and tables, each table as a group. What has been run already is reused; the same command
 goes on after a stop.
 
@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from isdiff.errors import Missing, SomeFailed, UserError, explained
 
 if TYPE_CHECKING:
-    from isdiff.experiments.runner import Runner
     from isdiff.experiments.tables.plan import TablePlan
     from isdiff.experiments.tables.sheet import Gaps
+    from isdiff.parallel.runner import Runner
 
 LISTS = ("masks", "rows")
 OWN = ("profile", "limit", "seeds", *LISTS, "runner")  # keys that are no overrides of runs
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         given = [name for name in args.names if "=" in name]
         runner = None
         if any(item.startswith("runner") for item in given):
-            from isdiff.experiments.runner_choice import split
+            from isdiff.parallel.runner import split
 
             runner, given = split(given)
         return make(asked or ["report"], run=not args.no_run, runner=runner, **narrowing(given))
@@ -113,8 +113,8 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
     logger_of(options.get("extra", ())).prepare()  # once, before its refusal becomes every cell's
     check_overrides(plans_of(asked, profile, alone=True, **options))
     if runner and run:
-        from isdiff.experiments.runner import jobs_of
         from isdiff.experiments.tables.ahead import configs_of
+        from isdiff.parallel.runner import jobs_of
 
         runner.compute(jobs_of(configs_of(plans_of(asked, profile, **options))))
     console = Console()

@@ -20,6 +20,7 @@ from isdiff.experiments.sampling import sample_all
 from isdiff.experiments.shelf import SHELF
 from isdiff.experiments.store import RunFolder
 from isdiff.metrics.base import Metric
+from isdiff.parallel import ranks
 from isdiff.progress import Reporter
 
 
@@ -149,7 +150,10 @@ def sample_missing(
         if listen:
             listen(numbers)
 
-    with Reporter(title, len(ids), done=len(ids) - len(todo), listen=told) as bar:
+    if ranks.size > 1:
+        title += f" (shown: rank 0's share, 1 of {ranks.size})"
+    done = len(ids) - len(todo)
+    with Reporter(title, done + len(todo[:: ranks.size]), done=done, listen=told) as bar:
         return sample_all(experiment, todo, bar)
 
 

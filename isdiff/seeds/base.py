@@ -18,12 +18,10 @@ class Start(Component, ABC):
     Attributes:
         needs_truth: whether tasks must come with what lies beneath their holes.
         enough: known vectors that it should have to go by; of fewer, a latent model gives less clean ones too.
-        apart: whether it may begin first attempts in a thread beside the network: it changes nothing that others use.
     """
 
     needs_truth = False
     enough = 50
-    apart = False
 
     @abstractmethod
     def begin(self, task: Task, stream: Stream, attempt: int, grid: Grid) -> tuple[Tensor, int]:
@@ -45,8 +43,6 @@ class Start(Component, ABC):
 class NoiseStart(Start):
     """The vanilla start: ``x_T = eps`` at the noisiest step."""
 
-    apart = True
-
     def begin(self, task: Task, stream: Stream, attempt: int, grid: Grid) -> tuple[Tensor, int]:
         return stream.normal(like=task.image), self.begin_index(attempt, grid)
 
@@ -55,7 +51,7 @@ class Seed(Component, ABC):
     """Fills holes with something drawn from the image itself.
 
     Attributes:
-        needs_truth, enough, apart: as for :class:`Start`.
+        needs_truth, enough: as for :class:`Start`.
         pictures_only: whether it fills pictures alone, and not the latent spaces of models.
     """
 
@@ -63,7 +59,6 @@ class Seed(Component, ABC):
     pictures_only = False
     needs_truth = False
     enough = 50
-    apart = False
 
     @abstractmethod
     def fill(self, task: Task, stream: Stream) -> Tensor:
@@ -101,7 +96,7 @@ class SeededStart(Start):
         check_number("isdiff.start.step", step, high=1)
         check_number("isdiff.start.lambda", lambda_)
         self.seed, self.step, self.lambda_ = seed, step, lambda_
-        self.needs_truth, self.enough, self.apart = seed.needs_truth, seed.enough, seed.apart
+        self.needs_truth, self.enough = seed.needs_truth, seed.enough
 
     def fraction(self, attempt: int) -> float:
         return self.step - attempt * self.lambda_

@@ -19,8 +19,6 @@ from isdiff.trajectory import Stream, Task
 class DistributionSeed(Seed):
     """Independent samples in every cell of a grid ``scale`` pixels wide (1 = every pixel its own, as in the paper)."""
 
-    apart = True
-
     def __init__(self, scale: int = 1) -> None:
         check_whole("isdiff.seed.scale", scale)
         self.scale = scale
@@ -73,7 +71,6 @@ class MixtureSeed(DistributionSeed):
         check_choice("isdiff.seed.fit", fit, ("em", "sklearn"))
         self.components, self.max_pixels, self.enough = components, max_pixels, max(32, 10 * components)
         self.fitted_by = fit_with_sklearn if fit == "sklearn" else fit_mixture
-        self.apart = fit == "em"  # scikit-learn's limits the threads of the whole process
         # One fit serves all attempts at an image and goes when the task does.
         self.fits: WeakKeyDictionary[Task, Mixture] = WeakKeyDictionary()
 

@@ -38,8 +38,6 @@ class PositionSeed(Seed):
         ValueError: a value that cannot work.
     """
 
-    apart = True
-
     def __init__(self, components: int = 8, height: float = 3.0, max_pixels: int = 4096) -> None:
         check_whole("isdiff.seed.components", components)
         check_number("isdiff.seed.height", height, low=1e-3)

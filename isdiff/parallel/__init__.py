@@ -1,0 +1,1 @@
+"""Sampling in several processes: those of this machine, torchrun's, or Ray's."""

@@ -1,0 +1,119 @@
+"""Processes of this machine, each with its own GPU. Where one dies, a new pool goes on with what is left.
+
+Results are in folders, and what is there is not made again: a dead process costs the images that the pool was at.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing import active_children, get_context, parent_process
+from typing import Any, TypeVar
+
+import torch
+
+from isdiff.errors import UserError
+from isdiff.priors.pixel import resolve_device
+
+T = TypeVar("T")
+R = TypeVar("R")
+Work = Callable[[T, int, Callable[..., None]], R]  # takes an item, the number of its process, and whom to tell
+
+RETRIES = 3  # new pools, or new tries of Ray's, after processes died
+GO_ON = "what is finished is kept, run the same command again to go on"
+
+
+def in_processes(work: Work[T, R], items: Sequence[T], count: int, hear: Callable[..., None]) -> list[R]:
+    """What ``work`` returns for each item, in their order, made by ``count`` processes.
+
+    Args:
+        work: a module's function. What it tells must be small.
+        hear: called in this thread with an item's number and what was told of it.
+    Raises:
+        UserError: processes died again and again.
+    """
+    done: dict[int, R] = {}
+    for _ in range(RETRIES + 1):
+        with suppress(BrokenProcessPool):
+            in_one_pool(done, work, items, count, hear)
+            return [done[number] for number in range(len(items))]
+    raise UserError(f"processes died {RETRIES + 1} times, perhaps for lack of memory; {GO_ON}")
+
+
+def in_one_pool(
+    done: dict[int, R], work: Work[T, R], items: Sequence[T], count: int, hear: Callable[..., None]
+) -> None:
+    """Add to ``done`` what is returned for the items that are missing there."""
+    context, others = get_context("spawn"), set(active_children())
+    places, messages = context.SimpleQueue(), context.SimpleQueue()
+    for place in range(count):
+        places.put(place)
+    pool = ProcessPoolExecutor(count, context, begin, (places, messages, max(1, cpus() // count)))
+    try:
+        with deaf_to_interrupts():  # which processes inherit: Ctrl-C reaches them too, but this one decides
+            pending = {pool.submit(call, work, n, item): n for n, item in enumerate(items) if n not in done}
+        while pending:
+            ended = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED).done
+            while not messages.empty():
+                hear(*messages.get())
+            for future in ended:
+                done[pending.pop(future)] = future.result()
+    finally:
+        for process in set(active_children()) - others:
+            process.terminate()  # it may be at work still
+        pool.shutdown(cancel_futures=True)
+        del pool, places, messages  # and their semaphores, also where an interrupt ends this process at once
+
+
+class Here:
+    """What a process of a pool knows of itself."""
+
+    place = 0
+    messages: Any = None
+
+
+def begin(places: Any, messages: Any, threads: int) -> None:
+    """The first that a process of a pool does."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    Here.place, Here.messages = places.get(), messages
+
+
+def end_with_parent() -> None:
+    """A process whose parent was killed has nobody to report to; what it finished is on disk."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def call(work: Work[T, R], number: int, item: T) -> R:
+    return work(item, Here.place, lambda *content: Here.messages.put((number, *content)))
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def cpus() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def own_gpu(runtime: Any, place: int) -> None:
+    """Where nobody named one, the GPU of the process with this number on its machine."""
+    if runtime.device in ("auto", "cuda") and resolve_device(runtime.device).type == "cuda":
+        runtime.device = f"cuda:{place % torch.cuda.device_count()}"

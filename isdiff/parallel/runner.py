@@ -1,0 +1,207 @@
+"""Runs that several processes compute before a table or a comparison is made: ``runner=local``, ``runner=ray``.
+
+A run's folder is named by what its results depend on, so nothing is handed back: the table takes up what is there, as
+after a stop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stderr, suppress
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from isdiff.errors import UserError
+from isdiff.experiments.experiment import Experiment
+from isdiff.experiments.run import execute
+from isdiff.parallel import ranks
+from isdiff.parallel.pool import GO_ON, RETRIES, cpus, in_processes, own_gpu
+from isdiff.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs with the same folder, which one process makes one after the other.
+
+    ``calls`` are the network calls that the images take which are missing, as far as that is known before; ``model``
+    is the name of the runs' model.
+    """
+
+    name: str
+    configs: tuple[DictConfig, ...]
+    calls: int = 0
+    model: str = ""
+
+
+def jobs_of(runs: Iterable[tuple[str, DictConfig]]) -> list[Job]:
+    """What is to be computed for these runs, no run twice, those with the most network calls first and of equals those
+    of one model together. Runs that cannot be begun are left to the table, which says why."""
+    found: dict[str, Job] = {}
+    for name, cfg in runs:
+        try:
+            experiment = Experiment.of(cfg)
+            experiment.require(experiment.ids())
+        except UserError:
+            continue
+        place = str(experiment.store.path)
+        before = found.get(place, Job(name, (), model=experiment.setup.model.name))
+        if cfg not in before.configs:
+            images = len(set(experiment.ids()) - experiment.store.records().keys())
+            calls = max(before.calls, images * experiment.setup.calls_expected())  # the same images, all or some
+            found[place] = replace(before, configs=(*before.configs, cfg), calls=calls)
+    return sorted((job for job in found.values() if job.calls), key=lambda job: (-job.calls, job.model))
+
+
+def compute(configs: Sequence[DictConfig], place: int, tell: Callable[[float], None]) -> None:
+    """Make these runs, and tell how many network calls were made since the last time."""
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # one bar is shown for all
+        for cfg in configs:
+            told = 0.0
+
+            def listen(numbers: Mapping[str, float]) -> None:
+                nonlocal told
+                if numbers["steps"] > told:
+                    tell(numbers["steps"] - told)
+                told = numbers["steps"]
+
+            with suppress(Exception):  # the table makes the run again and says why
+                cfg.runtime.workers = 1
+                own_gpu(cfg.runtime, place)
+                execute(cfg, listen)
+    tell(inf)
+
+
+@dataclass(frozen=True)
+class LocalRunner:
+    """Processes of this machine that stay for all runs of a table: each imports and warms up once.
+
+    Attributes:
+        workers: how many processes; None for as many as there are GPUs, or CPUs where there is no GPU.
+    """
+
+    workers: int | None = None
+
+    def compute(self, jobs: list[Job]) -> None:
+        """Make all runs of ``jobs``; one that cannot be made is left to the table, which says why.
+
+        Raises:
+            UserError: processes died again and again.
+        """
+        if not jobs:
+            return
+        left = [float(job.calls) for job in jobs]
+        with Reporter("runs", sum(job.calls for job in jobs), unit="network call") as bar:
+
+            def hear(number: int, calls: float) -> None:
+                step = min(calls, left[number])  # retries make more calls than were expected
+                left[number] -= step
+                bar.advance(step)
+
+            count = min(self.workers or torch.cuda.device_count() or cpus(), len(jobs))
+            in_processes(compute, [job.configs for job in jobs], count, hear)
+
+
+@dataclass(frozen=True)
+class RayRunner:
+    """Tasks of Ray's, on this machine or a cluster, as many at a time as it has room for.
+
+    Attributes:
+        gpus: what share of a GPU each gets; None for a whole one where there are any.
+        address: of a cluster, such as ``auto``; None for the one that ``RAY_ADDRESS`` names, or one of this machine
+            that ends with the command.
+    """
+
+    gpus: float | None = None
+    address: str | None = None
+
+    def compute(self, jobs: list[Job]) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+        try:
+            import ray
+        except ImportError:
+            raise UserError("runner=ray needs the package ray: pip install 'isdiff[ray]'") from None
+        own = {} if self.address or "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
+        try:
+            ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", **own)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            what = str(error).partition("\n")[0]
+            raise UserError(f"Ray does not start ({what}); check runner.address") from None
+        try:
+            self.hand_out(ray, jobs)
+        finally:
+            ray.shutdown()
+
+    def hand_out(self, ray: Any, jobs: list[Job]) -> None:
+        """
+        Raises:
+            UserError: Ray has no GPU, or there are runs whose processes died each time.
+        """
+        gpus = ray.cluster_resources().get("GPU", 0.0)
+        share = self.gpus if self.gpus is not None else float(gpus > 0)
+        if share > gpus:
+            raise UserError(f"runner.gpus is {share:g}, but Ray has {gpus:g} GPUs; leave it or give 0")
+        task = ray.remote(num_cpus=1, num_gpus=share, max_retries=RETRIES)(compute_there)
+        home = os.environ.get("ISDIFF_HOME", "")
+        waiting = {task.remote(job.configs, str(Path.cwd()), home): job for job in jobs}
+        died = []
+        with Reporter("runs", len(jobs), unit="run") as bar:
+            while waiting:
+                (ready,), _ = ray.wait(list(waiting))
+                job = waiting.pop(ready)
+                try:
+                    ray.get(ready)
+                except ray.exceptions.RayError as error:
+                    died.append(f"{job.name} ({str(error).strip().splitlines()[-1]})")
+                bar.advance()
+        if died:
+            raise UserError(f"Ray could not compute {', '.join(died)}; {GO_ON}")
+
+
+def compute_there(configs: Sequence[DictConfig], folder: str, home: str) -> None:
+    """A task of Ray's: these runs, with relative paths of this working folder."""
+    os.chdir(folder)
+    os.environ.pop("ISDIFF_HOME", None)
+    if home:
+        os.environ["ISDIFF_HOME"] = home
+    compute(configs, 0, lambda _: None)
+
+
+Runner = LocalRunner | RayRunner
+KINDS: dict[str, tuple[type[Any], dict[str, type]]] = {
+    "local": (LocalRunner, {"workers": int}),
+    "ray": (RayRunner, {"gpus": float, "address": str}),
+}
+
+
+def split(items: Sequence[str]) -> tuple[Runner | None, list[str]]:
+    """The runner that ``runner=local``, ``runner.workers=8``, ... ask for, None where none is; and the other items.
+
+    Raises:
+        UserError: there is no such runner, or it has no such setting.
+    """
+    given = dict(item.split("=", 1) for item in items if item.startswith(("runner=", "runner.")) and "=" in item)
+    if not given:
+        return None, list(items)
+    rest = [item for item in items if item.partition("=")[0] not in given]
+    name = given.pop("runner", None)
+    if name not in KINDS:
+        raise UserError(f"runner is {name!r}; it must be local or ray, or not be given for runs in this process")
+    if ranks.size > 1:
+        raise UserError(f"runner={name} has processes of its own; start it without torchrun")
+    kind, settings = KINDS[name]
+    try:
+        values = {key[7:]: settings[key[7:]](text) for key, text in given.items()}
+        if values.get("workers", 1) < 1 or not 0 <= values.get("gpus", 0) <= 1:
+            raise ValueError
+    except (KeyError, ValueError):
+        raise UserError(
+            f"{' '.join(f'{key}={text}' for key, text in given.items())}: runner=local has runner.workers, a whole "
+            "number of at least 1; runner=ray has runner.gpus, a number from 0 to 1, and runner.address, a text"
+        ) from None
+    return kind(**values), rest
