@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,12 @@ from isdiff.io.models import load_net
 from isdiff.masks.base import MaskSource
 from isdiff.metrics.lite0 import Lite0Features
 from isdiff.priors.pixel import PixelPrior, resolve_device
-from isdiff.training.health import LEVELS, SPIKE_LEVELS, corner_errors, noise_error, spikes
-from isdiff.training.pixel import training_images
-from isdiff.training.preview import unconditional_samples
 from isdiff.trajectory import Task
+
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+from training.data import training_images
+from training.export import unconditional_samples
+from training.health import LEVELS, SPIKE_LEVELS, corner_errors, noise_error, spikes
 
 DATASETS = {"photos64": "photos", "avatars64": "avatars", "drawings64": "drawings+landscapes"}
 ALPHAS_CUMPROD = torch.cumprod(1 - named_betas("linear"), 0)

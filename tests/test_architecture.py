@@ -16,12 +16,12 @@ FLOORS = [
     ("priors", "masks", "data"),
     ("engine", "metrics", "models", "plugin"),
     ("experiments",),
-    ("training", "app"),
+    ("app",),
     ("cli",),
     ("__main__",),
 ]
 RANK = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-CONFIGURED = ("experiments", "training", "cli")
+CONFIGURED = ("experiments", "cli")
 
 
 def modules() -> dict[str, Path]:

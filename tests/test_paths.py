@@ -9,7 +9,6 @@ from conftest import ROOT
 from isdiff import paths
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.data.photos import PhotoDataset
-from isdiff.data.splits import rendered_split
 from isdiff.errors import Missing
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import config_hash, result_config
@@ -17,6 +16,7 @@ from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.search_path import config_names
 from isdiff.io.hub import is_hub_id
 from isdiff.io.weights import Weights
+from training.data import rendered_split
 
 MODEL = "models/avatars64/unet.safetensors"
 

@@ -253,10 +253,8 @@ def test_wrong_overrides_get_one_sentence(override, message, capsys):
             compose_run(override.split())
 
 
-def test_one_wrong_override_of_a_multirun_or_a_training():
+def test_one_wrong_override_of_a_multirun():
     done = run_script("-m", "seed=0,1", "=3", check=False)
-    assert done.returncode == 1 and done.stderr == "isdiff: '=3' has no key; an override is KEY=VALUE\n"
-    done = run_script("=3", script="train.py", check=False)
     assert done.returncode == 1 and done.stderr == "isdiff: '=3' has no key; an override is KEY=VALUE\n"
 
 

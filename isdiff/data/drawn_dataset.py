@@ -14,8 +14,7 @@ from PIL import Image
 
 from isdiff.checks import check_choice, check_side, check_text, check_whole
 from isdiff.data.base import GENERATED, Dataset, file_stamp, read_table
-from isdiff.data.drawn import Drawing, draw, split_ids
-from isdiff.data.splits import caption_of
+from isdiff.data.drawn import Drawing, caption_of, draw, split_ids
 from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_open

@@ -268,7 +268,7 @@ def load_caption_net(folder: Path) -> tuple[CaptionNet, Any]:
 
     path = folder / "captions.safetensors"
     if not path.exists():
-        raise Missing([f"{path} is missing: isdiff train train=avatars64_captions"])
+        raise Missing([f"{path} is missing: python scripts/train.py train=avatars64_captions"])
     if (folder / SUMS).exists():
         verify(folder)
     tensors, header = open_weights(path)

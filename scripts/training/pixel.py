@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isdiff.data.photos import random_crops
-from isdiff.data.splits import rendered_split
-from isdiff.diffusion.process import named_betas
-from isdiff.experiments.loggers import training_log
+from isdiff.diffusion.process import Posterior, add_noise, named_betas, predict_x0
 from isdiff.io.hub import check_tensors
 from isdiff.io.models import open_weights
 from isdiff.nets.unet import UNet
 from isdiff.paths import located, placed
-from isdiff.training.export import export
-from isdiff.training.health import HeldOut, SpikePenalty, to_batch
-from isdiff.training.loop import Trainer, autocast
-from isdiff.training.loss import HybridLoss
-from isdiff.training.preview import save_samples
+from training.data import Images, mirrored, to_batch, training_images
+from training.export import export
+from training.health import HeldOut, SpikePenalty
+from training.loop import Trainer, autocast
 
 
 class TimestepSampler:
@@ -45,20 +41,55 @@ class TimestepSampler:
         return torch.from_numpy(found.clip(0, len(self.cumulative) - 2))
 
 
-Images = Callable[[np.random.Generator, int], np.ndarray]
+class HybridLoss:
+    """Velocity MSE (the noise's divided by abar) for the mean, variational bound (in bits per dimension) for the
+    variance only: the objective of a network with learned variance (Nichol & Dhariwal 2021, Sec. 3.1).
+
+    Args:
+        betas: training schedule, float64 (T,).
+    """
+
+    def __init__(self, betas: Tensor) -> None:
+        self.posterior = Posterior(betas)
+        self.tables = {
+            name: getattr(self.posterior, name).float()
+            for name in ("alphas_cumprod", "log_variance", "coef_x0", "coef_xt")
+        } | {"log_betas": betas.log().float()}
+        self.weight = (1 / self.posterior.alphas_cumprod).float()
+
+    def __call__(self, net, x0: Tensor, t: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        """Per-image terms ``mse`` (weighted), ``vb`` and ``loss``, each (B,)."""
+        at = {name: table.to(x0.device)[t].view(-1, 1, 1, 1) for name, table in self.tables.items()}
+        x_t = add_noise(x0, noise, at["alphas_cumprod"])
+        out = net(x_t, t).float()
+        eps, fraction = out.chunk(2, dim=1) if out.shape[1] == 2 * x0.shape[1] else (out, None)
+        loss = mse = self.weight.to(x0.device)[t] * (eps - noise).square().flatten(1).mean(1)
+        vb = torch.zeros_like(mse)
+        if fraction is not None:
+            vb = self.variance_bound(x0, x_t, t, eps.detach(), fraction, at)
+            loss = loss + vb
+        return {"loss": loss, "mse": mse.detach(), "vb": vb.detach()}
+
+    def variance_bound(self, x0: Tensor, x_t: Tensor, t: Tensor, eps: Tensor, fraction: Tensor, at: dict) -> Tensor:
+        """KL(q(x_{t-1}|x_t,x0) || p), or the 8-bit likelihood of x0 at t = 0; mean bits per dimension, (B,)."""
+        mix = (fraction + 1) / 2
+        log_var = mix * at["log_betas"] + (1 - mix) * at["log_variance"]
+        guess = predict_x0(x_t, eps, at["alphas_cumprod"]).clamp(-1, 1)
+        mean = at["coef_x0"] * guess + at["coef_xt"] * x_t
+        true_mean = at["coef_x0"] * x0 + at["coef_xt"] * x_t
+        gap = log_var - at["log_variance"]
+        kl = 0.5 * (gap - 1 + (-gap).exp() + (true_mean - mean).square() * (-log_var).exp())
+        nll = -log_likelihood_8bit(x0, mean, (0.5 * log_var).exp())
+        bits = torch.where((t == 0).view(-1, 1, 1, 1), nll, kl) / math.log(2)
+        return bits.flatten(1).mean(1)
 
 
-def training_images(cfg, split: str, count: int) -> Images:
-    """A function of (rng, n) to n images of a split, (n, H, W, 3) uint8: random crops of photographs, or drawings
-    picked among the first ``count`` of a drawn dataset."""
-    if cfg.dataset == "photos":
-        return random_crops(cfg.data_root, split, cfg.image_size)
-    pixels = rendered_split(cfg.dataset, split, count, cfg.image_size, Path(cfg.data_root), cfg.workers)
-
-    def pick(rng: np.random.Generator, n: int) -> np.ndarray:
-        return np.ascontiguousarray(pixels[np.sort(rng.choice(len(pixels), n, replace=False))])
-
-    return pick
+def log_likelihood_8bit(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Log probability that N(mean, std^2) falls into the 1/255-wide bin of ``x``; the outer bins reach to infinity."""
+    normal = torch.special.ndtr
+    upper = torch.where(x > 0.999, 1.0, normal((x - mean + 1 / 255) / std))
+    lower = torch.where(x < -0.999, 0.0, normal((x - mean - 1 / 255) / std))
+    return (upper - lower).clamp(min=1e-12).log()
 
 
 def batch_loss(
@@ -68,21 +99,19 @@ def batch_loss(
     batch: int,
     seed: int,
     device: torch.device,
-    forward: Callable[..., Tensor],
     spikes: SpikePenalty | None = None,
 ) -> Callable[[nn.Module, int], dict[str, Tensor]]:
     """The loss of step n: images, timesteps and noise all follow from (seed, n)."""
 
     def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([seed, step])
-        x0 = to_batch(images(rng, batch))
-        x0 = torch.where(torch.from_numpy(rng.random(batch) < 0.5).view(-1, 1, 1, 1), x0.flip(3), x0)
+        x0 = mirrored(to_batch(images(rng, batch)), rng)
         t = timesteps(batch, rng)
         noise = torch.from_numpy(rng.standard_normal(x0.shape, np.float32))
         x0, t, noise = (v.to(device, non_blocking=True) for v in (x0, t, noise))
         x0 = x0.contiguous(memory_format=torch.channels_last)
         with autocast(device), spikes.measured() if spikes else nullcontext() as penalty:
-            terms = loss(forward, x0, t, noise)
+            terms = loss(net, x0, t, noise)
             if penalty:
                 extra = penalty()
                 terms |= {"loss": terms["loss"] + extra, "spikes": extra.detach()}
@@ -91,7 +120,7 @@ def batch_loss(
     return at_step
 
 
-def train_pixel_model(cfg) -> Trainer:
+def train_pixel_model(cfg) -> None:
     """Train ``cfg.net`` as ``cfg`` says; resumes from ``cfg.folder`` when a state is there.
 
     Without a state it starts from the weights ``cfg.init_from``, or from random ones.
@@ -104,20 +133,12 @@ def train_pixel_model(cfg) -> Trainer:
         tensors, _ = open_weights(located(cfg.init_from))
         check_tensors(f"train.init_from={cfg.init_from}", net.state_dict(), tensors)
         net.load_state_dict(tensors)
-    loss = HybridLoss(named_betas(cfg.noise_schedule), cfg.loss.weighting)
+    loss = HybridLoss(named_betas(cfg.noise_schedule))
     timesteps = TimestepSampler(loss.posterior.alphas_cumprod, cfg.loss.log_sigma_mean, cfg.loss.log_sigma_std)
     spikes = SpikePenalty(net, cfg.loss.spikes) if cfg.loss.spikes else None
-    forward = torch.compile(net) if cfg.compile and not spikes else net
-    at_step = batch_loss(loss, timesteps, images, cfg.optim.batch_size, cfg.seed, device, forward, spikes)
-    folder = placed(cfg.folder)
-
-    def preview(net: nn.Module, samples: int) -> None:
-        save_samples(net, folder / f"samples_{samples:08d}.png", cfg)
-
-    shown = preview if cfg.optim.preview_every_s else None
+    at_step = batch_loss(loss, timesteps, images, cfg.optim.batch_size, cfg.seed, device, spikes)
     held_out = {"dev": training_images(cfg, "dev", cfg.dev_images), "train": images}
     evaluate = HeldOut(loss.posterior.alphas_cumprod, timesteps, held_out, cfg.dev_images)
-    trainer = Trainer(net, at_step, folder, cfg.optim, shown, evaluate, training_log(cfg))
+    trainer = Trainer(net, at_step, placed(cfg.folder), cfg.optim, evaluate)
     trainer.run()
     trainer.with_best(lambda: export(net, trainer, cfg))
-    return trainer
