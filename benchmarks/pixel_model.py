@@ -20,7 +20,7 @@ from isdiff.data.images import paste, to_tensor, to_uint8
 from isdiff.diffusion.process import named_betas
 from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import build_engine
+from isdiff.experiments.config import Setup
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
 from isdiff.io.files import atomic_open
 from isdiff.io.models import load_net
@@ -61,7 +61,7 @@ def halves(net, images: np.ndarray, path: Path, device: torch.device) -> None:
     for i, (image, hole) in enumerate(zip(images, holes, strict=True)):
         cut = torch.from_numpy(hole)[None]
         jobs.append(Task(str(i), to_tensor(image).masked_fill(cut, 0.0).to(device), cut.to(device)))
-    found = {r.task.id: to_uint8(r.picture) for r in build_engine(cfg, PixelPrior(net, device)).run(jobs)}
+    found = {r.task.id: to_uint8(r.picture) for r in Setup.of(cfg).engine(PixelPrior(net, device)).run(jobs)}
     tiles = []
     for i, (image, hole) in enumerate(zip(images, holes, strict=True)):
         result = paste(found[str(i)], image, hole)

@@ -60,11 +60,6 @@ def predict_x0(x_t: Tensor, noise: Tensor, abar: Tensor | float) -> Tensor:
     return (x_t - (1 - abar) ** 0.5 * noise) / abar**0.5
 
 
-def predict_noise(x_t: Tensor, x0: Tensor, abar: Tensor | float) -> Tensor:
-    """The noise that ``x_t`` and an estimate of the clean image imply."""
-    return (x_t - abar**0.5 * x0) / (1 - abar) ** 0.5
-
-
 class Posterior:
     """Terms of q(x_{t-1} | x_t, x0) for a chain of betas (Ho et al. 2020, Eqs. 6-7), each float64 of shape (T,)."""
 

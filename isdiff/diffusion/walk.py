@@ -20,7 +20,7 @@ from isdiff.diffusion.timesteps import (
 SPACINGS: dict[str, Callable[[int, int], Sequence[float]]] = {
     "leading": leading_timesteps,
     "trailing": trailing_timesteps,
-    "linspace": lambda total, steps: spaced_timesteps(total, str(steps)),
+    "linspace": spaced_timesteps,
     "even": even_timesteps,
 }
 
@@ -61,7 +61,7 @@ class Walk(Component):
 
     def plan(self, steps: int) -> tuple[int, ...]:
         """Indices of the grid from ``steps - 1`` down to -1, climbs included."""
-        return resampling_plan(steps, (self.jump, self.repeat))
+        return resampling_plan(steps, self.jump, self.repeat)
 
     @property
     def name(self) -> str:
