@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isdiff.diffusion.process import Posterior, add_noise, named_betas, predict_x0
-from isdiff.io.hub import check_tensors
-from isdiff.io.models import open_weights
+from isdiff.io.models import fill, open_weights
 from isdiff.nets.unet import UNet
 from isdiff.paths import located, placed
 from training.data import Images, mirrored, to_batch, training_images
@@ -130,9 +129,7 @@ def train_pixel_model(cfg) -> None:
     images = training_images(cfg, "train", cfg.train_images)
     net = UNet(**cfg.net).to(device).to(memory_format=torch.channels_last)
     if cfg.init_from:
-        tensors, _ = open_weights(located(cfg.init_from))
-        check_tensors(f"train.init_from={cfg.init_from}", net.state_dict(), tensors)
-        net.load_state_dict(tensors)
+        fill(net, open_weights(located(cfg.init_from))[0], cfg.init_from)
     loss = HybridLoss(named_betas(cfg.noise_schedule))
     timesteps = TimestepSampler(loss.posterior.alphas_cumprod, cfg.loss.log_sigma_mean, cfg.loss.log_sigma_std)
     spikes = SpikePenalty(net, cfg.loss.spikes) if cfg.loss.spikes else None
