@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from isdiff.data.images import to_tensor
-from isdiff.diffusion.process import add_noise, named_betas, predict_x0
+from isdiff.diffusion.process import add_noise, named_betas
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.experiment import Experiment
 from isdiff.io.files import atomic_open
@@ -18,6 +18,7 @@ from isdiff.io.files import atomic_open
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "scripts"))
 from training.autoencoder import known_distance, untouched
+from training.pixel import predict_x0
 
 TIMESTEPS = (100, 250, 400, 600, 800, 950)
 NOTES = """

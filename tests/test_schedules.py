@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import Posterior, abar_at, add_noise, named_betas, predict_x0
+from isdiff.diffusion.process import abar_at, add_noise, named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan, spaced_timesteps
+from training.pixel import Posterior, predict_x0
 
 
 @pytest.mark.parametrize("case", golden_json("schedules/named_betas.json")["cases"], ids=lambda c: c["schedule"])

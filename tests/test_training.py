@@ -10,7 +10,7 @@ from conftest import ROOT, run_script
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from isdiff.diffusion.process import Posterior, add_noise, named_betas
+from isdiff.diffusion.process import add_noise, named_betas
 from isdiff.io.models import load_net, open_weights, save_weights
 from isdiff.nets.unet import UNet
 from train import configured
@@ -18,7 +18,7 @@ from training import CONFIGS
 from training.autoencoder import known_distance, untouched
 from training.latent import uniform, velocity
 from training.loop import Trainer, learning_rate
-from training.pixel import HybridLoss, TimestepSampler, log_likelihood_8bit
+from training.pixel import HybridLoss, Posterior, TimestepSampler, log_likelihood_8bit
 
 BETAS = named_betas("linear")
 
