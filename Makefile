@@ -108,4 +108,4 @@ docs: install
 lint: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy isdiff
+	$(VENV)/bin/mypy isdiff scripts/training

@@ -4,18 +4,22 @@
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
 
 from isdiff.data.images import to_tensor
-from isdiff.diffusion.process import add_noise, named_betas, predict_x0
+from isdiff.diffusion.process import add_noise, named_betas
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.experiment import Experiment
 from isdiff.io.files import atomic_open
-from isdiff.training.encoder import known_distance, untouched
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "scripts"))
+from training.autoencoder import known_distance, untouched
+from training.pixel import predict_x0
+
 TIMESTEPS = (100, 250, 400, 600, 800, 950)
 NOTES = """
 Known latents: root mean square between those of the masked and of the whole image, in cells without a hole pixel.

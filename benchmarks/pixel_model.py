@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,19 @@ from isdiff.data.images import paste, to_tensor, to_uint8
 from isdiff.diffusion.process import named_betas
 from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import build_engine
+from isdiff.experiments.config import Setup
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
 from isdiff.io.files import atomic_open
 from isdiff.io.models import load_net
 from isdiff.masks.base import MaskSource
 from isdiff.metrics.lite0 import Lite0Features
 from isdiff.priors.pixel import PixelPrior, resolve_device
-from isdiff.training.health import LEVELS, SPIKE_LEVELS, corner_errors, noise_error, spikes
-from isdiff.training.pixel import training_images
-from isdiff.training.preview import unconditional_samples
 from isdiff.trajectory import Task
+
+sys.path.append(str(Path(__file__).parents[1] / "scripts"))
+from training.data import training_images
+from training.export import unconditional_samples
+from training.health import LEVELS, SPIKE_LEVELS, corner_errors, noise_error, spikes
 
 DATASETS = {"photos64": "photos", "avatars64": "avatars", "drawings64": "drawings+landscapes"}
 ALPHAS_CUMPROD = torch.cumprod(1 - named_betas("linear"), 0)
@@ -58,7 +61,7 @@ def halves(net, images: np.ndarray, path: Path, device: torch.device) -> None:
     for i, (image, hole) in enumerate(zip(images, holes, strict=True)):
         cut = torch.from_numpy(hole)[None]
         jobs.append(Task(str(i), to_tensor(image).masked_fill(cut, 0.0).to(device), cut.to(device)))
-    found = {r.task.id: to_uint8(r.picture) for r in build_engine(cfg, PixelPrior(net, device)).run(jobs)}
+    found = {r.task.id: to_uint8(r.picture) for r in Setup.of(cfg).engine(PixelPrior(net, device)).run(jobs)}
     tiles = []
     for i, (image, hole) in enumerate(zip(images, holes, strict=True)):
         result = paste(found[str(i)], image, hole)

@@ -56,7 +56,7 @@ def config_folders() -> list[Path]:
     """The folders with configurations, absolute, in the order in which a name is looked up in them.
 
     The first is a whole set: that of ``ISDIFF_HOME`` or of the working folder if it has one (known by
-    ``isdiff/base.yaml``), or else the package's. Then come the others: a folder ``configs`` of somebody's own adds
+    ``isdiff/on.yaml``), or else the package's. Then come the others: a folder ``configs`` of somebody's own adds
     names to the package's and replaces none, as it may belong to another program. Those of packages that the user
     named come last.
     """
@@ -64,4 +64,4 @@ def config_folders() -> list[Path]:
     bases += [package_folder(name) for name in named_packages()]
     folders = [base / "configs" for base in dict.fromkeys(base.resolve() for base in bases)]
     folders = [folder for folder in folders if folder.is_dir()]
-    return sorted(folders, key=lambda folder: not (folder / "isdiff" / "base.yaml").is_file())
+    return sorted(folders, key=lambda folder: not (folder / "isdiff" / "on.yaml").is_file())

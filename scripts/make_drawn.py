@@ -1,14 +1,33 @@
 """Draw a split of a drawn dataset: ``python scripts/make_drawn.py avatars --split test --count 1000``."""
 
 import argparse
+import csv
+import io
+import zipfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import installed  # noqa: F401
+from PIL import Image
 
-from isdiff.data.drawn import draw, split_ids
-from isdiff.data.drawn_dataset import write_split
+from isdiff.data.drawn import Drawing, draw, split_ids
 from isdiff.data.styles import COLLECTIONS
+from isdiff.io.files import atomic_open
+
+
+def write_split(folder: Path, split: str, drawings: list[Drawing]) -> None:
+    """``<split>.zip`` of lossless WebP images and ``<split>.csv`` of their attributes and captions."""
+    with atomic_open(folder / f"{split}.zip", "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
+        for drawing in drawings:
+            buffer = io.BytesIO()
+            Image.fromarray(drawing.pixels).save(buffer, "webp", lossless=True, quality=100, method=6)
+            # A fixed date keeps the archive identical from one run to the next.
+            archive.writestr(zipfile.ZipInfo(f"{drawing.id}.webp", (1980, 1, 1, 0, 0, 0)), buffer.getvalue())
+    with atomic_open(folder / f"{split}.csv") as stream:
+        writer = csv.DictWriter(stream, ["id", *drawings[0].attributes, "caption"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"id": d.id, **d.attributes, "caption": d.caption} for d in drawings)
+
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -1,10 +1,55 @@
-"""``isdiff train`` by its place in the repository; see isdiff/cli/train.py."""
+"""Train a model of ``models/``: ``python scripts/train.py train=avatars64 [KEY=VALUE ...]``; see scripts/training.
 
+A training that was stopped goes on from its last saved state when the same command runs again.
+"""
+
+import argparse
 import sys
+from pathlib import Path
 
 import installed  # noqa: F401
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from hydra.utils import get_method
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from isdiff.cli import main
+from isdiff.errors import UserError, explained
+from training import CONFIGS, KINDS
 
-if __name__ == "__main__":  # sampling processes import this file as well
-    sys.exit(main(["train", *sys.argv[1:]]))
+
+def configured(overrides: list[str]) -> DictConfig:
+    """
+    Raises:
+        UserError: the overrides do not compose.
+    """
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            cfg = compose("train", overrides).train
+            OmegaConf.resolve(cfg)
+        if cfg.kind not in KINDS:
+            raise UserError(f"train.kind is {cfg.kind!r}; it must be one of {', '.join(KINDS)}")
+        return cfg
+    except (AttributeError, ValueError, HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"these overrides do not compose: {' '.join(str(error).split())}") from None
+
+
+def main(arguments: list[str]) -> int:
+    trainings = ", ".join(sorted(path.stem for path in Path(CONFIGS, "train").glob("*.yaml")))
+    parser = argparse.ArgumentParser(description=f"Train a model of models/. Trainings: {trainings}.")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="train=NAME, train.optim.lr=1e-4, seed=1 ...")
+    overrides = parser.parse_args(arguments).overrides
+    try:
+        cfg = configured(overrides)
+        get_method(f"training.{KINDS[cfg.kind]}")(cfg)
+    except (UserError, OSError) as error:
+        print(f"isdiff: {explained(error)}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:
+        print("isdiff: stopped; the same command goes on from the last saved state", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":  # processes that draw images import this file as well
+    sys.exit(main(sys.argv[1:]))

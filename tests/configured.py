@@ -34,8 +34,8 @@ LEVELS = {
 
 
 def choices(group: str) -> list[str]:
-    """The names that ``group=`` takes; what several of them share (``base``) is none of them."""
-    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml") if path.stem != "base")
+    """The names that ``group=`` takes."""
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
 
 
 def kind_of(method: str) -> str:

@@ -27,6 +27,7 @@ atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 os.environ.pop("ISDIFF_HOME", None)  # a test that wants one sets it
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
+sys.path.append(str(ROOT / "scripts"))  # for the package ``training``, which is not in the wheel
 UNHURRIED = Path(__file__).parent / "unhurried.txt"
 
 # No network, here (what is imported below), in Python processes that tests start, and in others that heed proxies.

@@ -16,12 +16,12 @@ FLOORS = [
     ("priors", "masks", "data"),
     ("engine", "metrics", "models", "plugin"),
     ("experiments", "parallel"),
-    ("training", "app"),
+    ("app",),
     ("cli",),
     ("__main__",),
 ]
 RANK = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-CONFIGURED = ("experiments", "parallel", "training", "cli")
+CONFIGURED = ("experiments", "parallel", "cli")
 
 
 def modules() -> dict[str, Path]:

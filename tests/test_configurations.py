@@ -7,10 +7,7 @@ in tests/test_run.py; datasets, metrics and the study's plan have contracts of t
 import numpy as np
 import pytest
 from configured import CONFIGS, SIDE, choices, tiny_latent_model, tiny_pixel_model, write_images
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from isdiff.cli.train import KINDS
 from isdiff.experiments.build import named_class
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import Setup
@@ -19,7 +16,7 @@ from isdiff.models.base import Model
 from isdiff.models.latent import LatentModel
 
 ELSEWHERE = {"compare", "dataset", "figure", "logger", "method", "metric", "profile", "study", "table"}
-HERE = {"isdiff", "isdiff/criterion", "isdiff/seed", "mask", "metrics", "model", "runtime", "sampler", "train"}
+HERE = {"isdiff", "isdiff/criterion", "isdiff/seed", "mask", "metrics", "model", "runtime", "sampler"}
 # Masks that need pictures, and a model in files of its own: tests/test_contract_data.py, tests/test_powerpaint.py.
 FROM_FILES = ("editbench", "files", "powerpaint_v1")
 RUN = [
@@ -33,15 +30,7 @@ RUN = [
 def test_every_folder_is_tested_somewhere():
     found = {str(path.parent.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} - {"."}
     assert found == ELSEWHERE | HERE and all(choices(group) for group in found)
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {"config", "paper_values", "train"}
-
-
-@pytest.mark.parametrize("name", choices("train"))
-def test_trainings_compose(name):
-    """With every reference resolved."""
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = OmegaConf.to_container(compose("train", [f"train={name}"]), resolve=True, throw_on_missing=True)
-    assert cfg["train"]["kind"] in KINDS and cfg["train"]["export"].startswith("models/")
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {"config", "paper_values"}
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ class ScriptedRefinement(Refinement):
 
 
 def run(prior, tasks, **options):
-    options.setdefault("plan", lambda n: resampling_plan(n, (3, 2)))
+    options.setdefault("plan", lambda n: resampling_plan(n, 3, 2))
     sampler, known = options.pop("method", METHODS["ddnm"])
     options |= {"sampler": sampler, "known": known}
     return {r.task.id: r for r in Engine(prior, GRID, **options).run(tasks)}
@@ -96,7 +96,7 @@ def test_ddnm_keeps_known_pixels():
 
 
 def test_network_is_called_for_falls_only(golden_prior):
-    plan = resampling_plan(10, (3, 2))
+    plan = resampling_plan(10, 3, 2)
     falls = sum(b < a for a, b in itertools.pairwise(plan))
     result = run(golden_prior, make_tasks(1))["img0"]
     assert result.calls == falls and len(plan) - 1 > falls

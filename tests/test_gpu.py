@@ -27,6 +27,6 @@ def test_gpu_agrees_with_cpu(golden_net, precision, tolerance):
         hole[..., 8:] = True
         image = torch.linspace(-1, 1, 768, device=device).view(3, 16, 16).masked_fill(hole, 0)
         prior = PixelPrior(copy.deepcopy(golden_net), device, dtype)
-        engine = Engine(prior, grid, DDNMSteps(0.0), NullSpace(), lambda n: resampling_plan(n, (3, 2)))
+        engine = Engine(prior, grid, DDNMSteps(0.0), NullSpace(), lambda n: resampling_plan(n, 3, 2))
         found[name] = torch.stack([r.x.cpu() for r in engine.run(Task(f"{i}", image, hole) for i in range(3))])
     assert (found["cpu"] - found["cuda"]).abs().max() < tolerance

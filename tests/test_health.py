@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 from isdiff.diffusion.process import named_betas
 from isdiff.io.models import load_net
 from isdiff.nets.unet import UNet, group_norm
-from isdiff.training.health import HeldOut, SpikePenalty, corner_errors, noise_error, spikes
-from isdiff.training.loop import Trainer
-from isdiff.training.pixel import TimestepSampler
+from training.health import HeldOut, SpikePenalty, corner_errors, noise_error, spikes
+from training.loop import Trainer
+from training.pixel import TimestepSampler
 
 ABAR = torch.cumprod(1 - named_betas("linear"), 0)
 SHIPPED = {"photos64": "photos", "avatars64": "avatars", "drawings64": "drawings"}
@@ -115,7 +115,7 @@ def test_noise_error_is_exact_and_the_same_again():
 
 OPTIONS = {
     "batch_size": 4, "total_samples": 64, "lr": 0.05, "warmup_samples": 4, "decay": 0.5, "weight_decay": 0.0,
-    "ema": 0.5, "grad_clip": 1.0, "log_every": 1, "save_every_s": 1000, "preview_every_s": 0, "dev_every": 16,
+    "ema": 0.5, "grad_clip": 1.0, "log_every": 1, "save_every_s": 1000, "dev_every": 16,
 }  # fmt: skip
 
 

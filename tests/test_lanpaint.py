@@ -12,7 +12,7 @@ from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import even_timesteps, resampling_plan
 from isdiff.known.base import Known
-from isdiff.samplers.lanpaint import LanPaint, Regional
+from isdiff.samplers.lanpaint import LanPaint, Oscillator
 
 RUNS = sorted((GOLDEN / "lanpaint").glob("*.npz"))
 
@@ -62,7 +62,7 @@ def test_lanpaint_replays(path, golden_prior):
     ids=["overdamped", "stiff", "oscillating", "critical"],
 )
 def test_coefficients_of_a_move(friction, h, expected):
-    move = Regional.of(1.0, h, friction, 1.0)
+    move = Oscillator.of(1.0, h, friction, 1.0)
     found = (move.keep, move.drive, move.calm, move.shake, move.both, move.stir)
     assert found == pytest.approx(expected, abs=2e-9)
 
@@ -71,7 +71,7 @@ def test_coefficients_of_a_move(friction, h, expected):
 @pytest.mark.parametrize("h", [1e-3, 0.3, 5.0, 400.0])
 def test_moves_keep_the_equilibrium(friction, h):
     """Normal distances of variance 1 / A and standard normal velocities stay what they are."""
-    m = Regional.of(3.0, h / 3.0, friction, 1.0)
+    m = Oscillator.of(3.0, h / 3.0, friction, 1.0)
     distance = m.keep**2 + m.drive**2 + m.shake**2
     velocity = m.drive**2 + m.calm**2 + m.both**2 + m.stir**2
     # d' = keep d - drive v - shake z0 over sqrt(A); v' = drive sqrt(A) d + calm v + both z0 + stir z1
@@ -81,7 +81,7 @@ def test_moves_keep_the_equilibrium(friction, h):
 
 def test_two_half_moves_are_a_whole_one():
     """In the mean: the same linear map."""
-    whole, half = (Regional.of(2.0, 0.4, 1.7, part) for part in (1.0, 0.5))
+    whole, half = (Oscillator.of(2.0, 0.4, 1.7, part) for part in (1.0, 0.5))
     width = math.sqrt(2.0)
 
     def matrix(m):

@@ -84,10 +84,10 @@ def test_prompts_steer_and_batches_do_not(folder, tmp_path):
 def test_bad_values_are_refused_at_once(overrides, message):
     from isdiff.errors import UserError
     from isdiff.experiments.compare import compose_run
-    from isdiff.experiments.config import check
+    from isdiff.experiments.config import Setup
 
     with pytest.raises(UserError, match=message):
-        check(compose_run(overrides))
+        Setup.of(compose_run(overrides))
 
 
 def test_wrong_folders_are_one_sentence(folder, tmp_path):

@@ -57,11 +57,11 @@ def test_ddnm_replays(path, golden_prior, golden_ddim_net):
     if str(run["network"]) == "ddim_p1":
         golden_prior = PixelPrior(golden_ddim_net, torch.device("cpu"))
     grid = Grid.of(named_betas("linear"), leading_timesteps(1000, int(run["T_sampling"])))
-    loop = (int(run["travel_length"]), int(run["travel_repeat"]))
+    loop = int(run["travel_length"]), int(run["travel_repeat"])
     sampler = DDNMSteps(float(run["eta"]), str(run["version"]))
     holes = [torch.from_numpy(run["mask"] == 0)[None]] * len(run["y"])
     final, calls = replay(
-        run, golden_prior, grid, sampler, NullSpace(), lambda n: resampling_plan(n, loop), run["y"], holes
+        run, golden_prior, grid, sampler, NullSpace(), lambda n: resampling_plan(n, *loop), run["y"], holes
     )
     assert calls == len(run["call_t"])
     torch.testing.assert_close(final, torch.from_numpy(run["final"]), atol=1e-4, rtol=0)
@@ -71,18 +71,15 @@ def test_ddnm_replays(path, golden_prior, golden_ddim_net):
 def test_repaint_replays(path, golden_prior):
     run = np.load(path)
     jump = json.loads(str(run["schedule_jump_params"]))
-    grid = Grid.of(named_betas("linear"), spaced_timesteps(1000, str(run["timestep_respacing"])))
+    grid = Grid.of(named_betas("linear"), spaced_timesteps(1000, int(str(run["timestep_respacing"]))))
     scale = float(run["guidance"])
     if scale:  # the recording's stand-in for a classifier
         golden_prior.guidance = lambda x, t, y: scale * torch.cos(2 * x + 1)
     known = Renoised(clip_denoised=bool(run["clip_denoised"]))
-    loop = (jump["jump_length"], jump["jump_n_sample"])
-
-    def plan(steps):
-        return resampling_plan(steps, loop, echo=jump["n_sample"], start=jump.get("start_resampling"))
-
+    loop = jump["jump_length"], jump["jump_n_sample"]
     keep = np.broadcast_to(run["gt_keep_mask"], (len(run["gt"]), *run["gt_keep_mask"].shape[1:]))
     holes = [torch.from_numpy(k == 0) for k in keep]
+    plan = lambda n: resampling_plan(n, *loop)  # noqa: E731
     final, calls = replay(run, golden_prior, grid, Ancestral(), known, plan, run["gt"], holes)
     assert calls == len(run["model_t"])
     torch.testing.assert_close(final, torch.from_numpy(run["final"]), atol=1e-4, rtol=0)

@@ -9,14 +9,14 @@ from conftest import ROOT
 from isdiff import paths
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.data.photos import PhotoDataset
-from isdiff.data.splits import rendered_split
 from isdiff.errors import Missing
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import config_hash, result_config
+from isdiff.experiments.config import Setup, config_hash
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.search_path import config_names
 from isdiff.io.hub import is_hub_id
 from isdiff.io.weights import Weights
+from training.data import rendered_split
 
 MODEL = "models/avatars64/unet.safetensors"
 
@@ -71,7 +71,7 @@ def test_one_own_model_hides_no_shipped_one(empty):
 
 def test_where_things_lie_changes_no_hash(empty, tmp_path, monkeypatch):
     def name():
-        return config_hash(result_config(compose_run(["method=ddnm", "dataset=photos"]), "fp32"))
+        return config_hash(Setup.of(compose_run(["method=ddnm", "dataset=photos"])).fingerprint("fp32"))
 
     def folder():
         return Experiment.of(compose_run(["method=ddnm", "dataset=photos"])).store.path

@@ -17,10 +17,10 @@ from isdiff.data.photos import (
     opened,
     photo_rows,
     random_box,
-    random_crops,
     split_files,
 )
 from isdiff.errors import UserError
+from training.data import random_crops
 
 DATA = ROOT / "data"
 

@@ -78,12 +78,12 @@ DAMAGE = {
         1, lambda t: t.update({f"{TABLE}trainable_embeddings.P_obj": torch.zeros(9, 32)})
     ),
     "token_embedding.wrapped.weight is missing": (1, lambda t: t.pop(f"{TABLE}wrapped.weight")),
-    "token_embedding.weight is": (
+    "token_embedding.weight: copying a param with shape": (
         1, lambda t: t.update({f"{TABLE}wrapped.weight": t[f"{TABLE}wrapped.weight"][1:].clone()})
     ),
-    "final_layer_norm.bias is missing": (1, lambda t: t.pop("text_model.final_layer_norm.bias")),
-    "tensor spare is none of the network's": (0, lambda t: t.update(spare=torch.zeros(1))),
-    "tensor conv_in.bias is missing": (0, lambda t: t.pop("conv_in.bias")),
+    'Missing key(s) in state_dict: "final_layer_norm.bias"': (1, lambda t: t.pop("text_model.final_layer_norm.bias")),
+    'Unexpected key(s) in state_dict: "spare"': (0, lambda t: t.update(spare=torch.zeros(1))),
+    'Missing key(s) in state_dict: "conv_in.bias"': (0, lambda t: t.pop("conv_in.bias")),
     "is not finite": (0, lambda t: t["conv_in.bias"].fill_(torch.nan)),
 }  # fmt: skip
 

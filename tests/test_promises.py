@@ -167,7 +167,7 @@ class Pairs(Answers):
         return (x - abar**0.5 * torch.cat([*x0], dim=2)) / (1 - abar) ** 0.5
 
 
-def posterior(sampler, known, steps: int, *loops: tuple[int, int]) -> tuple[float, float]:
+def posterior(sampler, known, steps: int, *loop: int) -> tuple[float, float]:
     """How the hidden half goes with the known one, from 4,096 pairs: slope, and variance about it as a share of the
     true one. The exact answer is (``ALIKE``, 1)."""
     grid = Grid.of(named_betas("linear"), leading_timesteps(1000, steps))
@@ -175,7 +175,7 @@ def posterior(sampler, known, steps: int, *loops: tuple[int, int]) -> tuple[floa
     hole[:, :, 64:] = True
     shown = SPREAD * torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(0))
     task = Task("pairs", torch.cat([shown, torch.zeros_like(shown)], dim=2), hole)
-    (result,) = Engine(Pairs(grid), grid, sampler, known, lambda n: resampling_plan(n, *loops)).run([task])
+    (result,) = Engine(Pairs(grid), grid, sampler, known, lambda n: resampling_plan(n, *loop)).run([task])
     hidden = result.x[:, :, 64:]
     slope = float((hidden * shown).sum() / shown.square().sum())
     return slope, float((hidden - slope * shown).var()) / (SPREAD**2 * (1 - ALIKE**2))
@@ -188,7 +188,7 @@ def test_long_langevin_iterations_reach_the_posterior():
 
 def test_resampling_brings_repaint_towards_the_posterior():
     """Without it the hole hardly listens: known pixels are noised anew at every step, and the network sees no hole."""
-    slopes = [posterior(Ancestral(), Renoised(), 100, *loops)[0] for loops in ([], [(10, 10)], [(1, 10)])]
+    slopes = [posterior(Ancestral(), Renoised(), 100, *loop)[0] for loop in ((), (10, 10), (1, 10))]
     assert slopes == sorted(slopes) and slopes[0] < 0.55 < 0.7 < slopes[-1] < ALIKE + 0.03
 
 

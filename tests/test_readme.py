@@ -45,7 +45,7 @@ def test_the_added_method_and_sampler_run_and_keep_known_pixels(golden_prior):
     hole[..., 8:] = True
     task = Task("a", torch.rand(3, 16, 16).masked_fill(hole, 0), hole)
     for sampler, known in product((DDIM(), names["Plain"]()), (names["Faded"](), names["Copied"]())):
-        engine = Engine(golden_prior, grid, sampler, known, lambda n: resampling_plan(n, (3, 2)))
+        engine = Engine(golden_prior, grid, sampler, known, lambda n: resampling_plan(n, 3, 2))
         (result,) = engine.run([task])
         assert torch.allclose(result.x[:, ~hole[0]], task.image[:, ~hole[0]], atol=1e-5)
     results = []

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import Posterior, abar_at, add_noise, named_betas, predict_noise, predict_x0
+from isdiff.diffusion.process import abar_at, add_noise, named_betas
 from isdiff.diffusion.schedule import Flow, VariancePreserving
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan, spaced_timesteps
+from training.pixel import Posterior, predict_x0
 
 
 @pytest.mark.parametrize("case", golden_json("schedules/named_betas.json")["cases"], ids=lambda c: c["schedule"])
@@ -30,33 +31,26 @@ def test_unknown_schedule():
 
 @pytest.mark.parametrize("case", golden_json("schedules/respacing.json")["cases"], ids=lambda c: c["respacing"])
 def test_respacing(case):
-    steps = spaced_timesteps(case["num_timesteps"], case["respacing"])
-    assert len(steps) == case["count"]
-    recorded = case["timesteps"]
-    if len(recorded) < case["count"]:  # the full process is recorded by its first and last steps only
-        recorded = list(range(case["count"]))
-    assert list(steps) == recorded
+    steps = spaced_timesteps(case["num_timesteps"], int(case["respacing"]))
+    assert list(steps) == case["timesteps"]
     grid = Grid.of(named_betas(case["schedule"], case["num_timesteps"]), steps)
     assert np.allclose([grid.abar(i) for i in case["index"]], case["alphas_cumprod"], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("case", golden_json("schedules/respacing.json")["sections"], ids=str)
-def test_sections(case):
-    assert list(spaced_timesteps(case["num_timesteps"], case["sections"])) == case["timesteps"]
+def test_few_steps(case):
+    assert list(spaced_timesteps(case["num_timesteps"], int(case["sections"]))) == case["timesteps"]
 
 
-@pytest.mark.parametrize("case", golden_json("schedules/respacing.json")["errors"], ids=str)
-def test_respacing_errors(case):
-    if case["error"]:
-        with pytest.raises(ValueError):
-            spaced_timesteps(case["num_timesteps"], case["respacing"])
-    else:
-        spaced_timesteps(case["num_timesteps"], case["respacing"])
+@pytest.mark.parametrize("count", [0, 11])
+def test_respacing_errors(count):
+    with pytest.raises(ValueError):
+        spaced_timesteps(10, count)
 
 
 @pytest.mark.parametrize("case", golden_json("schedules/repaint_respacing.json")["cases"], ids=lambda c: c["respacing"])
 def test_repaint_respacing(case):
-    steps = spaced_timesteps(case["num_timesteps"], case["respacing"])
+    steps = spaced_timesteps(case["num_timesteps"], int(case["respacing"]))
     assert list(steps) == case["timesteps"]
     grid = Grid.of(named_betas("linear"), steps)
     assert np.allclose([grid.beta(i) for i in range(len(grid))], case["betas"], rtol=0, atol=1e-12)
@@ -65,10 +59,7 @@ def test_repaint_respacing(case):
 @pytest.mark.parametrize("case", golden_json("schedules/repaint_jump.json")["cases"], ids=lambda c: str(c["params"]))
 def test_repaint_plans(case):
     p = case["params"]
-    loops = [
-        (p[f"{name}_length"], p[f"{name}_n_sample"]) for name in ("jump", "jump2", "jump3") if f"{name}_length" in p
-    ]
-    plan = resampling_plan(p["t_T"], *loops, echo=p["n_sample"], start=p.get("start_resampling"))
+    plan = resampling_plan(p["t_T"], p["jump_length"], p["jump_n_sample"])
     assert list(plan) == case["times"]
     falls = sum(b < a for a, b in itertools.pairwise(plan))
     assert falls == case["nfe"] and len(plan) - 1 - falls == case["n_renoise"]
@@ -77,7 +68,7 @@ def test_repaint_plans(case):
 @pytest.mark.parametrize("case", golden_json("schedules/ddnm_jump.json")["cases"], ids=lambda c: str(c["params"]))
 def test_ddnm_plans(case):
     p = case["params"]
-    plan = resampling_plan(p["T_sampling"], (p["travel_length"], p["travel_repeat"]))
+    plan = resampling_plan(p["T_sampling"], p["travel_length"], p["travel_repeat"])
     assert list(plan) == case["times"]
     steps = leading_timesteps(p["num_diffusion_timesteps"], p["T_sampling"])
     pairs = [[steps[a], steps[b] if b >= 0 else -1] for a, b in itertools.pairwise(plan)]
@@ -95,7 +86,7 @@ def test_ddnm_alpha():
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 6))
 def test_plans_walk_by_single_steps_and_end_clean(steps, jump, repeat):
-    plan = resampling_plan(steps, (jump, repeat))
+    plan = resampling_plan(steps, jump, repeat)
     assert plan[0] == steps - 1 and plan[-1] == -1
     assert all(abs(a - b) == 1 for a, b in itertools.pairwise(plan))
     assert all(0 <= i < steps for i in plan[:-1])
@@ -127,11 +118,10 @@ def test_index_at_takes_the_noisier_of_two_equally_near(timesteps, halves):
 
 
 @given(st.floats(1e-4, 0.9999))
-def test_noise_and_x0_are_inverse(abar):
+def test_x0_is_found_again(abar):
     x0, noise = torch.randn(3, 4, 4, dtype=torch.float64), torch.randn(3, 4, 4, dtype=torch.float64)
     x_t = add_noise(x0, noise, abar)
     assert torch.allclose(predict_x0(x_t, noise, abar), x0, atol=1e-8)
-    assert torch.allclose(predict_noise(x_t, x0, abar), noise, atol=1e-8)
 
 
 def test_posterior_agrees_with_bayes():

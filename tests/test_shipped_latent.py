@@ -13,7 +13,7 @@ from isdiff.data.images import to_tensor
 from isdiff.io.hub import verify
 from isdiff.io.models import load_caption_net
 from isdiff.masks.fixed import ExpandMask, HalfMask
-from isdiff.training.encoder import known_distance, untouched
+from training.autoencoder import known_distance, untouched
 
 FOLDER = ROOT / "models" / "avatars64-latent"
 

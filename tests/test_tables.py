@@ -13,7 +13,7 @@ from PIL import Image
 
 from isdiff.errors import UserError
 from isdiff.experiments.compare import UNUSED, Row, compose_run, run_row
-from isdiff.experiments.config import Setup, check
+from isdiff.experiments.config import Setup
 from isdiff.experiments.measure import build_metrics
 from isdiff.experiments.tables import report
 from isdiff.experiments.tables.ahead import plans_of
@@ -62,7 +62,7 @@ def test_every_cell_composes(profile):
             cell = row.cells[-1]
             if not cell.impossible and not seen.issuperset(cell.overrides):
                 seen.update(cell.overrides)
-                check(compose_run(cell.overrides))
+                Setup.of(compose_run(cell.overrides))
                 composed += 1
     assert composed > 10
 

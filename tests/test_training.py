@@ -1,23 +1,24 @@
 """Training: the loss's exact values, and runs that survive being stopped."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
-from conftest import run_script
+from conftest import ROOT, run_script
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from isdiff.cli import main
-from isdiff.diffusion.process import Posterior, add_noise, named_betas
+from isdiff.diffusion.process import add_noise, named_betas
 from isdiff.io.models import load_net, open_weights, save_weights
 from isdiff.nets.unet import UNet
-from isdiff.training.encoder import known_distance, untouched
-from isdiff.training.latent import uniform, velocity
-from isdiff.training.loop import Trainer, learning_rate
-from isdiff.training.loss import HybridLoss, log_likelihood_8bit
-from isdiff.training.pixel import TimestepSampler
+from train import configured
+from training import CONFIGS
+from training.autoencoder import known_distance, untouched
+from training.latent import uniform, velocity
+from training.loop import Trainer, learning_rate
+from training.pixel import HybridLoss, Posterior, TimestepSampler, log_likelihood_8bit
 
 BETAS = named_betas("linear")
 
@@ -44,9 +45,7 @@ def test_weighting():
     x0, noise, t = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8), torch.tensor([500])
     answer = lambda x_t, t: noise + 0.5  # noqa: E731
     abar = torch.cumprod(1 - BETAS, 0)[500].item()
-    assert HybridLoss(BETAS, "noise")(answer, x0, t, noise)["loss"].item() == pytest.approx(0.25)
-    velocity = HybridLoss(BETAS, "velocity")(answer, x0, t, noise)["loss"].item()
-    assert velocity == pytest.approx(0.25 / abar, rel=1e-4)
+    assert HybridLoss(BETAS)(answer, x0, t, noise)["loss"].item() == pytest.approx(0.25 / abar, rel=1e-4)
 
 
 def test_velocity_network_and_velocity_weight_give_the_velocitys_mse():
@@ -87,7 +86,7 @@ def test_learning_rate():
 OPTIONS = OmegaConf.create(
     {
         "batch_size": 8, "total_samples": 320, "lr": 0.2, "warmup_samples": 16, "decay": 0.5, "weight_decay": 0.0,
-        "ema": 0.9, "grad_clip": 1.0, "log_every": 5, "save_every_s": 1000, "preview_every_s": 0,
+        "ema": 0.9, "grad_clip": 1.0, "log_every": 5, "save_every_s": 1000,
     }
 )  # fmt: skip
 
@@ -147,14 +146,33 @@ def test_weights_are_checked(tmp_path):
         open_weights(path)
 
 
+def test_trainings_compose():
+    """With every reference resolved; as named, and as the cards of the models say."""
+    named = [[f"train={path.stem}"] for path in (CONFIGS / "train").glob("*64*.yaml")]
+    cards = "\n".join(path.read_text("utf-8") for path in (ROOT / "models").glob("*/README.md"))
+    told = [words.split() for words in re.findall(r"`python scripts/train\.py\s+([^`]*)`", cards)]
+    told += [[f"train={name}"] for name in re.findall(r"`train=(\w+)`", cards)]
+    assert len(named) == 12 and len(told) >= 12
+    for overrides in [*named, *told]:
+        assert configured(overrides).export.startswith("models/")
+
+
+@pytest.mark.parametrize(
+    "override", ["=3", "train=nothing", "train.colour=1", "train.kind=odd", "train", "seed=[", "train.seed=${x}"]
+)
+def test_wrong_overrides_of_a_training_get_one_sentence(override):
+    done = run_script(override, script="train.py", check=False)
+    assert done.returncode == 1 and done.stderr.startswith("isdiff: ") and done.stderr.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_the_real_script_trains_resumes_and_exports(tmp_path):
     """A tiny network on a few real drawings: train, go on, and load what was written."""
     small = [
-        "train.compile=false", f"output_root={tmp_path}", f"data_root={tmp_path}", f"train.export={tmp_path}/export",
+        f"output_root={tmp_path}", f"data_root={tmp_path}", f"train.export={tmp_path}/export",
         "train.train_images=40", "train.net.channel_mult=[1,1]", "train.net.num_res_blocks=1", "train.samples=16",
         "train.net.attention_resolutions=[]", "train.net.model_channels=32", "train.init_from=null",
-        "train.optim.batch_size=4", "train.optim.log_every=1", "train.optim.preview_every_s=0", "train.dev_images=4",
+        "train.optim.batch_size=4", "train.optim.log_every=1", "train.dev_images=4",
         "train.sample_steps=5",
     ]  # fmt: skip
     run_script(*small, "train.optim.total_samples=8", script="train.py")
@@ -207,10 +225,10 @@ def test_a_latent_model_is_trained_part_by_part(tmp_path):
     narrow += ["train.net.attention_head_dim=[2,2,2,2]"]
     folder = tmp_path / "model"
     for name in ("vae", "encoder", "captions", "latent_noise", "latent"):
-        assert main(["train", f"train=avatars64_{name}", *small, *(narrow if "latent" in name else [])]) == 0
+        run_script(f"train=avatars64_{name}", *small, *(narrow if "latent" in name else []), script="train.py")
     vae = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
     for name in ("decoder", "words"):
-        assert main(["train", f"train=avatars64_{name}", *small]) == 0
+        run_script(f"train=avatars64_{name}", *small, script="train.py")
     again = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
     changed = {key.split(".")[0] for key in vae if not torch.equal(vae[key], again[key])}
     assert "decoder" in changed and changed <= {"decoder", "post_quant_conv"}, "latents stay as they were"

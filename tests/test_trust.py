@@ -21,7 +21,7 @@ from isdiff.engine import Engine
 from isdiff.errors import UserError, summed_up
 from isdiff.experiments.build import named_class
 from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import check
+from isdiff.experiments.config import Setup
 from isdiff.experiments.loggers import chosen_dce
 from isdiff.experiments.settings import portable, text_of, with_texts
 from isdiff.known.ddnm import NullSpace
@@ -154,7 +154,7 @@ def test_an_image_with_nan_fails_and_leaves_its_mates_alone(method, value, after
     def results(*names: str):
         engine = Engine(
             OneBroken(value, after), Grid.of(named_betas("linear"), leading_timesteps(1000, 10)), *method,
-            lambda n: resampling_plan(n, (3, 2)), start=SeededStart(MixtureSeed(2, 1, 100), 0.9, 0.05),
+            lambda n: resampling_plan(n, 3, 2), start=SeededStart(MixtureSeed(2, 1, 100), 0.9, 0.05),
             refinement=Refinement(CrossEntropy(), 2, 0.5, 0.6), batch_size=3,
         )  # fmt: skip
         return {r.task.id: r for r in engine.run(jobs(*names))}
@@ -213,7 +213,7 @@ def test_what_is_not_known_is_null_and_not_nan(n):
 )
 def test_strings_are_no_switches_and_names_no_paths(override, message):
     with pytest.raises(UserError) as caught:
-        check(compose_run(["method=ddnm+isdiff", override]))
+        Setup.of(compose_run(["method=ddnm+isdiff", override]))
     assert message in str(caught.value)
 
 
@@ -297,16 +297,16 @@ WHOLE = compose_run(["method=ddnm+isdiff", "dataset=avatars"])
 def test_any_value_of_any_key_works_or_gets_one_sentence(key, value):
     """From configuration to engine and metrics, without sampling."""
 
-    from isdiff.experiments.config import build_engine, config_hash, result_config
+    from isdiff.experiments.config import Setup, config_hash
     from isdiff.experiments.measure import configured_metrics
 
     cfg = WHOLE.copy()
     OmegaConf.update(cfg, key, value)
     try:
         cfg = with_texts(cfg)
-        check(cfg)
-        build_engine(cfg, OneBroken(0.0, 0)).calls_expected()
-        config_hash(result_config(cfg, "fp32"))
+        Setup.of(cfg)
+        Setup.of(cfg).engine(OneBroken(0.0, 0)).calls_expected()
+        config_hash(Setup.of(cfg).fingerprint("fp32"))
         configured_metrics(cfg)
     except UserError as error:
         assert "\n" not in str(error).strip() and str(error)
@@ -366,10 +366,10 @@ def test_other_weights_are_other_results(tmp_path):
     """Under the same name and at the same place: the content counts."""
     import shutil
 
-    from isdiff.experiments.config import config_hash, result_config
+    from isdiff.experiments.config import Setup, config_hash
 
     def name(path) -> str:
-        return config_hash(result_config(compose_run(["method=ddnm", f"model.weights={path}"]), "fp32"))
+        return config_hash(Setup.of(compose_run(["method=ddnm", f"model.weights={path}"])).fingerprint("fp32"))
 
     shipped = ROOT / "models" / "avatars64" / "unet.safetensors"
     copy = tmp_path / "unet.safetensors"

@@ -110,7 +110,7 @@ import sys
 from isdiff.cli import main
 assert main(["weights", "list"]) == 0
 assert main(["data", "masks", "imagenet", "half"]) == 0
-assert main(["train", "train=photos64", "train.compile=false"]) == 2
+assert main(["run", "dataset=photos", "dataset.split=dev", "limit=1"]) == 2
 """
 
 

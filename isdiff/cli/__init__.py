@@ -21,7 +21,6 @@ COMMANDS = {
     "compare": "several methods over the same images, with a table",
     "table": "the paper's tables and figures, and a report of them all",
     "dashboard": "a workspace of Weights & Biases for runs with logger=wandb",
-    "train": "one of the models that ship with isdiff",
     "weights": "published weights: list, get, register, check, convert",
     "study": "the human study of Table III: build, collect",
     "data": "benchmark data: doctor, masks, manifests",

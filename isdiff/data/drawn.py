@@ -71,6 +71,10 @@ def design(image_id: str) -> tuple[str, dict[str, str]]:
     return svg, collection.describe(style, options, [color_name(c) for c in palette]) | described
 
 
+def caption_of(image_id: str) -> str:
+    return COLLECTIONS[image_id.split("-")[0]].caption(design(image_id)[1])
+
+
 def draw(image_id: str, size: int = 64) -> Drawing:
     """Render the drawing that belongs to ``image_id`` at ``size`` x ``size`` pixels.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import zipfile
 import zlib
 from functools import cached_property
@@ -14,11 +12,9 @@ from PIL import Image
 
 from isdiff.checks import check_choice, check_side, check_text, check_whole
 from isdiff.data.base import GENERATED, Dataset, file_stamp, read_table
-from isdiff.data.drawn import Drawing, draw, split_ids
-from isdiff.data.splits import caption_of
+from isdiff.data.drawn import caption_of, draw, split_ids
 from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
-from isdiff.io.files import atomic_open
 from isdiff.paths import located
 
 MEND = "it ships with the repository, or run scripts/make_drawn.py"
@@ -89,17 +85,3 @@ def opened(path: Path) -> zipfile.ZipFile:
     except (OSError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path} cannot be read as an archive ({reason}); {MEND}") from None
-
-
-def write_split(folder: Path, split: str, drawings: list[Drawing]) -> None:
-    """``<split>.zip`` of lossless WebP images and ``<split>.csv`` of their attributes and captions."""
-    with atomic_open(folder / f"{split}.zip", "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
-        for drawing in drawings:
-            buffer = io.BytesIO()
-            Image.fromarray(drawing.pixels).save(buffer, "webp", lossless=True, quality=100, method=6)
-            # A fixed date keeps the archive identical from one run to the next.
-            archive.writestr(zipfile.ZipInfo(f"{drawing.id}.webp", (1980, 1, 1, 0, 0, 0)), buffer.getvalue())
-    with atomic_open(folder / f"{split}.csv") as stream:
-        writer = csv.DictWriter(stream, ["id", *drawings[0].attributes, "caption"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({"id": d.id, **d.attributes, "caption": d.caption} for d in drawings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -219,16 +219,3 @@ class PhotoDataset(Dataset):
             return ""
         found = file_stamp(file)
         return found and f"{found}-{'-'.join(map(str, box))}"
-
-
-def random_crops(root: str | Path, split: str, size: int) -> Callable[[np.random.Generator, int], np.ndarray]:
-    """A function of (rng, count) to random crops of the split's photographs, (count, size, size, 3) uint8."""
-    files = split_files(root, split)
-    require_photos(files)
-    photos = [load_rgb(path) for path in files]
-
-    def draw(rng: np.random.Generator, count: int) -> np.ndarray:
-        chosen: list[Image.Image] = [photos[i] for i in rng.integers(len(photos), size=count)]
-        return np.stack([crop(photo, random_box(rng, *photo.size, size), size) for photo in chosen])
-
-    return draw

@@ -53,28 +53,3 @@ def abar_at(alphas_cumprod: Tensor, timesteps: Tensor) -> Tensor:
     ratios = ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
     between = 1 / (1 + torch.lerp(ratios[low], ratios[low + 1], part) ** 2)
     return torch.where(part == 0, alphas_cumprod[low], between)
-
-
-def predict_x0(x_t: Tensor, noise: Tensor, abar: Tensor | float) -> Tensor:
-    """The clean image that ``x_t`` and a noise estimate imply."""
-    return (x_t - (1 - abar) ** 0.5 * noise) / abar**0.5
-
-
-def predict_noise(x_t: Tensor, x0: Tensor, abar: Tensor | float) -> Tensor:
-    """The noise that ``x_t`` and an estimate of the clean image imply."""
-    return (x_t - abar**0.5 * x0) / (1 - abar) ** 0.5
-
-
-class Posterior:
-    """Terms of q(x_{t-1} | x_t, x0) for a chain of betas (Ho et al. 2020, Eqs. 6-7), each float64 of shape (T,)."""
-
-    def __init__(self, betas: Tensor) -> None:
-        abar = torch.cumprod(1 - betas, 0)
-        before = torch.cat([torch.ones(1, dtype=abar.dtype), abar[:-1]])
-        self.betas = betas
-        self.alphas_cumprod = abar
-        self.variance = betas * (1 - before) / (1 - abar)
-        # The first variance is 0; its logarithm is taken from the second entry, as the published models expect.
-        self.log_variance = torch.cat([self.variance[1:2], self.variance[1:]]).log()
-        self.coef_x0 = betas * before.sqrt() / (1 - abar)
-        self.coef_xt = (1 - before) * (1 - betas).sqrt() / (1 - abar)

@@ -18,7 +18,7 @@ from isdiff.diffusion.timesteps import even_timesteps, leading_timesteps, spaced
 SPACINGS: dict[str, Callable[[int, int], Sequence[float]]] = {
     "leading": leading_timesteps,
     "trailing": trailing_timesteps,
-    "linspace": lambda total, steps: spaced_timesteps(total, str(steps)),
+    "linspace": spaced_timesteps,
     "even": even_timesteps,
 }
 

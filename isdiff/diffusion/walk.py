@@ -43,7 +43,7 @@ class Walk(Component):
 
     def plan(self, steps: int) -> tuple[int, ...]:
         """Indices of the grid from ``steps - 1`` down to -1, climbs included."""
-        return resampling_plan(steps, (self.jump, self.repeat))
+        return resampling_plan(steps, self.jump, self.repeat)
 
     @property
     def name(self) -> str:

@@ -18,7 +18,6 @@ from isdiff.experiments.contact_sheet import TILE, contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.loggers import grouped
 from isdiff.experiments.measure import build_metrics, samples
-from isdiff.experiments.moved import check_moved
 from isdiff.experiments.report import GRID_ROWS
 from isdiff.experiments.run import execute
 from isdiff.io.files import atomic_open
@@ -63,7 +62,6 @@ def compose_run(overrides: Sequence[str], also: Sequence[str] = ()) -> DictConfi
     Raises:
         UserError: they do not compose.
     """
-    check_moved(overrides)
     try:
         return composed("config", overrides)
     except Exception as error:  # Hydra's own and, where it had not thought of it, Python's

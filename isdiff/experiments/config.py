@@ -246,32 +246,6 @@ def build_isdiff(cfg: DictConfig) -> tuple[Start, Refinement | None]:
     return start, refinement
 
 
-def check(cfg: DictConfig) -> None:
-    """
-    Raises:
-        UserError: what :meth:`Setup.of` refuses.
-    """
-    Setup.of(cfg)
-
-
-def build_start(cfg: DictConfig) -> Start:
-    return build_isdiff(cfg)[0]
-
-
-def build_engine(cfg: DictConfig, prior: Prior, **options: Any) -> Engine:
-    """The engine that ``cfg`` describes, around ``prior``; further options are the engine's."""
-    return Setup.of(cfg).engine(prior, **options)
-
-
-def method_label(cfg: DictConfig) -> str:
-    return Setup.of(cfg).label
-
-
-def result_config(cfg: DictConfig, precision: str) -> dict[str, Any]:
-    """What results depend on (:meth:`Setup.fingerprint`)."""
-    return Setup.of(cfg).fingerprint(precision)
-
-
 def config_hash(kept: dict[str, Any]) -> str:
     """Eight hex digits that name what results depend on."""
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]

@@ -268,6 +268,6 @@ def check_named(group: str, name: object) -> None:
         UserError: there is no configuration of that name in the group.
     """
     check_text(group, name)
-    names = [n for n in config_names(group) if n != "base"]
+    names = config_names(group)
     if name not in names:
         raise UserError(f"there is no {group} {name!r}; there are {', '.join(names)}")

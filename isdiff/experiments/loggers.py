@@ -1,8 +1,8 @@
-"""Where a run and a training are reported besides their folders. Nothing here changes a result or its hash."""
+"""Where a run is reported besides its folder. Nothing here changes a result or its hash."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,10 +11,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from isdiff.component import Component
-from isdiff.experiments.build import build, resolved
-from isdiff.paths import placed
 
-Line = dict[str, float]
 Tables = Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]]  # columns and rows by name
 
 
@@ -91,10 +88,6 @@ class Logger(Component):
     def tables(self, subject: Subject, tables: Tables) -> None:
         """Report tables of their own, such as one of the paper's."""
 
-    def training(self, name: str, folder: Path, config: Mapping[str, Any]) -> Callable[[Line], None] | None:
-        """Takes the lines of a training curve; None where nobody wants them."""
-        return None
-
 
 def chosen_dce(record: Mapping[str, Any]) -> float | None:
     """DCE of the attempt whose result was kept; None where it was not judged."""
@@ -107,8 +100,3 @@ def grouped(cfg: DictConfig, group: str, job_type: str) -> None:
     for key, value in (("group", group), ("job_type", job_type)):
         if isinstance(node, DictConfig) and key in node and node[key] is None:
             node[key] = value
-
-
-def training_log(cfg: DictConfig) -> Callable[[Line], None] | None:
-    """Takes the lines of the training curve of ``cfg`` to its logger; None if there is none."""
-    return build(cfg.logger, Logger).training(cfg.name, placed(cfg.folder), resolved(cfg))

@@ -15,7 +15,6 @@ from PIL import Image
 from isdiff import environment
 from isdiff.data.images import to_uint8
 from isdiff.errors import summed_up
-from isdiff.experiments.config import build_start
 from isdiff.experiments.contact_sheet import NOTE, Tile, contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.measure import samples
@@ -136,7 +135,7 @@ def readable(summary: dict[str, Any], experiment: Experiment) -> str:
 
 def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
     """``grid.png``: input, seed (with IS-Diff), result and truth of the first images."""
-    start = build_start(experiment.cfg)
+    start = experiment.setup.start
     header = ["input", *(["seed"] if isinstance(start, SeededStart) else []), experiment.label, "truth"]
     rows: list[list[Tile]] = []
     for record in records[:GRID_ROWS]:

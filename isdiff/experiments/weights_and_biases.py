@@ -17,7 +17,7 @@ import numpy as np
 
 from isdiff.checks import check_choice, check_text, check_whole
 from isdiff.errors import UserError, explained
-from isdiff.experiments.loggers import Images, Line, Logger, Session, Subject, Tables, chosen_dce
+from isdiff.experiments.loggers import Images, Logger, Session, Subject, Tables, chosen_dce
 from isdiff.io.files import atomic_open
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -71,19 +71,6 @@ class WandbLogger(Logger):
             session = WandbSession(self, subject)
             with session:
                 session.send(tables, lambda: as_wandb(tables), {})
-
-    def training(self, name: str, folder: Path, config: Mapping[str, Any]) -> Callable[[Line], None]:
-        """
-        Raises:
-            UserError: it cannot begin.
-        """
-        self.prepare()
-        try:
-            run = self.begun(Subject(name, folder, config, job_type="training"))
-        except Exception as error:  # whatever wandb raises
-            reason = " ".join(explained(error).split())
-            raise UserError(f"wandb could not begin ({reason}); give logger.mode=offline or logger=none") from None
-        return lambda line: run.log(line, step=int(line["samples"]))
 
     def begun(self, subject: Subject, **more: Any) -> Any:
         """A run of wandb's, beside whatever others this process has. What a run prints stays its own."""

@@ -5,15 +5,15 @@ A file is loaded whole and right, or refused with one sentence: what a run shows
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import os
+import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
@@ -22,14 +22,15 @@ from torch import Tensor, nn
 
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import is_sha256, sha256_file
-from isdiff.io.hub import SUMS, brief, check_tensors, is_finite, load_part, verify
+from isdiff.io.hub import SUMS, brief, is_finite, load_part, verify
 from isdiff.nets.attributes import AttributeNet
 from isdiff.nets.captions import CaptionNet
 from isdiff.nets.classifier import Classifier
 from isdiff.nets.ddim import DDIMUNet
 from isdiff.nets.unet import UNet
 
-NETS = {
+Net = TypeVar("Net", bound=nn.Module)
+NETS: dict[str, type[nn.Module]] = {
     "isdiff.nets.unet.UNet": UNet,
     "isdiff.nets.ddim.DDIMUNet": DDIMUNet,
     "isdiff.nets.classifier.Classifier": Classifier,
@@ -42,35 +43,15 @@ def build_net(arguments: Mapping[str, Any]) -> nn.Module:
     Raises:
         UserError: another class, or arguments that it does not take.
     """
-    cls, options = checked_arguments(arguments)
-    try:
-        return cls(**options)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        given = json.dumps(options, default=str)[:200]
-        raise UserError(f"no {cls.__name__} can be built of {given} ({brief(error)})") from None
-
-
-def checked_arguments(arguments: Mapping[str, Any]) -> tuple[type[nn.Module], dict[str, Any]]:
-    """The class and its arguments, whose names and types are those of its constructor.
-
-    Raises:
-        UserError: they are not.
-    """
     options = dict(arguments)
     target = options.pop("_target_", "isdiff.nets.unet.UNet")
-    if not isinstance(target, str) or target not in NETS:
+    if str(target) not in NETS:
         raise UserError(f"_target_ is {str(target)[:80]!r}; only {', '.join(NETS)} can be built")
-    cls = NETS[target]
-    hints = typing.get_type_hints(vars(cls)["__init__"])
-    for name, value in options.items():
-        if name not in hints:
-            raise UserError(
-                f"{cls.__name__} takes no argument {name[:80]!r}; it takes {', '.join(sorted(hints))[:300]}"
-            )
-        if not is_of(value, hints[name]):
-            kind = inspect.signature(cls).parameters[name].annotation
-            raise UserError(f"{cls.__name__}'s {name} is {repr(value)[:80]}; it must be of type {kind}")
-    return cls, options
+    try:
+        return NETS[target](**options)
+    except Exception as error:  # whatever torch and Python say of odd sizes
+        given = json.dumps(options, default=str)[:200]
+        raise UserError(f"no {NETS[target].__name__} can be built of {given} ({brief(error)})") from None
 
 
 def is_of(value: Any, hint: Any) -> bool:
@@ -87,49 +68,37 @@ def is_of(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) and (hint is not float or math.isfinite(value))
 
 
-def fitted_net(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
-    """The network of ``arguments`` with exactly ``tensors``, float32.
+def fitted_net(source: Path, tensors: Mapping[str, Tensor], make: Callable[[], Net]) -> Net:
+    """The network that ``make`` builds with exactly ``tensors``, float32.
 
     It is tried on the meta device first: a header may ask for more memory than there is.
 
     Raises:
-        UserError: arguments or tensors do not fit, with the first one that does not.
+        UserError: the header describes no network, or one that they do not fit.
     """
-    cls, options = checked_arguments(arguments)
-    full = {name: p.default for name, p in inspect.signature(cls).parameters.items()} | options
-    levels = len(full["ch_mult" if cls is DDIMUNet else "channel_mult"])
-    # Every block has tensors of its own; without this, building could take forever even without memory.
-    if levels * (1 + full["num_res_blocks"]) > len(tensors):
-        raise UserError(
-            f"{cls.__name__}'s channel_mult and num_res_blocks ask for more blocks than {len(tensors)} tensors make"
-        )
-    with torch.device("meta"):
-        plan = build_net(arguments)
-    check_tensors(f"they do not fit {cls.__name__}", plan.state_dict(), tensors)
-    side = full["image_size"] if cls is Classifier else full.get("patch_size", 1) * 2 ** (levels + 2)
-    try_out(plan, side, options)
-    net = build_net(arguments)
-    net.load_state_dict({name: value.float() for name, value in tensors.items()})
+    try:
+        with torch.device("meta"):
+            plan = make()
+    except Exception as error:
+        raise UserError(f"weights {source}: the header describes no network ({brief(error)})") from None
+    fill(plan, tensors, source, assign=True)
+    net = make()
+    fill(net, tensors, source)
     return net
 
 
-def try_out(plan: nn.Module, side: int, options: dict[str, Any]) -> None:
-    """One forward pass without numbers: heads, patches and classes are in no tensor's shape.
+def fill(net: nn.Module, tensors: Mapping[str, Tensor], source: Path, assign: bool = False) -> None:
+    """Load exactly ``tensors``.
 
     Raises:
-        UserError: the network cannot run on images.
+        UserError: they are not those of the network; names the first that does not fit.
     """
-    name = type(plan).__name__
     try:
-        with torch.device("meta"), torch.no_grad():
-            labelled = isinstance(plan, UNet) and plan.num_classes is not None
-            labels = (torch.zeros(1, dtype=torch.long),) if labelled else ()
-            out = plan.eval()(torch.empty(1, 3, side, side), torch.zeros(1), *labels)
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        given = json.dumps(options, default=str)[:200]
-        raise UserError(f"the {name} of {given} takes no RGB images ({brief(error)})") from None
-    if not isinstance(plan, Classifier) and out.shape[1] not in (3, 6):
-        raise UserError(f"the {name} has {out.shape[1]} output channels; it must have 3 or 6")
+        net.load_state_dict(tensors, strict=True, assign=assign)
+    except RuntimeError as error:
+        first, *more = str(error).splitlines()
+        fault = re.sub(r'(".*?").*', r"\1", (more or [first])[0].strip())[:300]
+        raise UserError(f"weights {source} do not fit {type(net).__name__}: {fault}") from None
 
 
 def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -229,10 +198,7 @@ def load_net(path: Path) -> nn.Module:
     """
     tensors, header = open_weights(path)
     arguments = json_of(path, header, "net", "network")
-    try:
-        return fitted_net(arguments, tensors)
-    except UserError as error:
-        raise UserError(f"weights {path}: {error}") from None
+    return fitted_net(path, tensors, lambda: build_net(arguments))
 
 
 def load_attribute_net(path: Path) -> AttributeNet:
@@ -243,18 +209,7 @@ def load_attribute_net(path: Path) -> AttributeNet:
     """
     tensors, header = open_weights(path)
     classes = json_of(path, header, "classes", "attribute classes")
-    try:
-        if not all(isinstance(values, list) for values in classes.values()):
-            raise UserError("classes in the header must be a list for every attribute")
-        with torch.device("meta"):
-            plan = AttributeNet(classes)
-        check_tensors("they do not fit AttributeNet", plan.state_dict(), tensors)
-    except (KeyError, RuntimeError, TypeError, ValueError, UserError) as error:
-        what = error if isinstance(error, UserError) else f"the header's classes cannot be used ({brief(error)})"
-        raise UserError(f"weights {path}: {what}") from None
-    net = AttributeNet(classes)
-    net.load_state_dict({name: value.float() for name, value in tensors.items()})
-    return net.eval()
+    return fitted_net(path, tensors, lambda: AttributeNet(classes)).eval()
 
 
 def load_caption_net(folder: Path) -> tuple[CaptionNet, Any]:
@@ -268,7 +223,7 @@ def load_caption_net(folder: Path) -> tuple[CaptionNet, Any]:
 
     path = folder / "captions.safetensors"
     if not path.exists():
-        raise Missing([f"{path} is missing: isdiff train train=avatars64_captions"])
+        raise Missing([f"{path} is missing: python scripts/train.py train=avatars64_captions"])
     if (folder / SUMS).exists():
         verify(folder)
     tensors, header = open_weights(path)
@@ -278,9 +233,5 @@ def load_caption_net(folder: Path) -> tuple[CaptionNet, Any]:
     tokenizer = load_part(AutoTokenizer, folder, "tokenizer")
     net = CaptionNet(text, int(header["end"]))
     whole = {f"text.{name}": value for name, value in text.state_dict().items()} | tensors
-    try:
-        check_tensors("they do not fit CaptionNet", net.state_dict(), whole)
-    except UserError as error:
-        raise UserError(f"weights {path}: {error}") from None
-    net.load_state_dict(whole)
+    fill(net, whole, path)
     return net.float().eval(), tokenizer

@@ -63,7 +63,7 @@ class CaptionScore(TextMetric):
             return version_of("1", [self.folder / "captions.safetensors", *parts])
         except OSError:
             path = self.folder / "captions.safetensors"
-            raise Unavailable(f"{path} is missing: isdiff train train=avatars64_captions") from None
+            raise Unavailable(f"{path} is missing: python scripts/train.py train=avatars64_captions") from None
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isdiff.checks import BadValue, check_text
 from isdiff.errors import Missing
 from isdiff.io.fingerprint import remembered_sha256, weights_fingerprint
 from isdiff.io.hub import SUMS, check_tensors, verify
-from isdiff.io.models import open_weights
+from isdiff.io.models import fill, open_weights
 from isdiff.models.base import RANDOM, lacking
 from isdiff.models.latent import LatentModel
 from isdiff.models.pipeline import check_words, load_pipeline
@@ -87,20 +87,10 @@ class PowerPaintModel(LatentModel):
             verify(folder)
         pipeline = load_pipeline(self.base, self.revision, self.variant)
         unet, text = (folder / file for file in FILES)
-        fill(pipeline.unet, open_weights(unet)[0], unet)
+        fill(pipeline.unet.float(), open_weights(unet)[0], unet)
         add_task_words(pipeline, with_task_words(open_weights(text)[0], text), text)
         check_words(pipeline)
         return pipeline
-
-
-def fill(net: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Load exactly ``tensors``, float32.
-
-    Raises:
-        UserError: they are not those of the network.
-    """
-    check_tensors(f"weights {source} do not fit {type(net).__name__}", net.state_dict(), tensors)
-    net.float().load_state_dict({name: value.float() for name, value in tensors.items()})
 
 
 def with_task_words(tensors: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
@@ -130,4 +120,4 @@ def add_task_words(pipeline: Any, tensors: Mapping[str, Tensor], source: Path) -
     pipeline.tokenizer.add_tokens([f"{word}_{i}" for word in TASK_WORDS for i in range(VECTORS)])
     net.resize_token_embeddings(len(pipeline.tokenizer), mean_resizing=False)
     names = {name.removeprefix(PREFIX): name for name in net.state_dict()}
-    fill(net, {names.get(name, name): value for name, value in tensors.items()}, source)
+    fill(net.float(), {names.get(name, name): value for name, value in tensors.items()}, source)

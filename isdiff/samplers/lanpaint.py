@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,15 +96,10 @@ class LanPaint(Sampler):
         noise, signal = grid.sigma(t) ** 2, grid.alpha(t) ** 2
         widened = noise + self.signal_share * signal
         hole, known = (
-            Regional.of(stiffness, self.step_size * spread**self.exponent, self.friction, part)
+            Oscillator.of(stiffness, self.step_size * spread**self.exponent, self.friction, part)
             for stiffness, spread in ((1 / widened, widened), ((1 + self.known_weight) / noise, noise))
         )
-        where = tr.task.hole.to(tr.x.device)
-        either = [
-            torch.where(where, torch.tensor(a, dtype=tr.x.dtype), torch.tensor(b, dtype=tr.x.dtype))
-            for a, b in zip(vars(hole).values(), vars(known).values(), strict=True)
-        ]
-        return Oscillator(*either)
+        return hole.where(tr.task.hole.to(tr.x.device), known, tr.x.dtype)
 
 
 def known_chain(tr: Trajectory, grid: Grid) -> dict[int, Tensor]:
@@ -116,11 +112,12 @@ def known_chain(tr: Trajectory, grid: Grid) -> dict[int, Tensor]:
 
 
 @dataclass(frozen=True)
-class Regional:
-    """The exact move of one region over a time: ``dx = q dt``, ``dq = G (C - A x) dt - G q dt + G sqrt(2) dW``.
+class Oscillator:
+    """The exact move over a time of ``dx = q dt``, ``dq = G (C - A x) dt - G q dt + G sqrt(2) dW``.
 
     With ``v = q / sqrt(G)`` (standard normal in equilibrium), ``G = f ** 2 A`` and the distance ``d`` to the rest at
-    ``C / A``, the solution is linear in ``d``, ``v`` and two normals.
+    ``C / A``, the solution is linear in ``d``, ``v`` and two normals. Numbers are of one region, tensors (1, H, W) of
+    both.
 
     Attributes:
         stiffness: A.
@@ -129,17 +126,17 @@ class Regional:
         shake, both, stir: of the first normal on the way, of the first and of the second on the velocity.
     """
 
-    stiffness: float
-    kick: float
-    keep: float
-    drive: float
-    calm: float
-    shake: float
-    both: float
-    stir: float
+    stiffness: Any
+    kick: Any
+    keep: Any
+    drive: Any
+    calm: Any
+    shake: Any
+    both: Any
+    stir: Any
 
     @classmethod
-    def of(cls, stiffness: float, time: float, friction: float, part: float) -> Regional:
+    def of(cls, stiffness: float, time: float, friction: float, part: float) -> Oscillator:
         """
         Args:
             time: of a whole iteration.
@@ -161,21 +158,17 @@ class Regional:
         shake = math.sqrt(max(0.0, 1 - keep**2 - drive**2))
         both = friction * drive**2 / shake if shake else 0.0
         stir = math.sqrt(max(0.0, 1 - drive**2 - calm**2 - both**2))
-        return cls(stiffness, friction * math.sqrt(stiffness) * time, keep, drive, calm, shake, both, stir)
+        kick = friction * math.sqrt(stiffness) * time
+        return cls(stiffness, kick, keep=keep, drive=drive, calm=calm, shake=shake, both=both, stir=stir)
 
+    def where(self, mask: Tensor, other: Oscillator, dtype: torch.dtype) -> Oscillator:
+        """This one where ``mask`` is true, the other elsewhere."""
 
-@dataclass(frozen=True)
-class Oscillator:
-    """As ``Regional``, each a tensor (1, H, W) that knows both regions."""
+        def either(name: str) -> Tensor:
+            a, b = (torch.tensor(getattr(each, name), dtype=dtype) for each in (self, other))
+            return torch.where(mask, a, b)
 
-    stiffness: Tensor
-    kick: Tensor
-    keep: Tensor
-    drive: Tensor
-    calm: Tensor
-    shake: Tensor
-    both: Tensor
-    stir: Tensor
+        return Oscillator(**{each.name: either(each.name) for each in fields(self)})
 
     def move(self, tr: Trajectory, force: Tensor, velocity: Tensor) -> Tensor:
         """Move ``tr.x`` under a force that stands still; returns the velocity after it."""

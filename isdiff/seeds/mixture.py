@@ -42,10 +42,6 @@ class Mixture:
             self.covariances[:, 1:, 1:] - slopes[:, :, None] * towards[:, None, :],
         )
 
-    def log_likelihood(self, vectors: np.ndarray) -> float:
-        """Mean over ``vectors`` (N, C) of the logarithm of the density."""
-        return float(np.logaddexp.reduce(self.log_terms(features(vectors)), axis=0).mean())
-
     def log_terms(self, seen: np.ndarray) -> np.ndarray:
         """(K, N): logarithm of each component's weighted density at vectors with the ``features`` (F, N)."""
         size = self.means.shape[1]

@@ -9,29 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isdiff.data.splits import leading, rendered_split, split_attributes
-from isdiff.experiments.loggers import training_log
 from isdiff.io.files import atomic_open
 from isdiff.io.models import save_weights
 from isdiff.nets.attributes import AttributeNet
 from isdiff.paths import placed
-from isdiff.training.health import to_batch
-from isdiff.training.loop import Trainer, autocast
-
-
-def label_arrays(rows: list[dict[str, str]], classes: dict[str, list[str]]) -> dict[str, np.ndarray]:
-    return {name: np.array([values.index(row[name]) for row in rows]) for name, values in classes.items()}
+from training.data import leading, rendered_split, split_attributes, to_batch, train_images
+from training.loop import autocast, trained
 
 
 def train_attribute_model(cfg) -> None:
     """Train, measure on held-out drawings and write ``classifier.safetensors`` with its accuracies."""
     torch.manual_seed(cfg.seed)
-    root = Path(cfg.data_root)
-    pixels = rendered_split(cfg.dataset, "train", cfg.train_images, cfg.image_size, root, cfg.workers)
+    pixels = train_images(cfg)
     rows = split_attributes(cfg.dataset, "train", cfg.labelled_images, cfg.workers)
     places = leading(cfg.dataset, cfg.labelled_images, cfg.train_images)
     classes = {name: sorted({row[name] for row in rows}) for name in rows[0]}
-    labels = label_arrays(rows, classes)
+    labels = {name: np.array([values.index(row[name]) for row in rows]) for name, values in classes.items()}
     net = AttributeNet(classes).to(memory_format=torch.channels_last)
 
     def at_step(net: nn.Module, step: int) -> dict[str, Tensor]:
@@ -46,9 +39,7 @@ def train_attribute_model(cfg) -> None:
         }
         return {"loss": torch.stack(list(losses.values())).mean(0)}
 
-    trainer = Trainer(net, at_step, placed(cfg.folder), cfg.optim, on_log=training_log(cfg))
-    trainer.run()
-    trainer.with_average(lambda: write_model(net, cfg, classes))
+    trained(net, at_step, cfg).with_average(lambda: write_model(net, cfg, classes))
 
 
 def write_model(net: AttributeNet, cfg, classes: dict[str, list[str]]) -> None:

@@ -9,19 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from isdiff.diffusion.process import add_noise, named_betas
-from isdiff.experiments.loggers import training_log
 from isdiff.io.files import atomic_save, sha256_file
 from isdiff.nets.words import TASK_WORDS, VECTORS
 from isdiff.paths import located, placed
 from isdiff.priors.conditioning.powerpaint import expand_task_words
 from isdiff.progress import Reporter
-from isdiff.training.contrastive import shortened
-from isdiff.training.export import entries
-from isdiff.training.health import to_batch
-from isdiff.training.latent_data import Holes, pick, split_captions, train_images
-from isdiff.training.loop import Trainer, autocast
-from isdiff.training.parts import save_part
-from isdiff.training.pixel import TimestepSampler
+from training.contrastive import shortened
+from training.data import Holes, mirrored, pick, split_captions, to_batch, train_images
+from training.export import entries, save_part
+from training.loop import autocast, trained
+from training.pixel import TimestepSampler
 
 
 class LatentBatches:
@@ -58,8 +55,7 @@ class LatentBatches:
             rng, parts = np.random.default_rng([self.cfg.seed, 1]), []
             with Reporter("encoding", len(self.pixels), unit="image") as report:
                 for first in range(0, len(self.pixels), 32):
-                    x = to_batch(np.array(self.pixels[first : first + 32])).contiguous()
-                    x = torch.where(torch.from_numpy(rng.random(len(x)) < 0.5).view(-1, 1, 1, 1), x.flip(3), x)
+                    x = mirrored(to_batch(np.array(self.pixels[first : first + 32])).contiguous(), rng)
                     parts.append(self.encode(x, [self.holes.draw(rng) for _ in x]).half().numpy())
                     report.advance(len(x))
             atomic_save(path, lambda stream: np.save(stream, np.concatenate(parts)))
@@ -112,7 +108,7 @@ def velocity(x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
     return abar.sqrt() * noise - (1 - abar).sqrt() * x0
 
 
-def train_latent_model(cfg) -> Trainer:
+def train_latent_model(cfg) -> None:
     """MSE with random holes; a share ``cfg.no_caption`` of the images comes without its caption."""
     from diffusers import UNet2DConditionModel
 
@@ -133,10 +129,8 @@ def train_latent_model(cfg) -> Trainer:
             out = forward(inputs, t, context, return_dict=False)[0].float()
         return {"loss": (out - target).square().flatten(1).mean(1)}
 
-    trainer = Trainer(net, at_step, placed(cfg.folder), cfg.optim, on_log=training_log(cfg))
-    trainer.run()
+    trainer = trained(net, at_step, cfg)
     trainer.with_average(lambda: save_part(net, "unet", trainer, cfg, prediction_type=cfg.prediction_type))
-    return trainer
 
 
 class TaskWords(nn.Module):
@@ -147,7 +141,7 @@ class TaskWords(nn.Module):
         self.vectors = nn.Parameter(start.clone())
 
 
-def train_task_words(cfg) -> Trainer:
+def train_task_words(cfg) -> None:
     """P_ctxt without a caption, P_obj with one and a box in the middle, P_shape with one and a wide hole.
 
     The U-Net and the text encoder stay as they are; writes the vectors into the text encoder's table.
@@ -179,8 +173,7 @@ def train_task_words(cfg) -> Trainer:
             out = unet(inputs, t, context, return_dict=False)[0].float()
         return {"loss": (out - target).square().flatten(1).mean(1)}
 
-    trainer = Trainer(words, at_step, placed(cfg.folder), cfg.optim, on_log=training_log(cfg))
-    trainer.run()
+    trainer = trained(words, at_step, cfg)
 
     def export() -> None:
         with torch.no_grad():
@@ -188,7 +181,6 @@ def train_task_words(cfg) -> Trainer:
         save_part(data.text, "text_encoder", trainer, cfg)
 
     trainer.with_average(export)
-    return trainer
 
 
 def embedding_name(text: nn.Module) -> str:

@@ -11,18 +11,10 @@ from torch import Tensor, nn
 
 from isdiff.diffusion.process import add_noise
 from isdiff.nets.unet import UNet
+from training.data import Images, to_batch
 
 LEVELS = (20, 100, 250, 500, 750, 850)  # timesteps whose errors are followed one by one
 SPIKE_LEVELS = (20, 100, 250)
-
-
-def to_batch(pixels: np.ndarray) -> Tensor:
-    """uint8 (B, H, W, 3) to float32 (B, 3, H, W) in [-1, 1], channels-last in memory."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def fixed_noise(x0: Tensor, seed: int = 0) -> Tensor:
-    return torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed))
 
 
 def noise_error(net: nn.Module, x0: Tensor, t: Tensor, alphas_cumprod: Tensor, batch: int = 32) -> Tensor:
@@ -31,7 +23,8 @@ def noise_error(net: nn.Module, x0: Tensor, t: Tensor, alphas_cumprod: Tensor, b
     The noise is always the same, so that networks are compared on equal terms.
     """
     device = next(net.parameters()).device
-    noise, abar = fixed_noise(x0), alphas_cumprod[t].float().view(-1, 1, 1, 1)
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+    abar = alphas_cumprod[t].float().view(-1, 1, 1, 1)
     x = add_noise(x0, noise, abar)
     parts = zip(x.split(batch), t.split(batch), strict=True)
     eps = torch.cat([net(part.to(device), at.to(device)).float().cpu() for part, at in parts])[:, : x0.shape[1]]
@@ -51,7 +44,7 @@ class HeldOut:
         self,
         alphas_cumprod: Tensor,
         timesteps: Callable[[int, np.random.Generator], Tensor],
-        images: dict[str, Callable[[np.random.Generator, int], np.ndarray]],
+        images: dict[str, Images],
         count: int,
     ) -> None:
         self.alphas_cumprod = alphas_cumprod

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from isdiff.io.files import atomic_save
+from isdiff.paths import placed
 from isdiff.priors.pixel import resolve_precision
 from isdiff.progress import Reporter
 
@@ -29,6 +29,13 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=resolve_precision("auto", device) == "bf16")
 
 
+def trained(net: Net, loss: Callable[[Net, int], dict[str, Tensor]], cfg) -> Trainer[Net]:
+    """The trainer of ``cfg`` after its last step."""
+    trainer = Trainer(net, loss, placed(cfg.folder), cfg.optim)
+    trainer.run()
+    return trainer
+
+
 class Trainer(Generic[Net]):
     """AdamW with an exponential moving average of the weights, for any network and loss.
 
@@ -40,8 +47,6 @@ class Trainer(Generic[Net]):
             ``grad_clip``, ``save_every_s``, ``log_every``.
         evaluate: called with the averaged network every ``dev_every`` samples and at the end; its answer, numbers with
             at least ``dev``, goes to ``dev.jsonl``, and the averaged weights with the smallest ``dev`` to ``best.pt``.
-        preview: called with the averaged network every ``preview_every_s`` seconds.
-        on_log: called with every line of the curve.
     """
 
     def __init__(
@@ -50,12 +55,10 @@ class Trainer(Generic[Net]):
         loss: Callable[[Net, int], dict[str, Tensor]],
         folder: Path,
         options,
-        preview: Callable[[Net, int], None] | None = None,
         evaluate: Callable[[Net], dict[str, float]] | None = None,
-        on_log: Callable[[dict[str, float]], None] | None = None,
     ) -> None:
         self.net, self.loss, self.folder, self.options = net, loss, Path(folder), options
-        self.preview, self.evaluate, self.on_log = preview, evaluate, on_log
+        self.evaluate = evaluate
         self.params: list[Tensor] = list(net.parameters())
         self.ema = [p.detach().clone() for p in self.params]
         self.optimizer = torch.optim.AdamW(
@@ -86,7 +89,7 @@ class Trainer(Generic[Net]):
     def run(self) -> None:
         """Train until ``total_samples`` have been seen, saving on the way and at the end."""
         o = self.options
-        last_save = last_preview = time.monotonic()
+        last_save = time.monotonic()
         window: list[dict[str, float]] = []
         with Reporter("training", o.total_samples, done=self.samples, unit="sample") as report:
             while self.samples < o.total_samples:
@@ -103,9 +106,6 @@ class Trainer(Generic[Net]):
                 if now - last_save > o.save_every_s:
                     self.save()
                     last_save = now
-                if self.preview and now - last_preview > o.preview_every_s:
-                    self.with_average(partial(self.preview, self.net, self.samples))
-                    last_preview = time.monotonic()
         if self.evaluate:
             self.with_average(self.measure)
         self.save()
@@ -147,8 +147,6 @@ class Trainer(Generic[Net]):
         line = {"samples": self.samples, "seconds": round(self.seconds, 1)} | {k: round(v, 5) for k, v in means.items()}
         with open(self.folder / "loss.jsonl", "a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
-        if self.on_log:
-            self.on_log(line)
 
     @torch.no_grad()
     def with_best(self, action: Callable[[], None]) -> None:

@@ -11,17 +11,15 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from isdiff.experiments.loggers import training_log
 from isdiff.nets.captions import CaptionNet
 from isdiff.nets.words import build_tokenizer
 from isdiff.paths import placed
-from isdiff.training.export import entries
-from isdiff.training.latent_data import pick, split_captions, train_images
-from isdiff.training.loop import Trainer, autocast
-from isdiff.training.parts import finish, save_part
+from training.data import pick, split_captions, train_images
+from training.export import entries, finish, save_part
+from training.loop import Trainer, autocast, trained
 
 
-def train_captions(cfg) -> Trainer:
+def train_captions(cfg) -> None:
     """Symmetric cross-entropy over the pairs of a batch; images with equal captions count as right for each other.
 
     Writes ``tokenizer``, ``text_encoder`` and the image side (``captions.safetensors``) into ``cfg.export``.
@@ -53,10 +51,8 @@ def train_captions(cfg) -> Trainer:
         hit = (similar.argmax(1) == torch.arange(len(texts))).float()
         return {"loss": loss, "found": hit}
 
-    trainer = Trainer(net, at_step, placed(cfg.folder), cfg.optim, on_log=training_log(cfg))
-    trainer.run()
+    trainer = trained(net, at_step, cfg)
     trainer.with_average(lambda: export(net, tokenizer, trainer, cfg))
-    return trainer
 
 
 def shortened(caption: str, rng: np.random.Generator) -> str:
