@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isdiff.aside import with_own_defaults
 from isdiff.errors import UserError
 from isdiff.plugin.autoencoder import decoded
 from isdiff.plugin.kinds import Kind
@@ -68,6 +69,7 @@ class Call:
         UserError: what was given cannot be used with IS-Diff.
     """
 
+    @with_own_defaults
     def __init__(
         self,
         pipe: Any,
@@ -155,6 +157,7 @@ class Call:
                 self.sample(leg)
         return merged(self.parts, self.given.get("return_dict", True))
 
+    @with_own_defaults
     def begun(self, number: int, rows: list[int]) -> Leg:
         """An attempt at these images, up to its first step."""
         states, noises, index = [], [], len(self.grid) - 1
@@ -241,6 +244,7 @@ class Call:
             return False
         return self.made[leg.rows[0]].attempts[leg.attempt].dce is None
 
+    @with_own_defaults
     def judge(self, leg: Leg, clean: Tensor) -> bool:
         """Say of each image which attempt is kept, -1 for one still to come; returns whether all keep this one."""
         rule = self.refinement
