@@ -16,7 +16,7 @@ from isdiff.plugin.autoencoder import decoded
 from isdiff.plugin.kinds import Kind
 from isdiff.plugin.latents import stacked, tasks_of
 from isdiff.plugin.rows import merged, pick, prompts, texts_of
-from isdiff.plugin.scheduler import Watched, grid_of, repeats, rows_of
+from isdiff.plugin.scheduler import Watched, check_known, grid_of, repeats, rows_of
 from isdiff.plugin.state import Made, Plugin
 from isdiff.seeds.base import NoiseStart
 from isdiff.trajectory import Attempt, Stream
@@ -104,6 +104,7 @@ class Call:
 
     def levels(self):
         """The grid of the steps, and what the pipeline multiplies given latents with."""
+        check_known(self.pipe.scheduler, self.kind.schedulers)
         scheduler = Watched(self.pipe.scheduler).scheduler
         asked = self.kind.set_levels(scheduler)
         grid = grid_of(scheduler)
