@@ -29,7 +29,7 @@ class Kind:
 
     names: tuple[str, ...] = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
     values: Mapping[str, float] = {"start": 1.0, "lambda": 0.05, "tau": 2.5, "checkpoint": 0.65}
-    schedulers = DIFFUSION
+    schedulers: tuple[str, ...] = DIFFUSION
     nudge = 0.5
     takes_masked = True
 
