@@ -1,5 +1,7 @@
 """``isdiff.inpaint``: the run's own results, any kind and size of image, and one sentence for what cannot be used."""
 
+import os
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -271,7 +273,9 @@ def set_for_the_process() -> list:
     from transformers.utils import logging as transformers
 
     found = [[each.get_verbosity(), each.is_progress_bar_enabled()] for each in (diffusers, transformers)]
-    return [*found, torch.get_rng_state().tolist(), torch.get_default_dtype(), torch.get_default_device(), sys.argv]
+    streams = [torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()]
+    own = [torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()]
+    return [*found, *streams, *own, dict(os.environ), [*sys.argv], os.getcwd()]
 
 
 @pytest.mark.parametrize(

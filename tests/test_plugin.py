@@ -606,3 +606,15 @@ def test_importing_isdiff_stays_light():
     code = "import isdiff, sys; assert 'torch' not in sys.modules; assert callable(isdiff.apply); isdiff.nothing"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "has no attribute 'nothing'" in done.stderr
+
+
+def test_the_callers_default_dtype_changes_nothing(pipe, faces):
+    isdiff.apply(pipe, tau=0.0, attempts=2, run_seed=0)
+    expected, judged = call(pipe, faces[:1]), pipe.isdiff.images
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.allclose(call(pipe, faces[:1]), expected, atol=1e-4)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert [made.chosen for made in pipe.isdiff.images] == [made.chosen for made in judged]
