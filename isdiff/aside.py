@@ -18,10 +18,12 @@ def own_defaults() -> Iterator[None]:
     """The usual default dtype and device of torch, no autocast, and what numpy usually says of odd numbers."""
     dtype = torch.get_default_dtype()
     with ExitStack() as stack:
-        stack.enter_context(torch.device("cpu"))
+        if torch.get_default_device().type != "cpu":  # else each of torch's calls would take longer for nothing
+            stack.enter_context(torch.device("cpu"))
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         for kind in ("cpu", "cuda"):
-            stack.enter_context(torch.autocast(kind, enabled=False))
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
         torch.set_default_dtype(torch.float32)
         try:
             yield

@@ -148,7 +148,7 @@ def test_a_scratch_between_the_pixels_that_published_code_looks_at_is_filled():
     ready = inpainter.experiment.ready
     inpainter.experiment.ready = lambda name: tasks.append(ready(name)) or tasks[-1]
     (filled,) = inpainter.stream([isdiff.Job("a", smooth(64, 64), hole)])
-    assert filled.failure is None and np.argwhere(tasks[0].hole[0]).tolist() == [[7, x] for x in range(1, 15)]
+    assert filled.failure is None and tasks[0].hole[0].nonzero().tolist() == [[7, x] for x in range(1, 15)]
     inpainter.experiment.prior.conditioning.whole = Experiment.of(compose_run(["method=si"])).setup.conditioning.whole
     published = inpainter.experiment.prior.prepare(
         replace(tasks[0], image=torch.zeros(3, 64, 64), hole=tasks[0].hidden)
