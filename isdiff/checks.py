@@ -73,7 +73,8 @@ def check_text(key: str, value: Any) -> None:
         BadValue: the value is no text, or an empty one (as a path, that would be the current folder).
     """
     if not isinstance(value, (str, os.PathLike)) or not str(value):
-        raise BadValue(f"{key} is {value!r}; it must be a text that is not empty")
+        quoted = f"; as a text it is '{key}=\"{value}\"'" if isinstance(value, (int, float)) else ""
+        raise BadValue(f"{key} is {value!r}; it must be a text that is not empty{quoted}")
 
 
 def check_choice(key: str, value: Any, allowed: Sequence[Any], what: str = "it must be one of") -> None:

@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from isdiff.aside import with_own_defaults
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.prediction import Prediction
@@ -150,6 +151,7 @@ class Engine:
         """Network calls of an image whose first attempt passes."""
         return calls_expected(self.plan, self.start, self.grid, self.sampler)
 
+    @with_own_defaults
     @torch.inference_mode()
     def run(self, tasks: Iterable[Task]) -> Generator[Result]:
         """Yield results as they finish, in no particular order."""

@@ -34,7 +34,7 @@ def shipped() -> Path:
 
 def placed(path: str | Path) -> Path:
     """Where ``path`` is written: absolute ones as they are, relative ones in ``ISDIFF_HOME`` or the working folder."""
-    return (home() or Path()) / path
+    return (home() or Path()) / os.path.expanduser(path)
 
 
 def located(path: str | Path) -> Path:
@@ -44,7 +44,7 @@ def located(path: str | Path) -> Path:
         Absolute paths as they are. Of relative ones that in ``ISDIFF_HOME``, else in the working folder, else in the
         package; where there is none, the place where one would be written, so that messages name it.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     if path.is_absolute():
         return path
     travels = path.parts[:1] and path.parts[0] in TRAVELS and ".." not in path.parts

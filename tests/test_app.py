@@ -1,5 +1,7 @@
 """What is behind the web page: watching and stopping, the line, photos, orders and their limits."""
 
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -356,3 +358,19 @@ def test_the_command_says_what_is_missing_or_wrong(capsys):
         assert main(["app", *words]) == 1
         said = capsys.readouterr().err
         assert sentence in said and said.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("proxies", [{"http_proxy": "http://127.0.0.1:9"}, {"ALL_PROXY": "socks5://127.0.0.1:9"}])
+def test_the_page_starts_whatever_proxy_there_is(proxies):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "isdiff", "app", "--port", f"{port}"]
+    env = {key: value for key, value in os.environ.items() if key.lower() != "no_proxy"} | proxies
+    with subprocess.Popen(command, cwd=ROOT, env=env, text=True, stdout=-1, stderr=subprocess.STDOUT) as page:
+        said = page.stdout.readline()
+        page.terminate()
+        rest = page.stdout.read()
+    assert said == f"isdiff: the page is at http://127.0.0.1:{port}/ (Ctrl-C ends it)\n", said + rest
+    assert page.returncode == 0 and not rest

@@ -8,7 +8,7 @@ from conftest import ROOT
 # From the ground up: a module imports from its own floor and those below. What comes before experiments is the library:
 # tensors in, tensors out.
 FLOORS = [
-    ("errors", "environment", "packages", "paths", "progress", "checks", "component"),
+    ("errors", "environment", "packages", "paths", "progress", "checks", "component", "aside"),
     ("diffusion",),
     ("prediction", "trajectory"),
     ("nets", "known", "seeds", "criteria", "refine"),

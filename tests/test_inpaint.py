@@ -1,5 +1,7 @@
 """``isdiff.inpaint``: the run's own results, any kind and size of image, and one sentence for what cannot be used."""
 
+import os
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +16,7 @@ import isdiff
 from isdiff.data.windows import Window
 from isdiff.errors import Missing, UserError
 from isdiff.experiments.compare import compose_run
+from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.run import execute
 
 FAST = {"steps": 2, "overrides": ["runtime.precision=fp32", "sampler.repeat=1"]}
@@ -52,7 +55,7 @@ def test_using_it_loads_no_more_than_it_needs():
 @pytest.mark.parametrize(
     ("method", "dataset", "mask", "model"),
     [("ddnm+isdiff", "photos", "half", "photos64"), ("repaint", "avatars", "expand", "avatars64"),
-     ("si+isdiff", "avatars", "wide", None)],
+     ("si+isdiff", "avatars", "half", None)],
 )  # fmt: skip
 def test_a_datasets_image_gives_the_runs_result_to_the_bit(tmp_path, method, dataset, mask, model):
     given = ["runtime.precision=fp32", "sampler.repeat=1"]
@@ -135,6 +138,22 @@ def test_prompts_of_latent_models():
     assert (texts.images[1] == one.image).all() and (texts.images[0] != one.image).any()
     with pytest.raises(UserError, match="takes no text"):
         isdiff.inpaint(pixels[0], "half", prompt="glasses")
+
+
+def test_a_scratch_between_the_pixels_that_published_code_looks_at_is_filled():
+    """In latent models, whose cells are 4 pixels wide; a run over a dataset takes the hole as published code does."""
+    hole = np.zeros((64, 64), bool)
+    hole[30:32, 4:60] = True
+    inpainter, tasks = isdiff.Inpainter("si", **FAST), []
+    ready = inpainter.experiment.ready
+    inpainter.experiment.ready = lambda name: tasks.append(ready(name)) or tasks[-1]
+    (filled,) = inpainter.stream([isdiff.Job("a", smooth(64, 64), hole)])
+    assert filled.failure is None and tasks[0].hole[0].nonzero().tolist() == [[7, x] for x in range(1, 15)]
+    inpainter.experiment.prior.conditioning.whole = Experiment.of(compose_run(["method=si"])).setup.conditioning.whole
+    published = inpainter.experiment.prior.prepare(
+        replace(tasks[0], image=torch.zeros(3, 64, 64), hole=tasks[0].hidden)
+    )
+    assert not published.hole.any()
 
 
 def test_a_stream_goes_on_after_a_picture_that_fails():
@@ -247,3 +266,70 @@ def test_what_is_finished_outlives_a_picture_that_fails(monkeypatch):
     with pytest.raises(UserError, match="image 1: no") as caught:
         isdiff.inpaint(images, corner(64, 64), "ddnm", "photos64", **FAST)
     assert sum(one is not None for one in caught.value.finished) == 1
+
+
+def set_for_the_process() -> list:
+    from diffusers.utils import logging as diffusers
+    from transformers.utils import logging as transformers
+
+    found = [[each.get_verbosity(), each.is_progress_bar_enabled()] for each in (diffusers, transformers)]
+    streams = [torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()]
+    own = [torch.get_default_dtype(), torch.get_default_device(), torch.get_num_threads()]
+    return [*found, *streams, *own, dict(os.environ), [*sys.argv], os.getcwd()]
+
+
+@pytest.mark.parametrize(
+    ("method", "model"), [("ddnm+isdiff", "photos64"), ("ddnm+isdiff", "patches"), ("si+isdiff", None)]
+)
+def test_what_the_caller_has_set_changes_nothing_and_stays(method, model):
+    """torch's defaults, autocast and random stream, and what its libraries print."""
+    from diffusers.utils import logging as diffusers
+
+    pixels, hole = smooth(64, 64), corner(64, 64)
+    expected = isdiff.inpaint(pixels, hole, method, model, **FAST).image
+    verbosity = diffusers.get_verbosity()
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    diffusers.set_verbosity_info()
+    try:
+        before = set_for_the_process()
+        with np.errstate(all="raise"), torch.autocast("cpu", torch.bfloat16):
+            found = isdiff.inpaint(pixels, hole, method, model, **FAST).image
+            inpainter = isdiff.Inpainter(method, model, **FAST)
+            for _ in inpainter.stream([isdiff.Job("a", pixels, hole)]):
+                assert torch.get_default_dtype() == torch.float64 and torch.is_autocast_enabled("cpu")
+        assert set_for_the_process() == before
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+        diffusers.set_verbosity(verbosity)
+    assert (found == expected).all()
+
+
+def test_a_caller_with_a_hydra_of_its_own_keeps_it(tmp_path):
+    """In a process of its own: with ``@hydra.main``, after ``initialize_config_dir``, and afterwards."""
+    (tmp_path / "config.yaml").write_text("mine: 1\nhydra: {run: {dir: .}, output_subdir: null}\n")
+    (tmp_path / "main.py").write_text(f"""
+import hydra, numpy as np, isdiff
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+OmegaConf.register_new_resolver("placed", lambda text: "the caller's")
+fill = lambda: isdiff.inpaint(np.full((8, 8, 3), 99, np.uint8), "half", "telea").image.tolist()
+
+@hydra.main(config_path=".", config_name="config", version_base="1.1")
+def main(cfg):
+    inside = fill()
+    assert inside == expected and HydraConfig.get().job.config_name == "config" and cfg == {{"mine": 1}}
+
+expected = fill()
+main()
+hydra.initialize_config_dir({str(tmp_path)!r}, version_base=None)
+assert fill() == expected and hydra.compose("config") == {{"mine": 1}}
+try:
+    hydra.compose("method/telea")
+except hydra.errors.MissingConfigException:
+    print(OmegaConf.create({{"a": "${{placed:x}}"}}).a)
+""")
+    done = subprocess.run([sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "the caller's\n", done.stderr

@@ -391,6 +391,7 @@ def schedulers() -> list[str]:
     return [
         "DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
         "DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "LMSDiscreteScheduler", "DDPMScheduler",
+        "DEISMultistepScheduler", "DPMSolverSinglestepScheduler", "LCMScheduler",
     ]  # fmt: skip
 
 
@@ -522,7 +523,9 @@ def test_refusals(pipe, faces):
     other = object.__new__(diffusers.FluxControlInpaintPipeline)
     with pytest.raises(UserError, match="FluxFillPipeline; this is a FluxControlInpaintPipeline"):
         isdiff.apply(other)
-    with pytest.raises(UserError, match="seed is 'best'; it must be one of gmm, gaussian, mean, oracle, off"):
+    with pytest.raises(
+        UserError, match="seed is 'best'; it must be one of gmm, gmm_position, gaussian, mean, oracle, off"
+    ):
         isdiff.apply(pipe, seed="best")
     with pytest.raises(UserError, match="model is 'sd9'; it must be one of"):
         isdiff.apply(pipe, model="sd9")
@@ -535,7 +538,7 @@ def test_refusals(pipe, faces):
     for options, message in (
         ({"strength": 0.5}, "strength is 0.5; IS-Diff's start step takes its place"),
         ({"mask_image": torch.ones(1, 1, 64, 64)}, "the mask_image hides everything"),
-        ({"mask_image": half(3)}, "there are 3 of mask_image for 1 pictures"),
+        ({"mask_image": half(3)}, "there are 1 of image and 3 of mask_image for 1 pictures"),
         ({"generator": seeded(1, 2)}, "there are 2 generators for 1 pictures"),
         ({"image_ids": ["a"]}, "image_ids name noise only together with a seed"),
         ({"num_inference_steps": 2}, "no step of 2 is left after the checkpoint"),
@@ -546,12 +549,54 @@ def test_refusals(pipe, faces):
     ):
         with pytest.raises(UserError, match=message):
             call(pipe, faces[:1], **options)
-    pipe.scheduler = diffusers.HeunDiscreteScheduler.from_config(pipe.scheduler.config)
-    with pytest.raises(UserError, match="HeunDiscreteScheduler asks the network 2 times a step"):
-        call(pipe, faces[:1])
+    with pytest.raises(UserError, match="there are 2 of image and 3 of mask_image for 6 pictures"):
+        call(pipe, faces[:2], ["a dog"] * 6, mask_image=half(3))
+    from PIL import Image
+
+    picture = Image.new("RGB", (80, 80))
+    for images, masks in (([picture] * 2, [picture] * 2), (picture, [picture]), (np.zeros((80, 80, 3)), picture)):
+        with pytest.raises(UserError, match="padding_mask_crop needs one Pillow image and one Pillow mask_image"):
+            call(pipe, images, mask_image=masks, padding_mask_crop=8)
     xl = isdiff.apply(xl_pipeline())
     with pytest.raises(UserError, match=r"denoising_end is 0\.8"):
         call(xl, faces[:1], denoising_end=0.8)
+
+
+def test_schedulers_that_are_not_known_to_fit_are_refused(pipe, faces):
+    """All of diffusers' that can be made of a pipeline's, and kinds of known ones that are something else."""
+    import diffusers
+
+    isdiff.apply(pipe)
+    own, refused = pipe.scheduler, []
+    for name in sorted(name for name in dir(diffusers.schedulers) if name.endswith("Scheduler")):
+        try:
+            pipe.scheduler = getattr(diffusers, name).from_config(own.config)
+        except Exception:  # of other models, or with packages of their own
+            continue
+        if name not in schedulers():
+            with pytest.raises(UserError, match=rf"the pipeline has a {name}; isdiff\.apply takes DDIMScheduler, "):
+                call(pipe, faces[:1])
+            refused.append(name)
+    assert {"EDMEulerScheduler", "CMStochasticIterativeScheduler", "HeunDiscreteScheduler"} < {*refused}
+    for name, options in (
+        ("DPMSolverMultistepScheduler", {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}),
+        ("EulerDiscreteScheduler", {"timestep_type": "continuous"}),
+        ("PNDMScheduler", {"skip_prk_steps": False}),
+    ):
+        pipe.scheduler = getattr(diffusers, name).from_config(own.config, **options)
+        with pytest.raises(UserError, match=f"the {name} has {next(iter(options))}="):
+            call(pipe, faces[:1])
+
+
+def test_a_pickled_pipeline_has_isdiff_too(pipe, faces):
+    import pickle
+
+    stock = type(pipe)
+    isdiff.apply(pipe, tau=0.0, attempts=2)
+    expected = call(pipe, faces[:1], generator=seeded(1))
+    for other in (pickle.loads(pickle.dumps(pipe)), copy.deepcopy(pipe)):
+        assert torch.equal(call(other, faces[:1], generator=seeded(1)), expected)
+        assert other.isdiff is not pipe.isdiff and type(isdiff.remove(other)) is stock
 
 
 def test_importing_isdiff_stays_light():
@@ -561,3 +606,15 @@ def test_importing_isdiff_stays_light():
     code = "import isdiff, sys; assert 'torch' not in sys.modules; assert callable(isdiff.apply); isdiff.nothing"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "has no attribute 'nothing'" in done.stderr
+
+
+def test_the_callers_default_dtype_changes_nothing(pipe, faces):
+    isdiff.apply(pipe, tau=0.0, attempts=2, run_seed=0)
+    expected, judged = call(pipe, faces[:1]), pipe.isdiff.images
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.allclose(call(pipe, faces[:1]), expected, atol=1e-4)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert [made.chosen for made in pipe.isdiff.images] == [made.chosen for made in judged]

@@ -320,10 +320,13 @@ def test_refusals(pipe, faces):
             filled(pipe, faces[:1], masked_image_latents=torch.zeros(1, 64, 192))
     own = pipe.scheduler
     pipe.scheduler = type(own).from_config(own.config, stochastic_sampling=True)
-    with pytest.raises(UserError, match=r"has stochastic_sampling=True; isdiff\.apply needs it to be False"):
+    with pytest.raises(UserError, match=r"has stochastic_sampling=True; isdiff\.apply does not take it so"):
         filled(pipe, faces[:1])
     pipe.scheduler = FlowMatchHeunDiscreteScheduler()
-    with pytest.raises(UserError, match=r"has a FlowMatchHeunDiscreteScheduler; isdiff\.apply needs its "):
+    with pytest.raises(
+        UserError,
+        match=r"has a FlowMatchHeunDiscreteScheduler; isdiff\.apply takes FlowMatchEulerDiscreteScheduler here",
+    ):
         filled(pipe, faces[:1])
     isdiff.remove(pipe)
     pipe.transformer.register_to_config(in_channels=33)

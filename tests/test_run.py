@@ -11,14 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT, run_script
 from PIL import Image
 
+from isdiff.cli import main
+from isdiff.data.base import Dataset
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.errors import UserError
+from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import Setup, config_hash
 from isdiff.masks.fixed import HalfMask
+from isdiff.paths import located, placed
 
 SMALL = [
     "dataset=avatars", "mask=half", "sampler.steps=6", "limit=3", "metrics.bootstrap=50", "metrics.download=false",
@@ -235,7 +240,10 @@ def test_everything_missing_is_said_at_once(tmp_path):
         ("steps=3", "there is no key 'steps'; is sampler.steps meant?"),
         ("isdiff/sed=mean", "there is no key 'isdiff/sed'; is isdiff/seed meant?"),
         ("=3", "'=3' has no key; an override is KEY=VALUE"),
-        ("a=b=c", "'a=b=c' is no override, which is KEY=VALUE (mismatched input '=' expecting <EOF>)"),
+        ("x", "'x' is no override, which is KEY=VALUE"),
+        ("é=1", "'é=1' is no override, which is KEY=VALUE"),
+        ("prompt=[red](dog)", "'prompt=[red](dog)' cannot be read; as a text it is 'prompt=\"[red](dog)\"'"),
+        ("seed=1,2", "'seed=1,2' has several values, each for a run of its own (isdiff run -m); as a text"),
         ("~model=1", "'~model=1': model takes a name"),
         ("model=[1,2]", "'model=[1,2]': model takes a name"),
         ("+seed=3", "these overrides do not compose: +seed=3 (Could not append to config. An item is already at"),
@@ -250,6 +258,35 @@ def test_wrong_overrides_get_one_sentence(override, message, capsys):
     if "resolve" not in message:
         with pytest.raises(UserError, match=re.escape(message)):
             compose_run(override.split())
+
+
+@pytest.mark.parametrize(
+    "text", ["/home/josé/x", "a (red) dog", "a=b", "it's; 50% off!", 'say "a, b"', "f(x)", "\\é\\", "a [b], {c}"]
+)
+def test_texts_are_taken_as_they_are_typed(text, capsys):
+    assert compose_run([f"prompt={text}"]).prompt == text
+    assert main(["run", f"prompt={text}", "--cfg", "job"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["prompt"] == text
+
+
+def test_several_values_of_a_multirun_are_quoted_by_their_user(capsys):
+    assert main(["run", "-m", "prompt=a (b), é"]) == 1
+    assert capsys.readouterr().err.endswith("""as a text it is 'prompt="a (b), é"'\n""")
+
+
+def test_a_tilde_is_the_users_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "josé").mkdir()
+    smallest = Image.new("RGB", (8, 8), "red")
+    smallest.save(tmp_path / "josé" / "a.png")
+    cfg = compose_run(["dataset=folder", "dataset.path=~/josé", "dataset.size=8"])
+    assert build(cfg.dataset, Dataset).ids() == ["a"]
+    assert located("~/x") == placed("~/x") == tmp_path / "x"
+
+
+def test_a_number_for_a_text_is_shown_in_quotes():
+    with pytest.raises(UserError, match=re.escape("""as a text it is 'dataset.path="2020"'""")):
+        build(compose_run(["dataset=folder", "dataset.path=2020"]).dataset, Dataset)
 
 
 def test_one_wrong_override_of_a_multirun():

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from importlib.util import find_spec
+from urllib.request import getproxies
 
 from isdiff.cli import own
 from isdiff.errors import UserError
@@ -36,8 +37,12 @@ def act(arguments: list[str]) -> int:
         raise UserError(f"--port is {args.port}; it must be between 1 and 65535")
     with tempfile.TemporaryDirectory(prefix="isdiff-app-") as folder:
         # Before gradio is imported: nothing is reported to anybody, and uploads go when the page goes.
-        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder}
-        serve(args)
+        direct = ",".join((*LOCAL, args.host, getproxies().get("no", ""))) if args.share else "*"  # past any proxy
+        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder, "no_proxy": direct}
+        try:
+            serve(args)
+        except ImportError as error:  # a kind of proxy that needs another package
+            raise UserError(f"the page cannot start: {error}") from None
     return 0
 
 

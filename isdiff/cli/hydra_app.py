@@ -12,11 +12,12 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from isdiff.experiments.composing import nameless, refused
-from isdiff.experiments.search_path import main_folder
+from isdiff.experiments.composing import as_typed, nameless, refused
+from isdiff.experiments.search_path import own_hydra
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 CONFIG_PATH = ("--config-path", "-cp")
+MULTIRUN = {"--multirun", "-m"}
 
 
 def start(command: str, config_name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
@@ -44,8 +45,11 @@ def start(command: str, config_name: str, task: Callable[[DictConfig], None], ar
 
 
 def begin(command: str, config_name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
-    sys.argv = [f"isdiff {command}", *from_here(arguments)]  # Hydra reads them there
-    hydra.main(version_base="1.3", config_path=main_folder(), config_name=config_name)(task)()
+    sweeps = not MULTIRUN.isdisjoint(arguments)
+    words = [word if word.startswith("-") else as_typed(word, sweeps) for word in from_here(arguments)]
+    sys.argv = [f"isdiff {command}", *words]  # Hydra reads them there
+    with own_hydra() as folder:
+        hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
 
 
 def start_elsewhere(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -11,12 +12,12 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import OverrideType
+from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from isdiff.errors import UserError
-from isdiff.experiments.search_path import main_folder
+from isdiff.experiments.search_path import own_hydra
 from isdiff.paths import config_folders
 
 COMPOSING = threading.Lock()  # Hydra composes with something that a process has once
@@ -25,8 +26,30 @@ NO_NAMES = (bool, int, float, dict, type(None))
 
 def composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
     """What Hydra makes of the overrides; from several threads too."""
-    with COMPOSING, initialize_config_dir(main_folder(), version_base="1.3"):
-        return compose(config_name, list(overrides))
+    with COMPOSING, own_hydra() as folder, initialize_config_dir(folder, version_base="1.3"):
+        return compose(config_name, [as_typed(text) for text in overrides])
+
+
+def as_typed(text: str, sweeps: bool = False) -> str:
+    """An override whose value Hydra's grammar does not take (é, parentheses, a second =) with it as the text that it
+    is. Lists stay, and with ``sweeps`` what may be several values."""
+    value = text.partition("=")[2]
+    if parsed(text) or value[:1] in ("", "[", "{") or (sweeps and "," in value) or not parsed(quoted(text)):
+        return text
+    return quoted(text)
+
+
+def quoted(text: str) -> str:
+    key, _, value = text.partition("=")
+    return f"{key}={QuotedString(value, Quote.double).with_quotes()}"
+
+
+def parsed(text: str) -> Override | None:
+    """What Hydra reads in it; None where it cannot."""
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None
 
 
 def refused(
@@ -39,8 +62,10 @@ def refused(
         also: keys of a command's own.
     """
     if isinstance(error, OverrideParseException):
-        reason = str(error).partition("\nSee ")[0].splitlines()[-1]
-        return UserError(f"{error.override!r} is no override, which is KEY=VALUE ({reason})")
+        text = quoted(error.override)
+        if "=" in error.override and parsed(text):
+            return UserError(f"{error.override!r} cannot be read; as a text it is {shlex.quote(text)}")
+        return UserError(f"{error.override!r} is no override, which is KEY=VALUE")
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return UserError(f"there is no {group} {name!r}; there are {', '.join(error.options)}")
@@ -51,6 +76,12 @@ def refused(
     if odd := nameless(overrides):
         key = odd.lstrip("+~").partition("=")[0]
         return UserError(f"{odd!r}: {key} takes a name" if key else f"{odd!r} has no key; an override is KEY=VALUE")
+    for text in overrides:
+        if (override := parsed(text)) and override.is_sweep_override() and "ultirun" in str(error):
+            return UserError(
+                f"{text!r} has several values, each for a run of its own (isdiff run -m); as a text it is "
+                f"{shlex.quote(quoted(text))}, as a list KEY=[A,B]"
+            )
     reason = " ".join(str(error).partition("\nTo append")[0].split())
     return UserError(f"these overrides do not compose: {' '.join(overrides)} ({reason})")
 
@@ -65,11 +96,8 @@ def no_such_key(key: str, keys: Sequence[str]) -> str:
 
 def nameless(overrides: Sequence[str]) -> str | None:
     """The first that gives a group of files something that is no name, or has no key at all."""
-    parser = OverridesParser.create()
     for text in overrides:
-        try:
-            override = parser.parse_override(text)
-        except HydraException:
+        if (override := parsed(text)) is None:
             continue
         key, value = override.key_or_group, override._value
         removed = override.type is OverrideType.DEL and value is None

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
+from isdiff.aside import with_own_defaults
 from isdiff.data.base import Dataset
 from isdiff.data.images import pixels_hash, to_tensor, to_uint8
 from isdiff.engine import Engine, Result
@@ -129,6 +130,8 @@ class Experiment:
         return [setup.model.fingerprint(), self.device, self.precision, self.compiled, setup.runtime.compile,
                 setup.pad_to(self.compiled), asking and asking.fingerprint(), setup.start.enough]  # fmt: skip
 
+    @torch.random.fork_rng(devices=[])  # networks are made of random numbers before their weights come
+    @with_own_defaults
     def load(self) -> Prior:
         setup = self.setup
         return setup.model.load(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from isdiff.aside import with_own_defaults
 from isdiff.checks import check_flag
 from isdiff.data.images import decoded, pixels_hash
 from isdiff.data.picture_files import deep_pixels
@@ -55,6 +56,7 @@ class Inpainted:
         return self.images[0]
 
 
+@with_own_defaults
 def inpaint(
     image: Any,
     hole: Any,
@@ -88,7 +90,7 @@ def inpaint(
         prompt: for latent models; a list has one for each image.
         invert: the hole is what else would be known.
         ids: names, from which the noise follows in the place of the image's content: a run's image id gives the run's
-            result.
+            result (but of latent models where the hole cuts through cells of latents, which are hole here).
         progress: whether to show a bar with the time left.
     Warns:
         UserWarning: images are unlike those that the model was trained on.
@@ -112,7 +114,7 @@ def inpaint(
         context=context, overrides=overrides,
     )  # fmt: skip
     if unlike := [job.name for job in jobs if inpainter.unlike(job)]:
-        warnings.warn(inpainter.unlike_said(unlike), stacklevel=2)
+        warnings.warn(inpainter.unlike_said(unlike), stacklevel=3)
     place = {id(job): n for n, job in enumerate(jobs)}
     made: dict[int, Any] = {}
     seeds: dict[int, Any] = {}

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from isdiff.aside import with_own_defaults
 from isdiff.checks import check_side, check_text, check_whole
 from isdiff.data.windows import Sizes, from_model, to_model
 from isdiff.engine import Live, Result
@@ -107,6 +108,7 @@ class Inpainter:
         UserError: a name that there is not, a value that cannot work, or weights that are not here (:class:`Missing`).
     """
 
+    @with_own_defaults
     def __init__(
         self,
         method: str = "ddnm+isdiff",
@@ -152,6 +154,8 @@ class Inpainter:
         for key, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
             cfg[key] = text_of(text).replace("${", "\\${")
         self.experiment = WindowExperiment.of(cfg, typed=False)
+        if (asking := self.experiment.setup.conditioning) is not None:
+            asking.whole = True
         self.sizes = Sizes(self.experiment.setup.model.image_size, reduction, context)
         self.experiment.require([])
 
@@ -190,6 +194,7 @@ class Inpainter:
         if self.experiment.loading == other.experiment.loading:
             self.experiment.shelf = other.experiment.shelf
 
+    @with_own_defaults
     def stream(
         self,
         jobs: Iterable[Job],

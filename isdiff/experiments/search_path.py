@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.version import VersionBase
 from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 
 from isdiff.paths import config_folders, placed
+
+STATE = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
 
 
 class OtherFolders(SearchPathPlugin):
@@ -22,11 +34,20 @@ class OtherFolders(SearchPathPlugin):
                 search_path.append("isdiff", f"file://{folder}")
 
 
-def main_folder() -> str:
-    """The folder that Hydra is to start from; what else our configurations need of Hydra is set up."""
-    Plugins.instance().register(OtherFolders)
-    OmegaConf.register_new_resolver("placed", lambda path: str(placed(path)), replace=True)
-    return str(config_folders()[0])
+@contextmanager
+def own_hydra() -> Iterator[str]:
+    """The folder that Hydra is to start from, with what our configurations need of it; afterwards Hydra is as before,
+    for the process may have another program of its kind."""
+    own: dict[type, Any] = {Plugins: deepcopy(Plugins.instance())}  # finds them, once
+    instances, resolvers = Singleton._instances, BaseContainer._resolvers
+    own |= {cls: it for cls, it in instances.items() if cls not in (Plugins, *STATE)}
+    Singleton._instances, BaseContainer._resolvers = own, dict(resolvers)
+    try:
+        Plugins.instance().register(OtherFolders)
+        OmegaConf.register_new_resolver("placed", lambda path: str(placed(path)), replace=True)
+        yield str(config_folders()[0])
+    finally:
+        Singleton._instances, BaseContainer._resolvers = instances, resolvers
 
 
 def config_names(group: str) -> dict[str, Path]:

@@ -5,7 +5,6 @@ Their parts are loaded whole, with every tensor that the network has, or not at 
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from isdiff.aside import quiet
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import atomic_open, is_sha256, sha256_file
 from isdiff.paths import located
@@ -62,6 +62,7 @@ def is_finite(value: torch.Tensor) -> bool:
     return bool(torch.isfinite(wide).all())
 
 
+@quiet()
 def load_part(cls: Any, folder: Path, part: str, variant: str | None = None) -> Any:
     """A model or tokenizer of diffusers or transformers from ``folder / part``, with all of its tensors.
 
@@ -70,12 +71,6 @@ def load_part(cls: Any, folder: Path, part: str, variant: str | None = None) -> 
     Raises:
         UserError: files are missing or damaged, tensors are missing, misshapen or not finite.
     """
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    diffusers_logging.set_verbosity_error()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    transformers_logging.disable_progress_bar()
     is_net = isinstance(cls, type) and issubclass(cls, torch.nn.Module)
     options: dict[str, Any] = {"output_loading_info": True, "variant": variant} if is_net else {}
     try:

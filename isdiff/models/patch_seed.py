@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from isdiff.known.ddnm import NullSpace
 from isdiff.models.patches import PatchModel
 from isdiff.priors.patches.prior import PatchPrior
 from isdiff.samplers.ddim import DDIM
-from isdiff.seeds.base import Seed
+from isdiff.seeds.base import PerTask, Seed
 from isdiff.seeds.fills import check_picture
 from isdiff.trajectory import Stream, Task
 
@@ -37,7 +36,7 @@ class PatchSeed(Seed):
         check_number("isdiff.seed.eta", eta, high=1)
         self.walk, self.sampler, self.model = Walk(steps), DDIM(eta), PatchModel()
         self.grid = self.walk.grid(self.model.schedule)
-        self.prepared: WeakKeyDictionary[Task, Task] = WeakKeyDictionary()  # patches, for all attempts
+        self.prepared: PerTask[Task] = PerTask()  # patches, for all attempts
 
     @cached_property
     def prior(self) -> PatchPrior:

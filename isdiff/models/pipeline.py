@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from isdiff.aside import quiet
 from isdiff.errors import UserError
 from isdiff.io.hub import SUMS, brief, check_finite, load_part, verify
 from isdiff.paths import located
@@ -19,6 +19,7 @@ NETWORKS = ("unet", "vae", "text_encoder")
 WITHOUT_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
+@quiet()
 def load_pipeline(weights: str, revision: str | None = None, variant: str | None = None):
     """A diffusers inpainting pipeline from a folder, a single file or the hub.
 
@@ -28,11 +29,6 @@ def load_pipeline(weights: str, revision: str | None = None, variant: str | None
         UserError: it is not there, parts of it are missing or not finite, or files are not those whose hashes were
             noted.
     """
-    from diffusers.utils import logging as diffusers_logging
-
-    diffusers_logging.set_verbosity_error()
-    diffusers_logging.disable_progress_bar()
-    logging.getLogger("transformers").setLevel(logging.ERROR)
     source = located(weights)
     if (source / SUMS).exists():
         verify(source)
@@ -109,7 +105,7 @@ def random_pipeline(sizes: Mapping[str, Any]):
 
     from isdiff.nets.words import build_tokenizer
 
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     return SimpleNamespace(
         unet=UNet2DConditionModel(**sizes["unet"]),
         vae=AutoencoderKL(**sizes["vae"]),

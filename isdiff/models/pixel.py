@@ -125,5 +125,5 @@ def network(weights: str, name: str) -> nn.Module:
     """
     if weights != RANDOM:
         return load_net(located(weights))
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     return build_net(Weights().entry(name).net)

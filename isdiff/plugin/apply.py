@@ -137,6 +137,11 @@ def suited(model: str) -> dict[str, float]:
     return yaml.safe_load(Path(files[model]).read_text("utf-8")).get("isdiff") or {}
 
 
+def again(cls: Any, kind: type[Kind], plugin: Plugin) -> Any:
+    """A pipeline with IS-Diff, without its attributes."""
+    return object.__new__(plugged(cls, kind, plugin))
+
+
 def plugged(cls: Any, kind: type[Kind], plugin: Plugin) -> type:
     """A subclass of a pipeline's class, of the same name, so that it is saved and shown as before."""
     stock = cls.__call__
@@ -147,9 +152,12 @@ def plugged(cls: Any, kind: type[Kind], plugin: Plugin) -> type:
         given = named_arguments(stock, self, args, kwargs)
         return Call(self, kind, stock, plugin, given, image_ids).run()
 
+    def reduced(self: Any, protocol: Any) -> tuple:  # for pickle and copy, which find no class of this making
+        return again, (cls, kind, plugin), vars(self)
+
     def num_timesteps(self: Any) -> int:  # of the attempt, for callbacks that wait for a share of it
         return plugin.behind + cls.num_timesteps.fget(self)
 
-    body = {"__call__": call, "num_timesteps": property(num_timesteps), "isdiff": plugin}
+    body = {"__call__": call, "num_timesteps": property(num_timesteps), "isdiff": plugin, "__reduce_ex__": reduced}
     names = {key: getattr(cls, key) for key in ("__module__", "__qualname__", "__doc__")}
     return type(cls.__name__, (cls,), body | names | kind.methods(cls))

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isdiff.aside import with_own_defaults
 from isdiff.errors import UserError
 from isdiff.plugin.autoencoder import decoded
 from isdiff.plugin.kinds import Kind
 from isdiff.plugin.latents import stacked, tasks_of
 from isdiff.plugin.rows import merged, pick, prompts, texts_of
-from isdiff.plugin.scheduler import Watched, grid_of, repeats, rows_of
+from isdiff.plugin.scheduler import Watched, check_known, grid_of, repeats, rows_of
 from isdiff.plugin.state import Made, Plugin
 from isdiff.seeds.base import NoiseStart
 from isdiff.trajectory import Attempt, Stream
@@ -68,6 +69,7 @@ class Call:
         UserError: what was given cannot be used with IS-Diff.
     """
 
+    @with_own_defaults
     def __init__(
         self,
         pipe: Any,
@@ -102,6 +104,7 @@ class Call:
 
     def levels(self):
         """The grid of the steps, and what the pipeline multiplies given latents with."""
+        check_known(self.pipe.scheduler, self.kind.schedulers)
         scheduler = Watched(self.pipe.scheduler).scheduler
         asked = self.kind.set_levels(scheduler)
         grid = grid_of(scheduler)
@@ -155,6 +158,7 @@ class Call:
                 self.sample(leg)
         return merged(self.parts, self.given.get("return_dict", True))
 
+    @with_own_defaults
     def begun(self, number: int, rows: list[int]) -> Leg:
         """An attempt at these images, up to its first step."""
         states, noises, index = [], [], len(self.grid) - 1
@@ -241,6 +245,7 @@ class Call:
             return False
         return self.made[leg.rows[0]].attempts[leg.attempt].dce is None
 
+    @with_own_defaults
     def judge(self, leg: Leg, clean: Tensor) -> bool:
         """Say of each image which attempt is kept, -1 for one still to come; returns whether all keep this one."""
         rule = self.refinement

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isdiff.errors import UserError
 from isdiff.plugin.autoencoder import means
-from isdiff.plugin.scheduler import predicts
+from isdiff.plugin.scheduler import DIFFUSION, FLOW
 
 
 class Kind:
@@ -22,12 +22,14 @@ class Kind:
     Attributes:
         names: of the classes in diffusers.
         values: start, lambda, tau and checkpoint where none are given; for 256 pixels and more, as ``configs/isdiff``.
+        schedulers: that are known to fit.
         nudge: steps that are added to the share of them that ``strength`` is to be, so that rounding hits it.
         takes_masked: whether the latents of the masked image can be given.
     """
 
     names: tuple[str, ...] = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
     values: Mapping[str, float] = {"start": 1.0, "lambda": 0.05, "tau": 2.5, "checkpoint": 0.65}
+    schedulers: tuple[str, ...] = DIFFUSION
     nudge = 0.5
     takes_masked = True
 
@@ -95,6 +97,7 @@ class StableDiffusion3(Kind):
 
     names = ("StableDiffusion3InpaintPipeline",)
     values: Mapping[str, float] = {"start": 0.936, "lambda": 0.022, "tau": 2.5, "checkpoint": 0.732}
+    schedulers = FLOW
     nudge = -0.5  # these pipelines round the steps down that they leave out, not those that they make
 
     @property
@@ -108,9 +111,6 @@ class StableDiffusion3(Kind):
         return self.pipe.default_sample_size * self.pipe.vae_scale_factor
 
     def set_levels(self, scheduler: Any) -> int:
-        if predicts(scheduler) != "flow":
-            name = type(scheduler).__name__
-            raise UserError(f"the pipeline has a {name}; isdiff.apply needs its FlowMatchEulerDiscreteScheduler")
         sigmas, steps = self.sigmas(), self.given["num_inference_steps"]
         mu = self.given.get("mu")
         shift = {"mu": self.mu(scheduler) if mu is None else mu} if scheduler.config.get("use_dynamic_shifting") else {}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from isdiff.errors import UserError
@@ -28,6 +29,8 @@ def pixels_of(kind: Kind, device: torch.device) -> tuple[Tensor, Tensor]:
     height, width = kind.sides()
     how: dict[str, Any] = {"height": height, "width": width}
     if (margin := given.get("padding_mask_crop")) is not None:
+        if not all(isinstance(given[key], Image.Image) for key in ("image", "mask_image")):
+            raise UserError("padding_mask_crop needs one Pillow image and one Pillow mask_image, no lists or arrays")
         region = pipe.mask_processor.get_crop_region(given["mask_image"], width, height, pad=margin)
         how |= {"crops_coords": region, "resize_mode": "fill"}
     images = pipe.image_processor.preprocess(given["image"], **how).to(device, torch.float32)
@@ -55,19 +58,22 @@ def tasks_of(
     vae = kind.pipe.vae
     latents = known_latents(vae, images) if kind.plain else kind.given.get("masked_image_latents")
     counts = {"image": len(images), "mask_image": len(holes)}
+    pairs = max(counts.values())
+    if pairs % len(images) or pairs % len(holes) or rows % pairs:
+        raise UserError(
+            f"there are {len(images)} of image and {len(holes)} of mask_image for {rows} pictures; give one of each, "
+            "or one for each prompt"
+        )
     if latents is None:
         if images.shape[1] != 3:
             other = ", or masked_image_latents" if kind.takes_masked else ""
             raise UserError(f"the image has {images.shape[1]} channels; give pictures of 3{other}")
-        pairs = max(counts.values())
-        ready = all(pairs % count == 0 for count in counts.values())
-        blanked = [pick(images, len(images), [i]) for i in range(pairs)] if ready else []
-        masked = [x.masked_fill(pick(holes, len(holes), [i]), 0.0) for i, x in enumerate(blanked)]
-        latents = encoded(vae, torch.cat(masked)) if ready else images
+        whole = [pick(images, len(images), [i]) for i in range(pairs)]
+        masked = [x.masked_fill(pick(holes, len(holes), [i]), 0.0) for i, x in enumerate(whole)]
+        latents = encoded(vae, torch.cat(masked))
     counts["masked_image_latents"] = len(latents)
-    for name, count in counts.items():
-        if rows % count:
-            raise UserError(f"there are {count} of {name} for {rows} pictures; give one, or one for each prompt")
+    if rows % len(latents):
+        raise UserError(f"there are {len(latents)} masked_image_latents for {rows} pictures; give one for each")
     wholes = known_latents(vae, images) if truth else None
     factor, made = kind.pipe.vae_scale_factor, {}
     for key in [place_of(row, counts) for row in range(rows)]:

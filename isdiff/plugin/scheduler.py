@@ -14,22 +14,37 @@ from torch import Tensor
 from isdiff.diffusion.grid import Grid
 from isdiff.errors import UserError
 
+FLOW = ("FlowMatchEulerDiscreteScheduler",)
+DIFFUSION = (
+    "DDIMScheduler", "DDPMScheduler", "DEISMultistepScheduler", "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler", "EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler", "LCMScheduler",
+    "LMSDiscreteScheduler", "PNDMScheduler", "UniPCMultistepScheduler",
+)  # fmt: skip
+UNKNOWN = {"stochastic_sampling": True, "invert_sigmas": True, "use_flow_sigmas": True, "timestep_type": "continuous",
+           "skip_prk_steps": False}  # fmt: skip
+
+
+def check_known(scheduler: Any, known: Sequence[str]) -> None:
+    """
+    Raises:
+        UserError: its levels or steps are not known to fit.
+    """
+    name = type(scheduler).__name__
+    if name not in known:
+        raise UserError(f"the pipeline has a {name}; isdiff.apply takes {', '.join(known)} here")
+    for key, value in UNKNOWN.items():
+        if scheduler.config.get(key) == value:
+            raise UserError(f"the {name} has {key}={value}; isdiff.apply does not take it so, set another value")
+
 
 def grid_of(scheduler: Any) -> Grid:
     """The levels of a scheduler whose timesteps are set, in its own scale: what ``add_noise`` makes of image and noise.
 
     Raises:
-        UserError: it asks the network more than once a step, or predicts something unknown.
+        UserError: it predicts something unknown.
     """
-    name = type(scheduler).__name__
     if predicts(scheduler) == "flow":
         return flow_grid(scheduler)
-    if scheduler.order != 1:
-        raise UserError(
-            f"{name} asks the network {scheduler.order} times a step; isdiff.apply needs one that asks once"
-        )
-    if repeats(scheduler) and not scheduler.config.skip_prk_steps:
-        raise UserError(f"{name} begins with Runge-Kutta steps; isdiff.apply needs its skip_prk_steps=True")
     kind = predicts(scheduler)
     if kind not in ("epsilon", "v_prediction", "sample"):
         raise UserError(f"the pipeline's model predicts {kind!r}; epsilon, v_prediction and sample can be used")
@@ -42,14 +57,7 @@ def grid_of(scheduler: Any) -> Grid:
 
 
 def flow_grid(scheduler: Any) -> Grid:
-    """Of rectified flow.
-
-    Raises:
-        UserError: the scheduler draws noise that no generator of a picture gives, or its levels run the other way.
-    """
-    for key in ("stochastic_sampling", "invert_sigmas"):
-        if scheduler.config.get(key):
-            raise UserError(f"the {type(scheduler).__name__} has {key}=True; isdiff.apply needs it to be False")
+    """Of rectified flow."""
     timesteps, sigmas = (values.tolist()[::-1] for values in (scheduler.timesteps, scheduler.sigmas[:-1]))
     alphas = tuple(1 - sigma for sigma in sigmas)
     return Grid(tuple(timesteps), alphas, tuple(sigmas), scheduler.config.num_train_timesteps)
@@ -57,9 +65,7 @@ def flow_grid(scheduler: Any) -> Grid:
 
 def predicts(scheduler: Any) -> str:
     """What the network behind a scheduler says: flow (the noise without the clean latents), or its prediction type."""
-    from diffusers import FlowMatchEulerDiscreteScheduler
-
-    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+    if type(scheduler).__name__ in FLOW:
         return "flow"
     return scheduler.config.get("prediction_type", "epsilon")
 

@@ -25,14 +25,19 @@ from isdiff.priors.memory import Halving
 from isdiff.trajectory import Task
 
 
+def hidden_shares(hole: np.ndarray, factor: int) -> np.ndarray:
+    """Of each latent cell."""
+    height, width = hole.shape
+    return hole.reshape(height // factor, factor, width // factor, factor).mean((1, 3))
+
+
 def sure_cells(hole: np.ndarray, factor: int, enough: int) -> np.ndarray:
     """Latent cells whose pixels are all known, away from the hole by one cell if ``enough`` of them remain.
 
     The encoder looks beyond a cell, so that the grey of the blanked hole bleeds into its neighbours. Where thin lines
     of a hole leave no cell whole, those with the largest known share; none where everything is hidden.
     """
-    height, width = hole.shape
-    hidden = hole.reshape(height // factor, factor, width // factor, factor).mean((1, 3))
+    hidden = hidden_shares(hole, factor)
     near = cv2.dilate((hidden > 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     return ~near if (~near).sum() >= enough else (hidden == hidden.min()) & (hidden < 1)
 
@@ -87,6 +92,8 @@ class LatentPrior:
         context = self.conditioning.embedded(prompt)
         hole = task.hole[0].cpu().numpy()
         blanked, mask = self.conditioning.reduced(hole, self.factor)
+        if self.conditioning.whole:
+            mask = mask | (hidden_shares(blanked, self.factor) > 0)
         tensor = lambda array: torch.from_numpy(np.ascontiguousarray(array))[None].to(self.device)  # noqa: E731
         latents = self.encode(task.image.masked_fill(tensor(blanked), 0.0))
         if not torch.isfinite(latents).all():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
@@ -10,6 +12,15 @@ from isdiff.checks import check_number
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
 from isdiff.trajectory import Stream, Task
+
+V = TypeVar("V")
+
+
+class PerTask(WeakKeyDictionary[Task, V]):
+    """What is kept of a task for all of its attempts, and goes when the task does; a pickled one is empty."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PerTask, ()
 
 
 class Start(Component, ABC):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from isdiff.checks import check_choice, check_whole
-from isdiff.seeds.base import Seed
+from isdiff.seeds.base import PerTask, Seed
 from isdiff.seeds.mixture import Mixture, fit_mixture
 from isdiff.trajectory import Stream, Task
 
@@ -72,7 +71,7 @@ class MixtureSeed(DistributionSeed):
         self.components, self.max_pixels, self.enough = components, max_pixels, max(32, 10 * components)
         self.fitted_by = fit_with_sklearn if fit == "sklearn" else fit_mixture
         # One fit serves all attempts at an image and goes when the task does.
-        self.fits: WeakKeyDictionary[Task, Mixture] = WeakKeyDictionary()
+        self.fits: PerTask[Mixture] = PerTask()
 
     def fit(self, task: Task) -> Mixture:
         """A function of the image, while draws follow the image's stream."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from isdiff.checks import check_number, check_whole
 from isdiff.errors import Missing, UserError
-from isdiff.seeds.base import Seed
+from isdiff.seeds.base import PerTask, Seed
 from isdiff.trajectory import Stream, Task
 
 
@@ -22,7 +21,7 @@ class PictureSeed(Seed):
     pictures_only = True
 
     def __init__(self) -> None:
-        self.filled: WeakKeyDictionary[Task, Tensor] = WeakKeyDictionary()  # they go when the tasks do
+        self.filled: PerTask[Tensor] = PerTask()  # they go when the tasks do
 
     @abstractmethod
     def inpaint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from isdiff.checks import check_number, check_whole
-from isdiff.seeds.base import Seed
+from isdiff.seeds.base import PerTask, Seed
 from isdiff.seeds.distributions import MixtureSeed, distinct, known_rows, known_vectors
 from isdiff.seeds.mixture import Mixture, fit_mixture
 from isdiff.trajectory import Stream, Task
@@ -44,7 +43,7 @@ class PositionSeed(Seed):
         self.plain = MixtureSeed(max_pixels=max_pixels)
         self.components, self.height, self.max_pixels = components, height, max_pixels
         self.enough = max(32, 10 * components)
-        self.fits: WeakKeyDictionary[Task, Fit] = WeakKeyDictionary()  # one for all attempts
+        self.fits: PerTask[Fit] = PerTask()  # one for all attempts
 
     def scaled(self, rows: np.ndarray, count: int) -> np.ndarray:
         """Rows of a picture that has ``count`` of them, from 0 to ``height``."""

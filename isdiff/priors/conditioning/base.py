@@ -26,6 +26,7 @@ class Conditioning(Component):
     """
 
     aside = ("text",)  # the model's
+    whole = False  # whether cells are hole that are only partly; published code asks one pixel of each
     gradients = False  # whether scores are taken from the network's answer, for which it must keep gradients
 
     def __init__(self, guidance_scale: float = 1.0, negative_prompt: str = "", text: TextEncoder | None = None) -> None:
