@@ -6,7 +6,6 @@ from importlib import import_module
 from itertools import product
 from types import ModuleType
 
-import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -27,10 +26,9 @@ from isdiff.samplers.ddim import DDIM
 from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Stream, Task
 
+README = (ROOT / "README.md").read_text("utf-8")
 TEXT = "\n".join((ROOT / name).read_text("utf-8") for name in ("CONTRIBUTING.md", "docs/extending.md"))
-PRINTED = re.findall(
-    r"```\w+\n# ((?:isdiff|configs)/\S+)\n(.*?)```", TEXT + (ROOT / "README.md").read_text("utf-8"), re.S
-)
+PRINTED = re.findall(r"```\w+\n# ((?:isdiff|configs)/\S+)\n(.*?)```", TEXT + README, re.S)
 
 
 @pytest.fixture(scope="module")
