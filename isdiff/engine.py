@@ -51,6 +51,7 @@ class Result:
 NOT_FINITE = (
     "the network's answers are not finite numbers (NaN or infinite); check its weights, or try runtime.precision=fp32"
 )
+GUESSED = 0.4  # of the process: where a task with a guess begins
 BAD_IMAGE = "its known pixels are not finite numbers (NaN or infinite); give another image"
 
 Beginning = tuple[Stream, Tensor, int]  # an attempt's noise, its first state and that one's index in the grid
@@ -198,7 +199,10 @@ class Engine:
 
     def beginning(self, task: Task, attempt: int) -> Beginning:
         stream = self.stream(self.run_seed, task.id, attempt)
-        return stream, *self.start.begin(task, stream, attempt, self.grid)
+        if task.guess is None:
+            return stream, *self.start.begin(task, stream, attempt, self.grid)
+        index = self.grid.index_at(GUESSED)
+        return stream, self.grid.noised(task.guess, stream.normal(like=task.guess), index), index
 
     def timed_pictures(self, done: list[Live]) -> Sequence[Tensor]:
         begun = time.perf_counter()

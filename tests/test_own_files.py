@@ -9,8 +9,7 @@ from conftest import ROOT
 from PIL import Image
 
 from isdiff.cli import main, own
-from isdiff.cli.inpaint import Work, first_frames, notes, overlap, parsed, seams
-from isdiff.data.windows import Window
+from isdiff.cli.inpaint import Work, first_frames, notes, parsed
 
 FAST = ["--steps", "2", "--set", "sampler.repeat=1"]
 
@@ -197,11 +196,6 @@ def test_notes_say_only_what_is_so():
         "c and 1 more: the crop was reduced 4.0-fold for m (64x64), so fills will be soft",
         "b: the crop was enlarged 4.0-fold for m (64x64), so the model sees little detail",
     ]
-
-
-def test_seams_are_where_squares_overlap():
-    assert not overlap([Window(0, 0, 64), Window(0, 64, 64)]) and overlap([Window(0, 0, 64), Window(0, 32, 64)])
-    assert seams(["a", "b"], 4.0).startswith("a and 1 more: ") and "--reduction 8 " in seams(["a"], 4.0)
 
 
 def test_lists_and_doctor(capsys):
