@@ -221,7 +221,9 @@ def test_bad_values_get_one_sentence(tmp_path, overrides, message):
 
 
 def test_everything_missing_is_said_at_once(tmp_path):
-    done = run_script("dataset=celeba", "limit=5", f"output_root={tmp_path}", f"data_root={tmp_path}", check=False)
+    out = tmp_path / "out"
+    done = run_script("dataset=celeba", "limit=5", f"output_root={out}", f"data_root={tmp_path}", check=False)
+    assert not out.exists(), "no empty folders"
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "isdiff weights get celeba_hq" in done.stderr
     assert "5 of 5 images of celeba are not below" in done.stderr and "doctor celeba" in done.stderr

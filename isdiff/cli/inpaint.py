@@ -12,6 +12,7 @@ some pictures could not be made.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -70,6 +71,8 @@ def targets(out: str, files: dict[str, Path], seeds: list[int]) -> dict[tuple[st
     else:
         if place.exists() and not place.is_dir():
             raise UserError(f"-o {out} is a file, and its name has no suffix of an image; give a folder, or a .png")
+        if place.suffix and not place.exists() and not out.endswith(("/", os.sep)):
+            raise UserError(f"-o {out}: {place.suffix} is no image format here; give a .png, or {out}/ for a folder")
         stem, suffix = None, ""
     found = {}
     for name in files:
@@ -168,7 +171,7 @@ def act(arguments: list[str]) -> int:
     factors: dict[str, float] = {}
     unlike: list[str] = []
     with Reporter(f"{inpainter.label}, {inpainter.model}", len(work.targets)) as bar:
-        jobs = work.jobs(bar.advance)
+        jobs = work.jobs(bar.drop)
         for filled in inpainter.stream(jobs, progress=bar.work, expected=bar.expect):
             if (place := work.take(filled)) is not None:
                 made.append(place)

@@ -141,7 +141,7 @@ class Inpainter:
         for override in overrides:
             key = override.lstrip("+~").partition("=")[0]
             if key in ARGUMENTS or key.split(".")[0] in CALLERS:
-                raise UserError(f"{override} is no override here: {key} is an argument of its own, or the caller's")
+                raise UserError(f"{override} is no override here: {key} has an argument of its own, or is for runs")
         extra = [*overrides]
         if model is None and compose_run([f"method={method}"]).get("latent") is None:
             model = OWN_MODEL
