@@ -18,6 +18,7 @@ from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.errors import UserError
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import config_hash, method_label, result_config
+from isdiff.experiments.run import execute
 from isdiff.masks.fixed import HalfMask
 
 SMALL = [
@@ -218,6 +219,14 @@ def test_bad_values_get_one_sentence(tmp_path, overrides, message):
     done = run_script(*SMALL, f"output_root={tmp_path}", *overrides, check=False)
     assert done.returncode == 1
     assert message in done.stderr and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_an_own_folder_runs_with_a_model_that_is_here(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)).save(tmp_path / "one.png")
+    quick = ["method=ddnm", "sampler.steps=2", "sampler.repeat=1", "metrics.names=[]"]
+    places = [f"dataset.path={tmp_path}", f"output_root={tmp_path}/out"]
+    outcome = execute(compose_run(["dataset=folder", *places, *quick]))
+    assert outcome.summary["n"] == 1
 
 
 def test_everything_missing_is_said_at_once(tmp_path):
