@@ -14,7 +14,8 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from isdiff.experiments.compare import compare, narrow
+from isdiff.experiments.compare import compare
+from isdiff.experiments.compare_plan import narrow
 from isdiff.experiments.search_path import config_names
 
 SMALL = ["sampler.steps=2", "sampler.jump=1", "runtime.workers=1"]

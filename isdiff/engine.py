@@ -49,6 +49,7 @@ class Result:
 NOT_FINITE = (
     "the network's answers are not finite numbers (NaN or infinite); check its weights, or try runtime.precision=fp32"
 )
+GUESSED = 0.4  # of the process: where a task with a guess begins
 BAD_IMAGE = "its known pixels are not finite numbers (NaN or infinite); give another image"
 
 
@@ -194,7 +195,11 @@ class Engine:
         """The next attempt at ``task``, up to its first request."""
         history = list(before.attempts) if before else []
         stream = self.stream(self.run_seed, task.id, len(history))
-        x, index = self.start.begin(task, stream, len(history), self.grid)
+        if task.guess is None:
+            x, index = self.start.begin(task, stream, len(history), self.grid)
+        else:
+            index = self.grid.index_at(GUESSED)
+            x = self.grid.noised(task.guess, stream.normal(like=task.guess), index)
         tr = Trajectory(task, stream, tuple(self.plan(index + 1)), x)
         steps = self.sampler(tr, self.grid, self.known)
         asked = next(steps, None)  # a sampler may ask for nothing at all

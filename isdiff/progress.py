@@ -42,6 +42,7 @@ class Reporter:
         self.title, self.total, self.unit, self.listen = title, total, unit, listen
         self.first, self.done, self.start = done, float(done), time.monotonic()
         self.next_line = self.start + FIRST_LINE
+        self.warm: tuple[float, float] | None = None  # when the first steps were made, and what was done then
         self.steps_expected, self.steps, self.all_steps = 1.0, 0.0, 0.0
         console = Console(stderr=True)
         self.bar = (
@@ -79,12 +80,17 @@ class Reporter:
         self.steps = max(0.0, self.steps - steps)
         self.advance()
 
+    def drop(self, count: int) -> None:
+        """Units that cannot be made."""
+        self.total -= count
+
     def advance(self, amount: float = 1) -> None:
         self.done += amount
         self.show()
 
     def show(self) -> None:
         now = time.monotonic()
+        self.warm = self.warm or (now, self.estimate())
         if self.bar:
             self.bar.update(self.task, completed=self.estimate(), note=self.text())
         elif now > self.next_line:
@@ -98,8 +104,9 @@ class Reporter:
         return min(self.done + self.steps / self.steps_expected, max(self.done, self.total - 0.01))
 
     def speed(self) -> float:
-        """Units a second, since this process started."""
-        return (self.estimate() - self.first) / max(time.monotonic() - self.start, 1e-9)
+        """Units a second since the first steps, which warm up what they use; 0 before there are others."""
+        begun, done = self.warm or (self.start, self.estimate())
+        return (self.estimate() - done) / max(time.monotonic() - begun, 1e-9)
 
     def numbers(self) -> dict[str, float]:
         """Units done and in all, steps made by this process; seconds a unit and seconds left once they are known."""
@@ -110,10 +117,12 @@ class Reporter:
 
     def text(self) -> str:
         """Where it stands, how fast it goes and how long it will take."""
-        speed = self.speed()
-        left = f"{clock((self.total - self.estimate()) / speed)} left" if speed > 0 else "time left unknown"
-        pace = f"{speed:.2f}/s" if speed >= 0.1 or not speed else f"{1 / speed:.0f} s each"
-        return f"{self.done:.0f}/{self.total} {self.unit}s, {pace}, {left}"
+        said, speed = [f"{self.done:.0f}/{self.total} {self.unit}s"], self.speed()
+        if speed > 0:
+            said.append(f"{speed:.2f}/s" if speed >= 0.1 else f"{1 / speed:.0f} s each")
+        if self.done < self.total:
+            said.append(f"{clock((self.total - self.estimate()) / speed)} left" if speed > 0 else "time left unknown")
+        return ", ".join(said)
 
     def print_line(self) -> None:
         print(f"{self.title}: {self.text()}", file=sys.stderr, flush=True)

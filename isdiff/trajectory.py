@@ -22,6 +22,7 @@ class Task:
         condition: whatever the prior needs besides the image (a class label, a prompt, ...).
         truth: the whole image, where a run may know it (the oracle seed).
         sure: (1, H, W), bool, what a seed is fitted to; default: everything outside the hole.
+        guess: a clean image that attempts begin with, in the place of a seed or of noise alone.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Task:
     condition: Any = None
     truth: Tensor | None = None
     sure: Tensor | None = None
+    guess: Tensor | None = None
 
     @property
     def pixel_hole(self) -> Tensor:

@@ -1,5 +1,6 @@
 """The web page in a real browser: a photo is loaded, painted on, filled, looked at, downloaded; and what is refused."""
 
+import io
 import json
 import os
 import socket
@@ -77,6 +78,36 @@ def says(page, words: str) -> str:
     return page.inner_text("#status .note")
 
 
+def painted(page) -> int:
+    """Pixels of the editor that have the paint's colour."""
+    picture = Image.open(io.BytesIO(page.locator("#editor canvas").first.screenshot())).convert("RGB")
+    return int((abs(np.asarray(picture).astype(int) - (255, 60, 120)).max(-1) < 6).sum())
+
+
+def the_brush_changes_and_undo_and_clear_leave_the_photograph(page) -> bool:
+    """Ends with one thin stroke on it."""
+    stroke(page)
+    page.wait_for_timeout(300)
+    broad, tools = painted(page), page.locator("#editor .top-panel button")
+    undo, clear = tools.nth(3), tools.nth(5)
+    page.click("#editor button[aria-label='Brush Size']")
+    slider = page.locator("#editor input[type=range]")
+    assert slider.bounding_box()["width"] > 100
+    slider.fill("8")
+    page.mouse.click(900, 1300)
+    undo.click()
+    undo.click()  # one too many
+    page.wait_for_timeout(300)
+    none = painted(page)
+    stroke(page)
+    clear.click()
+    page.click("#go")
+    says(page, "there is no hole yet")  # of a photograph that is there
+    stroke(page)
+    page.wait_for_timeout(300)
+    return none < 100 and 100 < painted(page) < broad / 2
+
+
 def give(page, name: str, value: int) -> None:
     field = page.locator(f"#{name} input[type=number]")
     field.fill(str(value))
@@ -117,6 +148,10 @@ def test_a_photo_is_painted_filled_watched_and_downloaded(visit, tmp_path):
     page = visit()
     page.click("#go")
     assert "there is no photo yet" in says(page, "no photo")
+    (tmp_path / "notes.txt").write_text("no picture")
+    page.set_input_files("#upload input[type=file]", tmp_path / "notes.txt")
+    assert "notes.txt cannot be read; give a PNG" in says(page, "cannot be read")
+    page.click("#upload [aria-label='Remove this file'], #upload [aria-label='Clear']")
     page.set_input_files("#upload input[type=file]", tmp_path / "large.png")
     assert "large.png has 0.16 megapixels and this page takes up to 0.1" in says(page, "megapixels")
     page.click("#upload [aria-label='Remove this file'], #upload [aria-label='Clear']")
@@ -124,7 +159,7 @@ def test_a_photo_is_painted_filled_watched_and_downloaded(visit, tmp_path):
     assert "my photo, 120x96" in says(page, "120x96")
     page.click("#go")
     assert "there is no hole yet" in says(page, "no hole")
-    stroke(page)
+    assert the_brush_changes_and_undo_and_clear_leave_the_photograph(page)
     give(page, "steps", 40)
     give(page, "seed", 5)
     page.click("#go")

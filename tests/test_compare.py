@@ -1,6 +1,7 @@
 """Comparisons: tables with paired differences from real runs."""
 
 import json
+import re
 
 import pytest
 from conftest import ROOT
@@ -9,9 +10,12 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from PIL import ImageFont
 
+from isdiff.cli import main
 from isdiff.errors import UserError
-from isdiff.experiments.compare import compare, narrow, seeds_of
+from isdiff.experiments.compare import compare
+from isdiff.experiments.compare_plan import narrow, read_plan, seeds_of
 from isdiff.experiments.contact_sheet import wrapped
+from isdiff.experiments.search_path import config_names
 
 
 @pytest.mark.slow
@@ -51,6 +55,47 @@ def test_plans_are_narrowed():
     assert narrow(plan) == plan and plan.groups[0].limit == 200
     with pytest.raises(UserError, match="must be at least 1"):
         narrow(plan, limit=0)
+
+
+OWN = re.search(r"```yaml\n(# configs/compare/mine.*?)```", (ROOT / "docs/experiments.md").read_text("utf-8"), re.S)[1]
+
+
+def test_a_file_of_ones_own_needs_no_more_than_its_rows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs/compare").mkdir(parents=True)
+    (tmp_path / "configs/compare/mine.yaml").write_text(OWN)
+    assert main(["compare", "mine"]) == 0
+    rows = json.loads((tmp_path / "outputs/compare/mine/table.json").read_text())["rows"]
+    assert [row["label"] for row in rows] == ["Telea", "mean colour"] and "lite0_perceptual_difference" in rows[1]
+    assert "# mine" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "before, after, said",
+    [
+        ("rows:", "bootstap: 9\n    rows:", "Key 'bootstap' not in 'Group'"),
+        ("limit: 1 ", "title: a ", "groups[0].limit is missing"),
+        ("limit: 1", "limit: many", "'many' of type 'str' could not be converted"),
+        ("overrides: [method=telea]", "overide: []", "Key 'overide' not in 'PlannedRow'"),
+        ("groups:", "groups: [", "is no comparison"),
+        ("method=mean_color", "method=mean", "there is no method 'mean'"),
+        ("method=mean_color", "method=mean_color, sampler.steps=0", "sampler.steps is 0"),
+    ],
+)
+def test_a_file_that_is_no_comparison_is_one_sentence_before_any_run(
+    before, after, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs/compare").mkdir(parents=True)
+    (tmp_path / "configs/compare/mine.yaml").write_text(OWN.replace(before, after))
+    assert main(["compare", "mine"]) == 1
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("plan", config_names("compare").values(), ids=lambda path: path.stem)
+def test_shipped_comparisons_are_as_described(plan):
+    assert read_plan(plan) == OmegaConf.load(plan)
 
 
 @given(st.text("abc ,", max_size=80), st.integers(40, 200))

@@ -107,13 +107,16 @@ def test_results_follow_from_what_is_known_and_the_seed():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*unlike the images")
 def test_tiles_and_thin_pictures():
     pixels, hole = smooth(70, 200), np.ones((70, 200), bool)
     hole[20:50, 80:120] = False
-    result = isdiff.inpaint(pixels, hole, reduction=1, **FAST)
-    assert len(result.trace[0]) > 3 and all(trace.window.side == 64 for trace in result.trace[0])
+    squares = {**FAST, "model": "avatars64", "reduction": 1}
+    result = isdiff.inpaint(pixels, hole, **squares)
+    coarse, *fine = result.trace[0]
+    assert coarse.window.coarse and len(fine) > 3 and all(trace.window.side == 64 for trace in fine)
     assert (result.image[~hole] == pixels[~hole]).all()
-    many = isdiff.inpaint([smooth(64, 64), pixels, smooth(90, 64)], ["half", hole, "center"], reduction=1, **FAST)
+    many = isdiff.inpaint([smooth(64, 64), pixels, smooth(90, 64)], ["half", hole, "center"], **squares)
     assert (many.images[1] == result.image).all(), "whatever shares its batches"
     thin = smooth(3, 40)
     result = isdiff.inpaint(thin, "half", **FAST)

@@ -8,9 +8,9 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from isdiff import progress
 from isdiff.cli import main, own
-from isdiff.cli.inpaint import Work, first_frames, notes, overlap, parsed, seams
-from isdiff.data.windows import Window
+from isdiff.cli.inpaint import Work, first_frames, notes, parsed
 
 FAST = ["--steps", "2", "--set", "sampler.repeat=1"]
 
@@ -48,7 +48,7 @@ def here(tmp_path, monkeypatch):
 def test_one_photo(here, capsys):
     assert main(["inpaint", "photos/a.png", "mask.png", "-o", "out.png", *FAST]) == 0
     said = capsys.readouterr()
-    assert said.out.strip() == "out.png" and "1/1 images" in said.err and "left" in said.err
+    assert said.out.strip() == "out.png" and "1/1 images" in said.err
     known = pixels("mask.png") == 0
     before, after = pixels("photos/a.png"), pixels("out.png")
     assert (after[known] == before[known]).all() and (after[~known] != before[~known]).any()
@@ -99,7 +99,7 @@ def test_a_folder_with_a_damaged_image_and_variants(here, capsys):
         (["photos/a.png", "mask.png", "-o", "dir.png"], 1, "is a folder"),
         (["photos", "--mask", "half", "-o", "o.png"], 1, "one file for 4 images"),
         (["photos/a.png", "mask.png", "-o", "file"], 1, "no suffix of an image"),
-        (["photos/a.png", "mask.png", "-o", "o.xyz"], 0, ""),
+        (["photos/a.png", "mask.png", "-o", "o.xyz"], 1, ".xyz is no image format here"),
         (["photos/a.png", "mask.png", "-o", "photos/a.png/x.png"], 1, "photos/a.png is no folder"),
         (["photos/a.png", "mask.png", "-o", "photos/a.png/deep/out"], 1, "photos/a.png is no folder"),
         (["photos/a.png", "mask.png", "-o", "link/x.png"], 1, "link is no folder"),
@@ -199,9 +199,19 @@ def test_notes_say_only_what_is_so():
     ]
 
 
-def test_seams_are_where_squares_overlap():
-    assert not overlap([Window(0, 0, 64), Window(0, 64, 64)]) and overlap([Window(0, 0, 64), Window(0, 32, 64)])
-    assert seams(["a", "b"], 4.0).startswith("a and 1 more: ") and "--reduction 8 " in seams(["a"], 4.0)
+def test_the_first_batch_does_not_count_and_what_cannot_be_made_is_dropped(monkeypatch):
+    """A warm-up of 60 seconds, then a second for each batch of 4: 72 of 80 steps are left, 18 seconds."""
+    now = iter([0.0, 60.0, 61.0])
+    at = [next(now)]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: at[0])
+    bar = progress.Reporter("work", 9)
+    bar.drop(1)
+    bar.expect(10)
+    for _ in range(2):
+        at[0] = next(now)
+        bar.work(4)
+    assert "seconds_left" in bar.numbers() and bar.numbers()["seconds_left"] == pytest.approx(18)
+    assert bar.text() == "0/8 images, 0.40/s, 0:00:18 left"
 
 
 def test_lists_and_doctor(capsys):

@@ -4,68 +4,49 @@ import json
 import re
 import subprocess
 import sys
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from conftest import ROOT
 from PIL import Image
+from test_plugin_flow import MAKERS
 
 from isdiff.cli import main
-from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
-from isdiff.engine import Engine
-from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler, falls
-from isdiff.samplers.ddim import DDIM
-from isdiff.trajectory import Task
+from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.masks.fixed import HalfMask
 
 PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 TEXT = "\n".join(PAGES.values())
 
 
-MADE_UP = {"configs/isdiff/seed/median.yaml", "models/metrics/"}
+MADE_UP = {"models/metrics/"}
+BLOCKS = [(path.name, code) for path, text in PAGES.items() for code in re.findall(r"```python\n(.*?)```", text, re.S)]
 
 
-def shown_code(path: str) -> str:
-    return re.search(rf"```python\n(# {re.escape(path)}.*?)```", TEXT, re.S).group(1)
-
-
-def test_the_added_method_and_sampler_run_and_keep_known_pixels(golden_prior):
-    names = {"Known": Known, "Sampler": Sampler, "falls": falls}
-    exec(shown_code("isdiff/known/faded.py"), names)
-    exec(shown_code("isdiff/known/copied.py"), names)
-    exec(shown_code("isdiff/samplers/plain.py"), names)
-    grid = Grid.of(named_betas("linear"), leading_timesteps(1000, 10))
-    hole = torch.zeros(1, 16, 16, dtype=torch.bool)
-    hole[..., 8:] = True
-    task = Task("a", torch.rand(3, 16, 16).masked_fill(hole, 0), hole)
-    for sampler, known in product((DDIM(), names["Plain"]()), (names["Faded"](), names["Copied"]())):
-        engine = Engine(golden_prior, grid, sampler, known, lambda n: resampling_plan(n, 3, 2))
-        (result,) = engine.run([task])
-        assert torch.allclose(result.x[:, ~hole[0]], task.image[:, ~hole[0]], atol=1e-5)
-    results = []
-    for sampler in (DDIM(), names["Plain"]()):
-        (result,) = Engine(golden_prior, grid, sampler, Known(), resampling_plan).run([task])
-        results.append(result.x)
-    assert torch.allclose(*results, atol=1e-5), "the sampler shown is DDIM"
-
-
-def test_the_diffusers_pipeline_runs_as_shown(monkeypatch, capsys):
-    from isdiff.data.drawn_dataset import DrawnDataset
-    from isdiff.masks.fixed import HalfMask
-
-    code = re.search(r"```python\n(from diffusers.*?)```", TEXT, re.S).group(1)
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory):
+    """A folder with the files that printed code opens; Flux is a tiny random one."""
+    folder = tmp_path_factory.mktemp("beside")
     data = DrawnDataset("avatars", root=str(ROOT / "data"))
-    names = {"image": Image.fromarray(data.image(data.ids()[0])), "mask": Image.fromarray(HalfMask().hole("", 64, 64))}
-    monkeypatch.chdir(ROOT)
+    photo, mask = Image.fromarray(data.image(data.ids()[0])), Image.fromarray(HalfMask().hole("", 64, 64))
+    photo.save(folder / "photo.jpg")
+    photo.save(folder / "photo.png")
+    mask.save(folder / "mask.png")
+    MAKERS["fill"]().save_pretrained(folder / "models/flux-fill")
+    return folder
+
+
+@pytest.mark.parametrize("page, code", BLOCKS, ids=[f"{page}-{n}" for n, (page, _) in enumerate(BLOCKS)])
+def test_python_runs_as_printed(page, code, beside, monkeypatch, capsys):
+    """From an empty namespace. Classes run with their YAML in test_contributing."""
+    monkeypatch.chdir(beside)
+    names: dict = {}
     exec(code, names)
-    assert names["picture"].size == (64, 64) and not hasattr(names["pipe"], "isdiff")
-    assert "dce=" in capsys.readouterr().out
+    if page == "diffusers.md" and "picture" in names:
+        assert names["picture"].size == (64, 64) and not hasattr(names["pipe"], "isdiff")
+        assert "dce=" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -119,7 +100,7 @@ def test_your_own_photos_as_shown(tmp_path, monkeypatch):
     mask.save("mask.png")
     (tmp_path / "photos").mkdir()
     photo.save("photos/one.png")
-    exec(shown_code("your own code").replace("seed=0", "seed=0, steps=2"))
+    exec(next(code for _, code in BLOCKS if "your own code" in code).replace("seed=0", "seed=0, steps=2"))
     with Image.open("out.png") as out, Image.open("photo.jpg") as given:
         known = np.asarray(mask) == 0
         assert (np.asarray(out)[known] == np.asarray(given)[known]).all()

@@ -22,6 +22,7 @@ from isdiff.errors import UserError
 from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import Setup, config_hash
+from isdiff.experiments.run import execute
 from isdiff.masks.fixed import HalfMask
 from isdiff.paths import located, placed
 
@@ -224,8 +225,18 @@ def test_bad_values_get_one_sentence(tmp_path, overrides, message):
     assert message in done.stderr and "Traceback" not in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_an_own_folder_runs_with_a_model_that_is_here(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8)).save(tmp_path / "one.png")
+    quick = ["method=ddnm", "sampler.steps=2", "sampler.repeat=1", "metrics.names=[]"]
+    places = [f"dataset.path={tmp_path}", f"output_root={tmp_path}/out"]
+    outcome = execute(compose_run(["dataset=folder", *places, *quick]))
+    assert outcome.summary["n"] == 1
+
+
 def test_everything_missing_is_said_at_once(tmp_path):
-    done = run_script("dataset=celeba", "limit=5", f"output_root={tmp_path}", f"data_root={tmp_path}", check=False)
+    out = tmp_path / "out"
+    done = run_script("dataset=celeba", "limit=5", f"output_root={out}", f"data_root={tmp_path}", check=False)
+    assert not out.exists(), "no empty folders"
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "isdiff weights get celeba_hq" in done.stderr
     assert "5 of 5 images of celeba are not below" in done.stderr and "doctor celeba" in done.stderr

@@ -1,5 +1,8 @@
 """Windows over pictures of any size: exact places, and what holds for every size and hole."""
 
+import math
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 import isdiff.data.windows as windows_module
 from isdiff.checks import BadValue
 from isdiff.data.windows import LEAST_SIDE, Sizes, Window, from_model, mirrored, plan, rounds, to_model
+from isdiff.experiments.canvas import Canvas, Job, WindowTrace
 
 
 def box(height: int, width: int, *spans: tuple[int, int, int, int]) -> np.ndarray:
@@ -44,14 +48,39 @@ def test_large_holes_get_windows_as_large_as_their_width_asks_for():
     assert plan(box(200, 200, (0, 60, 0, 60)), Sizes(64, context=1e308)) == [Window(0, 0, 200)], "however much is asked"
 
 
-def test_holes_that_one_window_cannot_take_are_filled_from_their_rim_inwards():
+def test_holes_that_one_window_cannot_take_begin_coarse_and_go_from_their_rim_inwards():
     hole = box(512, 512, (0, 512, 256, 512))
-    windows = plan(hole, Sizes(64, reduction=4))
-    assert {w.side for w in windows} == {256} and windows[0] == Window(0, 128, 256)
-    assert [w.left for w in windows] == [128] * 3 + [256] * 3 and len(rounds(windows)) == 5
+    coarse, *windows = plan(hole, Sizes(64, reduction=4))
+    assert coarse == Window(0, 0, 512) and coarse.coarse
+    assert {w.side for w in windows} == {256} and {w.left for w in windows[:2]} == {128} and len(windows) <= 6
     assert plan(hole, Sizes(64, reduction=8)) == [Window(0, 0, 512)]
+
+
+def test_thin_holes_take_as_few_squares_as_they_are_long():
     thin = plan(box(300, 300, (150, 152, 0, 300)), Sizes(64))
     assert {w.side for w in thin} == {64}, "a long scratch is not shrunk"
+    assert len(thin) == 2 + math.ceil((300 - 2 * 60) / 56) and not any(w.coarse for w in thin)
+    slanted = cv2.line(np.zeros((480, 640), np.uint8), (10, 20), (600, 440), 1, 3) > 0
+    assert len(plan(slanted, Sizes(64))) <= 13, "590 columns, 56 a square"
+
+
+def test_windows_that_meet_fade_into_each_other():
+    """What several windows make is blended so that a border of none shows, and known pixels stay."""
+    hole = box(200, 300, (40, 160, 20, 280))
+    pixels = np.zeros((200, 300, 3), np.uint8)
+    canvas = Canvas(Job("picture", pixels, hole), Sizes(64, reduction=1))
+    turn, trace = canvas.next_round(), WindowTrace(Window(0, 0, 1), [], 0, [], 0, 0.0)
+    rng = np.random.default_rng(0)
+    while turn:
+        for number in turn:
+            shape = canvas.windows[number].shape
+            canvas.fill(number, np.full((*shape, 3), rng.uniform(100, 250), np.float32), None, trace)
+        turn = canvas.next_round()
+    made = canvas.result().values[..., 0]
+    assert not canvas.open.any() and (made[~hole] == 0).all() and (made[hole] >= 100).all()
+    inside = made[40:160, 20:280]
+    steps = [abs(np.diff(inside, axis=axis)).max() for axis in (0, 1)]
+    assert len(canvas.windows) > 20 and max(steps) < 150 / 8, "squares of one colour, yet no edge between them"
 
 
 @pytest.mark.parametrize("hole", [np.ones((64, 64), bool), np.zeros((8, 64), bool)])
@@ -94,12 +123,15 @@ def test_windows_fill_every_hole_and_each_knows_something(hole, model, reduction
     left = padded.copy()
     for window in windows:
         inside = left[window.area]
-        assert inside.shape == (window.side,) * 2, "inside the picture"
+        assert inside.shape == window.shape, "inside the picture"
         assert inside.any() and not inside.all()
+        if window.coarse:
+            continue
+        assert window.across is None and left[window.core(padded.shape)].any()
         assert window.side <= max(model, reduction * model)
         small, small_hole = to_model(np.full((*inside.shape, 3), 7, np.uint8), inside, (model, model))
         assert small.shape == (model, model, 3) and small_hole.any() and not small_hole.all()
-        left[window.area] = False
+        left[window.core(padded.shape)] = False
     assert not left.any()
     turns = rounds(windows)
     assert sorted(n for turn in turns for n in turn) == list(range(len(windows)))
@@ -153,3 +185,7 @@ def test_a_model_of_any_size_sees_the_picture_or_what_is_around_each_part(monkey
     assert most == [Window(0, 0, 300, 400)], "more where little is known"
     height, width = Sizes(None).shape(most[0])
     assert height * width <= 41_000 and height / width == pytest.approx(0.75, rel=0.02)
+    monkeypatch.setattr(windows_module, "MOST_PIXELS", 150_000)
+    near = box(300, 600, (50, 250, 60, 200), (120, 130, 270, 280))
+    (both,) = plan(near, Sizes(None))
+    assert near[both.core(near.shape)].sum() == near.sum(), "a part within another's crop is not asked for again"

@@ -32,7 +32,7 @@ STRENGTH = (
 INTRO = (
     "## isdiff: fill a hole in a photo\n"
     "Load a photo, paint over what is to go, and let a diffusion model fill it in. What is outside of the hole stays, "
-    "bit for bit. The models that ship are small (64 pixels), so large holes come out soft."
+    "bit for bit. `patches` works at the photo's own size; networks of 64 pixels make large holes soft."
 )
 FONTS: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 
@@ -62,7 +62,7 @@ class Page:
     # what is on it
 
     def put_photo(self) -> None:
-        self.upload = gr.File(label="Your photo", file_types=["image"], height=140, elem_id="upload")
+        self.upload = gr.File(label="Your photo", height=140, elem_id="upload")
         gr.Markdown("or an example:")
         self.examples = gr.Gallery(
             [(to_screen(example.pixels), None) for example in examples()], show_label=False, columns=5, height="auto",
@@ -72,8 +72,8 @@ class Page:
         self.editor = gr.ImageEditor(
             show_label=False, type="pil", format="png", sources=(), transforms=None,
             layers=False, buttons=[], height=500, canvas_size=(512, 512), elem_id="editor",
-            brush=gr.Brush(default_size=40, colors=[PAINT], default_color=PAINT, color_mode="fixed"),
-            eraser=gr.Eraser(default_size=40), placeholder="Load a photo or an example first",
+            brush=gr.Brush(default_size=16, colors=[PAINT], default_color=PAINT, color_mode="fixed"),
+            eraser=gr.Eraser(default_size=16), placeholder="Load a photo or an example first",
         )  # fmt: skip
         self.mask = gr.Radio(
             [PAINTED, *NAMED], value=PAINTED, label="Mask", elem_id="mask",
@@ -280,13 +280,17 @@ class Page:
             server_name=host, server_port=port, share=share, prevent_thread_lock=True, quiet=True, inbrowser=False,
             allowed_paths=[], max_file_size=LARGEST_UPLOAD, ssr_mode=False, mcp_server=False, enable_monitoring=False,
             pwa=False, footer_links=[], state_session_capacity=64, app_kwargs={"middleware": [guard]},
-            theme=gr.themes.Soft(**FONTS), css=files("isdiff.app").joinpath("page.css").read_text("utf-8"),
+            theme=gr.themes.Soft(**FONTS), css=beside("page.css"), js=beside("page.js"),
         )  # fmt: skip
         return local, public
 
     def close(self) -> None:
         self.line.close()
         self.blocks.close(verbose=False)
+
+
+def beside(name: str) -> str:
+    return files("isdiff.app").joinpath(name).read_text("utf-8")
 
 
 def named(mask: str) -> str | None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from omegaconf import DictConfig, OmegaConf
-
 from isdiff.errors import UserError, explained
 from isdiff.experiments.search_path import config_names
 
@@ -24,13 +22,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--masks", type=lambda text: text.split(","), help="such as half,expand")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_intermixed_args(arguments)
-    from isdiff.experiments.compare import compare, configs_of, narrow
+    from isdiff.experiments.compare import compare, configs_of
+    from isdiff.experiments.compare_plan import narrow, read_plan
 
     narrowed = {name: value for name in ("limit", "seeds", "masks") if (value := getattr(args, name)) is not None}
     try:
-        plan = OmegaConf.load(plans[args.name])
-        assert isinstance(plan, DictConfig)
-        plan, overrides = narrow(plan, **narrowed), args.overrides
+        plan, overrides = narrow(read_plan(plans[args.name]), **narrowed), args.overrides
         if any(item.startswith("runner") for item in overrides):
             from isdiff.parallel.runner import jobs_of, split
 

@@ -12,6 +12,7 @@ some pictures could not be made.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +24,6 @@ from isdiff.errors import SomeFailed, UserError, summed_up
 
 if TYPE_CHECKING:
     from isdiff.data.picture_files import PictureFile
-    from isdiff.data.windows import Window
     from isdiff.experiments.jobs import Filled, Inpainter, Job
 
 MOST_VARIANTS = 1000
@@ -71,6 +71,8 @@ def targets(out: str, files: dict[str, Path], seeds: list[int]) -> dict[tuple[st
     else:
         if place.exists() and not place.is_dir():
             raise UserError(f"-o {out} is a file, and its name has no suffix of an image; give a folder, or a .png")
+        if place.suffix and not place.exists() and not out.endswith(("/", os.sep)):
+            raise UserError(f"-o {out}: {place.suffix} is no image format here; give a .png, or {out}/ for a folder")
         stem, suffix = None, ""
     found = {}
     for name in files:
@@ -168,16 +170,15 @@ def act(arguments: list[str]) -> int:
     made: list[Path] = []
     factors: dict[str, float] = {}
     unlike: list[str] = []
-    tiled: list[str] = []
     with Reporter(f"{inpainter.label}, {inpainter.model}", len(work.targets)) as bar:
-        jobs = work.jobs(bar.advance)
+        jobs = work.jobs(bar.drop)
         for filled in inpainter.stream(jobs, progress=bar.work, expected=bar.expect):
             if (place := work.take(filled)) is not None:
                 made.append(place)
-                sides = [trace.window.side / inpainter.sizes.shape(trace.window)[0] for trace in filled.trace]
+                windows = [trace.window for trace in filled.trace if not trace.window.coarse]
+                sides = [window.side / inpainter.sizes.shape(window)[0] for window in windows]
                 factors[filled.job.name] = max(sides, key=lambda side: max(side, 1 / side))
                 if filled.job.seed == args.seed:
-                    tiled += [filled.job.name] * overlap([trace.window for trace in filled.trace])
                     unlike += [filled.job.name] * inpainter.unlike(filled.job)
             bar.finish(sum(trace.network_calls for trace in filled.trace))
     for place in made:
@@ -186,8 +187,6 @@ def act(arguments: list[str]) -> int:
         print(f"isdiff: {line}", file=sys.stderr)
     if work.first_of:
         print(f"isdiff: {first_frames(work.first_of)}", file=sys.stderr)
-    if tiled:
-        print(f"isdiff: {seams(sorted(tiled), args.reduction)}", file=sys.stderr)
     if unlike:
         print(f"isdiff: {inpainter.unlike_said(sorted(unlike))}", file=sys.stderr)
     if made and suffix_of(made[0].name) in LOSSY:
@@ -224,20 +223,6 @@ def first_frames(frames: dict[str, int]) -> str:
     name, count = next(iter(frames.items()))
     more = f" (and {len(frames) - 1} more have several)" if len(frames) > 1 else ""
     return f"{name} has {count} frames{more}; only the first is filled and written"
-
-
-def overlap(windows: list[Window]) -> bool:
-    """Whether some of them have pixels in common, so that there are seams."""
-    return any(one.meets(other) for n, one in enumerate(windows) for other in windows[:n])
-
-
-def seams(names: list[str], reduction: float) -> str:
-    """A sentence for holes that took several squares that overlap."""
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return (
-        f"{names[0]}{more}: the hole was filled in squares that overlap, and their seams may show; "
-        f"--reduction {2 * reduction:g} takes fewer, and is softer"
-    )
 
 
 def main(arguments: list[str]) -> int:

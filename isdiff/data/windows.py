@@ -6,9 +6,11 @@ it.
 For a model of squares the hole is taken apart into parts that are close together. The side of a part's windows follows
 from how wide it is: the farthest that one of its pixels is from a known one, and ``context`` times that width of
 surroundings on either side; at least the model's own size, at most ``reduction`` times that or the picture's shorter
-side. A part that fits into one such window gets one about its middle. A larger one is filled by windows that overlap by
-half, those with the most known pixels first, so that each goes on with what the ones before it made. The windows follow
-from the shape of the hole and these numbers alone.
+side. A part that fits into one such window gets one about its middle. A larger one is filled by windows that overlap,
+as few as its width allows, each where half is known by then if there is such a place. What a window makes near its
+border counts the less the nearer it is, and a later window makes it again: the two are blended. Where a hole is wider
+than windows are, a coarse fill of the whole part comes first, and windows begin with it instead of noise. The windows
+follow from the shape of the hole and these numbers alone.
 
 A window that is not of the model's size is resized for it, and what it made is resized back. Nothing of what lies
 beneath the hole gets into known pixels on the way, and only hole pixels of the picture are ever replaced.
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -32,16 +34,24 @@ LEAST_SIDE = 16  # thinner pictures are mirrored outwards to this
 LEAST_AROUND = 64  # pixels of a large picture around a part of its hole
 MOST_PIXELS = 1_000_000  # that a model of any size sees at once
 LEAST_KNOWN = 1 / 32  # share of known pixels that a window about a whole part must have
+FADE = 4  # pixels, at least, over which windows of a part are blended
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a picture, in pixels: a square, or ``across`` columns of ``side`` rows."""
+    """A part of a picture, in pixels: a square, or ``across`` columns of ``side`` rows.
+
+    Attributes:
+        fade: pixels beside a border, if it is not the picture's, that are made again by another window.
+        coarse: what it makes is no result, but what finer windows begin with.
+    """
 
     top: int
     left: int
     side: int
     across: int | None = None
+    fade: int = field(default=0, compare=False)
+    coarse: bool = field(default=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -52,6 +62,23 @@ class Window:
         """Its rows and columns, to index arrays (H, W, ...) with."""
         height, width = self.shape
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+    def core(self, shape: Sequence[int]) -> tuple[slice, slice]:
+        """Its area in a picture of this shape without what fades."""
+        rows, columns = (
+            slice(span.start + self.fade * (span.start > 0), span.stop - self.fade * (span.stop < size))
+            for span, size in zip(self.area, shape, strict=True)
+        )
+        return rows, columns
+
+    def weight(self, shape: Sequence[int]) -> np.ndarray:
+        """(h, w) how much counts what it makes: 1 in its core, less towards a border that is not the picture's."""
+        away = []
+        for span, size in zip(self.area, shape, strict=True):
+            at = np.arange(span.start, span.stop, dtype=np.float32)
+            before = at - span.start + 1 if span.start else np.inf
+            away.append(np.minimum(before, span.stop - at if span.stop < size else np.full_like(at, np.inf)))
+        return np.minimum(np.minimum.outer(*away) / (self.fade + 1), 1)
 
     def meets(self, other: Window) -> bool:
         """Whether the two have a pixel in common."""
@@ -105,44 +132,60 @@ def mirrored(array: np.ndarray) -> np.ndarray:
 def plan(hole: np.ndarray, sizes: Sizes) -> list[Window]:
     """The windows that fill ``hole`` (H, W) bool, in their order.
 
-    Every hole pixel is in one; each has a hole pixel that none before it has, and one that is known or was filled.
+    Every hole pixel is in the core of one; each has a hole pixel there that is in none before it, and one that is known
+    or was filled.
 
     Raises:
         ValueError: everything is hole, or there are less than 16 rows or columns (:func:`mirrored` adds them).
     """
     if hole.all() or min(hole.shape) < LEAST_SIDE:
         raise ValueError(f"no windows in {hole.shape}: it must have a known pixel and {LEAST_SIDE} rows and columns")
+    if sizes.model is None and hole.size <= MOST_PIXELS:
+        return [Window(0, 0, *hole.shape)]
     reach = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    if sizes.model is None:
-        return list(surroundings(hole, reach))
     left, found = hole.copy(), list[Window]()
-    for box, part in parts(hole, sizes.model // 4):
+    for box, part in parts(hole, LEAST_AROUND if sizes.model is None else sizes.model // 4):
         if (left[box] & part).any():
-            side = sizes.side(float(reach[box][part].max()), *hole.shape)
-            whole = about(box, side, hole.shape)
-            windows = [whole] if whole and suits(whole, left) else tiles(left, part, box, side)
+            deep = float(reach[box][part].max())
+            windows = surroundings(hole, box, deep) if sizes.model is None else squares(left, part, box, deep, sizes)
             for window in windows:
                 found.append(window)
-                left[window.area] = False
+                if not window.coarse:
+                    left[window.core(hole.shape)] = False
     return found
 
 
-def surroundings(hole: np.ndarray, reach: np.ndarray) -> Iterator[Window]:
-    """The whole picture; of a large one each part of the hole with half to two times its depth of what is around it.
+def surroundings(hole: np.ndarray, box: tuple[slice, slice], reach: float) -> list[Window]:
+    """A part of a large picture's hole with half to two times its depth of what is around it.
 
     There is more around it where less than half of that is known, and not more than a model sees at once where that is
     enough.
     """
-    if hole.size <= MOST_PIXELS:
-        yield Window(0, 0, *hole.shape)
+    depth = math.ceil(min(reach, max(hole.shape)))
+    around = [max(LEAST_AROUND, round(depth * share)) for share in (2, 1.5, 1, 0.5, 1, 2, 4, 8, 16)]
+    found = [grown(box, more, hole.shape) for more in around] + [grown(box, max(hole.shape), hole.shape)]
+    small = [area for area in found[:4] if known_half(hole[area]) and hole[area].size <= MOST_PIXELS]
+    rows, columns = next(iter(small), next((a for a in found[4:] if known_half(hole[a])), found[-1]))
+    shape = rows.stop - rows.start, columns.stop - columns.start
+    return [Window(rows.start, columns.start, *shape, fade=LEAST_AROUND // 2)]
+
+
+def squares(
+    left: np.ndarray, part: np.ndarray, box: tuple[slice, slice], reach: float, sizes: Sizes
+) -> Iterator[Window]:
+    """The windows of a part of the hole, up to ``reach`` deep, for a model of squares."""
+    side = sizes.side(reach, *left.shape)
+    whole = about(box, side, side, left.shape)
+    if whole and suits(whole, left):
+        yield whole
         return
-    for box, part in parts(hole, LEAST_AROUND):
-        depth = math.ceil(min(float(reach[box][part].max()), max(hole.shape)))
-        around = [max(LEAST_AROUND, round(depth * share)) for share in (2, 1.5, 1, 0.5, 1, 2, 4, 8, 16)]
-        found = [grown(box, more, hole.shape) for more in around] + [grown(box, max(hole.shape), hole.shape)]
-        small = [area for area in found[:4] if known_half(hole[area]) and hole[area].size <= MOST_PIXELS]
-        rows, columns = next(iter(small), next((a for a in found[4:] if known_half(hole[a])), found[-1]))
-        yield Window(rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+    if 4 * reach > side:
+        long = max(span.stop - span.start for span in box) + 2 * math.ceil(min(reach, max(left.shape)))
+        height, width = (min(long, size) for size in left.shape)
+        whole = about(box, height, width, left.shape)
+        if whole and suits(whole, left):
+            yield replace(whole, fade=0, coarse=True)
+    yield from tiles(left, part, box, side, min(max(FADE, math.ceil(reach)), side // 4))
 
 
 def known_half(hole: np.ndarray) -> bool:
@@ -167,14 +210,18 @@ def parts(hole: np.ndarray, gap: int) -> Iterator[tuple[tuple[slice, slice], np.
             yield box, labels[box] == number
 
 
-def about(box: tuple[slice, slice], side: int, shape: Sequence[int]) -> Window | None:
+def about(box: tuple[slice, slice], height: int, width: int, shape: Sequence[int]) -> Window | None:
     """The window about the middle of a box, moved into the picture; None where the box does not fit."""
-    if max(span.stop - span.start for span in box) > side:
+    if any(span.stop - span.start > side for span, side in zip(box, (height, width), strict=True)):
         return None
     top, left = (
-        min(max((span.start + span.stop - side) // 2, 0), size - side) for span, size in zip(box, shape, strict=True)
+        min(max((span.start + span.stop - side) // 2, 0), size - side)
+        for span, side, size in zip(box, (height, width), shape, strict=True)
     )
-    return Window(top, left, side)
+    found = Window(top, left, height, None if height == width else width)
+    gaps = [span.start - area.start for span, area in zip(box, found.area, strict=True) if area.start]
+    gaps += [a.stop - b.stop for a, b, size in zip(found.area, box, shape, strict=True) if a.stop < size]
+    return replace(found, fade=min([height // 4, *gaps]))
 
 
 def suits(window: Window, hole: np.ndarray) -> bool:
@@ -183,33 +230,53 @@ def suits(window: Window, hole: np.ndarray) -> bool:
     return inside.shape == hole.shape or 1 - inside.mean() >= LEAST_KNOWN
 
 
-def starts(span: slice, side: int, size: int) -> list[int]:
-    """Where windows begin that overlap by half or more and cover ``span`` with half a window on either side of it."""
+def starts(span: slice, side: int, size: int, step: int) -> np.ndarray:
+    """Where windows begin that are up to ``step`` apart and cover ``span`` with half a window on either side of it."""
     first, last = max(0, span.start - side // 2), min(size, span.stop + side // 2)
     first, last = min(first, size - side), max(last, side)
-    count = math.ceil((last - first - side) / (side // 2)) + 1
-    return [first + round(n * (last - first - side) / max(1, count - 1)) for n in range(count)]
+    return np.array([*range(first, last - side, step), last - side])
 
 
-def tiles(hole: np.ndarray, part: np.ndarray, box: tuple[slice, slice], side: int) -> Iterator[Window]:
-    """Overlapping windows over a part of the hole, those with the most known pixels first; of equals the upper left."""
+def tiles(hole: np.ndarray, part: np.ndarray, box: tuple[slice, slice], side: int, fade: int) -> Iterator[Window]:
+    """Overlapping windows over a part of the hole: each time the one that settles most among those that know half of
+    what they show, or the one that knows most; of equals the upper left."""
     left, asked = hole.copy(), np.zeros_like(hole)
     asked[box] = part
-    rows, columns = (starts(span, side, size) for span, size in zip(box, hole.shape, strict=True))
-    windows = [Window(top, left, side) for top in rows for left in columns]
-    places = np.array([(window.top, window.left) for window in windows])
+    rows, columns = (
+        starts(span, side, size, min(side // 2, 2 * fade)) for span, size in zip(box, hole.shape, strict=True)
+    )
+    windows = [Window(int(top), int(left), side, fade=fade) for top in rows for left in columns]
+    areas, cores = (
+        np.array([[edge for span in spans for edge in (span.start, span.stop)] for spans in each]).T
+        for each in ([w.area for w in windows], [w.core(hole.shape) for w in windows])
+    )
 
-    def known(window: Window) -> int:
-        return side * side - int(left[window.area].sum()) if (left & asked)[window.area].any() else -1
+    def score(which: np.ndarray) -> np.ndarray:
+        top, bottom, first, last = (
+            areas[0, which].min(),
+            areas[1, which].max(),
+            areas[2, which].min(),
+            areas[3, which].max(),
+        )
+        near, origin = np.s_[top:bottom, first:last], np.array([[top], [top], [first], [first]])
+        unknown = boxes(left[near], areas[:, which] - origin) / side**2
+        settled = boxes((left & asked)[near], cores[:, which] - origin)
+        return np.where(settled > 0, np.where(2 * unknown <= 1, 1.0 + settled, 1 - unknown), -1)
 
-    counts = np.array([known(window) for window in windows])
-    while (best := counts.max()) >= 0:
-        chosen = windows[int(counts.argmax())]
-        assert best > 0, "windows overlap and begin beside the hole, so that one of them knows something"
+    scores = score(np.arange(len(windows)))
+    while (best := scores.max()) >= 0:
+        chosen = windows[int(scores.argmax())]
+        assert best > 0, "a hole pixel beside a known one is in some core, and its neighbour in that window"
         yield chosen
-        left[chosen.area] = False
-        for n in np.flatnonzero((abs(places - (chosen.top, chosen.left)) < side).all(1)):
-            counts[n] = known(windows[n])
+        left[chosen.core(hole.shape)] = False
+        near = np.flatnonzero((abs(areas[[0, 2]].T - (chosen.top, chosen.left)) < side).all(1))
+        scores[near] = score(near)
+
+
+def boxes(mask: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """How much of ``mask`` is set between edges (4, N): top, bottom, left and right."""
+    sums, (top, bottom, left, right) = cv2.integral(mask.astype(np.uint8)), edges
+    return sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
 
 
 def rounds(windows: Sequence[Window]) -> list[list[int]]:

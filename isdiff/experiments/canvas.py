@@ -17,6 +17,8 @@ from isdiff.errors import UserError
 from isdiff.priors.base import Prior
 from isdiff.trajectory import Attempt, Stream
 
+SETTLED = 0.999  # a weight that is 1, rounded
+
 
 @dataclass(frozen=True, eq=False)
 class Job:
@@ -97,6 +99,8 @@ class Canvas:
         self.job, self.key = job, job.noise_key
         self.pixels, self.open = mirrored(job.pixels).copy(), mirrored(job.hole).copy()
         self.values = np.zeros(self.pixels.shape, np.float32)  # memory is taken where it is written to
+        self.weight = np.zeros(self.open.shape, np.float32)  # of what was made; less than 1: it is made again
+        self.blank = self.open.copy()  # where nothing stands yet, not even a coarse fill
         self.seeds: np.ndarray | None = None
         self.windows = plan(self.open, sizes)
         self.rounds = deque(rounds(self.windows))
@@ -112,16 +116,32 @@ class Canvas:
         """The noise of an attempt at a window; the first one's is that of a run's image."""
         return Stream(self.job.seed, f"{self.key}/{number}" if number else self.key, attempt)
 
-    def fill(self, number: int, picture: np.ndarray, seed: np.ndarray | None, trace: WindowTrace) -> None:
-        """Put what was made, (h, w, 3) in 0..255, where the window has open pixels."""
+    def guess(self, number: int) -> np.ndarray | None:
+        """What stands in the window, if that is something everywhere and finer windows are to begin with it."""
         area = self.windows[number].area
-        hole = self.open[area].copy()
-        self.values[area][hole] = picture[hole]
-        self.pixels[area][hole] = np.rint(picture[hole]).astype(np.uint8)
+        return None if self.blank[area].any() or self.windows[number].coarse else self.pixels[area]
+
+    def blended(self, number: int, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The window's open pixels (N, 3) with what was made, and how much they count then."""
+        window = self.windows[number]
+        hole = self.open[window.area]
+        before, values = self.weight[window.area][hole], self.values[window.area][hole]
+        own = (1 - before) * window.weight(self.open.shape)[hole]
+        return values + (own / (before + own))[:, None] * (picture[hole] - values), before + own
+
+    def fill(self, number: int, picture: np.ndarray, seed: np.ndarray | None, trace: WindowTrace) -> None:
+        """Put what was made, (h, w, 3) in 0..255, where the window has open pixels, blended with what stands there."""
+        window = self.windows[number]
+        area, hole = window.area, self.open[window.area].copy()
+        self.values[area][hole], weight = self.blended(number, picture)
+        self.pixels[area][hole] = np.rint(self.values[area][hole]).astype(np.uint8)
         if seed is not None:
             self.seeds = np.zeros(self.values.shape, np.float32) if self.seeds is None else self.seeds
             self.seeds[area][hole] = seed[hole]
-        self.open[area] = False
+        self.blank[area] = False
+        if not window.coarse:
+            self.weight[area][hole] = weight
+            self.open[area] &= self.weight[area] < SETTLED
         self.traces[number] = trace
         self.waits -= 1
 
@@ -162,7 +182,8 @@ class Glimpse:
         for (number, *_), picture in zip(seen, pictures, strict=True):
             window = self.canvas.windows[number]
             hole = self.canvas.open[window.area]
-            pixels[window.area][hole] = np.rint(from_model(picture, window.shape)[hole]).astype(np.uint8)
+            values, _ = self.canvas.blended(number, from_model(picture, window.shape))
+            pixels[window.area][hole] = np.rint(values).astype(np.uint8)
             hidden[window.area] = False
         height, width = self.job.hole.shape
         return pixels[:height, :width], hidden[:height, :width]

@@ -13,7 +13,9 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from isdiff.errors import UserError
+from isdiff.experiments.compare_plan import overrides_of, seeds_of
 from isdiff.experiments.composing import composed, refused
+from isdiff.experiments.config import Setup
 from isdiff.experiments.contact_sheet import TILE, contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.loggers import grouped
@@ -134,12 +136,13 @@ def run_row(
 def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
     """Run every row of ``plan`` on every mask; write ``summary.md``, ``table.json`` and a picture per mask.
 
-    A plan has ``folder``, ``common`` (overrides of all runs), ``masks``, ``seeds``, ``metrics``, ``bootstrap``, and
-    ``groups``: lists of rows (``label`` and ``overrides``) that share ``limit`` images, and perhaps a ``title``,
-    ``common`` overrides, ``masks`` and ``seeds`` of their own; the others are compared with a group's first row.
+    Args:
+        plan: as :mod:`isdiff.experiments.compare_plan` reads it; rows of a group are compared with its first.
     """
     folder = placed(plan.folder)
     metrics = build_metrics(list(plan.metrics), UNUSED)  # for their titles
+    for _, cfg in configs_of(plan, extra):  # before anything is sampled
+        Setup.of(cfg)
     tables: list[dict[str, Any]] = []
     notes: dict[str, str] = {}
     for group in plan.groups:
@@ -159,14 +162,6 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
     return folder
 
 
-def overrides_of(plan: DictConfig, group: DictConfig, row: DictConfig, extra: Sequence[str]) -> list[str]:
-    return [*plan.common, *group.get("common", []), f"limit={group.limit}", *row.overrides, *extra]
-
-
-def seeds_of(plan: DictConfig, group: DictConfig) -> Sequence[int]:
-    return group.get("seeds", plan.seeds)
-
-
 def configs_of(plan: DictConfig, extra: Sequence[str] = ()) -> Iterator[tuple[str, DictConfig]]:
     """All runs of a comparison, with what each is called.
 
@@ -180,33 +175,6 @@ def configs_of(plan: DictConfig, extra: Sequence[str] = ()) -> Iterator[tuple[st
                 folder = placed(plan.folder).name
                 for cfg in row_configs(mask, overrides, list(plan.metrics), seeds, folder, row.label):
                     yield f"{row.label}, {mask}, seed {cfg.seed}", cfg
-
-
-def narrow(
-    plan: DictConfig, limit: int | None = None, seeds: Sequence[int] | None = None, masks: Sequence[str] | None = None
-) -> DictConfig:
-    """The plan with fewer images, other seeds or other masks; its folder says so, so that no fuller result is lost.
-
-    Raises:
-        UserError: nothing is left.
-    """
-    plan = plan.copy()
-    if (limit is not None and limit < 1) or seeds == [] or masks == []:
-        raise UserError("--limit must be at least 1, --seeds and --masks must name some")
-    if seeds is not None:
-        plan.seeds = list(seeds)
-    if masks is not None:
-        plan.masks = list(masks)
-    for group in plan.groups:
-        group.limit = min(group.limit, limit or group.limit)
-        if seeds is not None and "seeds" in group:
-            group.seeds = [seed for seed in group.seeds if seed in seeds] or list(seeds)
-        if masks is not None and "masks" in group:
-            group.masks = [mask for mask in group.masks if mask in masks]
-    if limit or seeds or masks:
-        parts = [f"limit {limit}" * bool(limit), f"seeds {seeds}" * bool(seeds), f"masks {masks}" * bool(masks)]
-        plan.folder = f"{plan.folder}_{'_'.join(re.findall(r'[a-z0-9]+', ' '.join(parts)))}"
-    return plan
 
 
 def entries(rows: list[Row], metrics: list[Metric], bootstrap: int, title: str) -> list[dict[str, Any]]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from isdiff.aside import with_own_defaults
 from isdiff.checks import check_side, check_text, check_whole
+from isdiff.data.images import to_tensor
 from isdiff.data.windows import Sizes, from_model, to_model
 from isdiff.engine import Live, Result
 from isdiff.errors import UserError
@@ -41,6 +44,15 @@ class WindowExperiment(Experiment):
         window = canvas.windows[number]
         shape = Sizes(self.setup.model.image_size).shape(window)
         return Inputs(*to_model(canvas.pixels[window.area], canvas.open[window.area], shape), [])
+
+    def task(self, image_id: str) -> Task:
+        canvas, number = self.places[image_id]
+        task, guess = super().task(image_id), canvas.guess(number)
+        if guess is None:
+            return task
+        height, width = task.hole.shape[1:]
+        guess, _ = to_model(guess, np.zeros(guess.shape[:2], bool), (height, width))
+        return replace(task, guess=to_tensor(guess).to(self.device))
 
     def stream(self, image_id: str, attempt: int) -> Stream:
         canvas, number = self.places[image_id]
@@ -131,7 +143,7 @@ class Inpainter:
         for override in overrides:
             key = override.lstrip("+~").partition("=")[0]
             if key in ARGUMENTS or key.split(".")[0] in CALLERS:
-                raise UserError(f"{override} is no override here: {key} is an argument of its own, or the caller's")
+                raise UserError(f"{override} is no override here: {key} has an argument of its own, or is for runs")
         extra = [*overrides]
         if model is None and compose_run([f"method={method}"]).get("latent") is None:
             model = OWN_MODEL
@@ -260,7 +272,7 @@ class Inpainter:
             result.calls, result.seconds,
         )  # fmt: skip
         seed = None
-        if seeds:
+        if seeds and result.task.guess is None:
             clean = self.experiment.setup.start.composed(result.task, canvas.stream(number, result.chosen))
             if clean is not None:
                 seed = from_model(self.experiment.prior.decode([clean], [result.task])[0], window.shape)

@@ -57,7 +57,8 @@ def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
             stamps[image_id] = {"stamps": given.stamps}
         else:
             changed.add(image_id)
-    experiment.store.tidy(ids, drop=changed, update=stamps)
+    if changed or stamps:
+        experiment.store.tidy(ids, drop=changed, update=stamps)
     return changed
 
 

@@ -103,6 +103,7 @@ class LatentPrior:
             latents,
             tensor(mask),
             truth=None if task.truth is None else self.encode(task.truth),
+            guess=None if task.guess is None else self.encode(task.guess),
             sure=tensor(sure_cells(hole, self.factor, self.enough)),
             context=context.to(self.device),
             hidden=task.hole,
