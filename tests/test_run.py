@@ -21,10 +21,10 @@ from isdiff.experiments.config import config_hash, method_label, result_config
 from isdiff.masks.fixed import HalfMask
 
 SMALL = [
-    "dataset=avatars", "mask=half", "sampler.steps=6", "limit=3", "metrics.bootstrap=50", "metrics.download=false",
+    "dataset=avatars", "mask=half", "sampler.steps=6", "limit=3", "metrics.bootstrap=50",
     "metrics.names=[perceptual]",
 ]  # fmt: skip
-DEFAULT = "metrics.names=[lpips,fid,lite0_perceptual,lite0_frechet,lite0_kid,perceptual,frechet]"
+DEFAULT = "metrics.names=[lite0_perceptual,lite0_frechet,lite0_kid,perceptual,frechet]"
 
 
 def run(out: Path, *overrides: str, code: int = 0, process: bool = False) -> Path:
@@ -62,10 +62,26 @@ def test_everything_a_run_leaves(finished):
     for name in ("lite0_perceptual", "lite0_frechet", "perceptual", "frechet"):
         m = summary["metrics"][name]
         assert m["n"] == 3 and m["value"] > 0
-    for name in ("lpips", "fid"):
-        assert "value" in summary["metrics"][name] or "is not here" in summary["metrics"][name]["skipped"]
     with Image.open(finished / "grid.png") as grid:
         assert grid.width > 4 * 140 and grid.height > 3 * 140  # input, seed, result, truth
+
+
+def test_what_is_missing_is_asked_for_before_anything_is_sampled(tmp_path, monkeypatch):
+    """Weights, images and networks of metrics in one message, and no folder is left."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    given = ["method=si", f"data_root={tmp_path}", f"output_root={tmp_path}/out", "metrics.names=[lpips,ssim]"]
+    for more, things in (
+        (
+            ["dataset=editbench", "model=sd2_inpainting"],
+            ["isdiff weights get sd2_inpainting", "EditBench is not below", "isdiff weights get alexnet"],
+        ),
+        (["dataset=avatars", "limit=1", "data_root=data"], ["isdiff weights get alexnet"]),
+    ):
+        done = run_script(*given, *more, check=False)
+        lines = done.stderr.splitlines()
+        assert done.returncode == 2 and not done.stdout
+        assert len(lines) == len(things) and all(map(str.__contains__, lines, things))
+    assert not (tmp_path / "out").exists()
 
 
 def test_known_pixels_are_the_inputs(finished):
@@ -203,6 +219,7 @@ def test_anyones_images_of_every_kind(tmp_path):
         (["+sampler.versoin=simplified"], "versoin is no argument of DDNMSteps, which takes eta, version"),
         (["+mask.colour=red"], "colour is no argument of HalfMask"),
         (["method=ddnm+isdiff", "isdiff.start.lambda=0.3"], "lower isdiff.start.lambda, isdiff.refine.attempts or"),
+        (["metrics.download=false"], "metrics.download is a command, isdiff weights get alexnet (or inception), now"),
         (["isdiff.seed.kind=mean"], "isdiff.seed.kind is called isdiff/seed=gmm, gaussian, mean or oracle now"),
         (["+isdiff.seed.componets=3"], "componets is no argument of MixtureSeed, which takes components, scale, max"),
         (["mask=files"], "mask.path has no value; give mask.path=..."),

@@ -28,7 +28,7 @@ from isdiff.metrics.samples import Sample, SeedsSample
 from isdiff.paths import placed
 
 # Metrics that measure are built from the configuration of each run.
-UNUSED = OmegaConf.create({"model_root": "models", "metrics": {"download": False, "features": None}})
+UNUSED = OmegaConf.create({"model_root": "models", "metrics": {"features": None}})
 
 
 LARGEST_TILE = 220  # pixels; larger pictures are reduced
@@ -120,8 +120,7 @@ def run_row(
         raise UserError(f"{label} on {mask} masks: no image could be made with every seed")
     for outcome, every in runs:
         records = [r for r in every if r["id"] in common]
-        # What could not be fetched for the run is not asked for again.
-        kept, why = samples(outcome.experiment, records, outcome.metrics, fetch=False)
+        kept, why = samples(outcome.experiment, records, outcome.metrics)
         rows.append((outcome.experiment, records))
         measured.append(kept)
         skipped |= why

@@ -7,12 +7,16 @@ from collections.abc import Iterable
 from isdiff.errors import UserError
 
 MOVED = {
-    "isdiff.seed.kind": "isdiff/seed=gmm, gaussian, mean or oracle",
-    "isdiff.seed.start": "isdiff.start.step",
-    "isdiff.refine.lambda": "isdiff.start.lambda",
-    **{f"isdiff.refine.{key}": f"isdiff.criterion.{key}" for key in ("bins", "smoothing", "texture", "direction")},
-    "logger.kind": "logger=none or wandb",
-    "model.kind": "model._target_",
+    "isdiff.seed.kind": "called isdiff/seed=gmm, gaussian, mean or oracle",
+    "isdiff.seed.start": "called isdiff.start.step",
+    "isdiff.refine.lambda": "called isdiff.start.lambda",
+    **{
+        f"isdiff.refine.{key}": f"called isdiff.criterion.{key}"
+        for key in ("bins", "smoothing", "texture", "direction")
+    },
+    "logger.kind": "called logger=none or wandb",
+    "model.kind": "called model._target_",
+    "metrics.download": "a command, isdiff weights get alexnet (or inception),",
 }
 
 
@@ -24,4 +28,4 @@ def check_moved(overrides: Iterable[str]) -> None:
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         if key in MOVED:
-            raise UserError(f"{key} is called {MOVED[key]} now")
+            raise UserError(f"{key} is {MOVED[key]} now")

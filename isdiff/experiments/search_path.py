@@ -26,7 +26,14 @@ def main_folder() -> str:
     """The folder that Hydra is to start from; what else our configurations need of Hydra is set up."""
     Plugins.instance().register(OtherFolders)
     OmegaConf.register_new_resolver("placed", lambda path: str(placed(path)), replace=True)
+    OmegaConf.register_new_resolver("latent_model", latent_model, replace=True)
     return str(config_folders()[0])
+
+
+def latent_model(dataset: str, kind: str) -> str:
+    """The latent model that a data set names for methods of a kind; the small one that ships where it names none."""
+    path = config_names("dataset").get(dataset)  # without one Hydra says so
+    return (path and OmegaConf.select(OmegaConf.load(path), f"dataset.latent.{kind}")) or "avatars64_latent"
 
 
 def config_names(group: str) -> dict[str, Path]:
