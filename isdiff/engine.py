@@ -34,7 +34,7 @@ class Result:
 
     ``x`` (C, H, W) is the same in the model's own space.
 
-    ``seconds`` is this image's share of the time of every tick it took part in; ``chosen`` is the attempt used.
+    ``seconds`` is this image's encoders and first seed, and its share of the time of every tick it took part in; ``chosen`` is the attempt used.
     ``failure`` says why there is no picture to use (then ``x`` and ``picture`` hold whatever was there).
     """
 
@@ -166,8 +166,8 @@ class Engine:
                     begun = time.perf_counter()
                     if (beginning := first()) is not None:
                         live.append(self.begin(task, beginning))
+                        live[-1].seconds = task.seconds + time.perf_counter() - begun
                         if live[-1].finished:  # then that was all of the work, and nobody waits for others
-                            live[-1].seconds += time.perf_counter() - begun
                             break
                     else:
                         picture = self.prior.decode([task.image], [task])[0]

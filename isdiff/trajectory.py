@@ -23,6 +23,7 @@ class Task:
         condition: whatever the prior needs besides the image (a class label, a prompt, ...).
         truth: the whole image, where a run may know it (the oracle seed).
         sure: (1, H, W), bool, what a seed is fitted to; default: everything outside the hole.
+        seconds: what the encoders of image and prompt took.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Task:
     condition: Any = None
     truth: Tensor | None = None
     sure: Tensor | None = None
+    seconds: float = 0.0
 
     @property
     def pixel_hole(self) -> Tensor:

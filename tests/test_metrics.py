@@ -15,7 +15,7 @@ from isdiff.experiments.compare import compose_run
 from isdiff.experiments.measure import build_metrics, configured_metrics
 from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
-from isdiff.metrics.base import Absent, Unavailable
+from isdiff.metrics.base import Absent, Observed, Unavailable
 from isdiff.metrics.intervals import difference, estimate
 from isdiff.metrics.learned import LPIPS
 from isdiff.metrics.samples import FrechetSample, MeanSample, frechet_distance
@@ -107,7 +107,7 @@ def test_frechet_sample_is_the_distance_of_the_chosen_features(size):
 def test_a_network_that_is_missing_is_named_with_its_command(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     metric = LPIPS(str(tmp_path))
-    with pytest.raises(Absent, match="alexnet-owt-7be5be79.pth of a metric is missing: isdiff weights get alexnet"):
+    with pytest.raises(Absent, match=r"alexnet-owt-7be5be79\.pth of a metric is missing: isdiff weights get alexnet"):
         metric.measure(images(2, 0), images(2, 1))
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "alexnet-owt-7be5be79.pth").write_bytes(b"something else")
@@ -132,6 +132,14 @@ def test_lpips_uses_the_weights_it_finds(tmp_path, monkeypatch):
         values.append(metric.measure(images(3, 0), images(3, 1)).value(np.arange(3)))
         assert metric.measure(images(3, 0), images(3, 0)).value(np.arange(3)) == pytest.approx(0, abs=1e-7)
     assert values[0] > 0 and values[0] != values[1]
+
+
+@pytest.mark.parametrize("metric, values", [(SSIM(), [0.9, 0.99, 0.2]), (LPIPS("models"), [0.1, 0.0, 2.0])])
+def test_an_interval_of_few_images_keeps_to_what_the_metric_can_say(metric, values):
+    sample = metric.sample(Observed(np.array(values)))
+    found = estimate(sample, 200)
+    assert sample.limits[0] <= found.low < found.high <= sample.limits[1]
+    assert found.low == 0 or found.high == 1
 
 
 def test_metrics_are_what_their_files_say():

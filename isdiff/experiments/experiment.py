@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -186,7 +187,10 @@ class Experiment:
 
     def ready(self, image_id: str) -> Task:
         """The task as the model takes it: in its own space, with its prompt."""
-        return self.prior.prepare(self.task(image_id), self.prompt(image_id))
+        prior, task, prompt = self.prior, self.task(image_id), self.prompt(image_id)
+        begun = time.perf_counter()
+        prepared = prior.prepare(task, prompt)
+        return replace(prepared, seconds=time.perf_counter() - begun)
 
     def stream(self, image_id: str, attempt: int) -> Stream:
         """The noise of an attempt at an image, as the engine draws it."""

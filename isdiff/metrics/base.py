@@ -138,11 +138,13 @@ class Metric(ABC):
 
 
 class MeanMetric(Metric):
-    """The mean of the observer's values."""
+    """The mean of the observer's values, distances unless the metric has other limits."""
+
+    limits: tuple[float, float] = (0.0, np.inf)
 
     def sample(self, seen: Observed) -> Sample:
         assert seen.values is not None
-        return MeanSample(seen.values.astype(np.float64))
+        return MeanSample(seen.values.astype(np.float64), self.limits)
 
 
 class PairMetric(MeanMetric, Observer):

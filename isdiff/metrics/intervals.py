@@ -67,7 +67,7 @@ def estimate(sample: Sample, count: int = 1000) -> Estimate:
     drawn = selections(sample.n, count, sample.groups) if sample.n > 1 else []
     values = [sample.value(chosen) for chosen in drawn] or [np.nan]
     moved = corrected(np.array(values), whole, independent(sample.n, sample.groups))
-    return Estimate(whole, *interval(moved), sample.n)
+    return Estimate(whole, *np.clip(interval(moved), *sample.limits).tolist(), sample.n)
 
 
 def independent(n: int, groups: np.ndarray | None) -> int:

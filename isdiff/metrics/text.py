@@ -39,7 +39,7 @@ class TextMetric(PairMetric):
 
     def sample(self, seen: Observed) -> Sample:
         assert seen.values is not None
-        return MeanSample(100 * seen.values.astype(np.float64))
+        return MeanSample(100 * seen.values.astype(np.float64), (0.0, 100.0))
 
 
 @lru_cache(maxsize=1)
