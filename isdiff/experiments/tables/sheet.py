@@ -246,9 +246,8 @@ def footnotes(sheet: Sheet) -> list[str]:
         several = len(sheet.protocols) > 1
         ways = (f"[{i}] {protocol}" if several else protocol for i, protocol in enumerate(sheet.protocols, 1))
         taken = f"; {sheet.times}" if sheet.times else ""
-        found.append(
-            f"Seconds are of an image's encoders and seeds and its share of the network's time: {'; '.join(ways)}{taken}."
-        )
+        what = "an image's encoders and seeds, and its share of the network's time"
+        found.append(f"Seconds are of {what}: {'; '.join(ways)}{taken}.")
     return [*found, *sheet.notes]
 
 
