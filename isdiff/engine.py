@@ -34,7 +34,8 @@ class Result:
 
     ``x`` (C, H, W) is the same in the model's own space.
 
-    ``seconds`` is this image's encoders and first seed, and its share of the time of every tick it took part in; ``chosen`` is the attempt used.
+    ``seconds`` is this image's encoders, first seed, and share of the time of every tick it took part in; ``chosen`` is
+    the attempt used.
     ``failure`` says why there is no picture to use (then ``x`` and ``picture`` hold whatever was there).
     """
 

@@ -216,7 +216,7 @@ def entries(rows: list[Row], metrics: list[Metric], bootstrap: int, title: str) 
     for row in rows:
         entry: dict[str, Any] = {
             "group": title, "mask": row.mask, "label": row.label, "n": len(row.records),
-            "run": str(row.experiment.store.path), **row.means,
+            "run": str(row.experiment.store.path), "network": row.experiment.network, **row.means,
         }  # fmt: skip
         for metric in metrics:
             if metric.name in row.samples:
@@ -270,6 +270,8 @@ def write(folder: Path, plan: DictConfig, tables: list[dict[str, Any]], metrics:
         "95 % bootstrap intervals over images; differences are paired, to the first row over images that both have, "
         f"bold where zero is outside and at least {VERDICT_IMAGES} images stand behind it."
     )
+    models = dict.fromkeys("{model}, {size}, weights: {weights}".format(**e["network"]) for e in tables)
+    parts.append(f"\nModels: {'; '.join(models)}.")
     parts += [f"\n{name} skipped: {reason}" for name, reason in notes.items() if not any(name in e for e in tables)]
     with atomic_open(folder / "summary.md") as stream:
         stream.write("\n".join(parts) + "\n")
