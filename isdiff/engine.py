@@ -32,7 +32,8 @@ class Result:
 
     ``x`` (C, H, W) is the same in the model's own space.
 
-    ``seconds`` is this image's share of the time of every tick it took part in; ``chosen`` is the attempt used.
+    ``seconds`` is this image's encoders, first seed, and share of the time of every tick it took part in; ``chosen`` is
+    the attempt used.
     ``failure`` says why there is no picture to use (then ``x`` and ``picture`` hold whatever was there).
     """
 
@@ -166,8 +167,8 @@ class Engine:
                     yield Result(task, task.image, picture, 0, 0.0, (), 0, BAD_IMAGE)
                     continue
                 live.append(self.begin(task))
+                live[-1].seconds = task.seconds + time.perf_counter() - begun
                 if live[-1].finished:  # then that was all of the work, and nobody waits for others
-                    live[-1].seconds += time.perf_counter() - begun
                     break
             if not live or self.stop():
                 return

@@ -23,6 +23,7 @@ class Task:
         truth: the whole image, where a run may know it (the oracle seed).
         sure: (1, H, W), bool, what a seed is fitted to; default: everything outside the hole.
         guess: a clean image that attempts begin with, in the place of a seed or of noise alone.
+        seconds: what the encoders of image and prompt took.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Task:
     truth: Tensor | None = None
     sure: Tensor | None = None
     guess: Tensor | None = None
+    seconds: float = 0.0
 
     @property
     def pixel_hole(self) -> Tensor:

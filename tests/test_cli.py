@@ -10,7 +10,7 @@ import yaml
 from conftest import ROOT
 
 import isdiff
-from isdiff.cli import COMMANDS, main
+from isdiff.cli import COMMANDS, doctor, main
 from isdiff.cli.hydra_app import from_here
 
 
@@ -29,6 +29,14 @@ def test_help_and_version(capsys):
     assert all(f"\n  {name} " in shown for name in COMMANDS)
     assert main(["--version"]) == 0 and capsys.readouterr().out.strip() == f"isdiff {isdiff.__version__}"
     assert isdiff.__version__ != "unknown"
+
+
+def test_doctor_names_networks_of_metrics_with_their_commands(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(doctor, "try_one", lambda device: None)  # the test image is tested elsewhere
+    assert main(["doctor"]) == 0
+    lines = {line[:24].strip(): line[24:].strip() for line in capsys.readouterr().out.splitlines()}
+    assert lines["metric lpips"].endswith("is missing: isdiff weights get alexnet") and lines["metric ssim"] == "here"
 
 
 @pytest.mark.parametrize("words", [[], ["nothing"], ["Run"]])

@@ -59,7 +59,7 @@ def small(place, choice: str) -> list[str]:
         "dataset=folder", f"dataset.path={place}/{kind}-images", f"method={method}", *others, choice, *classes, *prompt,
         *own, f"dataset.size={SIDE[kind]}",
         "sampler.steps=2", "sampler.jump=1", "sampler.repeat=1", "runtime.precision=fp32",
-        "metrics.download=false", f"output_root={place}/out",
+        f"output_root={place}/out",
     ]  # fmt: skip
 
 

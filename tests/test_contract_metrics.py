@@ -36,7 +36,7 @@ def sample(metric, results) -> Sample:
 def test_metric(name):
     """Best for equal images, worse with noise and worst with more; finite, in its interval; an image is seen alike in
     whatever company."""
-    cfg = compose_run(["dataset=avatars", "metrics.download=false", f"model_root={ROOT / 'models'}"])
+    cfg = compose_run(["dataset=avatars", f"model_root={ROOT / 'models'}"])
     (metric,) = build_metrics([name], cfg)
     assert metric.name == name and metric.title[-1] in "↓↑"
     try:
@@ -67,7 +67,7 @@ def test_metric(name):
 
 def test_metrics_that_ship_are_measured():
     """Offline at least these: or all of the above could be skipped."""
-    cfg = compose_run(["dataset=avatars", "metrics.download=false", f"model_root={ROOT / 'models'}"])
+    cfg = compose_run(["dataset=avatars", f"model_root={ROOT / 'models'}"])
     offline = [name for name in choices("metric") if is_here(build_metrics([name], cfg)[0])]
     assert {"ssim", "caption_score", "lite0_perceptual", "lite0_kid", "lite0_frechet", "perceptual", "frechet"} <= set(
         offline

@@ -20,7 +20,7 @@ DIFFERENT = ["adm256_uncond", "adm256_cond", "adm256_classifier", "celeba_hq"]
 
 
 def test_these_are_all_networks():
-    kinds = {json.dumps(entry.net, sort_keys=True) for entry in ENTRIES.values()}
+    kinds = {json.dumps(entry.net, sort_keys=True) for entry in ENTRIES.values() if entry.net}
     assert kinds == {json.dumps(ENTRIES[name].net, sort_keys=True) for name in DIFFERENT}
 
 

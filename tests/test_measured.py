@@ -239,8 +239,8 @@ print(json.dumps(sorted(set(sys.modules) & set({heavy!r}))))
 
 
 def test_a_finished_run_loads_no_network_and_no_package_of_metrics(tmp_path):
-    names = "metrics.names=[lite0_perceptual,lite0_kid,perceptual,ssim,lpips]"
-    overrides = [*QUICK, "limit=2", f"output_root={tmp_path}", "metrics.download=false", names]
+    names = "metrics.names=[lite0_perceptual,lite0_kid,perceptual,ssim]"
+    overrides = [*QUICK, "limit=2", f"output_root={tmp_path}", names]
     run_script(*overrides)
     again = AGAIN.format(heavy=HEAVY)
     command = [sys.executable, "-c", again, *overrides]

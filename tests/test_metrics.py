@@ -1,5 +1,6 @@
 """Metrics and their intervals."""
 
+import json
 import re
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from isdiff.experiments.compare import compose_run
 from isdiff.experiments.measure import build_metrics, configured_metrics
 from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
-from isdiff.metrics.base import Unavailable
+from isdiff.metrics.base import Absent, Observed, Unavailable
 from isdiff.metrics.intervals import difference, estimate
-from isdiff.metrics.learned import ALEXNET, LPIPS
+from isdiff.metrics.learned import LPIPS
 from isdiff.metrics.samples import FrechetSample, MeanSample, frechet_distance
 from isdiff.metrics.structure import SSIM
 from isdiff.metrics.text import CLIPScore
@@ -103,10 +104,14 @@ def test_frechet_sample_is_the_distance_of_the_chosen_features(size):
         assert sample.value(chosen) == pytest.approx(frechet_distance(a[chosen], b[chosen]), rel=1e-9)
 
 
-def test_missing_weights_skip_a_metric_with_one_sentence(tmp_path, monkeypatch):
+def test_a_network_that_is_missing_is_named_with_its_command(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    metric = LPIPS(str(tmp_path), download=False)
-    with pytest.raises(Unavailable, match=f"{ALEXNET} is not here; put it into"):
+    metric = LPIPS(str(tmp_path))
+    with pytest.raises(Absent, match=r"alexnet-owt-7be5be79\.pth of a metric is missing: isdiff weights get alexnet"):
+        metric.measure(images(2, 0), images(2, 1))
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "alexnet-owt-7be5be79.pth").write_bytes(b"something else")
+    with pytest.raises(Absent, match="is damaged or another file; delete it, then: isdiff weights get alexnet"):
         metric.measure(images(2, 0), images(2, 1))
 
 
@@ -114,34 +119,36 @@ def test_lpips_uses_the_weights_it_finds(tmp_path, monkeypatch):
     """With AlexNet's layout and random numbers in the file: zero for equal images, and the file's weights matter."""
     from torchvision.models import alexnet
 
+    monkeypatch.setattr("isdiff.metrics.learned.MANIFEST", str(tmp_path / "manifest.yaml"))
     (tmp_path / "metrics").mkdir()
     values = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        torch.save(alexnet(weights=None).state_dict(), tmp_path / "alexnet.pth")
-        name = f"alexnet-{sha256_file(tmp_path / 'alexnet.pth')[:8]}.pth"
-        (tmp_path / "alexnet.pth").rename(tmp_path / "metrics" / name)
-        monkeypatch.setattr("isdiff.metrics.learned.ALEXNET", name)
-        metric = LPIPS(str(tmp_path), download=False)
+        torch.save(alexnet(weights=None).state_dict(), tmp_path / "metrics" / "net.pth")
+        entry = {"file": "net.pth", "mirrors": [], "licence": "", "source": ""}
+        entry["sha256"] = sha256_file(tmp_path / "metrics" / "net.pth")
+        (tmp_path / "manifest.yaml").write_text(json.dumps({"files": {"alexnet": entry}}))
+        metric = LPIPS(str(tmp_path))
         values.append(metric.measure(images(3, 0), images(3, 1)).value(np.arange(3)))
         assert metric.measure(images(3, 0), images(3, 0)).value(np.arange(3)) == pytest.approx(0, abs=1e-7)
     assert values[0] > 0 and values[0] != values[1]
 
 
-def test_damaged_weights_skip_a_metric(tmp_path):
-    (tmp_path / "metrics").mkdir()
-    (tmp_path / "metrics" / ALEXNET).write_bytes(b"something else")
-    with pytest.raises(Unavailable, match="its sha256 does not start with 7be5be79"):
-        LPIPS(str(tmp_path), download=False).measure(images(2, 0), images(2, 1))
+@pytest.mark.parametrize("metric, values", [(SSIM(), [0.9, 0.99, 0.2]), (LPIPS("models"), [0.1, 0.0, 2.0])])
+def test_an_interval_of_few_images_keeps_to_what_the_metric_can_say(metric, values):
+    sample = metric.sample(Observed(np.array(values)))
+    found = estimate(sample, 200)
+    assert sample.limits[0] <= found.low < found.high <= sample.limits[1]
+    assert found.low == 0 or found.high == 1
 
 
 def test_metrics_are_what_their_files_say():
     """Every file builds a metric of its own name, with the values that the configuration has for it."""
-    cfg = compose_run(["model_root=elsewhere", "metrics.download=false"])
+    cfg = compose_run(["model_root=elsewhere"])
     names = sorted(path.stem for path in (ROOT / "configs" / "metric").glob("*.yaml"))
     built = dict(zip(names, build_metrics(names, cfg), strict=True))
     assert {name: metric.name for name, metric in built.items()} == {name: name for name in names}
-    assert built["lpips"].model_root == "elsewhere" and built["lpips"].download is False
+    assert built["lpips"].model_root == "elsewhere"
     assert built["caption_score"].folder == Path("elsewhere/avatars64-latent")
     other = compose_run(["+metrics.options.caption_score.model=mine"])
     assert build_metrics(["caption_score"], other)[0].folder == Path("mine")
@@ -194,7 +201,7 @@ def test_clip_score_is_the_models_cosine(tmp_path):
     assert metric.measure(pictures, pictures, prompts).value(np.arange(3)) == pytest.approx(expected, rel=1e-4)
     with pytest.raises(Unavailable, match="the run has no prompts"):
         metric.measure(pictures, pictures, ["", "", ""])
-    with pytest.raises(Unavailable, match=r"is not here: isdiff weights get clip_vit_l14"):
+    with pytest.raises(Unavailable, match="is missing: isdiff weights get clip_vit_l14"):
         CLIPScore(str(tmp_path / "none" / "clip_vit_l14")).measure(pictures, pictures, prompts)
 
 

@@ -53,7 +53,7 @@ SAME = {
     "how much and where": (["method=ddnm"], ["limit=7", "output_root=/x"]),
     "reports": (
         ["method=ddnm"],
-        ["logger=wandb", "metrics.bootstrap=3", "metrics.names=[ssim]", "metrics.download=false"],
+        ["logger=wandb", "metrics.bootstrap=3", "metrics.names=[ssim]"],
     ),
     "advice": (["method=ddnm"], ["+model.how=ask", "dataset.features=null"]),
     "names of folders": (["method=ddnm"], ["model.name=other", "mask.name=other", "method.name=other"]),

@@ -23,14 +23,15 @@ from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import Setup, config_hash
 from isdiff.experiments.run import execute
+from isdiff.io.files import sha256_file
 from isdiff.masks.fixed import HalfMask
 from isdiff.paths import located, placed
 
 SMALL = [
-    "dataset=avatars", "mask=half", "sampler.steps=6", "limit=3", "metrics.bootstrap=50", "metrics.download=false",
+    "dataset=avatars", "mask=half", "sampler.steps=6", "limit=3", "metrics.bootstrap=50",
     "metrics.names=[perceptual]",
 ]  # fmt: skip
-DEFAULT = "metrics.names=[lpips,fid,lite0_perceptual,lite0_frechet,lite0_kid,perceptual,frechet]"
+DEFAULT = "metrics.names=[lite0_perceptual,lite0_frechet,lite0_kid,perceptual,frechet]"
 
 
 def run(out: Path, *overrides: str, code: int = 0, process: bool = False) -> Path:
@@ -38,6 +39,10 @@ def run(out: Path, *overrides: str, code: int = 0, process: bool = False) -> Pat
     done = run_script(*SMALL, f"output_root={out}", *overrides, check=False, process=process)
     assert done.returncode == code, done.stderr
     return ROOT / done.stdout.rsplit("results: ", 1)[1].strip()
+
+
+def weights_named() -> str:
+    return sha256_file(ROOT / "models" / "avatars64" / "unet.safetensors")[:12]
 
 
 def pictures(folder: Path) -> dict[str, bytes]:
@@ -65,13 +70,38 @@ def test_everything_a_run_leaves(finished):
     assert summary["n"] == 3 and summary["images_per_second"] > 0 and summary["peak_memory_mib"] > 0
     assert summary["network_calls_per_image"] == np.mean([r["network_calls"] for r in records])
     assert {"device", "git_commit", "versions"} <= summary.keys()
+    named = {"model": "avatars64", "size": "64x64", "weights": weights_named()}
+    assert all({key: it[key] for key in named} == named for it in (summary, *records))
+    assert f"Model avatars64, 64x64, weights: {named['weights']}." in (finished / "summary.md").read_text()
     for name in ("lite0_perceptual", "lite0_frechet", "perceptual", "frechet"):
         m = summary["metrics"][name]
         assert m["n"] == 3 and m["value"] > 0
-    for name in ("lpips", "fid"):
-        assert "value" in summary["metrics"][name] or "is not here" in summary["metrics"][name]["skipped"]
     with Image.open(finished / "grid.png") as grid:
         assert grid.width > 4 * 140 and grid.height > 3 * 140  # input, seed, result, truth
+
+
+def test_what_is_missing_is_asked_for_before_anything_is_sampled(tmp_path, monkeypatch):
+    """Weights, images and networks of metrics in one message, and no folder is left."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    given = ["method=si", f"data_root={tmp_path}", f"output_root={tmp_path}/out", "metrics.names=[lpips,ssim]"]
+    for more, things in (
+        (
+            ["dataset=editbench", "model=sd2_inpainting"],
+            ["isdiff weights get sd2_inpainting", "EditBench is not below", "isdiff weights get alexnet"],
+        ),
+        (["dataset=avatars", "limit=1", "data_root=data"], ["isdiff weights get alexnet"]),
+    ):
+        done = run_script(*given, *more, check=False)
+        lines = done.stderr.splitlines()
+        assert done.returncode == 2 and not done.stdout
+        assert len(lines) == len(things) and all(map(str.__contains__, lines, things))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("more, said", [(["dataset=photos", "model=avatars64"], True), ([], False)])
+def test_a_model_of_drawings_is_no_model_of_photographs_in_silence(tmp_path, more, said):
+    done = run_script(*SMALL, "limit=1", "sampler.steps=2", "metrics.names=[]", f"output_root={tmp_path}", *more)
+    assert ("model avatars64 (64x64) knows drawn faces, not images as those of photos" in done.stderr) == said
 
 
 def test_known_pixels_are_the_inputs(finished):

@@ -87,10 +87,10 @@ IMPOSSIBLE = {
     **dict.fromkeys(("dce", "start_timesteps"), NO_NUMBERS),
     **dict.fromkeys(("image_sha", "mask_sha", "picture_sha"), NO_HASH),
     "stamps": [*NO_TEXT[:3], {}, [], [3], [None]],
-    "run": NO_TEXT,
+    **dict.fromkeys(("run", "model", "weights", "size"), NO_TEXT),
     "seed": [None, True, "0", 0.5, [0]],
 }
-LATER = ("run", "seed", "picture_sha")  # without these it is a record of an older version
+LATER = ("run", "seed", "picture_sha", "model", "weights", "size")  # without these it is a record of an older version
 # Values that fit one by one and not together.
 APART = [
     {"chosen_attempt": 99}, {"attempts": 0}, {"attempts": 4}, {"start_timesteps": []}, {"start_timesteps": [9] * 9},

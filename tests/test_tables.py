@@ -271,6 +271,7 @@ def test_a_table_runs_goes_on_and_is_written(tmp_path, monkeypatch, capsys):
 
 def test_what_a_table_waits_for_is_named_once(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     small = [
         "profile=paper",
         "limit=1",
@@ -282,7 +283,8 @@ def test_what_a_table_waits_for_is_named_once(tmp_path, monkeypatch, capsys):
     code, _, err = make(capsys, "table2", *small)
     assert code == 2
     waits = [line for line in err.splitlines() if line.startswith("isdiff: waits for")]
-    assert len(waits) == 2 and any("celeba_hq" in line and "(2 cells)" in line for line in waits)
+    named = ("celeba_hq", "images of celeba", "weights get alexnet", "weights get inception")
+    assert [line.count("(2 cells)") for line in waits] == [1] * len(named) and all(map(str.__contains__, waits, named))
     assert "waits for" in next(tmp_path.glob("outputs/tables/*/table2.md")).read_text().lower()
 
 
@@ -444,6 +446,37 @@ def network_calls(overrides):
     setup = Setup.of(compose_run(overrides))
     way = setup.walk.plan(setup.walk.steps)
     return sum(after < before for before, after in pairwise(way)) * setup.sampler.calls_per_step
+
+
+def test_the_papers_numbers_are_shown_as_printed_and_its_rows_can_be_had_alone():
+    table = plan("table1", "paper", rows=["printed"])
+    assert [row.name for row in table.rows] == [
+        "si", "hd_painter", "si+isdiff", "powerpaint", "powerpaint+isdiff", "ddnm", "ddnm+isdiff", "repaint",
+        "repaint+isdiff",
+    ]  # fmt: skip
+    assert all(set(row.against) <= {other.name for other in table.rows} for row in table.rows)
+    shown = {(row.name, cell.mask): [str(value) for value in cell.paper] for row in table.rows for cell in row.cells}
+    assert shown["repaint", "expand"] == ["0.777", "143.00"] and shown["ddnm", "wide"] == ["0.130", "23.64"]
+
+
+@pytest.mark.parametrize(
+    "dataset, method, model",
+    [
+        ("imagenet", "si", "sd2_inpainting"), ("places2", "hd_painter", "sd2_inpainting"),
+        ("celeba", "powerpaint+isdiff", "powerpaint"), ("editbench", "si+isdiff", "sd2_inpainting"),
+        ("folder", "powerpaint", "powerpaint"), ("avatars", "powerpaint", "avatars64_latent"),
+    ],
+)  # fmt: skip
+def test_published_data_gets_published_latent_models(dataset, method, model):
+    assert compose_run([f"dataset={dataset}", f"method={method}"]).model.name == model
+    assert (
+        compose_run([f"dataset={dataset}", f"method={method}", "model=sd15_inpainting"]).model.name == "sd15_inpainting"
+    )
+
+
+def test_powerpaint_is_asked_to_paint_outside_where_the_mask_expands():
+    tasks = {mask: compose_run(["method=powerpaint", f"mask={mask}"]).latent.task for mask in ("half", "expand")}
+    assert tasks == {"half": "context-aware", "expand": "image-outpainting"}
 
 
 def test_values_of_another_paper_are_said_to_be():

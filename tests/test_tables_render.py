@@ -10,7 +10,7 @@ from rich.console import Console
 
 from isdiff.experiments.tables.render import comma_separated, html, latex, markdown, terminal, write
 from isdiff.experiments.tables.report import page
-from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
+from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value, body, heads
 from isdiff.metrics.contrast import FEW, GAIN, Contrast
 from isdiff.metrics.intervals import Estimate
 
@@ -67,7 +67,7 @@ def test_marks_are_among_rows_of_as_many_images(sheet):
 def test_markdown(sheet):
     lines = markdown(sheet).splitlines()
     row = next(line for line in lines if line.startswith("| DDNM + IS-Diff"))
-    assert "*0.130* [0.117, 0.143], SD 0.010, paper 0.250 (-0.120)" in row
+    assert "*0.130* [0.117, 0.143], SD 0.010, paper 0.25 (-0.120)" in row
     assert "**12.25** [11.03, 13.48]" in row
     assert any("gain confirmed" in line and "-35.0 %" in line and "0.002" in line for line in lines)
     assert "- Waits for weights x.safetensors: get them: SI, half, SI, expand" in lines
@@ -138,6 +138,16 @@ def test_terminal_shows_the_same(sheet):
     console.print(*terminal(sheet))
     text = console.export_text()
     assert "DDNM & Co_1" in text and "12.25" in text and "[11.03, 13.48]" in text and "gain confirmed" in text
+
+
+def test_a_narrow_terminal_cuts_nothing(sheet):
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(*terminal(sheet, 80))
+    text = console.export_text()
+    assert "…" not in text and max(map(len, text.splitlines())) <= 80
+    words = set(text.replace("│", " ").replace("┃", " ").split())
+    cells = [*heads(sheet), *(f"{cell.value} {cell.detail}" for row in body(sheet) for cell in row)]
+    assert {word for cell in cells for word in cell.split()} <= words
 
 
 def test_all_forms_are_written(sheet, tmp_path):

@@ -203,7 +203,6 @@ def test_what_is_not_known_is_null_and_not_nan(n):
         ("isdiff.refine.enabled=off", "isdiff.refine.enabled is 'off'; it must be true or false"),
         ("isdiff.seed.enabled=no", "isdiff.seed.enabled is 'no'; it must be true or false"),
         ("runtime.compile=maybe", "runtime.compile is 'maybe'; it must be true or false"),
-        ("metrics.download=0", "metrics.download is 0; it must be true or false"),
         ("seed=true", "seed is True; it must be a whole number"),
         ("mask.name=../../x", "mask.name is '../../x'; it names folders"),
         ("method.name=a/b", "method.name is 'a/b'; it names folders"),

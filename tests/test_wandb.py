@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow  # each run of it starts processes
 
 SMALL = [
     "dataset=avatars", "model=avatars64", "mask=half", "method=ddnm+isdiff", "sampler.steps=6", "metrics.bootstrap=20",
-    "metrics.download=false", "metrics.names=[perceptual]",
+    "metrics.names=[perceptual]",
 ]  # fmt: skip
 
 

@@ -91,6 +91,16 @@ def test_download_convert_and_load(tmp_path, server, checkpoint):
         assert torch.equal(a, b)
 
 
+def test_a_metric_s_network_is_used_as_it_is(tmp_path, server, checkpoint, capsys):
+    url, _ = server
+    given = {"size": len(checkpoint), "sha256": hashlib.sha256(checkpoint).hexdigest(), "net": None}
+    weights = folder(tmp_path, f"{url}/good", **given)
+    assert main(["--root", str(tmp_path), "get", "net"]) == 0 and "converted" not in capsys.readouterr().out
+    assert (tmp_path / "metrics" / "net.pt").read_bytes() == checkpoint
+    assert weights.status(weights.entry("net")) == "ready"
+    assert main(["--root", str(tmp_path), "convert", "net"]) == 1 and "nothing has to be" in capsys.readouterr().err
+
+
 def test_a_broken_connection_is_resumed(tmp_path, server, checkpoint):
     url, seen = server
     weights = folder(tmp_path, f"{url}/short", size=len(checkpoint))

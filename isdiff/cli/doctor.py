@@ -1,4 +1,4 @@
-"""What isdiff works with here: versions, device, precision, which weights are there, and a test image with its time."""
+"""What isdiff works with here: versions, device, precision, which weights there are, a test image with its time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ def act(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     from isdiff.cli.models import nodes, state
     from isdiff.environment import device_name, git_commit, package_versions
+    from isdiff.experiments.compare import UNUSED
+    from isdiff.experiments.measure import absent, build_metrics
+    from isdiff.experiments.search_path import config_names
     from isdiff.io.weights import Weights
     from isdiff.paths import located, placed
     from isdiff.priors.pixel import resolve_device, resolve_precision
@@ -30,6 +33,8 @@ def act(arguments: list[str]) -> int:
     weights = Weights()
     for name, node in nodes().items():
         print(f"{'model ' + name:24} {state(node, weights)}")
+    for name in config_names("metric"):
+        print(f"{'metric ' + name:24} {'; '.join(absent(build_metrics([name], UNUSED))) or 'here'}")
     try_one(args.device)
     return 0
 

@@ -78,7 +78,8 @@ def change(weights, args: argparse.Namespace) -> None:
         print(f"downloaded {weights.get(args.name)}")
     elif args.command == "register":
         print(f"registered {weights.register(args.name, args.path, args.again)}")
-    print(f"converted to {weights.convert(args.name)}")
+    if args.command == "convert" or weights.entry(args.name).net:
+        print(f"converted to {weights.convert(args.name)}")
 
 
 def act(arguments: list[str]) -> None:

@@ -29,7 +29,7 @@ class Dataset(Component, ABC):
 
     name: str
     aside: ClassVar[tuple[str, ...]] = ("root", "path")
-    labels = ("name", "features")
+    labels = ("name", "features", "latent")
 
     @abstractmethod
     def ids(self) -> list[str]:

@@ -29,7 +29,7 @@ from isdiff.metrics.samples import Sample, SeedsSample
 from isdiff.paths import placed
 
 # Metrics that measure are built from the configuration of each run.
-UNUSED = OmegaConf.create({"model_root": "models", "metrics": {"download": False, "features": None}})
+UNUSED = OmegaConf.create({"model_root": "models", "metrics": {"features": None}})
 
 
 LARGEST_TILE = 220  # pixels; larger pictures are reduced
@@ -120,8 +120,7 @@ def run_row(
         raise UserError(f"{label} on {mask} masks: no image could be made with every seed")
     for outcome, every in runs:
         records = [r for r in every if r["id"] in common]
-        # What could not be fetched for the run is not asked for again.
-        kept, why = samples(outcome.experiment, records, outcome.metrics, fetch=False)
+        kept, why = samples(outcome.experiment, records, outcome.metrics)
         rows.append((outcome.experiment, records))
         measured.append(kept)
         skipped |= why
@@ -183,7 +182,7 @@ def entries(rows: list[Row], metrics: list[Metric], bootstrap: int, title: str) 
     for row in rows:
         entry: dict[str, Any] = {
             "group": title, "mask": row.mask, "label": row.label, "n": len(row.records),
-            "run": str(row.experiment.store.path), **row.means,
+            "run": str(row.experiment.store.path), "network": row.experiment.network, **row.means,
         }  # fmt: skip
         for metric in metrics:
             if metric.name in row.samples:
@@ -237,6 +236,8 @@ def write(folder: Path, plan: DictConfig, tables: list[dict[str, Any]], metrics:
         "95 % bootstrap intervals over images; differences are paired, to the first row over images that both have, "
         f"bold where zero is outside and at least {VERDICT_IMAGES} images stand behind it."
     )
+    models = dict.fromkeys("{model}, {size}, weights: {weights}".format(**e["network"]) for e in tables)
+    parts.append(f"\nModels: {'; '.join(models)}.")
     parts += [f"\n{name} skipped: {reason}" for name, reason in notes.items() if not any(name in e for e in tables)]
     with atomic_open(folder / "summary.md") as stream:
         stream.write("\n".join(parts) + "\n")

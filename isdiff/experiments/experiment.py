@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from omegaconf import DictConfig
 
 from isdiff.aside import with_own_defaults
 from isdiff.data.base import Dataset
+from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.data.images import pixels_hash, to_tensor, to_uint8
 from isdiff.engine import Engine, Result
 from isdiff.errors import Missing, UserError
@@ -19,7 +21,9 @@ from isdiff.experiments.config import Setup, config_hash
 from isdiff.experiments.settings import GRAPHS, with_texts
 from isdiff.experiments.shelf import Shelf
 from isdiff.experiments.store import RunFolder
+from isdiff.io.files import is_sha256
 from isdiff.masks.base import MaskSource
+from isdiff.models.base import RANDOM
 from isdiff.paths import placed
 from isdiff.priors.base import Prior
 from isdiff.priors.pixel import resolve_device, resolve_precision
@@ -65,6 +69,7 @@ class Experiment:
     hash: str
     store: RunFolder
     inputs: dict[str, Inputs] = field(default_factory=dict)  # of images that are being made
+    absent: list[str] = field(default_factory=list)  # networks of metrics that are not here, a line each
     shelf: Shelf = field(default_factory=Shelf)
 
     @classmethod
@@ -100,21 +105,47 @@ class Experiment:
         """The method's name in folders and tables."""
         return self.setup.label
 
+    @cached_property
+    def network(self) -> dict[str, str]:
+        """What is asked, for people: the model's name, its weights (the beginning of a hash) and its size."""
+        model, side = self.setup.model, self.setup.model.image_size
+        weights = RANDOM if model.weights == RANDOM else model.identity()
+        size = f"{side}x{side}" if side else "any size"
+        return {"model": model.name, "weights": weights[:12] if is_sha256(weights) else weights, "size": size}
+
+    def remarks(self) -> list[str]:
+        """What a user should know of the data and of a model that knows other images, a line each."""
+        knows = self.cfg.model.get("knows") or ""
+        if not self.setup.asks or "draw" not in knows or isinstance(self.dataset, DrawnDataset):
+            return self.dataset.notes()
+        name, size = self.network["model"], self.network["size"]
+        strange = f"model {name} ({size}) knows {knows}, not images as those of {self.cfg.dataset.name}"
+        return [*self.dataset.notes(), f"{strange}: its results say little about the method"]
+
     def ids(self) -> list[str]:
-        return self.dataset.ids()[: self.cfg.limit]
+        """
+        Raises:
+            Missing: as :meth:`require`, where the images have to be here to be listed.
+        """
+        try:
+            return self.dataset.ids()[: self.cfg.limit]
+        except Missing as error:
+            raise Missing([*self.setup.model.missing(), *error.things, *self.absent]) from None
 
     def require(self, ids: list[str]) -> None:
         """
+        Args:
+            ids: of images that are to be made; none if all are there, and the model is not needed.
         Raises:
-            Missing: weights or images are not here; names all of them at once.
+            Missing: weights, images or networks of metrics are not here; names all of them at once.
         """
-        things = self.setup.model.missing()
+        things = self.setup.model.missing() if ids else []
         try:
             self.dataset.require(ids)
         except Missing as error:
             things += error.things
-        if things:
-            raise Missing(things)
+        if things or self.absent:
+            raise Missing([*things, *self.absent])
 
     @property
     def prior(self) -> Prior:
@@ -159,7 +190,10 @@ class Experiment:
 
     def ready(self, image_id: str) -> Task:
         """The task as the model takes it: in its own space, with its prompt."""
-        return self.prior.prepare(self.task(image_id), self.prompt(image_id))
+        prior, task, prompt = self.prior, self.task(image_id), self.prompt(image_id)
+        begun = time.perf_counter()
+        prepared = prior.prepare(task, prompt)
+        return replace(prepared, seconds=time.perf_counter() - begun)
 
     def stream(self, image_id: str, attempt: int) -> Stream:
         """The noise of an attempt at an image, as the engine draws it."""
@@ -207,6 +241,7 @@ class Experiment:
             "id": result.task.id,
             "run": self.hash,
             "seed": self.setup.seed,
+            **self.network,
             "network_calls": result.calls,
             "attempts": len(result.attempts),
             "chosen_attempt": result.chosen,

@@ -19,7 +19,7 @@ from isdiff.errors import UserError
 from isdiff.experiments.build import build
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.search_path import config_names
-from isdiff.metrics.base import Metric, Observed, Observer, Unavailable
+from isdiff.metrics.base import Absent, Metric, Observed, Observer, Unavailable
 from isdiff.metrics.samples import Sample
 from isdiff.metrics.store import ArrayStore
 from isdiff.paths import placed
@@ -65,13 +65,24 @@ def configured_metrics(cfg: DictConfig) -> list[Metric]:
     return build_metrics(list(names), cfg) if names else []
 
 
+def absent(metrics: Sequence[Metric]) -> list[str]:
+    """One line for every network that metrics look with and that is not here, with the command that gets it."""
+    lines: dict[str, None] = {}
+    for metric in metrics:
+        try:
+            _ = metric.version
+        except Absent as error:
+            lines[str(error)] = None
+        except Unavailable:  # it measures other images than these, which the summary says
+            pass
+    return list(lines)
+
+
 def samples(
-    experiment: Experiment, records: list[dict[str, Any]], metrics: Sequence[Metric], fetch: bool = True
+    experiment: Experiment, records: list[dict[str, Any]], metrics: Sequence[Metric]
 ) -> tuple[dict[str, Sample], dict[str, str]]:
     """Of the images of ``records``, by the metrics' names; also why those that cannot run here cannot.
 
-    Args:
-        fetch: whether metrics may get weights that are missing, as far as their own settings allow it.
     Raises:
         UserError: a picture, an image or a caption that has to be looked at cannot be read.
     """
@@ -84,8 +95,6 @@ def samples(
         try:
             prompts = [experiment.prompt(r["id"]) if observer.prompted else "" for r in records]
             observer.require(prompts)
-            if fetch:
-                observer.fetch()
             run = ObservedRun(experiment, records, prompts, observer)
             values, features = (any(m.of_sets == of_sets for m in served) for of_sets in (False, True))
             seen = run.seen(values, features)

@@ -67,4 +67,6 @@ KINDS = {
     "id": is_text, "network_calls": is_count, "attempts": is_count, "chosen_attempt": is_count, "seconds": is_amount,
     "dce": are_numbers, "start_timesteps": are_numbers, "image_sha": is_hash, "mask_sha": is_hash, "stamps": are_texts,
 }  # fmt: skip
-LATER = {"run": is_text, "seed": is_whole, "picture_sha": is_hash}  # which older records do not have
+LATER = {  # which older records do not have
+    "run": is_text, "seed": is_whole, "picture_sha": is_hash, "model": is_text, "weights": is_text, "size": is_text,
+}  # fmt: skip

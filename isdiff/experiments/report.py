@@ -51,7 +51,7 @@ def measured_on(experiment: Experiment, records: list[dict[str, Any]], metrics: 
     pictures = experiment.store.picture_hashes(names) if metrics else [r.get("picture_sha") for r in records]
     inputs = [names, pictures, [r["image_sha"] for r in records], [r["stamps"][-1] for r in records]]
     versions = {metric.name: version_or_none(metric) for metric in metrics}
-    settings = [OmegaConf.select(experiment.cfg, f"metrics.{key}") for key in ("bootstrap", "download")]
+    settings = OmegaConf.select(experiment.cfg, "metrics.bootstrap")
     return hashlib.sha256(json.dumps([inputs, versions, settings]).encode()).hexdigest()[:16]
 
 
@@ -104,7 +104,7 @@ def summarise(
     estimates, on = measured(experiment, records, metrics)
     seconds = sum(r["seconds"] for r in records)
     return {
-        "method": experiment.label, "steps": experiment.setup.steps,
+        "method": experiment.label, "steps": experiment.setup.steps, **experiment.network,
         "dataset": cfg.dataset.name, "mask": cfg.mask.name, "n": len(records),
         "seed": cfg.seed, "config_hash": experiment.hash, "metrics": estimates, "measured_on": on,
         "network_calls_per_image": sum(r["network_calls"] for r in records) / len(records),
@@ -118,6 +118,7 @@ def readable(summary: dict[str, Any], experiment: Experiment) -> str:
     """The summary as a page of Markdown."""
     s = summary
     lines = [f"# {experiment.setup.title} on {s['dataset']}, {s['mask']} mask", ""]
+    lines += [f"Model {s['model']}, {s['size']}, weights: {s['weights']}.", ""]
     lines += [f"{s['n']} images, seed {s['seed']}; in brackets 95 % intervals.", ""]
     for name, m in s["metrics"].items():
         if "skipped" in m:
@@ -189,7 +190,7 @@ class RunImages:
         }  # fmt: skip
 
     def values(self) -> dict[str, Sequence[float]]:
-        found, _ = samples(self.experiment, list(self.records), self.metrics, fetch=False)
+        found, _ = samples(self.experiment, list(self.records), self.metrics)
         return {name: list(sample.values) for name, sample in found.items() if isinstance(sample, MeanSample)}
 
 

@@ -14,7 +14,7 @@ from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.experiments.build import as_dict
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.loggers import Session, Subject
-from isdiff.experiments.measure import configured_metrics
+from isdiff.experiments.measure import absent, configured_metrics
 from isdiff.experiments.report import RunImages, draw_grid, is_grid, readable, summarise
 from isdiff.experiments.sampling import sample_all
 from isdiff.experiments.shelf import SHELF
@@ -103,8 +103,9 @@ def execute(cfg: DictConfig, listen: Listener | None = None) -> Outcome:
     experiment.shelf = SHELF
     metrics = configured_metrics(cfg)  # a wrong name is refused at once, and so is a logger that could not log
     experiment.setup.logger.prepare()
+    experiment.absent = absent(metrics)
     store, ids = experiment.store, experiment.ids()
-    for note in experiment.dataset.notes():
+    for note in experiment.remarks():
         print(f"isdiff: {note}", file=sys.stderr)
     store.sweep()
     changed = changed_inputs(experiment, ids)
@@ -113,6 +114,7 @@ def execute(cfg: DictConfig, listen: Listener | None = None) -> Outcome:
         print(f"isdiff: {some} changed since the last run; sampled anew", file=sys.stderr)
     done = whole_records(experiment, ids)
     todo = [image_id for image_id in ids if image_id not in done]
+    experiment.require(todo)  # before anything is sampled or logged
     failed: dict[str, str] = {}
     with experiment.setup.logger.session(subject(experiment)) as session:
         if todo:
@@ -139,9 +141,8 @@ def sample_missing(
     """Sample ``todo`` of the run's ``ids``; returns what failed, with reasons.
 
     Raises:
-        UserError: weights or images are missing, or a sampling process ended early.
+        UserError: a sampling process ended early.
     """
-    experiment.require(todo)
     say(experiment.store, "config.yaml", kept_text(experiment))
     session.begin()
     title = f"{experiment.setup.title} on {experiment.cfg.dataset.name}, {experiment.cfg.mask.name}"
@@ -162,7 +163,7 @@ def subject(experiment: Experiment) -> Subject:
     """The run as loggers know it. ``cell`` is what runs have in common that differ in their seeds."""
     cfg, names = experiment.cfg, (experiment.cfg.dataset.name, experiment.cfg.mask.name)
     row = OmegaConf.select(cfg, "logger.job_type", default=None) or experiment.setup.title
-    facts = {"cell": f"{', '.join(names)}: {row}", "result_hash": experiment.hash}
+    facts = {"cell": f"{', '.join(names)}: {row}", "result_hash": experiment.hash, "network": experiment.network}
     return Subject(
         name=f"{experiment.label}-{names[1]}-{experiment.store.path.name}",
         folder=experiment.store.path,

@@ -45,9 +45,16 @@ def own_hydra() -> Iterator[str]:
     try:
         Plugins.instance().register(OtherFolders)
         OmegaConf.register_new_resolver("placed", lambda path: str(placed(path)), replace=True)
+        OmegaConf.register_new_resolver("latent_model", latent_model, replace=True)
         yield str(config_folders()[0])
     finally:
         Singleton._instances, BaseContainer._resolvers = instances, resolvers
+
+
+def latent_model(dataset: str, kind: str) -> str:
+    """The latent model that a data set names for methods of a kind; the small one that ships where it names none."""
+    path = config_names("dataset").get(dataset)  # without one Hydra says so
+    return (path and OmegaConf.select(OmegaConf.load(path), f"dataset.latent.{kind}")) or "avatars64_latent"
 
 
 def config_names(group: str) -> dict[str, Path]:

@@ -123,7 +123,7 @@ def check_settings(cfg: DictConfig) -> None:
         name = OmegaConf.select(cfg, f"{group}.name")
         if not (isinstance(name, str) and re.fullmatch(r"[\w][\w.+-]{0,99}", name)):
             raise UserError(f"{group}.name is {name!r}; it names folders: letters, digits, '_', '-', '+' and '.' only")
-    for key in ("isdiff.seed.enabled", "isdiff.refine.enabled", "metrics.download"):
+    for key in ("isdiff.seed.enabled", "isdiff.refine.enabled"):
         check_flag(key, OmegaConf.select(cfg, key, default=False))
     check_whole("seed", cfg.seed, low=None)
     if cfg.limit is not None and not (isinstance(cfg.limit, int) and cfg.limit >= 1):

@@ -91,6 +91,8 @@ class RunFolder:
     ) -> dict[str, dict[str, Any]]:
         """Rewrite the records whole, in the dataset's order first, without those of ``drop`` and with the new entries
         of ``update``; returns them."""
+        if not self.records_path.exists():
+            return {}
         dropped, news = set(drop), update or {}
         place = {image_id: i for i, image_id in enumerate(order)}
         with self.locked():

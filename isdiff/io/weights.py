@@ -37,7 +37,7 @@ class Entry:
         file: its published name.
         mirrors: addresses, tried in order.
         size, sha256: None where nobody publishes them.
-        net: arguments of the network, with its ``_target_``.
+        net: arguments of the network, with its ``_target_``; None for a metric's, which is used as it is.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Entry:
     mirrors: tuple[str, ...]
     licence: str
     source: str
-    net: dict[str, Any]
+    net: dict[str, Any] | None = None
     size: int | None = None
     sha256: str | None = None
 
@@ -108,7 +108,7 @@ class Weights:
 
     def path(self, entry: Entry) -> Path:
         """Where the published file lies."""
-        return self.root / "downloads" / entry.file
+        return self.root / ("downloads" if entry.net else "metrics") / entry.file
 
     def converted(self, entry: Entry) -> Path:
         """Where the safetensors file that runs use lies."""
@@ -241,6 +241,8 @@ class Weights:
         """
         entry = self.entry(name)
         source, target = self.path(entry), self.converted(entry)
+        if entry.net is None:
+            raise UserError(f"{name} is used as it is, in {source}; nothing has to be converted")
         if not source.exists():
             if source.is_symlink():
                 gone = f"{source} is a link to {os.readlink(source)}, which is gone"
@@ -261,7 +263,7 @@ class Weights:
         if self.converted(entry).exists():
             return "ready"
         if path.exists():
-            return "downloaded"
+            return "downloaded" if entry.net else "ready"
         if path.is_symlink():
             return "broken link"
         return "partly here" if path.with_name(path.name + ".partial").exists() else "missing"
@@ -287,9 +289,10 @@ def fitting_state(entry: Entry, path: Path) -> dict[str, torch.Tensor]:
             what = f"{path} is not a plain state dict and will not be unpickled"
             raise UserError(f"{what} ({brief(error)})") from None
     state = plain_state(path, state)
+    net = entry.net or {}
     with torch.device("meta"):
-        plan = build_net(entry.net)
-    check_tensors(f"{path} does not fit {entry.net.get('_target_', 'UNet')}", plan.state_dict(), state)
+        plan = build_net(net)
+    check_tensors(f"{path} does not fit {net.get('_target_', 'UNet')}", plan.state_dict(), state)
     for name, value in state.items():
         if not is_finite(value):
             raise UserError(f"{path}: tensor {name[:100]} is not finite (NaN or infinity); get the file again")

@@ -18,7 +18,7 @@ class MaskSource(Component, ABC):
     """
 
     aside = ("path",)
-    labels = ("name",)
+    labels = ("name", "task")
 
     @abstractmethod
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from isdiff.errors import UserError
 from isdiff.io.models import load_attribute_net
-from isdiff.metrics.base import MeanMetric, Metric, Observed, Observer, SetMetric, Unavailable, version_of
+from isdiff.metrics.base import Absent, MeanMetric, Metric, Observed, Observer, SetMetric, Unavailable, version_of
 from isdiff.metrics.samples import FrechetSample, Sample
 from isdiff.nets.attributes import AttributeNet
 from isdiff.paths import located
@@ -59,8 +59,8 @@ class AttributeFeatures(Observer):
         try:
             return version_of("1", [self.path])
         except OSError:
-            what = f"weights {self.path} are missing: isdiff weights get {self.path.parent.name}"
-            raise Unavailable(what) from None
+            how = f"isdiff train train={self.path.parent.name}_classifier"
+            raise Absent(f"weights {self.path} of a metric are missing: {how}") from None
 
     def net(self, images: list[np.ndarray]) -> AttributeNet:
         version = self.version

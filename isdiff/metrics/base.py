@@ -19,7 +19,11 @@ from isdiff.metrics.samples import MeanSample, Sample
 
 
 class Unavailable(Exception):
-    """A metric cannot run here; the message says what is missing."""
+    """A metric cannot measure this; the message says why."""
+
+
+class Absent(Unavailable):
+    """The network that it looks with is not here; the message has the command that gets it."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,7 @@ class Observer(ABC):
         """Its own version and the sha256 of its weights; another version says other things.
 
         Raises:
-            Unavailable: the weights are not here.
-        """
-
-    def fetch(self) -> None:  # noqa: B027
-        """Get weights that are missing, where that is allowed.
-
-        Raises:
-            Unavailable: they are not to be had.
+            Absent: the weights are not here.
         """
 
     def require(self, prompts: Sequence[str]) -> None:
@@ -119,7 +116,7 @@ class Metric(ABC):
     def version(self) -> str:
         """
         Raises:
-            Unavailable: the observer's weights are not here.
+            Absent: the observer's weights are not here.
         """
         return self.observer.version
 
@@ -131,22 +128,23 @@ class Metric(ABC):
         """The sample of images that are all at hand; nothing is kept.
 
         Raises:
-            Unavailable: weights are neither here nor to be had, or these images cannot be measured.
+            Unavailable: weights are not here, or these images cannot be measured.
         """
         look = self.observer
         look.require(prompts)
-        look.fetch()
         if self.of_sets:
             return self.sample(Observed(results=look.features(results), truths=look.features(truths)))
         return self.sample(Observed(look.values(results, truths, prompts)))
 
 
 class MeanMetric(Metric):
-    """The mean of the observer's values."""
+    """The mean of the observer's values, distances unless the metric has other limits."""
+
+    limits: tuple[float, float] = (0.0, np.inf)
 
     def sample(self, seen: Observed) -> Sample:
         assert seen.values is not None
-        return MeanSample(seen.values.astype(np.float64))
+        return MeanSample(seen.values.astype(np.float64), self.limits)
 
 
 class PairMetric(MeanMetric, Observer):

@@ -12,7 +12,7 @@ import torch
 
 from isdiff.metrics.attributes import batches
 from isdiff.metrics.base import Metric, Observed, Observer, Unavailable, version_of
-from isdiff.metrics.learned import ALEXNET, fetch_alexnet, obtain
+from isdiff.metrics.learned import published
 from isdiff.metrics.lite0 import Lite0Features
 from isdiff.metrics.samples import MeanSample, Sample
 
@@ -56,19 +56,15 @@ class AlexNetFeatures(Observer):
     """AlexNet's last convolutional features (9216), of images at 224 pixels, as torchvision publishes the network."""
 
     model_root: str
-    download: bool
     name = "alexnet"
 
     @property
     def version(self) -> str:
-        return version_of("1", [obtain(ALEXNET, self.model_root, False, fetch_alexnet)])
-
-    def fetch(self) -> None:
-        obtain(ALEXNET, self.model_root, self.download, fetch_alexnet)
+        return version_of("1", [published("alexnet", self.model_root)])
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
-        return alexnet_features(alexnet(obtain(ALEXNET, self.model_root, self.download, fetch_alexnet)), images)
+        return alexnet_features(alexnet(published("alexnet", self.model_root)), images)
 
 
 @lru_cache(maxsize=1)
@@ -92,20 +88,16 @@ def alexnet_features(net: torch.nn.Module, images: list[np.ndarray]) -> np.ndarr
 
 
 class AlexNetDiversity(Diversity):
-    """[R] The paper names AlexNet but neither layer nor scale; here its last convolutional features, of unit length.
-
-    Args:
-        download: whether to fetch the weights where they are missing.
-    """
+    """[R] The paper names AlexNet but neither layer nor scale; here its last convolutional features, of unit length."""
 
     name, title = "alexnet_diversity", "AlexNet feature distance of two runs ↑"
 
-    def __init__(self, model_root: str, download: bool = True) -> None:
-        self.model_root, self.download = model_root, download
+    def __init__(self, model_root: str) -> None:
+        self.model_root = model_root
 
     @property
     def observer(self) -> Observer:
-        return AlexNetFeatures(self.model_root, self.download)
+        return AlexNetFeatures(self.model_root)
 
     def scaled(self, features: np.ndarray) -> np.ndarray:
         return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

@@ -1,13 +1,9 @@
-"""LPIPS and FID with their own published networks, where their weights are present or can be fetched."""
+"""LPIPS and FID with their own published networks: isdiff weights get alexnet, isdiff weights get inception."""
 
 from __future__ import annotations
 
-import io
-import os
-import socket
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -17,48 +13,28 @@ import numpy as np
 import torch
 
 from isdiff.io.fingerprint import remembered_sha256
+from isdiff.io.weights import Weights
 from isdiff.metrics.attributes import at_once, batches
-from isdiff.metrics.base import Observer, PairMetric, SetMetric, Unavailable, version_of
+from isdiff.metrics.base import Absent, Observer, PairMetric, SetMetric, version_of
 from isdiff.metrics.samples import FrechetSample, Sample
-from isdiff.paths import located, placed
+from isdiff.paths import located
 
-ALEXNET = "alexnet-owt-7be5be79.pth"
-INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
-
-
-def find(name: str, model_root: str) -> Path | None:
-    """A weights file by its published name, under ``<model_root>/metrics`` or in torch's hub cache."""
-    places = (located(Path(model_root) / "metrics" / name), Path(torch.hub.get_dir()) / "checkpoints" / name)
-    return next((place for place in places if place.exists()), None)
+MANIFEST = "models/manifest.yaml"
 
 
-@contextmanager
-def short_timeout(seconds: float = 5.0):
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+def published(name: str, model_root: str) -> Path:
+    """A network's file that the manifest lists, in ``<model_root>/metrics`` or in torch's hub cache.
 
-
-def obtain(name: str, model_root: str, download: bool, fetch: Callable[[], object]) -> Path:
-    """Path of a weights file, fetched by ``fetch`` into the hub cache if it is missing and ``download`` is on."""
-    if download and find(name, model_root) is None and os.environ.get("HF_HUB_OFFLINE") != "1":
-        with short_timeout(), redirect_stderr(io.StringIO()):  # torch.hub announces downloads there
-            try:
-                fetch()
-            except Exception as error:  # whatever a network can raise
-                raise Unavailable(f"{name} is not here and could not be fetched ({error})") from None
-    path = find(name, model_root)
+    Raises:
+        Absent: it is not here, or is another file; it might be unpickled, so this comes first.
+    """
+    entry = Weights(model_root, MANIFEST).entry(name)
+    places = (located(Path(model_root) / "metrics"), Path(torch.hub.get_dir()) / "checkpoints")
+    path = next((place / entry.file for place in places if (place / entry.file).exists()), None)
     if path is None:
-        raise Unavailable(
-            f"{name} is not here; put it into {placed(model_root) / 'metrics'} or set metrics.download=true"
-        )
-    # Published names end in the start of the file's sha256. torch-fidelity unpickles, so this comes first.
-    expected = name.rsplit("-", 1)[1].split(".")[0]
-    if not remembered_sha256(path).startswith(expected):
-        raise Unavailable(f"{path} is damaged or another file: its sha256 does not start with {expected}")
+        raise Absent(f"{entry.file} of a metric is missing: isdiff weights get {name}")
+    if remembered_sha256(path) != entry.sha256:
+        raise Absent(f"{path} is damaged or another file; delete it, then: isdiff weights get {name}")
     return path
 
 
@@ -66,11 +42,11 @@ def lpips_layers() -> Path:
     """The layers that LPIPS was fitted with; they come with its package.
 
     Raises:
-        Unavailable: the package is not installed.
+        Absent: the package is not installed.
     """
     spec = find_spec("lpips")
     if spec is None or not spec.submodule_search_locations:
-        raise Unavailable("pip install lpips")
+        raise Absent("the package of LPIPS is missing: pip install lpips")
     return Path(spec.submodule_search_locations[0]) / "weights" / "v0.1" / "alex.pth"
 
 
@@ -93,33 +69,20 @@ def lpips_net(path: Path, version: str) -> torch.nn.Module:
     return net
 
 
-def fetch_alexnet() -> None:
-    from torchvision.models import AlexNet_Weights
-
-    AlexNet_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
-
-
 class LPIPS(PairMetric):
-    """Learned perceptual image patch similarity, AlexNet (Zhang et al. 2018), by the ``lpips`` package.
-
-    Args:
-        download: whether to fetch the weights where they are missing.
-    """
+    """Learned perceptual image patch similarity, AlexNet (Zhang et al. 2018), by the ``lpips`` package."""
 
     name, title = "lpips", "LPIPS (AlexNet) ↓"
 
-    def __init__(self, model_root: str, download: bool = True) -> None:
-        self.model_root, self.download = model_root, download
+    def __init__(self, model_root: str) -> None:
+        self.model_root = model_root
 
-    def weights(self, download: bool = False) -> Path:
-        return obtain(ALEXNET, self.model_root, download, fetch_alexnet)
+    def weights(self) -> Path:
+        return published("alexnet", self.model_root)
 
     @property
     def version(self) -> str:
         return version_of("1", [self.weights(), lpips_layers()])
-
-    def fetch(self) -> None:
-        self.weights(self.download)
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
@@ -127,12 +90,6 @@ class LPIPS(PairMetric):
         size = at_once(results[0])
         pairs = zip(batches(results, size), batches(truths, size), strict=True)
         return torch.cat([net(a, b).flatten() for a, b in pairs]).numpy()
-
-
-def fetch_inception() -> None:
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-
-    torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, progress=False, weights_only=True)
 
 
 @lru_cache(maxsize=1)
@@ -145,25 +102,17 @@ def inception(path: Path, version: str) -> torch.nn.Module:
 
 @dataclass(frozen=True)
 class InceptionFeatures(Observer):
-    """torch-fidelity's Inception features (2048, 8-bit input).
-
-    Args:
-        download: whether to fetch the weights where they are missing.
-    """
+    """torch-fidelity's Inception features (2048, 8-bit input)."""
 
     model_root: str
-    download: bool = True
     name = "inception"
 
-    def weights(self, download: bool = False) -> Path:
-        return obtain(INCEPTION, self.model_root, download, fetch_inception)
+    def weights(self) -> Path:
+        return published("inception", self.model_root)
 
     @property
     def version(self) -> str:
         return version_of("1", [self.weights()])
-
-    def fetch(self) -> None:
-        self.weights(self.download)
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
@@ -178,8 +127,8 @@ class FID(SetMetric):
 
     name, title = "fid", "FID ↓"
 
-    def __init__(self, model_root: str, download: bool = True) -> None:
-        self.look = InceptionFeatures(model_root, download)
+    def __init__(self, model_root: str) -> None:
+        self.look = InceptionFeatures(model_root)
 
     @property
     def observer(self) -> Observer:

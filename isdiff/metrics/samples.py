@@ -20,11 +20,13 @@ class Sample(ABC):
         groups: (n,) whole numbers, equal for images that are not independent of each other, such as crops of one
             photograph; None where all are.
         has_zero: whether the metric's zero means something, so that one can speak of shares of a value.
+        limits: the smallest and the largest value that there can be.
     """
 
     n: int
     groups: np.ndarray | None = None
     has_zero: bool = True
+    limits: tuple[float, float] = (-np.inf, np.inf)
 
     @abstractmethod
     def value(self, chosen: np.ndarray) -> float:
@@ -32,10 +34,10 @@ class Sample(ABC):
 
 
 class MeanSample(Sample):
-    """Mean of one number per image."""
+    """Mean of one number per image; of distances unless other limits are given."""
 
-    def __init__(self, values: np.ndarray) -> None:
-        self.values, self.n = values, len(values)
+    def __init__(self, values: np.ndarray, limits: tuple[float, float] = (0.0, np.inf)) -> None:
+        self.values, self.n, self.limits = values, len(values), limits
 
     def value(self, chosen: np.ndarray) -> float:
         return float(self.values[chosen].mean())
@@ -43,6 +45,8 @@ class MeanSample(Sample):
 
 class FrechetSample(Sample):
     """Frechet distance between Gaussians fitted to two sets of features, each (N, D) (Heusel et al. 2017)."""
+
+    limits = (0.0, np.inf)
 
     def __init__(self, results: np.ndarray, truths: np.ndarray) -> None:
         middle = truths.mean(0)  # a common shift changes nothing, and small numbers lose no digits
@@ -77,6 +81,7 @@ class SeedsSample(Sample):
 
     def __init__(self, seeds: Sequence[Sample]) -> None:
         self.seeds, self.n, self.groups, self.has_zero = seeds, seeds[0].n, seeds[0].groups, seeds[0].has_zero
+        self.limits = seeds[0].limits
 
     def value(self, chosen: np.ndarray) -> float:
         return float(np.mean([sample.value(chosen) for sample in self.seeds]))

@@ -15,7 +15,7 @@ from isdiff.errors import UserError
 from isdiff.io.hub import model_files
 from isdiff.io.models import load_caption_net
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import Observed, PairMetric, Unavailable, version_of
+from isdiff.metrics.base import Absent, Observed, PairMetric, Unavailable, version_of
 from isdiff.metrics.samples import MeanSample, Sample
 from isdiff.nets.captions import CaptionNet
 from isdiff.paths import located
@@ -39,7 +39,7 @@ class TextMetric(PairMetric):
 
     def sample(self, seen: Observed) -> Sample:
         assert seen.values is not None
-        return MeanSample(100 * seen.values.astype(np.float64))
+        return MeanSample(100 * seen.values.astype(np.float64), (0.0, 100.0))
 
 
 @lru_cache(maxsize=1)
@@ -63,7 +63,7 @@ class CaptionScore(TextMetric):
             return version_of("1", [self.folder / "captions.safetensors", *parts])
         except OSError:
             path = self.folder / "captions.safetensors"
-            raise Unavailable(f"{path} is missing: python scripts/train.py train=avatars64_captions") from None
+            raise Absent(f"{path} of a metric is missing: python scripts/train.py train=avatars64_captions") from None
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
@@ -100,7 +100,7 @@ class CLIPScore(TextMetric):
     @property
     def version(self) -> str:
         if not self.folder.is_dir():
-            raise Unavailable(f"{self.folder} is not here: isdiff weights get {self.folder.name}")
+            raise Absent(f"{self.folder} of a metric is missing: isdiff weights get {self.folder.name}")
         return version_of("1", model_files(self.folder))
 
     @torch.inference_mode()

@@ -126,4 +126,4 @@ def network(weights: str, name: str) -> nn.Module:
     if weights != RANDOM:
         return load_net(located(weights))
     torch.default_generator.manual_seed(0)
-    return build_net(Weights().entry(name).net)
+    return build_net(Weights().entry(name).net or {})

@@ -23,6 +23,7 @@ from isdiff.metrics.contrast import Contrast, contrast
 from isdiff.metrics.diversity import Diversity
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.samples import MeanSample, SeedsSample
+from isdiff.models.base import RANDOM
 from isdiff.progress import clock
 
 Cells = dict[tuple[str, str], Row]  # what was measured, by row and mask
@@ -166,7 +167,7 @@ def line(
                 value.ours = estimate(sample, plan.bootstrap)
                 value.seed_sd = sample.spread() if len(sample.seeds) > 1 else None
             else:
-                value.missing = "this metric cannot run here"
+                value.missing = "this metric cannot measure such images"
             values.append(value)
     return Line(row.name, row.label, values, cost([cells[key] for key in cells if key[0] == row.name]), row.paper_time)
 
@@ -181,7 +182,9 @@ def cost(rows: list[Row]) -> Cost | None:
 
 
 def protocol(summary: dict[str, Any], experiment: Experiment) -> str:
-    parts = [experiment.setup.model.name, *(str(summary[k]) for k in ("precision",) if k in summary)]
+    network = experiment.network
+    random = [RANDOM] if network["weights"] == RANDOM else []
+    parts = [network["model"], network["size"], *random, *(str(summary[k]) for k in ("precision",) if k in summary)]
     return ", ".join([*parts, f"batch {summary.get('batch_size')}", str(summary.get("device"))])
 
 

@@ -68,7 +68,7 @@ def values(sheet: Sheet) -> tuple[list[str], list[list[Any]]]:
     for line in sheet.lines:
         for value, column in zip(line.values, sheet.columns, strict=True):
             ours = [*interval(value.ours), value.ours and value.ours.n]
-            given = [value.seed_sd, column.paper_metric, value.paper, value.missing]
+            given = [value.seed_sd, column.paper_metric, value.paper and float(value.paper), value.missing]
             rows.append([line.name, line.label, column.mask, column.metric, *ours, *given])
     return columns, rows
 

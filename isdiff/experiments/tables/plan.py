@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 
 from isdiff.errors import UserError
@@ -78,6 +79,32 @@ class TablePlan:
     times: str = ""
 
 
+class Printed(float):
+    """A number of the paper's, which is written as it was printed: 143.00."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Printed:
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class PaperLoader(yaml.SafeLoader):
+    """Decimal numbers as :class:`Printed`."""
+
+
+PaperLoader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: Printed(str(node.value)))
+
+
+def paper_values() -> Any:
+    """``configs/paper_values.yaml``: what the paper prints, by table, row and mask."""
+    return yaml.load(located("configs/paper_values.yaml").read_text("utf-8"), PaperLoader)
+
+
 def names(group: str) -> list[str]:
     """What ``configs/<group>`` holds."""
     return list(config_names(group))
@@ -112,17 +139,23 @@ def plan(
         limit: at most so many images a cell.
         seeds: instead of the profile's.
         masks: only these.
-        rows: only these, by name or pattern (``ddnm*``); rows that they are compared with come along.
+        rows: only these, by name or pattern (``ddnm*``); rows that they are compared with come along. ``printed``:
+            those that the paper has, and no others.
         extra: further overrides of every run.
     Raises:
         UserError: an unknown table, profile, mask or row.
     """
     table = load("table", name) if table is None else table
     setting = load("profile", profile)
-    printed: Any = OmegaConf.load(located("configs/paper_values.yaml"))
-    printed = printed[table.paper] if "paper" in table else {}
+    printed = paper_values()[table.paper] if "paper" in table else {}
+    if rows == ["printed"]:
+        rows = [row.name for row in table.rows if row.name in printed and "source" not in printed[row.name]]
+        if not rows:
+            raise NothingChosen(f"the paper prints no row of {name}")
+        picked = set(rows)
+    else:
+        picked = with_partners(table.rows, chosen([row.name for row in table.rows], rows, f"rows of {name}"))
     shown = chosen(list(table.masks), masks, f"masks of {name}")
-    picked = with_partners(table.rows, chosen([row.name for row in table.rows], rows, f"rows of {name}"))
     made = []
     for row in table.rows:
         if row.name in picked:
@@ -130,7 +163,7 @@ def plan(
             cells = tuple(
                 cell_plan(table, row, mask, setting, limit, seeds, [*extra], values.get(mask, ())) for mask in shown
             )
-            against = tuple(row.get("against", ()))
+            against = tuple(partner for partner in row.get("against", ()) if partner in picked)
             instead = in_place(row, setting)
             label = label_of(row.label, own(row), instead, [*shared(row, setting), *instead, *extra], extra)
             made.append(RowPlan(row.name, label, cells, against, values.get("time"), values.get("source", "")))

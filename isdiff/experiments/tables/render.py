@@ -107,8 +107,21 @@ def parts(sheet: Sheet) -> dict[str, object]:
     }  # fmt: skip
 
 
-def terminal(sheet: Sheet) -> list[Table]:
-    """For a ``rich`` console: the values, and below them the comparisons."""
+def side_by_side(titles: list[str], rows: list[list[Text]], width: int) -> list[list[int]]:
+    """Columns in as many groups as it takes for their longest words to fit; the first column begins each."""
+    words = [max(len(word) for text in column for word in text.split() or [""]) + 3 for column in zip(
+        titles, *([f"{text.value} {text.detail}" for text in row] for row in rows), strict=True)]  # fmt: skip
+    groups = [[0]]
+    for place in range(1, len(titles)):
+        if len(groups[-1]) > 1 and sum(words[i] for i in [*groups[-1], place]) >= width:
+            groups.append([0])
+        groups[-1].append(place)
+    return groups
+
+
+def terminal(sheet: Sheet, width: int | None = None) -> list[Table]:
+    """For a ``rich`` console of so many columns (this one's): the values, and below them the comparisons."""
+    from rich import get_console
     from rich.markup import escape
     from rich.table import Table
 
@@ -124,12 +137,12 @@ def terminal(sheet: Sheet) -> list[Table]:
         (sheet.title, (heads(sheet), body(sheet))),
         ("Paired over images", comparison_rows(sheet)),
     ):
-        if rows:
+        for group in side_by_side(titles, rows, width or get_console().width) if rows else []:
             table = Table(title=escape(title))
-            for name in titles:
-                table.add_column(escape(name))
+            for place in group:
+                table.add_column(escape(titles[place]), overflow="fold")
             for row in rows:
-                table.add_row(*map(cell, row))
+                table.add_row(*(cell(row[place]) for place in group))
             found.append(table)
     return found
 

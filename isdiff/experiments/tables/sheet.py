@@ -173,7 +173,7 @@ def shown(value: Value, column: Column) -> Text:
         if value.seed_sd is not None:
             details.append(f"SD {number(value.seed_sd)}")
     if value.paper is not None:
-        details.append(f"paper {number(value.paper)}")
+        details.append(f"paper {value.paper}")
         if column.same and value.ours is not None:
             details[-1] += f" ({number(value.ours.value - value.paper, signed=True)})"
     text = number(value.ours.value) if value.ours is not None else "–"
@@ -246,7 +246,8 @@ def footnotes(sheet: Sheet) -> list[str]:
         several = len(sheet.protocols) > 1
         ways = (f"[{i}] {protocol}" if several else protocol for i, protocol in enumerate(sheet.protocols, 1))
         taken = f"; {sheet.times}" if sheet.times else ""
-        found.append(f"Seconds are sums of each image's share of the network's time: {'; '.join(ways)}{taken}.")
+        what = "an image's encoders and seeds, and its share of the network's time"
+        found.append(f"Seconds are of {what}: {'; '.join(ways)}{taken}.")
     return [*found, *sheet.notes]
 
 
