@@ -20,6 +20,7 @@ from isdiff.data.editbench import EditBench, EditBenchMask
 from isdiff.data.files import BenchmarkDataset, FolderDataset, image_suffixes
 from isdiff.data.images import guided_diffusion, load_rgb
 from isdiff.data.photos import PhotoDataset
+from isdiff.data.picture_files import read_picture
 from isdiff.errors import Missing, UserError
 from isdiff.masks.base import MaskSource
 from isdiff.masks.files import FileMask, read_mask
@@ -112,7 +113,19 @@ def test_formats_that_pillow_opens(tmp_path):
         assert data.image(image_id).shape == (4, 4, 3)
     assert tuple(data.image("moving")[0, 0]) == (255, 0, 0), "the first frame"
     assert {".png", ".gif", ".avif", ".jpg", ".mpo"} <= image_suffixes()
-    assert not {".pdf", ".palm", ".h5", ".grib", ".mpg"} & image_suffixes(), "written or named, but not decoded"
+    assert not {".pdf", ".palm", ".h5", ".grib", ".mpg", ".eps", ".wmf"} & image_suffixes()
+
+
+def test_files_start_no_other_program(tmp_path):
+    """Ghostscript, for an EPS whatever its name: everywhere Pillow is told which formats to take."""
+    (tmp_path / "x.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    for read in (load_rgb, lambda path: read_mask(path, 8, 8), read_picture):
+        with pytest.raises(UserError, match=r"x\.png cannot be read as an image") as caught:
+            read(tmp_path / "x.png")
+        one_sentence(caught)
+    for path in (ROOT / "isdiff").rglob("*.py"):
+        code = path.read_text("utf-8")
+        assert code.count("Image.open(") == code.count("formats="), path
 
 
 def test_what_is_left_out_is_said_in_one_line(tmp_path):

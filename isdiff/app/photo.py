@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from isdiff.data.images import FORMATS
 from isdiff.data.picture_files import PNG_MODES, read_picture, write_picture
 from isdiff.data.pictures import Picture, PillowPicture
 from isdiff.errors import UserError
 from isdiff.experiments.contact_sheet import with_hole
 from isdiff.experiments.inpaint import NAMED, hole_of
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "MPO", "AVIF")  # whose decoders start no other program
 SHOWN = (512, 1024)  # sides of pictures on the page: smaller ones are enlarged by a whole number, larger ones reduced
 
 
@@ -97,7 +97,7 @@ def uploaded(path: str | Path, name: str, megapixels: float) -> Photo:
         path: where the server put an upload.
         name: that the visitor's file has.
     Raises:
-        UserError: it is too large, damaged, or of another format than :data:`FORMATS`.
+        UserError: it is too large, damaged, or of another format than :data:`isdiff.data.images.FORMATS`.
     """
     try:
         with Image.open(path, formats=FORMATS) as opened:

@@ -21,6 +21,7 @@ from isdiff.errors import UserError
 from isdiff.io.files import atomic_open
 from isdiff.paths import located
 
+LARGEST = 1 << 20  # bytes of one image
 MEND = "it ships with the repository, or run scripts/make_drawn.py"
 
 
@@ -55,10 +56,13 @@ class DrawnDataset(Dataset):
             return draw(image_id, self.size).pixels
         try:
             with self.archive.open(f"{image_id}.webp") as stream:
-                return np.asarray(Image.open(stream).convert("RGB"))
+                image = Image.open(io.BytesIO(stream.read(LARGEST)), formats=("WEBP",))
+            if image.size != (self.size, self.size):
+                raise ValueError(image.size)
+            return np.asarray(image.convert("RGB"))
         except KeyError:
             raise UserError(f"image {image_id} is not in {self.archive.filename}") from None
-        except (OSError, SyntaxError, ValueError, zipfile.BadZipFile, zlib.error):
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, zipfile.BadZipFile, zlib.error):
             raise UserError(f"image {image_id} in {self.archive.filename} is damaged; {MEND}") from None
 
     @cached_property

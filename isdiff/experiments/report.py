@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
-from PIL import Image
 
 from isdiff import environment
-from isdiff.data.images import to_uint8
-from isdiff.errors import summed_up
+from isdiff.data.images import decoded, to_uint8
+from isdiff.errors import UserError, summed_up
 from isdiff.experiments.config import build_start
 from isdiff.experiments.contact_sheet import NOTE, Tile, contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
@@ -162,10 +161,8 @@ def grid_note(experiment: Experiment, records: list[dict[str, Any]]) -> str:
 def is_grid(experiment: Experiment, records: list[dict[str, Any]]) -> bool:
     """Whether ``grid.png`` is whole and shows these (older ones do not say what they show)."""
     try:
-        with Image.open(experiment.store.path / "grid.png") as image:
-            note = image.info.get(NOTE)
-            image.verify()
-    except (OSError, SyntaxError, ValueError):
+        note = decoded(experiment.store.path / "grid.png").info.get(NOTE)
+    except UserError:
         return False
     return note is None or note == grid_note(experiment, records)
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from isdiff.data.base import file_stamp, safe_id
-from isdiff.data.images import pixels_hash
+from isdiff.data.images import load_rgb, pixels_hash
 from isdiff.errors import UserError
 from isdiff.experiments.records import parsed
 from isdiff.io.files import atomic_open, atomic_save
@@ -119,9 +119,8 @@ class RunFolder:
         """
         path = self.image_path(image_id)
         try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError):
+            return np.asarray(load_rgb(path))
+        except UserError:
             raise UserError(f"{path} is damaged; delete it and run the same command again") from None
 
     def picture_hashes(self, ids: Iterable[str]) -> list[str]:
