@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import zipfile
 import zlib
 from functools import cached_property
@@ -18,7 +19,7 @@ from isdiff.data.drawn import Drawing, draw, split_ids
 from isdiff.data.splits import caption_of
 from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
-from isdiff.io.files import atomic_open
+from isdiff.io.files import atomic_open, plain
 from isdiff.paths import located
 
 LARGEST = 1 << 20  # bytes of one image
@@ -87,7 +88,7 @@ def opened(path: Path) -> zipfile.ZipFile:
         UserError: it is missing or no archive.
     """
     try:
-        return zipfile.ZipFile(path)
+        return zipfile.ZipFile(plain(path, math.inf))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {MEND}") from None
     except (OSError, zipfile.BadZipFile) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -38,6 +39,20 @@ def atomic_save(path: str | Path, save: Callable[[IO[bytes]], object]) -> Path:
     """``save(stream)`` into ``path`` atomically; returns the path."""
     with atomic_open(path, "wb") as stream:
         save(stream)
+    return Path(path)
+
+
+def plain(path: str | Path, most: float = 1 << 27) -> Path:
+    """``path`` where it can be read whole: a pipe would wait for ever, and a giant takes all memory.
+
+    Raises:
+        OSError: it is no plain file (folders say so when they are opened), or has more than ``most`` bytes.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise OSError(f"{path} is a pipe or device; give a plain file")
+    if found.st_size > most:
+        raise OSError(f"{path} has {found.st_size:,} bytes, more than such a file may have ({most:,}); remove it")
     return Path(path)
 
 

@@ -18,7 +18,7 @@ from yaml import YAMLError
 from isdiff.errors import UserError
 from isdiff.experiments.study.collect import Answers, Key
 from isdiff.experiments.study.shares import ENOUGH, EXPECTED, CellShares, Share, all_shares
-from isdiff.io.files import atomic_open
+from isdiff.io.files import atomic_open, plain
 
 PAPER_NAMES = {"ddnm+isdiff": "isdiff"}  # what a method is called in the paper's Table III
 NAME = "table3"
@@ -75,7 +75,7 @@ def paper_shares(path: Path) -> Mapping[str, Any]:
     if not path.exists():
         return {}
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
+        content = OmegaConf.to_container(OmegaConf.load(plain(path)))
     except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
     found = content.get(NAME) if isinstance(content, dict) else None
