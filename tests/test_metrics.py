@@ -16,7 +16,7 @@ from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
 from isdiff.metrics.base import Unavailable
 from isdiff.metrics.intervals import difference, estimate
-from isdiff.metrics.learned import ALEXNET, LPIPS
+from isdiff.metrics.learned import ALEXNET, LPIPS, SHA256
 from isdiff.metrics.samples import FrechetSample, MeanSample, frechet_distance
 from isdiff.metrics.structure import SSIM
 from isdiff.metrics.text import CLIPScore
@@ -118,10 +118,9 @@ def test_lpips_uses_the_weights_it_finds(tmp_path, monkeypatch):
     values = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        torch.save(alexnet(weights=None).state_dict(), tmp_path / "alexnet.pth")
-        name = f"alexnet-{sha256_file(tmp_path / 'alexnet.pth')[:8]}.pth"
-        (tmp_path / "alexnet.pth").rename(tmp_path / "metrics" / name)
-        monkeypatch.setattr("isdiff.metrics.learned.ALEXNET", name)
+        path = tmp_path / "metrics" / ALEXNET
+        torch.save(alexnet(weights=None).state_dict(), path)
+        monkeypatch.setitem(SHA256, ALEXNET, sha256_file(path))
         metric = LPIPS(str(tmp_path), download=False)
         values.append(metric.measure(images(3, 0), images(3, 1)).value(np.arange(3)))
         assert metric.measure(images(3, 0), images(3, 0)).value(np.arange(3)) == pytest.approx(0, abs=1e-7)
@@ -131,7 +130,7 @@ def test_lpips_uses_the_weights_it_finds(tmp_path, monkeypatch):
 def test_damaged_weights_skip_a_metric(tmp_path):
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / ALEXNET).write_bytes(b"something else")
-    with pytest.raises(Unavailable, match="its sha256 does not start with 7be5be79"):
+    with pytest.raises(Unavailable, match=f"its sha256 is not {SHA256[ALEXNET]}"):
         LPIPS(str(tmp_path), download=False).measure(images(2, 0), images(2, 1))
 
 

@@ -74,9 +74,7 @@ def decoded(path: str | Path, what: str = "image") -> Image.Image:
         limit = f"{Image.MAX_IMAGE_PIXELS or 0:,}"
         raise UserError(f"{file} has more than {limit} pixels; save it smaller") from None
     except UnidentifiedImageError:
-        raise UserError(
-            f"{file} cannot be read as an image (damaged, or no PNG, JPEG, WebP, TIFF or the like)"
-        ) from None
+        raise UserError(f"{file} cannot be read as an image (damaged, or no PNG, JPEG, WebP, TIFF or such)") from None
     except Exception as error:  # decoders of damaged files raise nearly anything
         reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
         raise UserError(f"{file} cannot be read as an image ({reason})") from None

@@ -78,11 +78,19 @@ def link(place: Path, path: Path) -> None:
     fresh.replace(place)
 
 
+class HttpsAlone(urllib.request.BaseHandler):
+    """Also where a server sends on to another address."""
+
+    def default_open(self, request: urllib.request.Request) -> None:
+        if request.type != "https":
+            raise UserError(f"{request.full_url} is no https address, and nothing else is fetched")
+
+
 def fetch(url: str, partial: Path, size: int | None) -> None:
     """Download ``url`` into ``partial``, going on after what is there.
 
     Raises:
-        UserError: the server refuses, or answers with a web page.
+        UserError: the address is no https address, or the server refuses, or sends a web page or more than ``size``.
         OSError: the connection broke; what came is kept.
     """
     have = partial.stat().st_size if partial.exists() else 0
@@ -90,7 +98,7 @@ def fetch(url: str, partial: Path, size: int | None) -> None:
         return
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        response = urllib.request.urlopen(request, timeout=30)
+        response = urllib.request.build_opener(HttpsAlone).open(request, timeout=30)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing is left to send
             return
@@ -106,8 +114,10 @@ def fetch(url: str, partial: Path, size: int | None) -> None:
             done = have if resumed else 0
             with Reporter(partial.stem, total >> 20, done=done >> 20, unit="MiB") as bar:
                 while chunk := response.read(CHUNK):
-                    stream.write(chunk)
                     done += len(chunk)
+                    if size is not None and done > size:
+                        raise UserError(f"the server sends more than the {size} bytes that the file has")
+                    stream.write(chunk)
                     bar.advance(len(chunk) / CHUNK)
     if total and done < total:
         raise OSError(f"the connection ended after {done} of {total} bytes; run the same command again to go on")

@@ -24,12 +24,16 @@ from isdiff.paths import located, placed
 
 ALEXNET = "alexnet-owt-7be5be79.pth"
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
+SHA256 = {
+    ALEXNET: "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+    INCEPTION: "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+}
 
 
 def find(name: str, model_root: str) -> Path | None:
     """A weights file by its published name, under ``<model_root>/metrics`` or in torch's hub cache."""
     places = (located(Path(model_root) / "metrics" / name), Path(torch.hub.get_dir()) / "checkpoints" / name)
-    return next((place for place in places if place.exists()), None)
+    return next((place for place in places if place.is_file()), None)
 
 
 @contextmanager
@@ -55,10 +59,8 @@ def obtain(name: str, model_root: str, download: bool, fetch: Callable[[], objec
         raise Unavailable(
             f"{name} is not here; put it into {placed(model_root) / 'metrics'} or set metrics.download=true"
         )
-    # Published names end in the start of the file's sha256. torch-fidelity unpickles, so this comes first.
-    expected = name.rsplit("-", 1)[1].split(".")[0]
-    if not remembered_sha256(path).startswith(expected):
-        raise Unavailable(f"{path} is damaged or another file: its sha256 does not start with {expected}")
+    if remembered_sha256(path) != SHA256[name]:  # torch-fidelity unpickles, so this comes first
+        raise Unavailable(f"{path} is damaged or another file: its sha256 is not {SHA256[name]}")
     return path
 
 
