@@ -17,8 +17,6 @@ from importlib.util import find_spec
 from isdiff.cli import own
 from isdiff.errors import UserError
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-
 
 def act(arguments: list[str]) -> int:
     parser = own.Parser("isdiff app", description=__doc__)
@@ -43,6 +41,7 @@ def act(arguments: list[str]) -> int:
 
 def serve(args) -> None:
     """Until Ctrl-C or SIGTERM."""
+    from isdiff.app.guard import LOCAL
     from isdiff.app.page import Page
     from isdiff.app.studio import Limits
 
