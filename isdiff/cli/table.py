@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isdiff.errors import Missing, SomeFailed, UserError, explained
+from isdiff.errors import Missing, SomeFailed, UserError, explained, printable
 
 if TYPE_CHECKING:
     from isdiff.experiments.runner import Runner
@@ -152,5 +152,5 @@ def concluded(gaps: Gaps) -> int:
     for thing, cells in gaps.waits.items():
         print(f"isdiff: waits for {thing} ({len(cells)} cells)", file=sys.stderr)
     for reason, cells in gaps.failed.items():
-        print(f"isdiff: {', '.join(cells)}: {' '.join(reason.split())}", file=sys.stderr)
+        print(printable(f"isdiff: {', '.join(cells)}: {' '.join(reason.split())}"), file=sys.stderr)
     return SomeFailed.exit_code if gaps.failed else Missing.exit_code if gaps.waits else 0

@@ -18,6 +18,7 @@ from isdiff.experiments.config import build_start
 from isdiff.experiments.contact_sheet import NOTE, Tile, contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.measure import samples
+from isdiff.io.texts import markdown_line
 from isdiff.metrics.base import Metric, Unavailable
 from isdiff.metrics.intervals import Estimate, estimate
 from isdiff.metrics.samples import MeanSample
@@ -130,7 +131,7 @@ def readable(summary: dict[str, Any], experiment: Experiment) -> str:
         f"{s['peak_memory_mib']} MiB at most, {s['precision']}, batch {s['batch_size']}, {s['device']}",
     ]
     lines += [f"- failed: {line}" for line in summed_up(s["failed"])]
-    return "\n".join([*lines, "", "![grid](grid.png)", ""])
+    return "\n".join([*map(markdown_line, lines), "", "![grid](grid.png)", ""])
 
 
 def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
