@@ -312,6 +312,20 @@ def test_layers_of_other_sizes_are_not_decoded(tmp_path, monkeypatch):
         photo().hole(None, [str(tmp_path / "wide.png")] * 10)
 
 
+def test_the_editor_itself_decodes_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("gradio", reason="gradio is not installed")
+    from gradio.components.image_editor import EditorData
+    from gradio.data_classes import FileData
+
+    from isdiff.app.page import Editor
+
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("it is opened"))
+    file = FileData(path=str(tmp_path / "large.png"))
+    sent = EditorData(background=file, layers=[file] * 8, composite=file)
+    assert Editor(render=False).preprocess(sent) == [file.path] * 8 and Editor(render=False).preprocess(None) == []
+    assert not list((ROOT / "isdiff").rglob("*.pyi")), "gradio writes nothing beside the code"
+
+
 def test_uploads_keep_what_they_are(tmp_path):
     turned = Image.fromarray(noisy(20, 30))
     exif = turned.getexif()
