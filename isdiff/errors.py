@@ -6,11 +6,22 @@ import errno
 from collections import defaultdict
 from collections.abc import Sequence
 
+LONGEST_LINE = 2000
+
+
+def printable(text: str) -> str:
+    """A text of others for a terminal: what would move its cursor or change its colours is spelled out."""
+    spelled = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in text.split("\n"))
+    return "\n".join(line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 4]} ..." for line in spelled)
+
 
 class UserError(Exception):
     """Something outside the program is not as it must be; the message says what, where and what to do."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class Missing(UserError):
@@ -19,7 +30,7 @@ class Missing(UserError):
     exit_code = 2
 
     def __init__(self, things: Sequence[str]) -> None:
-        self.things = list(things)
+        self.things = list(map(printable, things))
         super().__init__("\n".join(self.things))
 
 
@@ -47,8 +58,8 @@ def explained(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno in ADVICE:
-        return f"{error.filename or 'a file'}: {ADVICE[error.errno]}"
-    return str(error) or type(error).__name__
+        return printable(f"{error.filename or 'a file'}: {ADVICE[error.errno]}")
+    return printable(str(error)) or type(error).__name__
 
 
 def summed_up(failed: dict[str, str], shown: int = 5) -> list[str]:
@@ -63,7 +74,7 @@ def summed_up(failed: dict[str, str], shown: int = 5) -> list[str]:
     lines = []
     for ids in ranked[:shown]:
         more = f", and {len(ids) - 1} more like it" if len(ids) > 1 else ""
-        lines.append(f"{ids[0]}: {failed[ids[0]]}{more}")
+        lines.append(printable(f"{ids[0]}: {failed[ids[0]]}{more}"))
     if len(ranked) > shown:
         lines.append(f"{sum(map(len, ranked[shown:]))} more for {len(ranked) - shown} other reasons")
     return lines

@@ -1,5 +1,6 @@
 """What is behind the web page: watching and stopping, the line, photos, orders and their limits."""
 
+import json
 import os
 import socket
 import subprocess
@@ -224,7 +225,7 @@ def test_places_in_the_line_move_up(held):
     work, line = held
     first = started(line, "a")
     assert first.state.sight == "sees a"
-    second, third, fourth = (line.enter(name) for name in "bcd")
+    second, third, fourth = (line.enter(name, visitor=name) for name in "bcd")
     assert [ticket.state for ticket in (second, third, fourth)] == [Waiting(1), Waiting(2), Waiting(3)]
     with pytest.raises(UserError, match="3 requests are waiting already"):
         line.enter("e")
@@ -235,11 +236,25 @@ def test_places_in_the_line_move_up(held):
     assert isinstance(first.state, Done) and first.ended
 
 
+def test_one_visitor_fills_half_of_the_line_at_most():
+    work = Held()
+    line = Line(work, longest=4)
+    started(line, "a")
+    tickets = [line.enter(name, "greedy") for name in "bc"]
+    with pytest.raises(UserError, match="2 of your requests are waiting already"):
+        line.enter("d", "greedy")
+    line.enter("e", "another")
+    line.cancel(tickets[0])
+    line.enter("f", "greedy")
+    line.close()
+    work.go.release(10)
+
+
 def test_a_request_that_fails_or_is_given_up_leaves_the_others_alone(held, caplog):
     work, line = held
     first = started(line, "a")
     line.cancel(first)
-    bad, broken, good = (line.enter(name) for name in ("bad", "broken", "good"))
+    bad, broken, good = (line.enter(name, visitor=name) for name in ("bad", "broken", "good"))
     work.go.release(4)
     assert until(good, Done).made == "GOOD"
     assert isinstance(first.state, Cancelled)
@@ -274,10 +289,11 @@ def test_what_is_painted_on_the_page_is_hole_in_the_picture(shape):
         assert from_screen(dot, shape).sum() == 1
 
 
-def test_masks_and_paint_add_up():
-    given = photo()
-    layer = Image.new("RGBA", screen_size(64, 64)[::-1])
-    layer.paste((255, 0, 0, 40), (0, 0, 80, 80))
+def test_masks_and_paint_add_up(tmp_path):
+    given, layer = photo(), str(tmp_path / "layer.png")
+    paint = Image.new("RGBA", screen_size(64, 64)[::-1])
+    paint.paste((255, 0, 0, 40), (0, 0, 80, 80))
+    paint.save(layer)
     half = given.hole("half", [])
     both = given.hole("half", [layer])
     assert half.sum() == 64 * 32 and both.sum() == half.sum() + 100 and given.hole(None, [layer]).sum() == 100
@@ -285,6 +301,31 @@ def test_masks_and_paint_add_up():
         given.hole("/etc/passwd", [])
     assert (given.seen() == to_screen(given.picture.array)).all()
     assert (given.seen("half")[:, 256:] != given.seen()[:, 256:]).any()
+
+
+def test_layers_of_other_sizes_are_not_decoded(tmp_path, monkeypatch):
+    Image.new("RGBA", (13_300, 8)).save(tmp_path / "wide.png")
+    (tmp_path / "post.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 512 512\n")
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("it is decoded"))
+    for name in ("wide.png", "post.png", "none.png"):
+        with pytest.raises(UserError, match="does not fit the photo on the page"):
+            photo().hole(None, [str(tmp_path / name)])
+    with pytest.raises(UserError, match="several layers"):
+        photo().hole(None, [str(tmp_path / "wide.png")] * 10)
+
+
+def test_the_editor_itself_decodes_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("gradio", reason="gradio is not installed")
+    from gradio.components.image_editor import EditorData
+    from gradio.data_classes import FileData
+
+    from isdiff.app.page import Editor
+
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("it is opened"))
+    file = FileData(path=str(tmp_path / "large.png"))
+    sent = EditorData(background=file, layers=[file] * 8, composite=file)
+    assert Editor(render=False).preprocess(sent) == [file.path] * 8 and Editor(render=False).preprocess(None) == []
+    assert not list((ROOT / "isdiff").rglob("*.pyi")), "gradio writes nothing beside the code"
 
 
 def test_uploads_keep_what_they_are(tmp_path):
@@ -341,6 +382,68 @@ def test_the_guard_knows_uploads_from_everything_else(tmp_path):
         f"{folder}x/photo.png", "photo.png", "", str(folder), 3, [],
     ):  # fmt: skip
         assert names_others({"data": [[{"deep": {"path": path, "meta": {}}}]]}, str(folder)), path
+
+
+def test_whoever_has_most_makes_room():
+    shares = pytest.importorskip("isdiff.app.guard").Shares(4)
+    assert [shares.take(thing, owner) for thing, owner in ("1a", "2b", "3b", "4a", "5b")] == [None] * 4 + ["2"]
+    assert shares.take("3", "b") is None and shares.take("6", "b") == "5", "what is used again is younger"
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """``guarded(method, path, body, *headers)``: the answer's status, of a guard in front of what takes anything."""
+    guard = pytest.importorskip("isdiff.app.guard")
+    from starlette.applications import Starlette
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+    from starlette.testclient import TestClient
+
+    async def anything(request):
+        body = await request.body()
+        return JSONResponse([body.decode()] if request.url.path.endswith("upload") else len(body))
+
+    app = Starlette(routes=[Route("/{path:path}", anything, methods=["GET", "POST"])])
+    kept = []
+    app = guard.Guard(app, str(tmp_path), lambda sessions: kept.append(set(sessions)))
+    client = TestClient(app, "http://127.0.0.1:7860")
+
+    def ask(method, path, body=b"{}", *headers):
+        return client.request(method, f"/gradio_api/{path}", content=body, headers=[*headers]).status_code
+
+    ask.kept, ask.app = kept, app
+    return ask
+
+
+def test_only_the_page_s_own_requests_get_through(guarded, tmp_path):
+    join, host = ("POST", "queue/join"), ("host", "127.0.0.1:7860")
+    assert guarded(*join) == guarded(*join, b"{}", ("origin", "http://127.0.0.1:7860")) == 200
+    proxy = ("x-forwarded-host", "example.org"), ("origin", "https://example.org")
+    assert guarded(*join, b"{}", *proxy) == guarded("GET", "startup-events") == 200
+    for origin in ("https://example.org", "http://127.0.0.1:9", "null", "", "http://127.0.0.1:7860.example.org"):
+        assert guarded(*join, b"{}", ("origin", origin)) == guarded("GET", "", b"", ("origin", origin)) == 403
+    other = json.dumps({"data": [{"path": "/etc/passwd"}]}).encode()
+    form = ("content-type", "multipart/form-data; boundary=x"), ("content-type", "application/json")
+    for body in (other, b" " * 1_000_001, b"no json", b"[" * 100_000):
+        assert guarded(*join, body) == guarded(*join, body, form[0]) == guarded(*join, body, *form) == 403
+    assert guarded(*join, b"{}", host, host) == 403
+    for path in ("component_server", "process_recording", "call/run", "queue/join/x", "x/upload"):
+        assert guarded("POST", path) == 403, path
+    assert guarded("POST", "upload", other, form[0]) == 200
+    assert guarded("POST", "upload", b"", ("content-length", str(1 << 30))) == 403
+
+
+def test_visitors_have_a_share_of_sessions_and_of_files(guarded, tmp_path):
+    for number in range(70):
+        guarded("POST", "queue/join", json.dumps({"session_hash": f"s{number}"}).encode())
+    assert guarded.kept[-1] == {f"s{number}" for number in range(6, 70)}
+    guarded("GET", "heartbeat/another")
+    assert "s6" not in guarded.kept[-1] and "another" in guarded.kept[-1]
+    files = [tmp_path / f"{number}.png" for number in range(130)]
+    for file in files:
+        file.touch()
+        assert guarded("POST", "upload", str(file).encode()) == 200
+    assert [file.exists() for file in files] == [False] * 2 + [True] * 128
 
 
 def test_the_command_says_what_is_missing_or_wrong(capsys):

@@ -251,5 +251,12 @@ def test_files_of_the_machine_and_addresses_are_refused(server, tmp_path):
         body = {"data": [file], "fn_index": number, "session_hash": "somebody"}
         status, said = answer(f"{server}/gradio_api/queue/join", body)
         assert status == 403 and "not opened" in said, path
+    for name in ("background", "layers"):
+        assert answer(f"{server}/gradio_api/component_server", {"fn_name": name})[0] == 403
     body = {"data": [None], "fn_index": number, "session_hash": "somebody"}
+    for name, value, expected in (("Host", "example.org", 400), ("Origin", "https://example.org", 403)):
+        asked = urllib.request.Request(f"{server}/config", headers={name: value})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(asked)
+        assert refused.value.code == expected, "another site's page, and a name that leads here"
     assert answer(f"{server}/gradio_api/queue/join", body)[0] == 200, "what names no file goes through"

@@ -2,8 +2,10 @@
 
 import io
 import os
+import struct
 import time
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -14,17 +16,25 @@ from PIL import Image, ImageFile
 
 import isdiff.data.files
 from isdiff.cli.data import main
-from isdiff.data.base import MAX_ID_BYTES, Dataset, safe_id
+from isdiff.data.base import MAX_ID_BYTES, Dataset, read_table, safe_id
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.data.editbench import EditBench, EditBenchMask
 from isdiff.data.files import BenchmarkDataset, FolderDataset, image_suffixes
 from isdiff.data.images import guided_diffusion, load_rgb
 from isdiff.data.photos import PhotoDataset
+from isdiff.data.picture_files import png_chunk, read_picture
 from isdiff.errors import Missing, UserError
+from isdiff.experiments.settings import text_of
+from isdiff.experiments.store import RunFolder
+from isdiff.experiments.study.collect import Key, read_answers, read_key
+from isdiff.experiments.study.plan import read_plan
+from isdiff.io.hub import noted_hashes
+from isdiff.io.weights import Weights
 from isdiff.masks.base import MaskSource
 from isdiff.masks.files import FileMask, read_mask
 from isdiff.masks.fixed import ExpandMask, HalfMask
 from isdiff.masks.wide import WideMask
+from isdiff.metrics.store import read_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Pillow, on the files that are damaged here
 HALF = np.repeat([[0] * 8 + [255] * 8], 16, axis=0).astype(np.uint8)  # a mask whose right half is white
@@ -112,7 +122,19 @@ def test_formats_that_pillow_opens(tmp_path):
         assert data.image(image_id).shape == (4, 4, 3)
     assert tuple(data.image("moving")[0, 0]) == (255, 0, 0), "the first frame"
     assert {".png", ".gif", ".avif", ".jpg", ".mpo"} <= image_suffixes()
-    assert not {".pdf", ".palm", ".h5", ".grib", ".mpg"} & image_suffixes(), "written or named, but not decoded"
+    assert not {".pdf", ".palm", ".h5", ".grib", ".mpg", ".eps", ".wmf"} & image_suffixes()
+
+
+def test_files_start_no_other_program(tmp_path):
+    """Ghostscript, for an EPS whatever its name: everywhere Pillow is told which formats to take."""
+    (tmp_path / "x.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    for read in (load_rgb, lambda path: read_mask(path, 8, 8), read_picture):
+        with pytest.raises(UserError, match=r"x\.png cannot be read as an image") as caught:
+            read(tmp_path / "x.png")
+        one_sentence(caught)
+    for path in (ROOT / "isdiff").rglob("*.py"):
+        code = path.read_text("utf-8")
+        assert code.count("Image.open(") == code.count("formats="), path
 
 
 def test_what_is_left_out_is_said_in_one_line(tmp_path):
@@ -371,6 +393,67 @@ def test_shipped_splits_that_are_damaged(tmp_path):
         with pytest.raises(UserError) as caught:
             act()
         one_sentence(caught)
+
+
+def pipe(path):
+    os.mkfifo(path)
+
+
+def giant(path):
+    path.touch()
+    os.truncate(path, 1 << 33)  # which takes no room on the disk
+
+
+READERS = {
+    "per_image.jsonl": lambda path: RunFolder(path.parent).records(),
+    "summary.json": lambda path: RunFolder(path.parent).read_json(path.name),
+    "answers.json": lambda path: read_answers(path, Key("0", (), {})),
+    "key.json": read_key,
+    "plan.yaml": read_plan,
+    "test.csv": lambda path: read_table(path, ["id"], "get it"),
+    "prompt.txt": lambda path: text_of(f"@{path}"),
+    "SHA256SUMS": lambda path: noted_hashes(path.parent),
+    "manifest.yaml": lambda path: Weights(path.parent),
+    "rows.npz": read_rows,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("make", [pipe, giant])
+def test_pipes_do_not_hang_and_giants_are_not_read(tmp_path, name, make):
+    make(tmp_path / name)
+    try:
+        assert READERS[name](tmp_path / name) == {}, "it counts as absent"
+    except (UserError, OSError) as error:  # which every command says in one line
+        assert "\n" not in str(error) and len(str(error)) < 500
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of side x side pixels in a few bytes."""
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    parts = (b"IHDR", head), (b"IDAT", zlib.compress(bytes(3 * 8 * 8 + 8))), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts)
+
+
+def test_decompression_bombs_are_one_sentence(tmp_path):
+    folder = RunFolder(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(bomb(50_000))
+    with pytest.raises(UserError, match=r"a\.png is damaged; delete it"):
+        folder.image("a")
+    assert folder.hashes_or_none(["a"]) == {"a": None}
+    (tmp_path / "avatars").mkdir()
+    with zipfile.ZipFile(tmp_path / "avatars" / "test.zip", "w", zipfile.ZIP_DEFLATED) as stream:
+        vp8l = b"VP8L" + struct.pack("<I", 5) + b"\x2f" + struct.pack("<I", 16382 | 16382 << 14) + b"\0"
+        stream.writestr("large.webp", b"RIFF" + struct.pack("<I", len(vp8l) + 4) + b"WEBP" + vp8l)
+        stream.writestr("long.webp", bytes(1 << 26))
+    data = DrawnDataset("avatars", root=str(tmp_path), count=1)
+    for image_id in ("large", "long"):
+        with pytest.raises(UserError, match=f"image {image_id} in .* is damaged"):
+            data.image(image_id)
+    with zipfile.ZipFile(tmp_path / "rows.npz", "w", zipfile.ZIP_DEFLATED) as stream:
+        stream.writestr("keys.npy", bytes(1 << 26))
+    assert read_rows(tmp_path / "rows.npz") == {} and not (tmp_path / "rows.npz").exists()
 
 
 # Masks -------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import shutil
 import subprocess
 
@@ -101,6 +102,20 @@ def test_csv_has_full_numbers(sheet):
     assert len(rows) == 12
     assert (rows[3]["value"], rows[3]["n"], rows[3]["paper"], rows[3]["seed_sd"]) == ("0.13", "48", "0.25", "0.01")
     assert rows[9]["missing"] == "weights x.safetensors" and rows[9]["value"] == ""
+
+
+@pytest.mark.parametrize("sign", "=+-@")
+def test_labels_of_others_are_no_formulas_and_no_markup(sheet, sign):
+    label = f"{sign}1|2 <img src=x> ![x](http://example.org/x.png) a < b \\| *c* \x1b[31m"
+    sheet.lines[0].label = label
+    cells = [row["label"] for row in csv.DictReader(io.StringIO(comma_separated(sheet)))]
+    assert cells[0] == f"'{label}" and cells[-1] == sheet.lines[-1].label
+    row = next(line for line in markdown(sheet).splitlines() if "img" in line)
+    whole = r"1\|2 \<img src=x> ![x\](http://example.org/x.png) a < b \\\| *c*"
+    assert f"| {sign}{whole}" in row and len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 10
+    console = Console(width=400, file=io.StringIO())
+    console.print(*terminal(sheet))
+    assert "\x1b" not in console.file.getvalue()
 
 
 def test_latex_compiles(sheet, tmp_path):

@@ -18,7 +18,7 @@ from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
-from isdiff.errors import UserError, summed_up
+from isdiff.errors import Missing, UserError, explained, summed_up
 from isdiff.experiments.build import named_class
 from isdiff.experiments.compare import compose_run
 from isdiff.experiments.config import Setup
@@ -262,6 +262,15 @@ def test_prompts_that_begin_with_at():
 
 
 # Failures
+
+
+@pytest.mark.parametrize("make", [UserError, lambda text: Missing([text]), lambda text: OSError(2, "none", text)])
+def test_texts_of_others_do_nothing_to_a_terminal(make):
+    """Names of files, ids, what a file says: no colours, no cursor, no line more, and not a book."""
+    told = explained(make("\x1b[2J\x1b]0;owned\x07 \r\x9b31m \u202etxt.exe \udcff \x00 é 写真 x" + "y" * 10**6))
+    assert told.replace("\n", "").isprintable() and len(told) < 3000 and "\\x1b[2J" in told and "é 写真 x" in told
+    assert "\\u202etxt" in told and str(UserError(told)) == told
+    assert summed_up({"a\x1b[31m": "it is\rdamaged"}) == ["a\\x1b[31m: it is\\rdamaged"]
 
 
 def test_failures_are_summed_up():

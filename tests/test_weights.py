@@ -4,12 +4,14 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -38,9 +40,40 @@ def checkpoint(tmp_path_factory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """Of a server on this machine, which this process and its children trust."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here to make a certificate")
+    key, made = (tmp_path_factory.mktemp("tls") / name for name in ("key.pem", "certificate.pem"))
+    words = "req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=127.0.0.1"
+    words += f" -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {made}"
+    subprocess.run(["openssl", *words.split()], check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(made))
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        yield key, made
+
+
+@contextmanager
+def serving(handler, certificate):
+    """The address of a server with TLS."""
+    key, made = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made, key)
+    http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    http.socket = context.wrap_socket(http.socket, server_side=True)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    try:
+        yield f"https://127.0.0.1:{http.server_port}"
+    finally:
+        http.shutdown()
+
+
 @pytest.fixture
-def server(checkpoint):
-    """Paths: /good, /forbidden, /page (an HTML page with status 200), /short (ends early once), /other (wrong file)."""
+def server(checkpoint, certificate):
+    """Paths: /good, /forbidden, /page (an HTML page with status 200), /short (ends early once), /other (wrong file),
+    /to/ADDRESS (sends on)."""
     seen = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -48,6 +81,10 @@ def server(checkpoint):
             seen.append((self.path, self.headers.get("Range")))
             if self.path == "/forbidden":
                 return self.send_error(403)
+            if self.path.startswith("/to/"):
+                self.send_response(302)
+                self.send_header("Location", self.path.removeprefix("/to/"))
+                return self.end_headers()
             body = b"<html>please sign in</html>" if self.path == "/page" else checkpoint
             if self.path == "/other":
                 body = checkpoint[::-1]
@@ -64,10 +101,8 @@ def server(checkpoint):
         def log_message(self, *args):
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{http.server_port}", seen
-    http.shutdown()
+    with serving(Handler, certificate) as url:
+        yield url, seen
 
 
 def folder(tmp_path, *mirrors: str, **options) -> Weights:
@@ -118,6 +153,11 @@ def test_a_broken_connection_is_resumed(tmp_path, server, checkpoint):
         ("/page", {}, "a web page came instead of the file"),
         ("/other", {"sha256": "0" * 64}, "its sha256 is"),
         ("/good", {"size": 10**6}, "bytes came|connection ended"),
+        ("/good", {"size": 1000}, "sends more than the 1000 bytes"),
+        ("/to/http://127.0.0.1:9/x", {}, "http://127.0.0.1:9/x is no https address"),
+        ("/to/ftp://127.0.0.1:9/x", {}, "ftp://127.0.0.1:9/x is no https address"),
+        ("/to/file:///etc/passwd", {}, "not allowed"),
+        ("/to/data:text/plain,x", {}, "not allowed"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, server, path, options, message):
@@ -127,6 +167,18 @@ def test_what_does_not_fit_is_refused(tmp_path, server, path, options, message):
         weights.get("net")
     assert "isdiff weights register net PATH" in str(caught.value)
     assert not weights.path(weights.entry("net")).exists()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "ftp://127.0.0.1:9/x", "file:///etc/passwd", "data:,x"])
+def test_nothing_but_https_is_fetched(tmp_path, url):
+    with pytest.raises(UserError, match="is no https address"):
+        folder(tmp_path, url).get("net")
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_redirect_within_https_is_followed(tmp_path, server, checkpoint):
+    url, _ = server
+    assert folder(tmp_path, f"{url}/to/{url}/good").get("net").read_bytes() == checkpoint
 
 
 def test_the_second_mirror_helps(tmp_path, server, checkpoint):
@@ -408,7 +460,7 @@ def test_a_folder_without_a_manifest_is_one_sentence(capsys, tmp_path, command):
 
 
 def test_no_network_is_one_sentence(capsys, tmp_path):
-    folder(tmp_path, "http://127.0.0.1:9/net.pt", "no address", "ftp://127.0.0.1:9/x")
+    folder(tmp_path, "https://127.0.0.1:9/net.pt", "no address", "ftp://127.0.0.1:9/x")
     code, text = said(capsys, "--root", tmp_path, "get", "net")
     assert code == 1 and "could not fetch net.pt" in text and text.count("\n") == 1
 
@@ -453,7 +505,7 @@ def test_registering_again_through_the_command(capsys, tmp_path):
     assert said(capsys, "--root", tmp_path, "register", "net", paths[1], "--again")[0] == 0
 
 
-def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint):
+def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint, certificate):
     """Ctrl-C in the middle: what came is kept."""
     stop = threading.Event()
 
@@ -469,22 +521,22 @@ def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint):
         def log_message(self, *args):
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    folder(tmp_path, f"http://127.0.0.1:{http.server_port}/net.pt")
     command = [sys.executable, str(ROOT / "scripts" / "weights.py"), "--root", str(tmp_path), "get", "net"]
     heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which a shell has its background jobs ignore
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded)
     begun = tmp_path / "downloads" / "net.pt.partial"
-    deadline = time.monotonic() + 60
-    while not (begun.exists() and begun.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for _ in range(10):  # again where it came at a moment that heeds no signal
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            _, text = process.communicate(timeout=10)
-            break
-    stop.set()
-    http.shutdown()
+    with serving(Handler, certificate) as url:
+        folder(tmp_path, f"{url}/net.pt")
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded
+        )
+        deadline = time.monotonic() + 60
+        while not (begun.exists() and begun.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for _ in range(10):  # again where it came at a moment that heeds no signal
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                _, text = process.communicate(timeout=10)
+                break
+        stop.set()
     assert process.returncode == 130 and "interrupted" in text and "Traceback" not in text
     assert begun.stat().st_size >= 1 << 20

@@ -54,8 +54,8 @@ ENDS = (Done, Failed, Cancelled)
 class Ticket:
     """A request's place in the line, and what has become of it."""
 
-    def __init__(self, asked: object, changed: threading.Condition, state: State) -> None:
-        self.asked, self.changed, self.state = asked, changed, state
+    def __init__(self, asked: object, changed: threading.Condition, state: State, visitor: str) -> None:
+        self.asked, self.changed, self.state, self.visitor = asked, changed, state, visitor
         self.given_up = False
 
     def tell(self, sight: object) -> None:
@@ -87,7 +87,7 @@ class Line(Generic[Asked, Made]):
     Args:
         work: makes something of a request; it is called in one thread of its own, one request after the other, and
             tells the ticket what can be seen, and asks it whether it was given up.
-        longest: so many may wait.
+        longest: so many may wait, half of them of one visitor.
     """
 
     def __init__(self, work: Callable[[Asked, Ticket], Made], longest: int) -> None:
@@ -99,15 +99,19 @@ class Line(Generic[Asked, Made]):
         self.thread = threading.Thread(target=self.serve, name="isdiff-app", daemon=True)
         self.thread.start()
 
-    def enter(self, asked: Asked) -> Ticket:
+    def enter(self, asked: Asked, visitor: str = "") -> Ticket:
         """
         Raises:
-            UserError: the line is full.
+            UserError: the line is full, or the visitor's share of it.
         """
         with self.changed:
             if len(self.waiting) >= self.longest:
                 raise UserError(f"{len(self.waiting)} requests are waiting already, no more fit; try again in a while")
-            ticket = Ticket(asked, self.changed, Waiting(len(self.waiting) + 1))
+            if sum(other.visitor == visitor for other in self.waiting) >= max(1, self.longest // 2):
+                raise UserError(
+                    f"{self.longest // 2 or 1} of your requests are waiting already; wait for one, or cancel it"
+                )
+            ticket = Ticket(asked, self.changed, Waiting(len(self.waiting) + 1), visitor)
             self.waiting.append(ticket)
             self.changed.notify_all()
         return ticket

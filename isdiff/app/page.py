@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABCMeta
+from collections.abc import Collection, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from isdiff.app import show
 from isdiff.app.catalog import examples, method_of, methods
-from isdiff.app.guard import UploadsOnly
+from isdiff.app.guard import LOCAL, Guard
 from isdiff.app.line import Done, Line, Ticket, Working
 from isdiff.app.photo import Photo, to_screen, uploaded
 from isdiff.app.studio import MOST_STEPS, TOP_SEED, Limits, Order, Studio, Variant
@@ -33,6 +35,12 @@ INTRO = (
     "## isdiff: fill a hole in a photo\n"
     "Load a photo, paint over what is to go, and let a diffusion model fill it in. What is outside of the hole stays, "
     "bit for bit. `patches` works at the photo's own size; networks of 64 pixels make large holes soft."
+)
+# Gradio's editor decodes every layer, the background and the whole, of any format and size. This one passes on where
+# layers lie. Gradio's maker of classes is left out, as it writes a file beside the code.
+LAYERS = {"preprocess": lambda self, sent: [layer.path for layer in sent.layers] if sent else []}
+Editor: Any = ABCMeta.__new__(
+    type(gr.ImageEditor), "Editor", (gr.ImageEditor,), {"__module__": __name__, "is_template": True, **LAYERS}
 )
 FONTS: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 
@@ -69,7 +77,7 @@ class Page:
             allow_preview=False, format="png", interactive=False, buttons=[], elem_id="examples", object_fit="cover",
         )  # fmt: skip
         gr.Markdown("Then the hole: paint over what is to go, or pick a mask below.")
-        self.editor = gr.ImageEditor(
+        self.editor = Editor(
             show_label=False, type="pil", format="png", sources=(), transforms=None,
             layers=False, buttons=[], height=500, canvas_size=(512, 512), elem_id="editor",
             brush=gr.Brush(default_size=16, colors=[PAINT], default_color=PAINT, color_mode="fixed"),
@@ -203,7 +211,7 @@ class Page:
         )
 
     def order(
-        self, photo: Photo | None, editor: dict[str, Any] | None, mask: str, method: str, model: str, prompt: str,
+        self, photo: Photo | None, layers: list[str], mask: str, method: str, model: str, prompt: str,
         strength: float | None, steps: float, seed: float | None, variants: float,
     ) -> Order:  # fmt: skip
         """
@@ -212,7 +220,7 @@ class Page:
         """
         if photo is None:
             raise UserError("there is no photo yet: load one, or pick an example")
-        hole = photo.hole(named(mask), (editor or {}).get("layers", []))
+        hole = photo.hole(named(mask), layers)
         seeded = method_of(method).strength(model) is not None
         order = Order(
             photo,
@@ -238,7 +246,7 @@ class Page:
         self.give_up(request)
         try:
             order = self.order(photo, editor, mask, method, model, prompt, strength, steps, seed, variants)
-            ticket = self.tickets[session] = self.line.enter(order)
+            ticket = self.tickets[session] = self.line.enter(order, request.client.host)
         except UserError as error:
             yield gr.skip(), gr.skip(), show.note(str(error), trouble=True), gr.skip(), *rest
             return
@@ -275,14 +283,22 @@ class Page:
     def launch(self, host: str = "127.0.0.1", port: int | None = None, share: bool = False) -> tuple[str, str | None]:
         """Serve in the background; returns the address here and, if it is shared, the public one."""
         self.blocks.queue(default_concurrency_limit=None, max_size=4 * self.limits.waiting + 16)
-        guard = Middleware(UploadsOnly, folder=str(get_upload_folder()))
+        hosts = ["*"] if share or host not in LOCAL else [*LOCAL, "[::1]"]
+        guards = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
+                  Middleware(Guard, folder=str(get_upload_folder()), keep=self.keep)]  # fmt: skip
         _, local, public = self.blocks.launch(
             server_name=host, server_port=port, share=share, prevent_thread_lock=True, quiet=True, inbrowser=False,
             allowed_paths=[], max_file_size=LARGEST_UPLOAD, ssr_mode=False, mcp_server=False, enable_monitoring=False,
-            pwa=False, footer_links=[], state_session_capacity=64, app_kwargs={"middleware": [guard]},
+            pwa=False, footer_links=[], app_kwargs={"middleware": guards},
             theme=gr.themes.Soft(**FONTS), css=beside("page.css"), js=beside("page.js"),
         )  # fmt: skip
         return local, public
+
+    def keep(self, sessions: Collection[str]) -> None:
+        """Let go of what visitors of other sessions have."""
+        held = self.blocks.state_holder.session_data
+        for session in [session for session in list(held) if session not in sessions]:
+            held.pop(session, None)
 
     def close(self) -> None:
         self.line.close()

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from isdiff.data.images import FORMATS
 from isdiff.data.picture_files import PNG_MODES, read_picture, write_picture
 from isdiff.data.pictures import Picture, PillowPicture
 from isdiff.errors import UserError
 from isdiff.experiments.contact_sheet import with_hole
 from isdiff.experiments.inpaint import NAMED, hole_of
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "MPO", "AVIF")  # whose decoders start no other program
 SHOWN = (512, 1024)  # sides of pictures on the page: smaller ones are enlarged by a whole number, larger ones reduced
 
 
@@ -43,19 +43,21 @@ class Photo:
         pixels = self.picture.rgb()
         return to_screen(pixels if mask is None else with_hole(pixels, self.hole(mask, ())))
 
-    def hole(self, mask: str | None, layers: Sequence[Image.Image]) -> np.ndarray:
+    def hole(self, mask: str | None, layers: Sequence[str]) -> np.ndarray:
         """What a named mask hides and what was painted, (H, W) bool.
 
         Args:
-            layers: of the editor, RGBA and of the size that :meth:`seen` has; all that has some colour is hole.
+            layers: files of the editor, at most one; all that has some colour is hole.
         Raises:
-            UserError: there is no such mask.
+            UserError: there is no such mask, or the layer cannot be used.
         """
         if mask is not None and mask not in NAMED:
             raise UserError(f"there is no mask {mask!r}; there are {', '.join(NAMED)}")
         found = np.zeros(self.shape, bool) if mask is None else hole_of(mask, self.picture)
+        if len(layers) > 1:
+            raise UserError("there are several layers of paint and one is taken; load the photo again")
         for layer in layers:
-            found = found | from_screen(np.asarray(layer.convert("RGBA").getchannel("A")) > 0, self.shape)
+            found = found | from_screen(painted(layer, screen_size(*self.shape)), self.shape)
         return found
 
     def write(self, path: Path, filled: Any) -> None:
@@ -80,11 +82,24 @@ def to_screen(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, (width, height), interpolation=how)
 
 
+def painted(path: str, size: tuple[int, int]) -> np.ndarray:
+    """What has some colour in a layer of this height and width, (h, w) bool; nothing else is decoded.
+
+    Raises:
+        UserError: it is damaged or of another size.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as layer:
+            if layer.size == size[::-1]:
+                return np.asarray(layer.convert("RGBA").getchannel("A")) > 0
+    except Exception:  # decoders of damaged files raise nearly anything
+        pass
+    raise UserError("what was painted does not fit the photo on the page; load the photo again")
+
+
 def from_screen(painted: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """What was painted on the page, (h, w) bool, in the picture's own pixels: each that has some paint is hole."""
-    (height, width), size = shape, screen_size(*shape)
-    if painted.shape != size:  # an editor of another size
-        painted = cv2.resize(painted.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    (height, width), size = shape, painted.shape
     if size[0] >= height and size[1] >= width:
         factor = size[0] // height
         return np.asarray(painted.reshape(height, factor, width, factor).any((1, 3)))
@@ -97,7 +112,7 @@ def uploaded(path: str | Path, name: str, megapixels: float) -> Photo:
         path: where the server put an upload.
         name: that the visitor's file has.
     Raises:
-        UserError: it is too large, damaged, or of another format than :data:`FORMATS`.
+        UserError: it is too large, damaged, or of another format than :data:`isdiff.data.images.FORMATS`.
     """
     try:
         with Image.open(path, formats=FORMATS) as opened:

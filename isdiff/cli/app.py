@@ -18,8 +18,6 @@ from urllib.request import getproxies
 from isdiff.cli import own
 from isdiff.errors import UserError
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-
 
 def act(arguments: list[str]) -> int:
     parser = own.Parser("isdiff app", description=__doc__)
@@ -35,6 +33,8 @@ def act(arguments: list[str]) -> int:
         raise UserError("the web page needs the package gradio: pip install 'isdiff[app]'")
     if args.port is not None and not 0 < args.port < 65536:
         raise UserError(f"--port is {args.port}; it must be between 1 and 65535")
+    from isdiff.app.guard import LOCAL
+
     with tempfile.TemporaryDirectory(prefix="isdiff-app-") as folder:
         # Before gradio is imported: nothing is reported to anybody, and uploads go when the page goes.
         direct = ",".join((*LOCAL, args.host, getproxies().get("no", ""))) if args.share else "*"  # past any proxy
@@ -48,6 +48,7 @@ def act(arguments: list[str]) -> int:
 
 def serve(args) -> None:
     """Until Ctrl-C or SIGTERM."""
+    from isdiff.app.guard import LOCAL
     from isdiff.app.page import Page
     from isdiff.app.studio import Limits
 

@@ -28,7 +28,7 @@ from isdiff.data.files import BenchmarkDataset
 from isdiff.errors import Missing, UserError, explained, summed_up
 from isdiff.experiments.build import build
 from isdiff.experiments.compare import compose_run
-from isdiff.io.files import atomic_open, atomic_save
+from isdiff.io.files import atomic_open, atomic_save, plain
 from isdiff.masks.base import MaskSource
 from isdiff.paths import located, placed
 
@@ -101,7 +101,7 @@ def compare_hashes(file: Path, hashes: dict[str, str], record: bool) -> None:
 def read_hashes(file: Path) -> dict[str, str]:
     """The hashes of a list by image id."""
     known = {}
-    for n, line in enumerate(file.read_text("utf-8", errors="replace").splitlines(), 1):
+    for n, line in enumerate(plain(file).read_text("utf-8", errors="replace").splitlines(), 1):
         digest, apart, image_id = line.partition("  ")
         if not apart or len(digest) != 64:
             raise UserError(f"{file}, line {n} is no '<sha256>  <image id>'; delete the file and run with --record")
@@ -136,7 +136,7 @@ def masks(name: str, mask: str, out: Path | None, record: bool, overrides: list[
         print(f"{len(hashes)} hashes in {file}")
     committed = located(listed)
     if committed.exists():
-        if committed.read_text("utf-8", errors="replace") != text:
+        if plain(committed).read_text("utf-8", errors="replace") != text:
             raise UserError(f"these masks are not those of {committed}: another mask.seed, or another OpenCV drew them")
         print(f"the masks are those of {committed}")
 

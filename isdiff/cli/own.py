@@ -104,7 +104,7 @@ def files_of(words: list[str]) -> dict[str, Path]:
         if path.is_dir():
             inside = sorted(file for name, file in walk(path) if reason_to_skip(name, file) is None)
             if not inside:
-                raise Missing([f"{word} has no image (.png, .jpg or another format that Pillow reads)"])
+                raise Missing([f"{word} has no image (.png, .jpg or another usual format)"])
             found |= {file: file.relative_to(path).as_posix() for file in inside if file not in found}
         elif path.exists():
             found.setdefault(path, path.name)

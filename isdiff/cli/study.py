@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from isdiff.errors import SomeFailed, UserError, explained
+from isdiff.errors import SomeFailed, UserError, explained, printable
 from isdiff.paths import located, placed
 
 KEY_ENDING = ".key.json"
@@ -65,7 +65,7 @@ def gather(args: argparse.Namespace) -> None:
     key = read_key(args.key)
     answers = collect(key, files)
     for path, reason in answers.refused.items():
-        print(f"isdiff: {path} is left out: {reason}", file=sys.stderr)
+        print(printable(f"isdiff: {path} is left out: {reason}"), file=sys.stderr)
     if not any(answers.given.values()):
         raise UserError("none of the files holds an answer to this study; nothing was written")
     results = Results.of(key, answers, paper_shares(located("configs/paper_values.yaml")))
@@ -75,7 +75,7 @@ def gather(args: argparse.Namespace) -> None:
     for table in tables(results):
         console.print(table, "")
     for note in results.notes():
-        console.print(note, highlight=False)
+        console.print(printable(note), markup=False, highlight=False)
     print(f"results: {folder}")
     if answers.refused:
         raise SomeFailed(f"{len(answers.refused)} of {len(files)} files could not be used; the others count")

@@ -2,9 +2,9 @@
 
 Names: tables, or ``report`` for all of them with the figures in one page. ``profile=paper|demo|smoke``, ``limit=``,
 ``seeds=3`` (0, 1 and 2; or those listed: ``seeds=0,7``), ``masks=``, ``rows=`` (patterns, or
-``printed``: the paper's own rows alone) narrow it; ``runner=local`` computes its runs in a process for every GPU or CPU (or ``runner.workers=8``), ``runner=ray`` also on a cluster
-(``runner.gpus=1``, ``runner.address=auto``); further KEY=VALUE arguments are overrides of every run, of which
-``logger=wandb`` reports runs and tables, each table as a group. What has been run already is reused; the same command
+``printed``: the paper's own rows alone) narrow it; ``runner=local`` computes its runs in a process for every
+GPU or CPU (or ``runner.workers=8``), ``runner=ray`` also on a cluster (``runner.gpus=1``,
+``runner.address=auto``); further KEY=VALUE arguments are overrides of every run, of which ``logger=wandb`` reports runs and tables, each table as a group. What has been run already is reused; the same command
 goes on after a stop.
 
 Exit codes: 0 all is there; 1 it cannot be made; 2 weights or images are missing, or with ``--no-run`` runs; 3 some
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isdiff.errors import Missing, SomeFailed, UserError, explained
+from isdiff.errors import Missing, SomeFailed, UserError, explained, printable
 
 if TYPE_CHECKING:
     from isdiff.experiments.tables.plan import TablePlan
@@ -152,5 +152,5 @@ def concluded(gaps: Gaps) -> int:
     for thing, cells in gaps.waits.items():
         print(f"isdiff: waits for {thing} ({len(cells)} cells)", file=sys.stderr)
     for reason, cells in gaps.failed.items():
-        print(f"isdiff: {', '.join(cells)}: {' '.join(reason.split())}", file=sys.stderr)
+        print(printable(f"isdiff: {', '.join(cells)}: {' '.join(reason.split())}"), file=sys.stderr)
     return SomeFailed.exit_code if gaps.failed else Missing.exit_code if gaps.waits else 0

@@ -16,6 +16,7 @@ import numpy as np
 
 from isdiff.component import Component
 from isdiff.errors import Missing, UserError
+from isdiff.io.files import plain
 
 MAX_ID_BYTES = 200  # file systems take 255: ``.<id>.png.<process>.tmp`` has to fit as well
 GENERATED = "generated"  # the stamp of content that follows from the id and the configuration alone
@@ -129,7 +130,7 @@ def read_table(file: Path, columns: Sequence[str], advice: str) -> list[dict[str
         UserError: it is no such table; names the row as a spreadsheet numbers it, the header being row 1.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets put a mark in front
+        with plain(file).open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets put a mark in front
             reader = csv.DictReader(stream)
             names, rows = reader.fieldnames or [], list(reader)
     except FileNotFoundError:

@@ -9,6 +9,8 @@ from typing import Any
 
 from PIL import Image
 
+from isdiff.data.images import FORMATS
+
 # What Pillow calls the layout of such pixels in a file, or their decoder; BGR;16, say, is 16 bits a pixel.
 CUT = re.compile(r"(L|LA|RGB[AaX]?|CMYK);16[LBN]|SGI16|BC6HS?")
 DEEP_AVIF = 0x40  # in the third byte of the box av1C: 10 or 12 bits
@@ -16,7 +18,7 @@ DEEP_AVIF = 0x40  # in the third byte of the box av1C: 10 or 12 bits
 
 def is_cut(path: Path) -> bool:
     """Whether Pillow decodes an image file, which it can open, with fewer bits a colour than it has."""
-    with Image.open(path) as opened:
+    with Image.open(path, formats=FORMATS) as opened:
         told = [*words([(tile[0], tile[3]) for tile in opened.tile])]
         if any(CUT.fullmatch(word) for word in told if isinstance(word, str)):
             return True

@@ -84,7 +84,7 @@ def draw(image_id: str, size: int = 64) -> Drawing:
 
     svg, attributes = design(image_id)
     png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, skip_system_fonts=True)
-    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    pixels = np.asarray(Image.open(io.BytesIO(png), formats=("PNG",)).convert("RGB"))
     return Drawing(image_id, pixels, attributes, COLLECTIONS[image_id.split("-")[0]].caption(attributes))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import zipfile
 import zlib
 from functools import cached_property
@@ -15,8 +17,10 @@ from isdiff.data.base import GENERATED, Dataset, file_stamp, read_table
 from isdiff.data.drawn import caption_of, draw, split_ids
 from isdiff.data.styles import COLLECTIONS
 from isdiff.errors import UserError
+from isdiff.io.files import plain
 from isdiff.paths import located
 
+LARGEST = 1 << 20  # bytes of one image
 MEND = "it ships with the repository, or run scripts/make_drawn.py"
 
 
@@ -51,10 +55,13 @@ class DrawnDataset(Dataset):
             return draw(image_id, self.size).pixels
         try:
             with self.archive.open(f"{image_id}.webp") as stream:
-                return np.asarray(Image.open(stream).convert("RGB"))
+                image = Image.open(io.BytesIO(stream.read(LARGEST)), formats=("WEBP",))
+            if image.size != (self.size, self.size):
+                raise ValueError(image.size)
+            return np.asarray(image.convert("RGB"))
         except KeyError:
             raise UserError(f"image {image_id} is not in {self.archive.filename}") from None
-        except (OSError, SyntaxError, ValueError, zipfile.BadZipFile, zlib.error):
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, zipfile.BadZipFile, zlib.error):
             raise UserError(f"image {image_id} in {self.archive.filename} is damaged; {MEND}") from None
 
     @cached_property
@@ -79,7 +86,7 @@ def opened(path: Path) -> zipfile.ZipFile:
         UserError: it is missing or no archive.
     """
     try:
-        return zipfile.ZipFile(path)
+        return zipfile.ZipFile(plain(path, math.inf))
     except FileNotFoundError:
         raise UserError(f"{path} is missing; {MEND}") from None
     except (OSError, zipfile.BadZipFile) as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from isdiff.data.base import shown
 from isdiff.errors import UserError
@@ -21,20 +21,17 @@ if TYPE_CHECKING:
     import torch
 
 ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
+FORMATS = (  # that files may have, whatever their names: Pillow decodes them without another program
+    "PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "DDS", "DIB", "ICNS", "ICO", "JPEG2000", "PCX", "PPM", "PSD",
+    "QOI", "SGI", "TGA", "XBM",
+)  # fmt: skip
 
 
 @lru_cache
 def image_suffixes() -> frozenset[str]:
-    """The suffixes, in lower case and with their dots, of the formats that this Pillow decodes."""
-    Image.init()
-    # Stubs recognise a format (HDF5, GRIB, WMF, ...) and leave the decoding to others; so does MPEG.
-    stubs = {name for name, (opener, _) in Image.OPEN.items() if is_stub(opener)} | {"MPEG"}
-    decoded = {*Image.OPEN, "MPO"} - stubs  # MPO is opened as JPEG
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in decoded)
-
-
-def is_stub(opener: object) -> bool:
-    return isinstance(opener, type) and issubclass(opener, ImageFile.StubImageFile)
+    """The suffixes, in lower case and with their dots, of :data:`FORMATS`."""
+    found = Image.registered_extensions().items()
+    return frozenset(suffix for suffix, name in found if name in (*FORMATS, "MPO"))  # which is opened as JPEG
 
 
 def suffix_of(name: str) -> str:
@@ -68,7 +65,7 @@ def decoded(path: str | Path, what: str = "image") -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
+            with Image.open(path, formats=FORMATS) as opened:
                 opened.load()
                 image = upright(opened)
     except FileNotFoundError:
@@ -77,7 +74,7 @@ def decoded(path: str | Path, what: str = "image") -> Image.Image:
         limit = f"{Image.MAX_IMAGE_PIXELS or 0:,}"
         raise UserError(f"{file} has more than {limit} pixels; save it smaller") from None
     except UnidentifiedImageError:
-        raise UserError(f"{file} cannot be read as an image (damaged, or of no format that Pillow knows)") from None
+        raise UserError(f"{file} cannot be read as an image (damaged, or no PNG, JPEG, WebP, TIFF or such)") from None
     except Exception as error:  # decoders of damaged files raise nearly anything
         reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
         raise UserError(f"{file} cannot be read as an image ({reason})") from None

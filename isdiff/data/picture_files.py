@@ -15,7 +15,7 @@ from PIL import Image
 
 from isdiff.data.base import shown
 from isdiff.data.depth import is_cut
-from isdiff.data.images import as_rgba, decoded, has_transparency, image_suffixes, suffix_of
+from isdiff.data.images import FORMATS, as_rgba, decoded, has_transparency, image_suffixes, suffix_of
 from isdiff.data.pictures import ArrayPicture, Picture, PillowPicture
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_save
@@ -78,7 +78,7 @@ def read_picture(path: Path, shallow: bool = False) -> PictureFile:
 def frames_of(path: Path) -> int:
     """How many pictures an image file shows; the previews of an MPO and the layers of a PSD are parts of one."""
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=FORMATS) as opened:
             return 1 if opened.format in ("MPO", "PSD") else getattr(opened, "n_frames", 1)
     except Exception:  # one of those behind the first is damaged
         return 1
@@ -103,7 +103,7 @@ def deep_pixels(path: Path) -> np.ndarray | None:
     if array is None or array.dtype != np.uint16 or array.ndim != 3:
         raise UserError(f"image {shown(path)} cannot be read with its 16 bits a colour; save it anew")
     array = cv2.cvtColor(array, cv2.COLOR_BGR2RGB if array.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
-    with Image.open(path) as opened:
+    with Image.open(path, formats=FORMATS) as opened:
         turns, mirror = TURNS.get(opened.getexif().get(0x0112, 1), (0, False))
     array = np.rot90(array, turns)
     return np.ascontiguousarray(array[:, ::-1] if mirror else array)
@@ -182,7 +182,7 @@ def changed(image: Image.Image, stream: io.BytesIO, exactly: bool) -> str:
     Some formats resize, cut or leave out what they cannot hold, without a word.
     """
     try:
-        with Image.open(stream) as opened:
+        with Image.open(stream, formats=FORMATS) as opened:
             opened.load()
             back = opened.copy()
     except Exception as error:  # decoders raise nearly anything

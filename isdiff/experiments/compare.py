@@ -23,6 +23,7 @@ from isdiff.experiments.measure import build_metrics, samples
 from isdiff.experiments.report import GRID_ROWS
 from isdiff.experiments.run import execute
 from isdiff.io.files import atomic_open
+from isdiff.io.texts import markdown_line, markdown_table
 from isdiff.metrics.base import Metric
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
 from isdiff.metrics.samples import Sample, SeedsSample
@@ -202,7 +203,7 @@ def markdown(entries: list[dict[str, Any]], metrics: list[Metric]) -> str:
     several = any(e.get(f"{m.name}_seed_sd") for e in entries for m in used)
     heads = ["method", "calls", "s/image"]
     heads += [h for m in used for h in (m.title, *(["SD of seeds"] if several else []), "difference")]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    rows = []
     for e in entries:
         cells = [e["label"], f"{e['network_calls']:.0f}", f"{e['seconds']:.2f}"]
         for m in used:
@@ -215,15 +216,15 @@ def markdown(entries: list[dict[str, Any]], metrics: list[Metric]) -> str:
                 continue
             found = Estimate.of(paired)
             cells.append(f"**{found.text('+.3f')}**" if found.excludes_zero else found.text("+.3f"))
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return "\n".join(markdown_table(heads, rows))
 
 
 def write(folder: Path, plan: DictConfig, tables: list[dict[str, Any]], metrics: list[Metric], notes: dict) -> None:
     """``table.json`` with everything, and ``summary.md`` for people."""
     with atomic_open(folder / "table.json") as stream:
         json.dump({"rows": tables, "skipped": notes}, stream, indent=1)
-    parts = [f"# {plan.title}", ""]
+    parts = [markdown_line(f"# {plan.title}"), ""]
     seen: list[tuple[str, str, int]] = []
     for e in tables:
         key = (e["group"], e["mask"], e["n"])
@@ -231,7 +232,12 @@ def write(folder: Path, plan: DictConfig, tables: list[dict[str, Any]], metrics:
             seen.append(key)
     for group, mask, n in seen:
         chosen = [e for e in tables if (e["group"], e["mask"], e["n"]) == (group, mask, n)]
-        parts += [f"## {mask} mask, {n} images{', ' + group if group else ''}", "", markdown(chosen, metrics), ""]
+        parts += [
+            markdown_line(f"## {mask} mask, {n} images{', ' + group if group else ''}"),
+            "",
+            markdown(chosen, metrics),
+            "",
+        ]
     parts.append(
         "95 % bootstrap intervals over images; differences are paired, to the first row over images that both have, "
         f"bold where zero is outside and at least {VERDICT_IMAGES} images stand behind it."

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from isdiff.io.files import plain
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.paths import located
 
@@ -75,7 +76,7 @@ def known_of(weights: str) -> Known | None:
 @lru_cache
 def read(file: Path) -> Known | None:
     try:
-        known = Known(**json.loads(file.read_text("utf-8")))
+        known = Known(**json.loads(plain(file).read_text("utf-8")))
         return known if np.isfinite(known.distance(np.zeros(FEATURES))) else None
     except (OSError, ValueError, TypeError, ArithmeticError):  # it only advises
         return None

@@ -22,7 +22,7 @@ from isdiff.experiments.build import as_dict, build
 from isdiff.experiments.loggers import Logger
 from isdiff.experiments.settings import with_texts
 from isdiff.experiments.store import RunFolder
-from isdiff.io.files import atomic_open
+from isdiff.io.files import atomic_open, plain
 from isdiff.masks.base import MaskSource
 from isdiff.packages import named_packages, package_folder
 from isdiff.paths import PACKAGE, home, located, placed
@@ -38,7 +38,7 @@ def finished(cfg: DictConfig) -> RunFolder | None:
     """
     cfg = with_texts(cfg)
     try:
-        receipt = json.loads(place(cfg).read_text("utf-8"))
+        receipt = json.loads(plain(place(cfg)).read_text("utf-8"))
         store = RunFolder(placed(receipt["folder"]))
         expected = receipt["state"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
-from PIL import Image
 
 from isdiff import environment
-from isdiff.data.images import to_uint8
-from isdiff.errors import summed_up
+from isdiff.data.images import decoded, to_uint8
+from isdiff.errors import UserError, summed_up
 from isdiff.experiments.contact_sheet import NOTE, Tile, contact_sheet, with_hole
 from isdiff.experiments.experiment import Experiment
 from isdiff.experiments.measure import samples
+from isdiff.io.texts import markdown_line
 from isdiff.metrics.base import Metric, Unavailable
 from isdiff.metrics.intervals import Estimate, estimate
 from isdiff.metrics.samples import MeanSample
@@ -131,7 +131,7 @@ def readable(summary: dict[str, Any], experiment: Experiment) -> str:
         f"{s['peak_memory_mib']} MiB at most, {s['precision']}, batch {s['batch_size']}, {s['device']}",
     ]
     lines += [f"- failed: {line}" for line in summed_up(s["failed"])]
-    return "\n".join([*lines, "", "![grid](grid.png)", ""])
+    return "\n".join([*map(markdown_line, lines), "", "![grid](grid.png)", ""])
 
 
 def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
@@ -162,10 +162,8 @@ def grid_note(experiment: Experiment, records: list[dict[str, Any]]) -> str:
 def is_grid(experiment: Experiment, records: list[dict[str, Any]]) -> bool:
     """Whether ``grid.png`` is whole and shows these (older ones do not say what they show)."""
     try:
-        with Image.open(experiment.store.path / "grid.png") as image:
-            note = image.info.get(NOTE)
-            image.verify()
-    except (OSError, SyntaxError, ValueError):
+        note = decoded(experiment.store.path / "grid.png").info.get(NOTE)
+    except UserError:
         return False
     return note is None or note == grid_note(experiment, records)
 

@@ -16,6 +16,7 @@ from isdiff.component import Component
 from isdiff.data.images import paste
 from isdiff.errors import UserError
 from isdiff.experiments.build import as_dict, resolved
+from isdiff.io.files import plain
 
 GROUPS = ("dataset", "mask", "model", "method", "sampler", "isdiff", "latent", "runtime", "metrics", "logger", "output")
 KEYS = (*GROUPS, "limit", "seed", "prompt", "negative_prompt", "output_root", "data_root", "model_root")
@@ -145,7 +146,7 @@ def text_of(value: Any) -> str:
         return text
     path = Path(text[1:])
     try:
-        return path.read_text("utf-8").strip()
+        return plain(path).read_text("utf-8").strip()
     except (OSError, ValueError):
         raise UserError(f"prompt={text}: there is no text file {path}") from None
 

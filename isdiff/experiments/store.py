@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from isdiff.data.base import file_stamp, safe_id
-from isdiff.data.images import pixels_hash
+from isdiff.data.images import load_rgb, pixels_hash
 from isdiff.errors import UserError
 from isdiff.experiments.records import parsed
-from isdiff.io.files import atomic_open, atomic_save
+from isdiff.io.files import atomic_open, atomic_save, plain
 
 try:
     import fcntl
@@ -64,7 +64,7 @@ class RunFolder:
         """
         found = {}
         if self.records_path.exists():
-            for line in self.records_path.read_text("utf-8", errors="replace").splitlines():
+            for line in plain(self.records_path).read_text("utf-8", errors="replace").splitlines():
                 record = parsed(line)
                 with suppress(UserError, OSError):
                     if record and self.image_path(record["id"]).stat().st_size > 0:
@@ -99,7 +99,7 @@ class RunFolder:
             records = {i: r | news.get(i, {}) for i, r in self.records().items() if i not in dropped}
             ordered = dict(sorted(records.items(), key=lambda item: (place.get(item[0], len(place)), item[0])))
             lines = [json.dumps(record) + "\n" for record in ordered.values()]
-            there = self.records_path.read_text("utf-8", errors="replace") if self.records_path.exists() else ""
+            there = plain(self.records_path).read_text("utf-8", errors="replace") if self.records_path.exists() else ""
             if there != "".join(lines):
                 with atomic_open(self.records_path) as stream:
                     stream.writelines(lines)
@@ -121,9 +121,8 @@ class RunFolder:
         """
         path = self.image_path(image_id)
         try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError):
+            return np.asarray(load_rgb(path))
+        except UserError:
             raise UserError(f"{path} is damaged; delete it and run the same command again") from None
 
     def picture_hashes(self, ids: Iterable[str]) -> list[str]:
@@ -168,15 +167,15 @@ class RunFolder:
     def read_json(self, name: str) -> dict[str, Any]:
         """The content of a file that ``write_json`` left; empty if it is not there or damaged."""
         try:
-            found = json.loads((self.path / name).read_text("utf-8"))
-        except (OSError, ValueError):
+            found = json.loads(plain(self.path / name).read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
     def read_text(self, name: str) -> str | None:
         """None if it is not there or is no text."""
         try:
-            return (self.path / name).read_text("utf-8")
+            return plain(self.path / name).read_text("utf-8")
         except (OSError, ValueError):
             return None
 

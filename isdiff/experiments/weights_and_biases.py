@@ -18,7 +18,7 @@ import numpy as np
 from isdiff.checks import check_choice, check_text, check_whole
 from isdiff.errors import UserError, explained
 from isdiff.experiments.loggers import Images, Logger, Session, Subject, Tables, chosen_dce
-from isdiff.io.files import atomic_open
+from isdiff.io.files import atomic_open, plain
 
 SECONDS_BETWEEN_LINES = 5.0
 PICTURES = ("input", "mask", "result", "truth")
@@ -95,7 +95,7 @@ class Ledger:
     def entries(self) -> dict[str, dict[str, str]]:
         """None where the file is not there or damaged: the next report is then a new run."""
         try:
-            found = json.loads(self.path.read_text("utf-8"))
+            found = json.loads(plain(self.path).read_text("utf-8"))
         except (OSError, ValueError):
             return {}
         entries = found.items() if isinstance(found, dict) else ()

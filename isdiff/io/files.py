@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -41,6 +42,20 @@ def atomic_save(path: str | Path, save: Callable[[IO[bytes]], object]) -> Path:
     return Path(path)
 
 
+def plain(path: str | Path, most: float = 1 << 27) -> Path:
+    """``path`` where it can be read whole: a pipe would wait for ever, and a giant takes all memory.
+
+    Raises:
+        OSError: it is no plain file (folders say so when they are opened), or has more than ``most`` bytes.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise OSError(f"{path} is a pipe or device; give a plain file")
+    if found.st_size > most:
+        raise OSError(f"{path} has {found.st_size:,} bytes, more than such a file may have ({most:,}); remove it")
+    return Path(path)
+
+
 def sha256_file(path: str | Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
@@ -63,11 +78,19 @@ def link(place: Path, path: Path) -> None:
     fresh.replace(place)
 
 
+class HttpsAlone(urllib.request.BaseHandler):
+    """Also where a server sends on to another address."""
+
+    def default_open(self, request: urllib.request.Request) -> None:
+        if request.type != "https":
+            raise UserError(f"{request.full_url} is no https address, and nothing else is fetched")
+
+
 def fetch(url: str, partial: Path, size: int | None) -> None:
     """Download ``url`` into ``partial``, going on after what is there.
 
     Raises:
-        UserError: the server refuses, or answers with a web page.
+        UserError: the address is no https address, or the server refuses, or sends a web page or more than ``size``.
         OSError: the connection broke; what came is kept.
     """
     have = partial.stat().st_size if partial.exists() else 0
@@ -75,7 +98,7 @@ def fetch(url: str, partial: Path, size: int | None) -> None:
         return
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        response = urllib.request.urlopen(request, timeout=30)
+        response = urllib.request.build_opener(HttpsAlone).open(request, timeout=30)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing is left to send
             return
@@ -91,8 +114,10 @@ def fetch(url: str, partial: Path, size: int | None) -> None:
             done = have if resumed else 0
             with Reporter(partial.stem, total >> 20, done=done >> 20, unit="MiB") as bar:
                 while chunk := response.read(CHUNK):
-                    stream.write(chunk)
                     done += len(chunk)
+                    if size is not None and done > size:
+                        raise UserError(f"the server sends more than the {size} bytes that the file has")
+                    stream.write(chunk)
                     bar.advance(len(chunk) / CHUNK)
     if total and done < total:
         raise OSError(f"the connection ended after {done} of {total} bytes; run the same command again to go on")

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from isdiff.errors import UserError
-from isdiff.io.files import atomic_open, is_sha256, sha256_file
+from isdiff.io.files import atomic_open, is_sha256, plain, sha256_file
 from isdiff.io.hub import is_hub_id, model_files
 from isdiff.paths import located
 
@@ -73,7 +73,7 @@ def folder_fingerprint(folder: Path, variant: str | None) -> str:
 def parts(index: Path) -> list[str]:
     """Folders that a ``model_index.json`` names, sorted; none if it is damaged (loading then says so)."""
     try:
-        content = json.loads(index.read_text())
+        content = json.loads(plain(index).read_text())
     except (ValueError, RecursionError):
         return []
     named = content.items() if isinstance(content, dict) else ()

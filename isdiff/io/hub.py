@@ -15,7 +15,7 @@ import torch
 
 from isdiff.aside import quiet
 from isdiff.errors import Missing, UserError
-from isdiff.io.files import atomic_open, is_sha256, sha256_file
+from isdiff.io.files import atomic_open, is_sha256, plain, sha256_file
 from isdiff.paths import located
 
 SUMS = "SHA256SUMS"
@@ -157,7 +157,7 @@ def commit(repo: str, revision: str | None) -> str | None:
 def noted_revision(folder: Path) -> str | None:
     """The commit that an earlier download noted."""
     note = folder / SUMS
-    lines = note.read_text(errors="replace").splitlines() if note.is_file() else []
+    lines = plain(note).read_text(errors="replace").splitlines() if note.is_file() else []
     words = lines[0].split() if lines else []
     return words[-1] if len(words) == 4 and words[0] == "#" and words[-1] != "None" else None
 
@@ -175,7 +175,7 @@ def noted_hashes(folder: Path) -> dict[str, str]:
     """
     note, found = folder / SUMS, {}
     try:
-        lines = note.read_text().splitlines()
+        lines = plain(note).read_text().splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f"{note} cannot be read ({brief(error)}); delete it and get {folder.name} again") from None
     for line in lines:

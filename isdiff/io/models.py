@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from isdiff.errors import Missing, UserError
-from isdiff.io.files import is_sha256, sha256_file
+from isdiff.io.files import is_sha256, plain, sha256_file
 from isdiff.io.hub import SUMS, brief, is_finite, load_part, verify
 from isdiff.nets.attributes import AttributeNet
 from isdiff.nets.captions import CaptionNet
@@ -153,7 +153,7 @@ def check_note(path: Path) -> None:
     note = path.with_name(path.name + ".sha256")
     if not note.exists():
         return
-    words = note.read_bytes().decode("utf-8", "replace").split()
+    words = plain(note).read_bytes().decode("utf-8", "replace").split()
     if not words or not is_sha256(words[0]):
         raise UserError(f"{note} holds no sha256; restore it, or delete it to use {path.name} unchecked")
     if words[0] != sha256_file(path):

@@ -20,7 +20,7 @@ import torch
 import yaml
 
 from isdiff.errors import Missing, UserError
-from isdiff.io.files import atomic_open, fetch, is_sha256, link, sha256_file
+from isdiff.io.files import atomic_open, fetch, is_sha256, link, plain, sha256_file
 from isdiff.io.hub import HubEntry, brief, check_tensors, is_finite
 from isdiff.io.models import build_net, is_of, open_weights, plain_state, save_weights
 from isdiff.paths import located, placed
@@ -60,7 +60,7 @@ def read_manifest(path: Path) -> tuple[dict[str, Entry], dict[str, HubEntry]]:
     if not path.is_file():
         raise Missing([f"{path} is missing: give the folder that has the manifest (isdiff weights --root ...)"])
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = yaml.safe_load(plain(path).read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read ({brief(error)}); restore it") from None
     if not isinstance(content, dict) or not all(isinstance(content.get(k) or {}, dict) for k in ("files", "hub")):
@@ -121,7 +121,7 @@ class Weights:
             UserError: the record is damaged.
         """
         try:
-            content = json.loads(self.hashes_path.read_bytes())
+            content = json.loads(plain(self.hashes_path).read_bytes())
         except FileNotFoundError:
             return {}
         except (ValueError, RecursionError):

@@ -25,7 +25,7 @@ class FileMask(MaskSource):
 
     Args:
         path: an image file, used for every image, or a folder with one ``<image id>.png`` for each (or any other
-            format that Pillow opens).
+            of the usual formats).
         invert: black is the hole.
 
     Raises:

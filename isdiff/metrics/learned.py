@@ -17,7 +17,7 @@ from isdiff.io.weights import Weights
 from isdiff.metrics.attributes import at_once, batches
 from isdiff.metrics.base import Absent, Observer, PairMetric, SetMetric, version_of
 from isdiff.metrics.samples import FrechetSample, Sample
-from isdiff.paths import located
+from isdiff.paths import located, shipped
 
 MANIFEST = "models/manifest.yaml"
 
@@ -28,7 +28,7 @@ def published(name: str, model_root: str) -> Path:
     Raises:
         Absent: it is not here, or is another file; it might be unpickled, so this comes first.
     """
-    entry = Weights(model_root, MANIFEST).entry(name)
+    entry = Weights(model_root, shipped() / MANIFEST).entry(name)
     places = (located(Path(model_root) / "metrics"), Path(torch.hub.get_dir()) / "checkpoints")
     path = next((place / entry.file for place in places if (place / entry.file).exists()), None)
     if path is None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from isdiff.aside import quiet
 from isdiff.errors import UserError
+from isdiff.io.files import plain
 from isdiff.io.hub import SUMS, brief, check_finite, load_part, verify
 from isdiff.paths import located
 
@@ -65,7 +66,7 @@ def whole_pipeline(folder: Path, variant: str | None):
     import diffusers
     import transformers
 
-    index = json.loads((folder / "model_index.json").read_text())
+    index = json.loads(plain(folder / "model_index.json").read_text())
     if not isinstance(index, dict):
         raise UserError("model_index.json names no parts")
     networks = {}

@@ -22,7 +22,7 @@ from isdiff.errors import UserError
 from isdiff.experiments.contact_sheet import with_hole
 from isdiff.experiments.store import RunFolder
 from isdiff.experiments.study.plan import Cell, StudyPlan
-from isdiff.io.files import atomic_open
+from isdiff.io.files import atomic_open, plain
 from isdiff.masks.base import MaskSource
 
 PAGE = "index.html"
@@ -198,7 +198,7 @@ def build_study(plan: StudyPlan, folder: Path, overwrite: bool = False) -> Study
 def study_in(folder: Path) -> str | None:
     """The id of the study in a folder; None where there is none."""
     try:
-        found = re.search(r'<html [^>]*data-study="([0-9a-f]+)"', (folder / PAGE).read_text("utf-8"))
+        found = re.search(r'<html [^>]*data-study="([0-9a-f]+)"', plain(folder / PAGE).read_text("utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
     return found[1] if found else None

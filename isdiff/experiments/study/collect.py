@@ -14,6 +14,7 @@ import numpy as np
 
 from isdiff.errors import UserError
 from isdiff.experiments.study.build import KEY_FORMAT
+from isdiff.io.files import plain
 
 LATEST = 1e16  # milliseconds: no time is later, and what is no number is not before it
 NO_ANSWERS = (
@@ -92,7 +93,7 @@ def read_key(path: Path) -> Key:
         UserError: it is not there, or no key.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(plain(path).read_text("utf-8"))
         if content["format"] != KEY_FORMAT:
             raise ValueError
         cells = tuple(KeyCell(c["dataset"], c["mask"], tuple(sorted(c["runs"]))) for c in content["cells"])
@@ -134,7 +135,7 @@ def read_answers(path: Path, key: Key) -> tuple[str, dict[str, Answer]]:
         UserError: the file cannot be used, with the reason.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(plain(path).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         raise UserError("it is damaged or no JSON; ask for it again") from None
     if not isinstance(content, dict) or not isinstance(content.get("answers"), dict) or content.get("format") != 1:

@@ -16,6 +16,7 @@ from isdiff.errors import UserError
 from isdiff.experiments.config import build
 from isdiff.experiments.store import RunFolder
 from isdiff.experiments.study.named import Named, require_runs, row_run, run_folder
+from isdiff.io.files import plain
 from isdiff.masks.base import MaskSource
 from isdiff.masks.files import FileMask
 from isdiff.paths import located
@@ -62,7 +63,7 @@ class Cell:
             UserError: its configuration does not say, or they are no longer there.
         """
         try:
-            node = OmegaConf.load(run.path / "config.yaml").mask
+            node = OmegaConf.load(plain(run.path / "config.yaml")).mask
             kept = {str(key): value for key, value in node.items()}
             if self.masks is not None:
                 return FileMask(str(self.masks), kept.get("invert", False))
@@ -111,7 +112,7 @@ def read_plan(path: str | Path, extra: Sequence[str] = (), **changes: Any) -> St
         UserError: the file is missing or says something that cannot be.
     """
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        content = OmegaConf.to_container(OmegaConf.load(plain(path)), resolve=True)
     except FileNotFoundError:
         raise UserError(f"there is no study plan {path}; configs/study/table3.yaml shows one") from None
     except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:

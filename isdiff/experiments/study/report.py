@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,8 @@ from yaml import YAMLError
 from isdiff.errors import UserError
 from isdiff.experiments.study.collect import Answers, Key
 from isdiff.experiments.study.shares import ENOUGH, EXPECTED, CellShares, Share, all_shares
-from isdiff.io.files import atomic_open
+from isdiff.io.files import atomic_open, plain
+from isdiff.io.texts import csv_text, markdown_line, markdown_table
 
 PAPER_NAMES = {"ddnm+isdiff": "isdiff"}  # what a method is called in the paper's Table III
 NAME = "table3"
@@ -75,7 +74,7 @@ def paper_shares(path: Path) -> Mapping[str, Any]:
     if not path.exists():
         return {}
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
+        content = OmegaConf.to_container(OmegaConf.load(plain(path)))
     except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
     found = content.get(NAME) if isinstance(content, dict) else None
@@ -134,33 +133,29 @@ def markdown(results: Results) -> str:
     """Shares in % with intervals; the largest of each column is bold."""
     parts = ["# Table III: which pictures people prefer", "", "Shares of votes in %, with 95 % intervals.", ""]
     for heads, rows in sheets(results):
-        for line in (heads, ["---"] * len(heads), *rows):
-            parts.append("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |")
-        parts.append("")
+        parts += [*markdown_table(heads, rows), ""]
     if not results.cells:
         parts += ["No answers yet.", ""]
-    return "\n".join([*parts, *(f"- {note}" for note in results.notes())]) + "\n"
+    return "\n".join([*parts, *(markdown_line(f"- {note}") for note in results.notes())]) + "\n"
 
 
 def comma_separated(results: Results) -> str:
     """One line for each method of each cell; shares and bounds in %."""
-    stream = io.StringIO()
-    out = csv.writer(stream, lineterminator="\n")
-    out.writerow(
+    rows: list[list[object]] = [
         ["dataset", "mask", "method", "votes", "of", "participants", "share", "low", "high", "interval", "wilson_low",
          "wilson_high", "paper", "p_equal_shares"]
-    )  # fmt: skip
+    ]  # fmt: skip
     for cell in results.cells:
         for share in cell.shares:
             numbers = [share.value, *share.interval, *share.wilson]
             value, low, high, wilson_low, wilson_high = (round(100 * number, 4) for number in numbers)
             paper = results.paper_share(cell, share.method)
-            out.writerow(
+            rows.append(
                 [cell.cell.dataset, cell.cell.mask, share.method, share.votes, share.of, cell.participants, value, low,
                  high, "bootstrap" if share.bootstrap else "wilson", wilson_low, wilson_high,
                  "" if paper is None else paper, "" if cell.p is None else cell.p]
             )  # fmt: skip
-    return stream.getvalue()
+    return csv_text(rows)
 
 
 def as_dict(results: Results) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isdiff.errors import printable
 from isdiff.experiments.tables.sheet import Sheet, Text, body, comparison_rows, footnotes, heads
 from isdiff.io.files import atomic_open
+from isdiff.io.texts import csv_text, markdown_line, markdown_table
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -22,40 +22,37 @@ def markdown(sheet: Sheet) -> str:
 
     def cell(text: Text) -> str:
         value = {"best": f"**{text.value}**", "second": f"*{text.value}*", "bad": f"**{text.value}**"}
-        return f"{value.get(text.mark, text.value)} {text.detail}".strip().replace("|", "\\|")
+        return f"{value.get(text.mark, text.value)} {text.detail}".strip()
 
     def table(titles: list[str], rows: list[list[Text]]) -> list[str]:
-        lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
-        return [*lines, *("| " + " | ".join(map(cell, row)) + " |" for row in rows)]
+        return markdown_table(titles, [list(map(cell, row)) for row in rows])
 
-    parts = [f"# {sheet.title}", "", *table(heads(sheet), body(sheet)), ""]
+    parts = [markdown_line(f"# {sheet.title}"), "", *table(heads(sheet), body(sheet)), ""]
     titles, rows = comparison_rows(sheet)
     if rows:
         parts += ["Paired over images:", "", *table(titles, rows), ""]
-    parts += [f"- {note}" for note in footnotes(sheet)]
-    parts += [f"- Waits for {thing}: {', '.join(cells)}" for thing, cells in sheet.gaps.waits.items()]
+    waits = [f"Waits for {thing}: {', '.join(cells)}" for thing, cells in sheet.gaps.waits.items()]
+    parts += [markdown_line(f"- {note}") for note in [*footnotes(sheet), *waits]]
     return "\n".join(parts) + "\n"
 
 
 def comma_separated(sheet: Sheet) -> str:
     """One line a cell, with full numbers."""
-    stream = io.StringIO()
-    out = csv.writer(stream, lineterminator="\n")
-    out.writerow(
+    rows: list[list[object]] = [
         ["table", "profile", "dataset", "row", "label", "mask", "metric", "value", "low", "high", "n", "seed_sd",
          "paper_metric", "paper", "network_calls", "seconds_per_image", "protocol", "missing"]
-    )  # fmt: skip
+    ]  # fmt: skip
     for line in sheet.lines:
         for value, column in zip(line.values, sheet.columns, strict=True):
             ours = value.ours
             found = [""] * 4 if ours is None else [ours.value, ours.low, ours.high, ours.n]
             cost = ["", "", ""] if value.cost is None else [value.cost.calls, value.cost.seconds, value.cost.protocol]
             given = ["" if x is None else x for x in (value.seed_sd, column.paper_metric, value.paper)]
-            out.writerow(
+            rows.append(
                 [sheet.name, sheet.profile, sheet.dataset, line.name, line.label, column.mask, column.metric, *found,
                  *given, *cost, value.missing]
             )  # fmt: skip
-    return stream.getvalue()
+    return csv_text(rows)
 
 
 def template(name: str) -> Template:
@@ -128,7 +125,7 @@ def terminal(sheet: Sheet, width: int | None = None) -> list[Table]:
     styles = {"best": "bold green", "second": "underline", "bad": "bold red"}
 
     def cell(text: Text) -> str:
-        value = escape(text.value)
+        value = escape(printable(text.value))
         value = f"[{styles[text.mark]}]{value}[/]" if text.mark else value
         return f"{value}\n[dim]{escape(text.detail)}[/]" if text.detail else value
 

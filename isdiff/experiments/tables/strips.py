@@ -8,9 +8,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from isdiff.data.images import to_uint8
+from isdiff.data.images import load_rgb, to_uint8
 from isdiff.experiments.compare import Row
 from isdiff.experiments.contact_sheet import contact_sheet, with_hole
 from isdiff.metrics.samples import MeanSample
@@ -87,5 +86,5 @@ def seed_picture(row: Row, image_id: str) -> np.ndarray:
 def embedded(path: Path) -> str:
     """A picture as a data URL, for a page that needs no other file; WebP, as it is a third of the size."""
     stream = io.BytesIO()
-    Image.open(path).convert("RGB").save(stream, "webp", quality=80)
+    load_rgb(path).save(stream, "webp", quality=80)
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
