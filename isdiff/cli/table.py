@@ -1,11 +1,11 @@
 """The paper's tables: ``isdiff table table1 profile=demo limit=8 masks=half rows=ddnm*``.
 
 Names: tables, or ``report`` for all of them with the figures in one page. ``profile=paper|demo|smoke``, ``limit=``,
-``seeds=3`` (0, 1 and 2; or those listed: ``seeds=0,7``), ``masks=``, ``rows=`` (patterns, or
-``printed``: the paper's own rows alone) narrow it; ``runner=local`` computes its runs in a process for every
-GPU or CPU (or ``runner.workers=8``), ``runner=ray`` also on a cluster (``runner.gpus=1``,
-``runner.address=auto``); further KEY=VALUE arguments are overrides of every run, of which ``logger=wandb`` reports runs and tables, each table as a group. What has been run already is reused; the same command
-goes on after a stop.
+``seeds=3`` (0, 1 and 2; or those listed: ``seeds=0,7``), ``masks=``, ``rows=`` (patterns, or ``printed``: the paper's
+own rows alone) narrow it; ``runner=local`` computes its runs in a process for every GPU or CPU (or
+``runner.workers=8``), ``runner=ray`` also on a cluster (``runner.gpus=1``, ``runner.address=auto``); further KEY=VALUE
+arguments are overrides of every run, of which ``logger=wandb`` reports runs and tables, each table as a group. What has
+been run already is reused; the same command goes on after a stop.
 
 Exit codes: 0 all is there; 1 it cannot be made; 2 weights or images are missing, or with ``--no-run`` runs; 3 some
 cells or images failed, the others are there.
