@@ -145,7 +145,7 @@ def test_plain_percentiles_would_raise_more(monkeypatch):
 
 
 def test_intervals_of_few_images_are_as_wide_as_those_of_t():
-    values = np.random.default_rng(0).normal(size=16)
+    values = 10 + np.random.default_rng(0).normal(size=16)
     found = estimate(MeanSample(values), 4000)
     assert (found.high - found.low) / 2 == pytest.approx(2.131 * values.std(ddof=1) / 4, rel=0.05)
 

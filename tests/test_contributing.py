@@ -1,16 +1,22 @@
 """What README and docs/extending.md show works as shown, and what CONTRIBUTING names is there."""
 
+import json
+import os
 import re
+import subprocess
 import sys
 from importlib import import_module
 from itertools import product
-from types import ModuleType
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import ROOT
 from diffusers import UNet2DModel
 
+import isdiff
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
@@ -28,30 +34,32 @@ from isdiff.trajectory import Stream, Task
 
 README = (ROOT / "README.md").read_text("utf-8")
 TEXT = "\n".join((ROOT / name).read_text("utf-8") for name in ("CONTRIBUTING.md", "docs/extending.md"))
-PRINTED = re.findall(r"```\w+\n# ((?:isdiff|configs)/\S+)\n(.*?)```", TEXT + README, re.S)
+PRINTED = dict(re.findall(r"```\w+\n# (my_methods/\S+)\n(.*?)```", TEXT + README, re.S))
+MODULES = sorted(Path(path).stem for path in PRINTED if path.endswith(".py"))
+FEW = ("limit=1", "sampler.steps=2", "sampler.repeat=1", "metrics.bootstrap=5")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A working folder with what README and extending.md print: each class a module, alone in its namespace."""
+    """A working folder with the package that README and extending.md print, file by file."""
     place = tmp_path_factory.mktemp("own")
+    (place / "my_methods").mkdir()
+    (place / "my_methods" / "__init__.py").write_text("")
+    for path, code in PRINTED.items():
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        (place / path).write_text(code)
     with pytest.MonkeyPatch.context() as patch:
-        for path, code in PRINTED:
-            if path.startswith("isdiff"):
-                name = path.removesuffix(".py").replace("/", ".")
-                patch.setitem(sys.modules, name, ModuleType(name))
-                exec(code, vars(sys.modules[name]))
-            else:
-                (place / path).parent.mkdir(parents=True, exist_ok=True)
-                (place / path).write_text(code)
+        patch.syspath_prepend(place)
+        patch.setenv("ISDIFF_PLUGINS", "my_methods")
         yield place
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_methods"]:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
 def shown(folder):
     """What is defined there, by name."""
-    modules = [path.removesuffix(".py").replace("/", ".") for path, _ in PRINTED if path.startswith("isdiff")]
-    return {name: found for module in modules for name, found in vars(import_module(module)).items()}
+    return {name: found for module in MODULES for name, found in vars(import_module(f"my_methods.{module}")).items()}
 
 
 @pytest.mark.parametrize(
@@ -61,12 +69,69 @@ def shown(folder):
         "method=ddnm+isdiff isdiff/seed=median isdiff/criterion=gap", "method=median",
     ],
 )  # fmt: skip
-def test_what_is_printed_runs_with_the_yaml_beside_it(folder, overrides, monkeypatch, tmp_path):
-    monkeypatch.chdir(folder)
-    few = ["limit=1", "sampler.steps=2", "sampler.repeat=1", "metrics.names=[]", f"output_root={tmp_path}"]
-    outcome = execute(compose_run([*few, *overrides.split()]))
+def test_what_is_printed_runs_with_the_yaml_beside_it(folder, overrides, tmp_path):
+    outcome = execute(compose_run([*FEW, "metrics.names=[]", f"output_root={tmp_path}", *overrides.split()]))
     assert not outcome.failed and outcome.summary["n"] == 1
     assert "brightness" not in overrides or outcome.summary["metrics"]["brightness"]["value"] >= 0
+
+
+EVERYTHING = ("method=faded", "sampler=plain", "mask=left", "dataset=ramps", "metrics.names=[brightness]")
+
+
+def test_python_takes_them(folder):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    hole = np.zeros((64, 64), bool)
+    hole[20:40, 20:40] = True
+    image = isdiff.inpaint(pixels, hole, "faded", "photos64", steps=2).image
+    assert (image[~hole] == pixels[~hole]).all() and (image[hole] != pixels[hole]).any()
+
+
+def outside(folder, tmp_path, words, **variables):
+    """The command in a process of its own, in the folder of the package."""
+    kept = {key: value for key, value in os.environ.items() if key != "ISDIFF_PLUGINS"}
+    environment = kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)} | variables
+    command = [sys.executable, "-P", "-m", "isdiff", *words] if sys.version_info >= (3, 11) else [
+        sys.executable, "-m", "isdiff", *words
+    ]  # fmt: skip
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("way", ["--plugin", "ISDIFF_PLUGINS", "entry point"])
+def test_the_shell_takes_them(folder, tmp_path, way):
+    words, variables = ["run", *EVERYTHING, *FEW, f"output_root={tmp_path}/out"], {}
+    if way == "--plugin":
+        words = ["--plugin", "my_methods", *words]
+    elif way == "ISDIFF_PLUGINS":
+        variables["ISDIFF_PLUGINS"] = "my_methods"
+    else:  # as pip writes it where pyproject.toml says so
+        there = tmp_path / "my_methods-1.dist-info"
+        there.mkdir()
+        (there / "METADATA").write_text("Metadata-Version: 2.1\nName: my_methods\nVersion: 1")
+        (there / "entry_points.txt").write_text("[isdiff.components]\nmine = my_methods\n")
+        variables["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(tmp_path), str(folder)])
+    done = outside(folder, tmp_path, words, **variables)
+    assert done.returncode == 0, done.stderr
+    (summary,) = tmp_path.rglob("summary.json")
+    assert list(json.loads(summary.read_text())["metrics"]) == ["brightness"]
+
+
+def test_a_comparison_takes_them(folder, tmp_path):
+    plan = {"rows": {"faded": ["method=faded"], "copied": ["method=copied"]}}
+    (folder / "my_methods" / "configs" / "compare").mkdir(exist_ok=True)
+    rows = [{"label": label, "overrides": overrides} for label, overrides in plan["rows"].items()]
+    (folder / "my_methods" / "configs" / "compare" / "mine.yaml").write_text(yaml.safe_dump({
+        "folder": f"{tmp_path}/table", "masks": ["left"], "metrics": ["brightness"], "rows": rows,
+        "common": ["dataset=ramps", *FEW[1:], f"output_root={tmp_path}/out"],
+    }))  # fmt: skip
+    done = outside(folder, tmp_path, ["--plugin", "my_methods", "compare", "mine", "--limit", "2"])
+    assert done.returncode == 0, done.stderr
+    assert "| copied |" in done.stdout and "error of the mean brightness" in done.stdout
+
+
+def test_a_package_that_cannot_be_imported_is_named(tmp_path):
+    done = outside(tmp_path, tmp_path, ["--plugin", "no_such_package", "methods"])
+    assert done.returncode == 1 and "plugin no_such_package cannot be imported" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_methods_and_sampler(shown, golden_prior):
@@ -75,7 +140,7 @@ def test_methods_and_sampler(shown, golden_prior):
     hole[..., 8:] = True
     task = Task("a", torch.rand(3, 16, 16).masked_fill(hole, 0), hole)
     for sampler, known in product((DDIM(), shown["Plain"]()), (shown["Faded"](), shown["Copied"]())):
-        engine = Engine(golden_prior, grid, sampler, known, lambda n: resampling_plan(n, (3, 2)))
+        engine = Engine(golden_prior, grid, sampler, known, lambda n: resampling_plan(n, 3, 2))
         (result,) = engine.run([task])
         assert torch.allclose(result.x[:, ~hole[0]], task.image[:, ~hole[0]], atol=1e-5)
     results = []
@@ -112,7 +177,7 @@ def test_criterion(shown):
     assert shown["Gap"]()(torch.full((3, 8, 8), 0.5), torch.full((3, 8, 8), -0.25), hole) == pytest.approx(0.75)
 
 
-def test_model(shown, folder, tmp_path, monkeypatch):
+def test_model(shown, tmp_path):
     """A small network of diffusers' kind, filling a hole from a seed, and known by its weights."""
     torch.manual_seed(0)
     options = {
@@ -122,7 +187,6 @@ def test_model(shown, folder, tmp_path, monkeypatch):
     }
     UNet2DModel(sample_size=16, layers_per_block=1, **options).save_pretrained(tmp_path / "ddpm")
     model = shown["DDPMModel"]("ddpm", str(tmp_path / "ddpm"), 16)
-    monkeypatch.chdir(folder)
     written = compose_run(["model=ddpm_celebahq", f"model.weights={tmp_path / 'ddpm'}"])
     assert isinstance(Setup.of(written).model, shown["DDPMModel"])
     assert model.missing() == [] and len(model.fingerprint()["weights"]) > 8

@@ -246,7 +246,7 @@ def test_anyones_images_of_every_kind(tmp_path):
             ["metrics.names=[psnr]"],
             "metrics.names has 'psnr'; there are alexnet_diversity, caption_score, clip_score",
         ),
-        (["mask._target_=os.system"], "only a MaskSource of isdiff can be named there"),
+        (["mask._target_=os.system"], "only a MaskSource of isdiff, or of a package named by --plugin"),
     ],
 )
 def test_bad_values_get_one_sentence(tmp_path, overrides, message):

@@ -225,7 +225,7 @@ def test_strings_are_no_switches_and_names_no_paths(override, message):
     ],
 )  # fmt: skip
 def test_only_masks_can_be_named_as_masks(target):
-    with pytest.raises(UserError, match="only a MaskSource of isdiff can be named"):
+    with pytest.raises(UserError, match="only a MaskSource of isdiff, or"):
         named_class(target, MaskSource)
 
 

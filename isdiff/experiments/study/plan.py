@@ -14,6 +14,7 @@ from yaml import YAMLError
 
 from isdiff.errors import UserError
 from isdiff.experiments.config import build
+from isdiff.experiments.search_path import config_names
 from isdiff.experiments.store import RunFolder
 from isdiff.experiments.study.named import Named, require_runs, row_run, run_folder
 from isdiff.io.files import plain
@@ -67,12 +68,18 @@ class Cell:
             kept = {str(key): value for key, value in node.items()}
             if self.masks is not None:
                 return FileMask(str(self.masks), kept.get("invert", False))
-            kept["_target_"] = kept.pop("class", kept.get("_target_"))  # a fingerprint names the class so
+            kept["_target_"] = target_of(str(kept.pop("class", "")))
             return build(OmegaConf.create(kept), MaskSource)
         except (OSError, YAMLError, OmegaConfBaseException, AttributeError, ValueError, UserError) as error:
             reason = " ".join(str(error).split())
             advice = f"give cell {self.label} a folder of its mask files as masks: FOLDER"
             raise UserError(f"the masks of {run.path} cannot be made again ({reason}); {advice}") from None
+
+
+def target_of(name: str) -> str:
+    """Where the class of masks is that a fingerprint names: a configuration of masks says so."""
+    targets = [str(OmegaConf.load(path).get("_target_")) for path in config_names("mask").values()]
+    return next((target for target in targets if target.rpartition(".")[2] == name.rpartition(":")[2]), name)
 
 
 @dataclass(frozen=True)
