@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 
 from isdiff import __version__
+from isdiff.cli.output import Output
 
 COMMANDS = {
     "inpaint": "holes in your own pictures",
@@ -36,11 +38,15 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code of a command; ``arguments`` are those of the process where none are given."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        from isdiff.cli.together import together
+    with redirect_stdout(Output(sys.stdout)), redirect_stderr(Output(sys.stderr)):
+        try:
+            if "TORCHELASTIC_RUN_ID" in os.environ:
+                from isdiff.cli.together import together
 
-        return together(words, alone)
-    return alone(words)
+                return together(words, alone)
+            return alone(words)
+        finally:
+            sys.stdout.flush()  # here a closed pipe is heard of
 
 
 def alone(words: list[str]) -> int:
