@@ -93,6 +93,7 @@ class Work:
         own.check_folder(next(iter(self.targets.values())).parent)
         self.read: dict[Job, tuple[str, PictureFile]] = {}
         self.failed: dict[str, str] = {}
+        self.lost: dict[str, str] = {}  # what files say about their pictures and results do not, in words
         self.first_of: dict[str, int] = {}  # files of several frames, and how many
 
     def jobs(self, skip: Any) -> Iterator[Job]:
@@ -106,7 +107,8 @@ class Work:
                 hole = self.masks.hole(file)
                 job = job_of(file.picture, hole, file.picture.name, self.seeds[0])
                 places = [self.target(name, seed, file) for seed in self.seeds]
-                check_writable(places[0], file, hole)  # all are of one format
+                if lost := check_writable(places[0], file, hole):  # all are of one format
+                    self.lost[file.picture.name] = f"the result has not its {', '.join(lost)}"
             except (UserError, OSError) as error:
                 self.failed[str(path)] = own.said(error)
                 skip(len(self.seeds))
@@ -193,7 +195,7 @@ def act(arguments: list[str]) -> int:
     if made and suffix_of(made[0].name) in LOSSY:
         form = "JPEG" if suffix_of(made[0].name) in (".jpg", ".jpeg") else suffix_of(made[0].name)
         print(f"isdiff: {form} keeps no pixel exactly, known ones neither; -o NAME.png does", file=sys.stderr)
-    for line in summed_up(work.failed):
+    for line in [*summed_up(work.lost), *summed_up(work.failed)]:
         print(f"isdiff: {line}", file=sys.stderr)
     return SomeFailed.exit_code if work.failed else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +11,10 @@ CLOSED = 141  # the exit code that shells have for a command whose reader went a
 
 
 class Output:
-    """A stream: what its encoding lacks is printed as ``?``; where nobody reads any more, the command ends in silence."""
+    """A stream: what its encoding lacks becomes ``?``; where nobody reads any more, the command ends in silence."""
 
     def __init__(self, stream: Any) -> None:
-        self.stream = open(os.devnull, "w") if stream is None else stream  # None: closed before the command began
+        self.stream = stream or io.StringIO()  # there is none where it was closed before the command began
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
