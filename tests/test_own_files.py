@@ -10,7 +10,9 @@ from PIL import Image
 
 from isdiff.cli import main, own
 from isdiff.cli.inpaint import Work, first_frames, notes, overlap, parsed, seams
+from isdiff.data.picture_files import PictureFile
 from isdiff.data.windows import Window
+from isdiff.errors import UserError
 
 FAST = ["--steps", "2", "--set", "sampler.repeat=1"]
 
@@ -155,6 +157,50 @@ def test_of_several_frames_the_first_is_filled_which_is_said(here, capsys):
         first_frames({"a": 2, "b": 3})
         == "a has 2 frames (and 1 more have several); only the first is filled and written"
     )
+
+
+@pytest.mark.parametrize("words", [["."], ["**/*.png"], ["photos/*.png", "."]], ids=str)
+def test_own_results_and_masks_are_no_images(here, capsys, words):
+    def names(*arguments: str) -> list[str]:
+        return sorted(map(str, Work(parsed([*words, *arguments])).files.values()))
+
+    before = names("--mask", "mask.png", "-o", "out")
+    assert "no images are taken from mask.png, which" in capsys.readouterr().err and "photos/a.png" in before
+    for folder in ("out/deep", "masks/more"):
+        (here / folder).mkdir(parents=True)
+        smooth(8, 8).save(f"{folder}/a.png")
+    assert names("--mask", "mask.png", "-o", "out") == sorted([*before, "masks/more/a.png"])
+    without = names("--mask", "masks", "-o", "out")
+    assert without == sorted([*(name for name in before if "masks" not in name), "mask.png"])
+    assert "no images are taken from masks, out, which" in capsys.readouterr().err
+
+
+def test_results_of_variants_are_no_images_and_no_folder_is_both(here, capsys):
+    for name in ("made.png", "made_seed3.png"):
+        smooth(8, 8).save(f"photos/{name}")
+    os.remove("photos/c.png"), os.remove("photos/b.jpg"), os.remove("photos/deep/a.webp")
+    assert list(Work(parsed(["photos", "half", "-o", "photos/made.png", "--variants", "2"])).files) == ["a"]
+    assert main(["inpaint", "photos", "half", "-o", "./photos/"]) == 1
+    assert "is the folder of the images" in capsys.readouterr().err
+
+
+def test_images_of_one_name_have_masks_of_their_own(here):
+    os.makedirs("photos/e\u0301")  # an accent as macOS writes it, and below as Linux does
+    smooth(8, 8).save("photos/e\u0301/u\u0308.png")
+
+    def mask_of(name: str) -> str:
+        work = Work(parsed(["photos", "--mask", "masks", "-o", "out"]))
+        return str(work.masks.file_of(PictureFile(work.files[name], None, {})))
+
+    assert mask_of("a") == "masks/a.png"
+    with pytest.raises(UserError, match=r"no mask for image deep__a: expected masks/deep__a\.png"):
+        mask_of("deep__a")
+    for folder, name in (("deep", "a"), ("\u00e9", "\u00fc")):
+        os.makedirs(f"masks/{folder}")
+        smooth(8, 8).save(f"masks/{folder}/{name}.png")
+        assert mask_of(f"{folder}__{name}") == f"masks/{folder}/{name}.png"
+    smooth(8, 8).save("masks/b.png")
+    assert mask_of("b") == "masks/b.png"
 
 
 def test_variants_share_their_picture(here):

@@ -12,6 +12,8 @@ some pictures could not be made.
 from __future__ import annotations
 
 import argparse
+import glob
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -85,10 +87,17 @@ class Work:
     """The pictures of one command: read when their turn comes, written as soon as they are made."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.files = own.files_of(args.inputs)
-        self.masks = own.Masks(args.mask, args.invert)
         self.seeds = [args.seed + n for n in range(args.variants)]
         self.is_file = is_image_name(args.out)
+        out, mask = Path(args.out), Path(args.mask)
+        before = out.parent.glob(f"{glob.escape(out.stem)}_seed*{glob.escape(out.suffix)}") if self.is_file else ()
+        for word in args.inputs:
+            if os.path.isdir(word) and os.path.exists(out) and os.path.samefile(word, out):
+                raise UserError(
+                    f"-o {out} is the folder of the images, where results would be images too; give another"
+                )
+        self.files = own.files_of(args.inputs, [out, *before, mask])
+        self.masks = own.Masks(args.mask, args.invert, self.files)
         self.targets = targets(args.out, self.files, self.seeds)
         own.check_folder(next(iter(self.targets.values())).parent)
         self.read: dict[Job, tuple[str, PictureFile]] = {}

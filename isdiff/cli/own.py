@@ -8,7 +8,8 @@ import glob
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -88,21 +89,26 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names} | {"overrides": args.set}
 
 
-def files_of(words: list[str]) -> dict[str, Path]:
+def files_of(words: list[str], aside: list[Path]) -> dict[str, Path]:
     """The images that files, folders and patterns name, each by a name that no other has.
+
+    Args:
+        aside: places of results and masks, of which folders and patterns take nothing, which is said.
 
     Raises:
         UserError: a pattern that fits nothing.
         Missing: a file that is not there, a folder without images.
     """
-    from isdiff.data.base import ids_of_files
-    from isdiff.data.files import reason_to_skip, walk
+    from isdiff.data.base import ids_of_files, shown
+    from isdiff.data.files import below, reason_to_skip, walk
 
     found: dict[Path, str] = {}
+    aside, met = [place for place in aside if place.exists()], set[Path]()
     for word in words:
         path = Path(word)
         if path.is_dir():
-            inside = sorted(file for name, file in walk(path) if reason_to_skip(name, file) is None)
+            inside = sorted(file for name, file in walk(path, without=aside) if reason_to_skip(name, file) is None)
+            met |= {place for place in aside if below(place, path)}
             if not inside:
                 raise Missing([f"{word} has no image (.png, .jpg or another format that Pillow reads)"])
             found |= {file: file.relative_to(path).as_posix() for file in inside if file not in found}
@@ -110,23 +116,30 @@ def files_of(words: list[str]) -> dict[str, Path]:
             found.setdefault(path, path.name)
         elif glob.has_magic(word):
             fitting = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if os.path.isfile(name)]
+            hidden = {file: place for file in fitting for place in aside if file.samefile(place) or below(file, place)}
+            met |= set(hidden.values())
+            fitting = [file for file in fitting if file not in hidden]
             if not fitting:
                 raise Missing([f"no file fits {word}"])
             for file in fitting:
                 found.setdefault(file, file.name)
         else:
             raise Missing([f"image {word} is missing"])
+    if met:
+        places = ", ".join(sorted(map(shown, met)))
+        print(f"isdiff: no images are taken from {places}, which hold results or masks", file=sys.stderr)
     return dict(zip(ids_of_files(list(found.values())), found, strict=True))
 
 
 class Masks:
-    """The hole of every file, as ``--mask`` and ``--invert`` say.
+    """The hole of every file, as ``--mask`` and ``--invert`` say; ``files`` are all of them, by their names.
 
     Raises:
         Missing: there is no such file or folder.
     """
 
-    def __init__(self, mask: str, invert: bool) -> None:
+    def __init__(self, mask: str, invert: bool, files: Mapping[str, Path]) -> None:
+        from isdiff.data.base import stem_of
         from isdiff.experiments.inpaint import ALPHA, NAMED
         from isdiff.masks.files import FileMask
 
@@ -137,12 +150,23 @@ class Masks:
             raise Missing([f"mask {mask} is missing; give a file, a folder, or {', '.join((*NAMED, ALPHA))}"])
         if os.path.isdir(mask):
             self.folder = FileMask(mask)
+        self.names = {path: name for name, path in files.items()}
+        self.stems = Counter(stem_of(path.name) for path in files.values())
 
     def file_of(self, file: PictureFile) -> Path | None:
-        """The file that the hole comes from; None where it comes from none."""
-        if self.folder:
-            return Path(self.folder.file_for(file.path.stem))
-        return Path(self.mask) if os.path.exists(self.mask) else None
+        """The file that the hole comes from; None where it comes from none.
+
+        Raises:
+            UserError: the folder has none that is for this file alone.
+        """
+        from isdiff.data.base import stem_of
+
+        if not self.folder:
+            return Path(self.mask) if os.path.exists(self.mask) else None
+        name, stem = self.names[file.path], stem_of(file.path.name)
+        if name not in self.folder.index and self.stems[stem] == 1:
+            name = stem
+        return self.folder.file_for(name)
 
     def hole(self, file: PictureFile) -> np.ndarray:
         """(H, W) bool.
@@ -152,5 +176,4 @@ class Masks:
         """
         from isdiff.experiments.inpaint import hole_of
 
-        mask = self.folder.file_for(file.path.stem) if self.folder else self.mask
-        return hole_of(mask, file.picture, self.invert)
+        return hole_of(self.file_of(file) or self.mask, file.picture, self.invert)

@@ -31,7 +31,7 @@ def act(arguments: list[str]) -> int:
     own.check_folder(Path(args.out).parent)
     if not Path(args.image).is_file():
         raise own.Missing([f"image {args.image} is missing"])
-    masks = own.Masks(args.mask or args.hole, args.invert)
+    masks = own.Masks(args.mask or args.hole, args.invert, {"": Path(args.image)})
 
     from isdiff.data.picture_files import read_picture
     from isdiff.experiments.contact_sheet import contact_sheet, with_hole

@@ -14,7 +14,7 @@ from isdiff.data.base import Dataset
 from isdiff.diffusion.walk import Walk
 from isdiff.engine import Engine, calls_expected
 from isdiff.errors import UserError
-from isdiff.experiments.build import build, filled, resolved
+from isdiff.experiments.build import build, data_of, filled, resolved
 from isdiff.experiments.loggers import Logger
 from isdiff.experiments.settings import Output, Runtime, check_settings
 from isdiff.known.base import Known
@@ -68,10 +68,11 @@ class Setup:
         way = Way.without_network(cfg) if is_floor(cfg) else Way.of(cfg)
         if way.conditioning is None and (cfg.prompt or cfg.negative_prompt):
             raise UserError(f"prompt is given, but method {cfg.method.name} takes no text")
+        dataset, masks = data_of(cfg)
         return cls(
             method=cfg.method.name,
-            dataset=build(cfg.get("dataset"), Dataset),
-            masks=build(cfg.get("mask"), MaskSource),
+            dataset=dataset,
+            masks=masks,
             prompt=cfg.prompt,
             **vars(way),
             output=filled(Output, resolved(cfg.get("output"), "output")),

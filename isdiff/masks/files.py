@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from isdiff.checks import check_flag, check_text
-from isdiff.data.base import file_stamp, shown
+from isdiff.data.base import file_stamp, shown, stem_of
+from isdiff.data.files import walk
 from isdiff.data.images import as_rgba, decoded, eight_bits, has_transparency, image_suffixes, suffix_of
 from isdiff.errors import UserError
 from isdiff.masks.base import MaskSource
@@ -25,7 +27,7 @@ class FileMask(MaskSource):
 
     Args:
         path: an image file, used for every image, or a folder with one ``<image id>.png`` for each (or any other
-            format that Pillow opens).
+            format that Pillow opens); ``a/b.png`` is that of ``a__b``, as ids of folders are.
         invert: black is the hole.
 
     Raises:
@@ -48,13 +50,12 @@ class FileMask(MaskSource):
     def index(self) -> dict[str, list[str]]:
         """The names of the image files in the folder, by the id that they are for; looked up once."""
         found: dict[str, list[str]] = {}
-        try:
-            names = sorted(os.listdir(self.path))
-        except OSError as error:
-            raise UserError(f"mask.path: {shown(self.path)} cannot be listed ({error.strerror})") from None
-        for name in names:
-            if suffix_of(name) in image_suffixes() and not name.startswith("."):
-                found.setdefault(os.path.splitext(name)[0], []).append(name)
+        closed: list[Path] = []
+        for name in sorted(path.relative_to(self.path).as_posix() for _, path in walk(self.path, closed)):
+            if suffix_of(name) in image_suffixes():
+                found.setdefault(stem_of(name), []).append(name)
+        if closed:
+            raise UserError(f"mask.path: {shown(closed[0])} cannot be listed; change its permissions")
         return found
 
     def file_for(self, image_id: str) -> Path:
@@ -64,7 +65,7 @@ class FileMask(MaskSource):
         """
         if not self.path.is_dir():
             return self.path
-        names = self.index.get(image_id, [])
+        names = self.index.get(unicodedata.normalize("NFC", image_id), [])
         if not names:
             expected = shown(self.path / f"{image_id}.png")
             raise UserError(f"no mask for image {image_id}: expected {expected} (or another image format)")
