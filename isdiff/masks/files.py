@@ -20,7 +20,8 @@ from isdiff.errors import UserError
 from isdiff.masks.base import MaskSource
 from isdiff.paths import located
 
-TOLERANCE = 0.05  # share of pixels that may be gray, as the edges of drawn masks and the noise of JPEG are
+SOFT = 0.2  # share of pixels that may be gray: soft edges, and the noise of JPEG
+TOLERANCE = 0.05  # share of pixels in which colours and transparency may differ
 BLACK, WHITE = 25, 230  # up to and from here a value counts as such
 EVEN = 4  # values of 5 x 5 pixels that differ by no more are a shape's and no edge's
 NEAR = 17  # side of what JPEG's blocks reach about a pixel
@@ -124,7 +125,7 @@ def black_and_white(gray: Image.Image, name: str, invert: bool = False) -> np.nd
     """
     values = np.asarray(gray)
     between = (values > BLACK) & (values < WHITE)
-    if between.mean() > TOLERANCE or (between.any() and is_gray_shape(values, between)):
+    if between.mean() > SOFT or (between.any() and is_gray_shape(values, between)):
         share = f"{between.mean():.0%}" if between.mean() >= 0.01 else "less than 1%"
         most = np.bincount(values[between]).argmax()
         raise UserError(
@@ -143,7 +144,7 @@ def is_gray_shape(values: np.ndarray, between: np.ndarray) -> bool:
     if (even & between).any():
         return True
     for light in (values, 255 - values):
-        shapes, labels = cv2.connectedComponents(cv2.dilate(np.uint8(light > BLACK), np.ones((NEAR, NEAR))))
+        shapes, labels = cv2.connectedComponents(cv2.dilate((light > BLACK).astype(np.uint8), np.ones((NEAR, NEAR))))
         if len(np.flatnonzero(np.bincount(labels[light >= WHITE], minlength=shapes))) < shapes - 1:
             return True
     return False
