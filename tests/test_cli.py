@@ -81,6 +81,16 @@ def test_what_windows_lacks_is_not_needed(tmp_path):
     assert "unknown MiB at most" in done.stdout and len(list(tmp_path.rglob("per_image.jsonl"))) == 1, done.stderr
 
 
+def test_an_id_from_the_environment_is_not_that_of_several_runs(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["isdiff"])
+    for words, kept in (["run"], "mine"), (["run", "--multirun"], None):
+        monkeypatch.setenv("WANDB_RUN_ID", "mine")
+        with pytest.raises(SystemExit):
+            main([*words, "--help"])
+        assert os.environ.get("WANDB_RUN_ID") == kept
+        assert ("WANDB_RUN_ID is passed over" in capsys.readouterr().err) == (kept is None)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_and_a_script(capsys, monkeypatch, tmp_path, command):
     monkeypatch.chdir(tmp_path)
