@@ -69,10 +69,10 @@ def test_palettes_get_their_nearest_opaque_colours():
     image = Image.new("P", (2, 1))
     image.putpalette([0, 0, 0, 255, 255, 255, 250, 0, 0])
     image.info["transparency"] = 2
-    made = picture_of(image).filled(np.array([[[255, 10, 10], [9, 9, 9]]], np.float32), np.array([[True, False]]))
+    made = picture_of(image).with_values(np.array([[[255, 10, 10], [9, 9, 9]]], np.float32), np.array([[True, False]]))
     assert np.array(made).tolist() == [[0, 0]] and made.info["transparency"] == 2
     del image.info["transparency"]
-    made = picture_of(image).filled(np.array([[[255, 10, 10], [9, 9, 9]]], np.float32), np.array([[True, False]]))
+    made = picture_of(image).with_values(np.array([[[255, 10, 10], [9, 9, 9]]], np.float32), np.array([[True, False]]))
     assert np.array(made).tolist() == [[2, 0]]
 
 
@@ -112,6 +112,18 @@ def test_what_is_hidden_may_be_of_any_value_and_what_is_known_not():
         image[0, 0, 0] = bad
         with pytest.raises(UserError, match="fractions must be from 0 to 1"):
             picture_of(image).rgb(HOLE)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "P", "array", "tensor"])
+def test_a_gray_photograph_in_colours_stays_gray(kind):
+    gray = np.repeat(RNG.integers(0, 256, (HEIGHT, WIDTH, 1), np.uint8), 3, 2)
+    gray[HOLE] = (255, 0, 0)
+    made = {"array": gray, "tensor": torch.from_numpy(gray).permute(2, 0, 1)}.get(kind, Image.fromarray(gray))
+    made = made.quantize(256) if kind == "P" else made.convert(kind) if kind in ("RGB", "RGBA") else made
+    filled = picture_of(picture_of(made).filled(VALUES, HOLE)).rgb()
+    assert (filled == filled[..., :1]).all() and np.ptp(filled[HOLE]) > 100
+    gray[0, 0] = (9, 8, 9)
+    assert (picture_of(gray).filled(VALUES, HOLE)[HOLE] == np.rint(VALUES)[HOLE]).all(), "one colour makes it coloured"
 
 
 @pytest.mark.parametrize(
