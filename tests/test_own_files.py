@@ -209,6 +209,17 @@ def test_variants_share_their_picture(here):
     assert [job.seed for job in jobs] == [0, 1, 2] and len({id(job.pixels) for job in jobs}) == 1
 
 
+def test_large_pictures_have_an_option(here, capsys, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)  # a.png has 7000
+    words = ["inpaint", "photos/a.png", "mask.png", "-o", "out.png", *FAST]
+    assert (
+        main(words) == 3
+        and "has more than 3,000 pixels; save it smaller or give --megapixels" in capsys.readouterr().err
+    )
+    assert main([*words, "--megapixels", "0"]) == 1 and "above 0" in capsys.readouterr().err
+    assert main([*words, "--megapixels", "0.007"]) == 0 and Image.MAX_IMAGE_PIXELS == 3000
+
+
 def test_strip(here, capsys):
     words = ["strip", "photos/a.png", "mask.png", "--methods", "ddnm,ddnm+isdiff", "-o", "strip.png", *FAST]
     assert main(words) == 0 and capsys.readouterr().out.strip() == "strip.png"

@@ -168,6 +168,7 @@ class Work:
 
 def act(arguments: list[str]) -> int:
     args = parsed(arguments)
+    own.take_up_to(args.megapixels)
     work = Work(args)
     from isdiff.data.images import suffix_of
     from isdiff.data.picture_files import LOSSY

@@ -44,12 +44,16 @@ def parser(command: str, text: str | None) -> Parser:
     made.add_argument(
         "--reduction", type=float, default=4.0, help="shrink a crop by at most this; larger holes take several (4)"
     )
+    made.add_argument("--megapixels", type=float, help="that a picture may have (89)")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an override, as of isdiff run")
     return made
 
 
 def guarded(act: Callable[[list[str]], int], arguments: list[str]) -> int:
     """The exit code of a command: every mistake of the user's, and of the machine's, is one sentence."""
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
     try:
         return act(arguments)
     except (UserError, OSError) as error:
@@ -58,11 +62,24 @@ def guarded(act: Callable[[list[str]], int], arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("isdiff: stopped", file=sys.stderr)
         return 130
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def take_up_to(megapixels: float | None) -> None:
+    """Until the command ends, pictures may be so large."""
+    from PIL import Image
+
+    if megapixels is not None:
+        if not 0 < megapixels < float("inf"):
+            raise UserError(f"--megapixels is {megapixels}; it must be above 0, such as 200")
+        Image.MAX_IMAGE_PIXELS = round(megapixels * 1e6)
 
 
 def said(error: BaseException) -> str:
-    """One sentence for an error, with the option of these commands for the place of results."""
-    return explained(error).replace("output_root=...", "-o")
+    """One sentence for an error, with the options of these commands."""
+    text = explained(error).replace("output_root=...", "-o")
+    return text.replace("pixels; save it smaller", "pixels; save it smaller or give --megapixels")
 
 
 def check_folder(folder: Path) -> None:

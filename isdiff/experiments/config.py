@@ -28,6 +28,8 @@ from isdiff.samplers.base import Sampler
 from isdiff.samplers.fill import Fill
 from isdiff.seeds.base import FilledStart, NoiseStart, Seed, SeededStart, Start
 
+PIXELS = 1 << 21  # in the loop with a model of any size, of whose work each takes about half a kilobyte
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -133,6 +135,7 @@ class Setup:
             start=self.start,
             refinement=self.refinement,
             batch_size=self.runtime.slots,
+            pixels=float("inf") if self.model.image_size else PIXELS,
             run_seed=self.seed,
             **options,
         )
