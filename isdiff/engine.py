@@ -120,6 +120,7 @@ class Engine:
         start: first state of each attempt; pure noise by default.
         refinement: judges attempts at a checkpoint; None lets the first one run through.
         batch_size: most images in one network call.
+        pixels: another image is begun only while those in the loop have fewer, where images are of any size.
         run_seed: with an image's id it fixes all of the image's noise.
         stream: source of noise, replaceable to replay recorded noise.
         progress: called after every network batch with the number of images in it.
@@ -138,6 +139,7 @@ class Engine:
         start: Start | None = None,
         refinement: Refinement | None = None,
         batch_size: int = 16,
+        pixels: float = float("inf"),
         run_seed: int = 0,
         stream: Callable[[int, str, int], Stream] = Stream,
         progress: Callable[[int], None] = lambda count: None,
@@ -146,7 +148,8 @@ class Engine:
     ) -> None:
         self.prior, self.grid, self.sampler, self.known, self.plan = prior, grid, sampler, known, plan
         self.start, self.refinement = start or NoiseStart(), refinement
-        self.batch_size, self.run_seed, self.stream, self.progress = batch_size, run_seed, stream, progress
+        self.batch_size, self.pixels = batch_size, pixels
+        self.run_seed, self.stream, self.progress = run_seed, stream, progress
         self.watch, self.stop = watch, stop
 
     def calls_expected(self) -> int:
@@ -160,7 +163,7 @@ class Engine:
         live: list[Live] = []
         waiting = iter(tasks)  # asked again after an end, as jobs want
         while True:
-            while len(live) < self.batch_size and (task := next(waiting, None)) is not None:
+            while self.has_room(live) and (task := next(waiting, None)) is not None:
                 begun = time.perf_counter()
                 if not torch.isfinite(task.image.masked_fill(task.hole, 0.0)).all():
                     picture = self.prior.decode([task.image], [task])[0]
@@ -180,6 +183,9 @@ class Engine:
             done = [image for image in live if image.finished]
             yield from map(self.result, done, self.timed_pictures(done))
             live = [image for image in live if not image.finished]
+
+    def has_room(self, live: Sequence[Live]) -> bool:
+        return len(live) < self.batch_size and sum(image.tr.task.hole.numel() for image in live) < self.pixels
 
     def timed_pictures(self, done: list[Live]) -> Sequence[Tensor]:
         begun = time.perf_counter()

@@ -1,5 +1,6 @@
 """The command ``isdiff``, from any folder, and the scripts that call it."""
 
+import io
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
+from PIL import Image
 
 import isdiff
 from isdiff.cli import COMMANDS, doctor, main
@@ -50,6 +52,51 @@ def test_help_loads_neither_torch_nor_hydra():
     code = "import sys; from isdiff.cli import main; main(['--help']); print({'torch', 'hydra'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("set()") and all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+def test_what_an_encoding_lacks_is_printed_as_a_question_mark(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "cp1252"))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    monkeypatch.setattr("isdiff.cli.usage", lambda: "KID ↓ é \udcff")
+    assert main(["--help"]) == 0 and main(["é"]) == 1
+    assert sys.stdout.buffer.getvalue() == "KID ? é ?\n".encode("cp1252")
+    sys.stderr.flush()
+    assert b"there is no command '?'" in sys.stderr.buffer.getvalue()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["methods", "--help"], ["run", "--cfg", "job"]], ids=lambda w: w[0])
+@pytest.mark.parametrize("buffering", [1, -1])
+def test_a_closed_pipe_ends_a_command_in_silence(monkeypatch, capsys, words, buffering):
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setattr(sys, "argv", ["isdiff"])
+    with open(writing, "w", buffering=buffering) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+    assert ended.value.code == 141 and capsys.readouterr().err == ""
+
+
+def test_what_windows_lacks_is_not_needed(tmp_path):
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "a.png")
+    code = (
+        "import os, sys; sys.modules |= dict.fromkeys(['fcntl', 'resource', 'termios', 'pwd', 'grp'])\n"
+        "for name in ('pread', 'pwrite', 'fork', 'getuid', 'killpg', 'sched_getaffinity'): delattr(os, name)\n"
+        "from isdiff.cli import main; main(['run', 'dataset=folder', 'dataset.path=.', 'dataset.size=8', 'mask=half',"
+        " 'method=mean_color', 'output_root=out', 'metrics.names=[]'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "unknown MiB at most" in done.stdout and len(list(tmp_path.rglob("per_image.jsonl"))) == 1, done.stderr
+
+
+def test_an_id_from_the_environment_is_not_that_of_several_runs(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["isdiff"])
+    for words, kept in (["run"], "mine"), (["run", "--multirun"], None):
+        monkeypatch.setenv("WANDB_RUN_ID", "mine")
+        with pytest.raises(SystemExit):
+            main([*words, "--help"])
+        assert os.environ.get("WANDB_RUN_ID") == kept
+        assert ("WANDB_RUN_ID is passed over" in capsys.readouterr().err) == (kept is None)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -336,3 +336,24 @@ except hydra.errors.MissingConfigException:
 """)
     done = subprocess.run([sys.executable, "main.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "the caller's\n", done.stderr
+
+
+@pytest.mark.parametrize(("limit", "most"), [(1, 1), (5000, 2), (1 << 24, 4)])
+def test_pictures_under_way_are_bounded_in_pixels(monkeypatch, limit, most):
+    monkeypatch.setattr("isdiff.experiments.jobs.PIXELS", limit)
+    inpainter = isdiff.Inpainter("ddnm", "avatars64", steps=2, overrides=["sampler.repeat=1"])
+    jobs = [isdiff.Job(str(seed), smooth(64, 64, seed), corner(64, 64)) for seed in range(4)]
+    seen = []
+    made = inpainter.stream(jobs, watch=lambda glimpses: seen.append(len(glimpses)))
+    assert len(list(made)) == 4 and max(seen) == most
+
+
+def test_models_of_any_size_are_bounded_in_pixels(monkeypatch):
+    jobs = [isdiff.Job(str(seed), smooth(64, 64, seed), corner(64, 64)) for seed in range(4)]
+    results = []
+    for limit, most in ((1 << 21, 4), (5000, 2)):
+        monkeypatch.setattr("isdiff.experiments.config.PIXELS", limit)
+        counts = []
+        results.append({f.job.name: f.values for f in isdiff.Inpainter(steps=2).stream(jobs, progress=counts.append)})
+        assert max(counts) == most and len(results[-1]) == 4
+    assert all((results[0][name] == results[1][name]).all() for name in results[0])

@@ -1,18 +1,19 @@
 """Masks: recorded ones to the bit, and properties everywhere."""
 
 import hashlib
+import io
 
 import numpy as np
 import pytest
 from conftest import ROOT, golden_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 from scipy.stats import ks_2samp
 
 from isdiff.data.images import center_crop_long_edge
 from isdiff.errors import UserError
-from isdiff.masks.files import FileMask
+from isdiff.masks.files import FileMask, black_and_white
 from isdiff.masks.fixed import ExpandMask, HalfMask
 from isdiff.masks.wide import MAX_HOLE, THICK, WideMask, candidate
 
@@ -125,3 +126,39 @@ def test_file_errors_say_what_to_do(tmp_path):
     Image.fromarray(np.full((8, 8), 128, np.uint8)).save(tmp_path / "d.png")
     with pytest.raises(UserError, match="gray in 100%"):
         FileMask(str(tmp_path)).hole("d", 8, 8)
+
+
+def drawn(shade: int = 0, size: int = 200) -> Image.Image:
+    """A white object with smooth edges and, in that shade, a small one elsewhere, one inside and one beside it."""
+    mask = Image.new("L", (4 * size, 4 * size))
+    draw = ImageDraw.Draw(mask)
+    draw.ellipse((80, 80, 440, 500), fill=255)
+    for box in ((600, 600, 640, 640), (200, 200, 240, 240), (430, 240, 480, 280)):
+        draw.rectangle(box, fill=shade or (255 if box[0] == 200 else 0))
+    return mask.resize((size, size), Image.Resampling.LANCZOS)
+
+
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("shade", [60, 128, 200])
+def test_gray_objects_are_refused_however_small(shade, invert):
+    with pytest.raises(UserError, match=f"gray in .*% of its pixels, most often {shade} of 255; .*but for their edges"):
+        black_and_white(drawn(shade), "the mask", invert)
+    alone = Image.new("L", (200, 200), 255 * invert)
+    alone.paste(shade, (150, 150, 153, 153))
+    alone.paste(255 * (not invert), (10, 10, 60, 60))
+    with pytest.raises(UserError, match="less than 1%"):
+        black_and_white(alone, "the mask", invert)
+
+
+@pytest.mark.parametrize("how", ["smooth", "soft", "enlarged", *(f"jpeg {quality}" for quality in (10, 30, 75, 95))])
+def test_gray_edges_are_edges(how):
+    mask = drawn()
+    if how == "soft":
+        mask = mask.filter(ImageFilter.GaussianBlur(4))
+    elif how == "enlarged":
+        mask = mask.resize((1600, 1600), Image.Resampling.BICUBIC)
+    elif how.startswith("jpeg"):
+        stream = io.BytesIO()
+        mask.save(stream, "jpeg", quality=int(how.split()[1]))
+        mask = Image.open(stream)
+    assert np.array_equal(black_and_white(mask, "the mask"), np.asarray(mask) >= 128)

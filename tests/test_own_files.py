@@ -11,6 +11,8 @@ from PIL import Image
 from isdiff import progress
 from isdiff.cli import main, own
 from isdiff.cli.inpaint import Work, first_frames, notes, parsed
+from isdiff.data.picture_files import PictureFile
+from isdiff.errors import UserError
 
 FAST = ["--steps", "2", "--set", "sampler.repeat=1"]
 
@@ -157,10 +159,65 @@ def test_of_several_frames_the_first_is_filled_which_is_said(here, capsys):
     )
 
 
+@pytest.mark.parametrize("words", [["."], ["**/*.png"], ["photos/*.png", "."]], ids=str)
+def test_own_results_and_masks_are_no_images(here, capsys, words):
+    def names(*arguments: str) -> list[str]:
+        return sorted(map(str, Work(parsed([*words, *arguments])).files.values()))
+
+    before = names("--mask", "mask.png", "-o", "out")
+    assert "no images are taken from mask.png, which" in capsys.readouterr().err and "photos/a.png" in before
+    for folder in ("out/deep", "masks/more"):
+        (here / folder).mkdir(parents=True)
+        smooth(8, 8).save(f"{folder}/a.png")
+    assert names("--mask", "mask.png", "-o", "out") == sorted([*before, "masks/more/a.png"])
+    without = names("--mask", "masks", "-o", "out")
+    assert without == sorted([*(name for name in before if "masks" not in name), "mask.png"])
+    assert "no images are taken from masks, out, which" in capsys.readouterr().err
+
+
+def test_results_of_variants_are_no_images_and_no_folder_is_both(here, capsys):
+    for name in ("made.png", "made_seed3.png"):
+        smooth(8, 8).save(f"photos/{name}")
+    os.remove("photos/c.png"), os.remove("photos/b.jpg"), os.remove("photos/deep/a.webp")
+    assert list(Work(parsed(["photos", "half", "-o", "photos/made.png", "--variants", "2"])).files) == ["a"]
+    assert main(["inpaint", "photos", "half", "-o", "./photos/"]) == 1
+    assert "is the folder of the images" in capsys.readouterr().err
+
+
+def test_images_of_one_name_have_masks_of_their_own(here):
+    os.makedirs("photos/e\u0301")  # an accent as macOS writes it, and below as Linux does
+    smooth(8, 8).save("photos/e\u0301/u\u0308.png")
+
+    def mask_of(name: str) -> str:
+        work = Work(parsed(["photos", "--mask", "masks", "-o", "out"]))
+        return str(work.masks.file_of(PictureFile(work.files[name], None, {})))
+
+    assert mask_of("a") == "masks/a.png"
+    with pytest.raises(UserError, match=r"no mask for image deep__a: expected masks/deep__a\.png"):
+        mask_of("deep__a")
+    for folder, name in (("deep", "a"), ("\u00e9", "\u00fc")):
+        os.makedirs(f"masks/{folder}")
+        smooth(8, 8).save(f"masks/{folder}/{name}.png")
+        assert mask_of(f"{folder}__{name}") == f"masks/{folder}/{name}.png"
+    smooth(8, 8).save("masks/b.png")
+    assert mask_of("b") == "masks/b.png"
+
+
 def test_variants_share_their_picture(here):
     args = parsed(["photos/a.png", "mask.png", "-o", "out", "--variants", "3"])
     jobs = [*Work(args).jobs(lambda count: None)]
     assert [job.seed for job in jobs] == [0, 1, 2] and len({id(job.pixels) for job in jobs}) == 1
+
+
+def test_large_pictures_have_an_option(here, capsys, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)  # a.png has 7000
+    words = ["inpaint", "photos/a.png", "mask.png", "-o", "out.png", *FAST]
+    assert (
+        main(words) == 3
+        and "has more than 3,000 pixels; save it smaller or give --megapixels" in capsys.readouterr().err
+    )
+    assert main([*words, "--megapixels", "0"]) == 1 and "above 0" in capsys.readouterr().err
+    assert main([*words, "--megapixels", "0.007"]) == 0 and Image.MAX_IMAGE_PIXELS == 3000
 
 
 def test_strip(here, capsys):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from isdiff.data.depth import is_deep_stream
-from isdiff.data.picture_files import TURNS, PictureFile, check_writable, png_chunk, read_picture, write_picture
+from isdiff.data.metadata import TURNS, png_chunk
+from isdiff.data.picture_files import PictureFile, check_writable, read_picture, write_picture
 from isdiff.data.pictures import PillowPicture, picture_of
 from isdiff.errors import UserError
 from isdiff.experiments.inpaint import opened as opened_by_path
@@ -68,10 +69,10 @@ def test_palettes_get_their_nearest_opaque_colours():
     image = Image.new("P", (2, 1))
     image.putpalette([0, 0, 0, 255, 255, 255, 250, 0, 0])
     image.info["transparency"] = 2
-    made = picture_of(image).filled(np.array([[[255, 10, 10], [9, 9, 9]]], np.float32), np.array([[True, False]]))
+    made = picture_of(image).with_values(np.array([[[255, 10, 10], [9, 9, 9]]], np.float32), np.array([[True, False]]))
     assert np.array(made).tolist() == [[0, 0]] and made.info["transparency"] == 2
     del image.info["transparency"]
-    made = picture_of(image).filled(np.array([[[255, 10, 10], [9, 9, 9]]], np.float32), np.array([[True, False]]))
+    made = picture_of(image).with_values(np.array([[[255, 10, 10], [9, 9, 9]]], np.float32), np.array([[True, False]]))
     assert np.array(made).tolist() == [[2, 0]]
 
 
@@ -111,6 +112,18 @@ def test_what_is_hidden_may_be_of_any_value_and_what_is_known_not():
         image[0, 0, 0] = bad
         with pytest.raises(UserError, match="fractions must be from 0 to 1"):
             picture_of(image).rgb(HOLE)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "P", "array", "tensor"])
+def test_a_gray_photograph_in_colours_stays_gray(kind):
+    gray = np.repeat(RNG.integers(0, 256, (HEIGHT, WIDTH, 1), np.uint8), 3, 2)
+    gray[HOLE] = (255, 0, 0)
+    made = {"array": gray, "tensor": torch.from_numpy(gray).permute(2, 0, 1)}.get(kind, Image.fromarray(gray))
+    made = made.quantize(256) if kind == "P" else made.convert(kind) if kind in ("RGB", "RGBA") else made
+    filled = picture_of(picture_of(made).filled(VALUES, HOLE)).rgb()
+    assert (filled == filled[..., :1]).all() and np.ptp(filled[HOLE]) > 100
+    gray[0, 0] = (9, 8, 9)
+    assert (picture_of(gray).filled(VALUES, HOLE)[HOLE] == np.rint(VALUES)[HOLE]).all(), "one colour makes it coloured"
 
 
 @pytest.mark.parametrize(
@@ -321,3 +334,76 @@ def transparent_bmp(image: Image.Image) -> bytes:
     pixels = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).tobytes("raw", "BGRA")
     header = struct.pack("<IiiHHIIiiII", 108, *image.size, 1, 32, 3, len(pixels), 0, 0, 0, 0) + masks + bytes(52)
     return b"BM" + struct.pack("<IHHI", 122 + len(pixels), 0, 0, 122) + header + pixels
+
+
+# What files say about their pictures
+
+
+def exif_of_a_phone(orientation: int) -> bytes:
+    """EXIF data with an exposure bias of -2/0, which Pillow reads and does not write."""
+    main = struct.pack("<HHHIHHHHIII", 2, 0x0112, 3, 1, orientation, 0, 0x8769, 4, 1, 38, 0)
+    inner = struct.pack("<HHHIIIii", 1, 0x9204, 10, 1, 56, 0, -2, 0)
+    return b"Exif\0\0II*\0\x08\0\0\0" + main + inner
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_exif_data_that_nobody_can_write_cost_themselves_alone(tmp_path, orientation):
+    RGBA.convert("RGB").save(tmp_path / "in.jpg", exif=exif_of_a_phone(orientation))
+    file = read_picture(tmp_path / "in.jpg")
+    assert file.picture.shape == ((WIDTH, HEIGHT) if orientation == 6 else (HEIGHT, WIDTH)) and not file.info.get(
+        "exif"
+    )
+    hole = HOLE.T if orientation == 6 else HOLE
+    assert check_writable(tmp_path / "out.png", file, hole) == ["EXIF data"]
+    values = VALUES.swapaxes(0, 1) if orientation == 6 else VALUES
+    write_picture(tmp_path / "out.png", file.picture.filled(values, hole), file.info)
+    assert (read_picture(tmp_path / "out.png").picture.rgb()[~hole] == file.picture.rgb()[~hole]).all()
+
+
+PNG_DATA = {
+    "a long text": png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3 << 20))),
+    "a wrong check sum": png_chunk(b"tEXt", b"Comment\0hello")[:-1] + b"?",
+    "a long profile": png_chunk(b"iCCP", b"wide\0\0" + zlib.compress(bytes(3 << 20))),
+    "a short size": png_chunk(b"pHYs", b"\0"),
+}
+JPEG_DATA = {"a short JFIF": b"\xff\xe0\0\x07JFIF\0", "a short preview": b"\xff\xe2\0\x06MPF\0"}
+
+
+@pytest.mark.parametrize("what", [*PNG_DATA, *JPEG_DATA])
+def test_what_a_file_says_never_costs_its_pixels(tmp_path, what):
+    image, suffix = RGBA.convert("RGB"), ".png" if what in PNG_DATA else ".jpg"
+    image.save(tmp_path / f"plain{suffix}")
+    plain = (tmp_path / f"plain{suffix}").read_bytes()
+    at, more = (33, PNG_DATA[what]) if what in PNG_DATA else (2, JPEG_DATA[what])
+    (tmp_path / f"in{suffix}").write_bytes(plain[:at] + more + plain[at:])
+    file = read_picture(tmp_path / f"in{suffix}")
+    assert (file.picture.rgb() == read_picture(tmp_path / f"plain{suffix}").picture.rgb()).all()
+    said = check_writable(tmp_path / "out.png", file, HOLE)
+    assert said == ["data about the picture"] or what == "a short preview", "which Pillow passes over"
+
+
+def test_what_a_format_cannot_hold_is_left_out_and_said(tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 70000
+    RGBA.convert("RGB").save(tmp_path / "in.png", exif=exif, dpi=(1e7, 1e7))
+    file = read_picture(tmp_path / "in.png")
+    for name, said in (("out.jpg", ["EXIF data"]), ("out.png", []), ("out.bmp", ["EXIF data"])):
+        assert check_writable(tmp_path / name, file, HOLE) == said
+        write_picture(tmp_path / name, file.picture.filled(VALUES, HOLE), file.info)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_colour_chunks_of_png_are_carried_to_png_and_said_elsewhere(tmp_path, deep):
+    pixels = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    data = cv2.imencode(".png", pixels.astype(np.uint16) * 257 if deep else pixels)[1].tobytes()
+    chunks = png_chunk(b"gAMA", (100000).to_bytes(4, "big")) + png_chunk(b"cICP", bytes([9, 16, 0, 1]))
+    (tmp_path / "in.png").write_bytes(data[:33] + chunks + data[33:])
+    file = read_picture(tmp_path / "in.png")
+    write_picture(tmp_path / "out.png", file.picture.filled(VALUES, HOLE), file.info)
+    assert chunks in (tmp_path / "out.png").read_bytes() and not check_writable(tmp_path / "out.png", file, HOLE)
+    assert (read_picture(tmp_path / "out.png").picture.rgb()[~HOLE] == file.picture.rgb()[~HOLE]).all()
+    if not deep:
+        (said,) = check_writable(tmp_path / "out.webp", file, HOLE)
+        assert "gAMA" in said
+        file.info["colour_chunks"] += png_chunk(b"sRGB", b"\0")
+        assert not check_writable(tmp_path / "out.webp", file, HOLE), "what everybody assumes"

@@ -7,13 +7,17 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from configured import SIDE, run_quietly, tiny_pixel_model, tiny_run, write_images
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from isdiff.data.base import safe_id
 from isdiff.errors import UserError
+from isdiff.experiments.build import data_of
+from isdiff.experiments.compare import compose_run
 from isdiff.experiments.records import parsed
 from isdiff.experiments.run import execute
 from isdiff.experiments.store import RunFolder
@@ -228,3 +232,20 @@ def test_two_processes_sample_into_one_folder(place):
     left = {path.name for path in folder.rglob("*") if path.is_file()}
     assert left == {path.name for path in whole.path.rglob("*") if path.is_file()}, "nothing torn or forgotten"
     assert json.loads((folder / "summary.json").read_text())["n"] == count
+
+
+@pytest.mark.parametrize("root", ["outputs", "."])
+def test_results_and_masks_below_the_images_are_no_images(tmp_path, capsys, root):
+    write_images(tmp_path / "photos", 16, 2)
+    mask = tmp_path / "photos" / "mask.png"
+    Image.fromarray(np.tile(np.uint8([0, 255]), (16, 8))).save(mask)
+    cfg = compose_run(
+        ["dataset=folder", f"dataset.path={tmp_path / 'photos'}", "dataset.size=16", "mask=files", f"mask.path={mask}",
+         "method=mean_color", "metrics.names=[]", f"output_root={tmp_path / 'photos' / root}"]
+    )  # fmt: skip
+    folders = {execute(cfg).experiment.store.path for _ in range(3)}
+    (folder,) = folders
+    assert json.loads((folder / "summary.json").read_text())["n"] == 2
+    assert "2 with results or masks (first: " in capsys.readouterr().err
+    cfg.dataset.path = str(folder / "images")
+    assert len(data_of(cfg)[0].ids()) == 2, "results can be images when they are asked for"

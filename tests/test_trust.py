@@ -238,7 +238,7 @@ def test_a_program_named_as_a_mask_does_not_start(tmp_path):
 
 # Prompts
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), min_size=1, max_size=40)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00\ufeff"), min_size=1, max_size=40)
 SI = compose_run(["method=si"])
 
 
@@ -259,6 +259,16 @@ def test_prompts_that_begin_with_at():
     assert text_of("@@home") == "@home" and text_of("red") == "red" and text_of(None) == ""
     with pytest.raises(UserError, match=r"there is no text file nowhere\.txt"):
         text_of("@nowhere.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_prompts_in_files_of_other_editors(tmp_path, encoding):
+    mark = "" if encoding in ("utf-8", "utf-8-sig", "utf-16") else "\ufeff"
+    (tmp_path / "prompt.txt").write_bytes(f"{mark}a café\r\non the left\r\n".encode(encoding))
+    assert text_of(f"@{tmp_path / 'prompt.txt'}") == "a café\non the left"
+    (tmp_path / "prompt.txt").write_bytes("café".encode("latin-1"))
+    with pytest.raises(UserError, match="is no text in UTF-8 or UTF-16; save it as UTF-8"):
+        text_of(f"@{tmp_path / 'prompt.txt'}")
 
 
 # Failures

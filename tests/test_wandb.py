@@ -177,6 +177,7 @@ def tabled(data, tmp_path_factory) -> tuple[Path, list[Logged]]:
              f"output_root={here}/runs", f"data_root={ROOT}/data", f"model_root={ROOT}/models"]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
+        patch.setenv("WANDB_RUN_ID", "mine")
         assert main(["table4", *small]) == 0
         assert not logged(here)
         for _ in range(2):
@@ -188,6 +189,7 @@ def test_a_table_is_a_group_of_runs(tabled):
     here, runs = tabled
     assert len(list(here.glob("outputs/tables/*/table4.csv"))) == 1, "a logger makes no other table"
     assert {found.run.run_group for found in runs} == {"table4"}
+    assert len({found.run.run_id for found in runs} - {"mine"}) == 3, "WANDB_RUN_ID is that of one run"
     assert sorted(found.run.job_type for found in runs) == ["ddnm_eta0", "ddnm_eta0+isdiff", "table"]
     rows = [found for found in runs if found.run.job_type != "table"]
     assert all({"landscapes", "half"} < set(found.run.tags) for found in rows)

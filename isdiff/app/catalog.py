@@ -11,10 +11,9 @@ import numpy as np
 from isdiff.data.base import Dataset
 from isdiff.errors import Missing, UserError
 from isdiff.experiments.build import build
-from isdiff.experiments.compare import compose_run
+from isdiff.experiments.compare import compose_run, runs_of
 from isdiff.experiments.config import build_conditioning, build_isdiff, is_floor
 from isdiff.experiments.jobs import OWN_MODEL, check_named
-from isdiff.experiments.search_path import config_names
 from isdiff.models.base import Model
 from isdiff.models.none import NO_MODEL
 from isdiff.seeds.base import SeededStart
@@ -82,11 +81,9 @@ def methods() -> dict[str, Method]:
     Raises:
         Missing: there is none.
     """
-    nodes = {name: compose_run([f"model={name}"]).model for name in config_names("model")}
-    models = {name: model for name, node in nodes.items() if not (model := build(node, Model)).missing()}
+    models = {name: model for name, cfg in runs_of("model").items() if not (model := build(cfg.model, Model)).missing()}
     found = {}
-    for name in config_names("method"):
-        cfg = compose_run([f"method={name}"])
+    for name, cfg in runs_of("method").items():
         if is_floor(cfg):
             found[name] = Method(name, (NO_MODEL,), False, cfg.sampler.steps)
             continue

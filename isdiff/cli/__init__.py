@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 
 from isdiff import __version__
+from isdiff.cli.output import Output
 from isdiff.packages import add_package
 
 COMMANDS = {
@@ -49,11 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     while words[:1] == ["--plugin"] and len(words) > 1:
         add_package(words[1])
         words = words[2:]
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        from isdiff.parallel.ranks import together
+    with redirect_stdout(Output(sys.stdout)), redirect_stderr(Output(sys.stderr)):
+        try:
+            if "TORCHELASTIC_RUN_ID" in os.environ:
+                from isdiff.parallel.ranks import together
 
-        return together(words, alone)
-    return alone(words)
+                return together(words, alone)
+            return alone(words)
+        finally:
+            sys.stdout.flush()  # here a closed pipe is heard of
 
 
 def alone(words: list[str]) -> int:

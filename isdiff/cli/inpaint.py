@@ -12,6 +12,7 @@ some pictures could not be made.
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import sys
 from collections.abc import Iterator
@@ -87,14 +88,22 @@ class Work:
     """The pictures of one command: read when their turn comes, written as soon as they are made."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.files = own.files_of(args.inputs)
-        self.masks = own.Masks(args.mask, args.invert)
         self.seeds = [args.seed + n for n in range(args.variants)]
         self.is_file = is_image_name(args.out)
+        out, mask = Path(args.out), Path(args.mask)
+        before = out.parent.glob(f"{glob.escape(out.stem)}_seed*{glob.escape(out.suffix)}") if self.is_file else ()
+        for word in args.inputs:
+            if os.path.isdir(word) and os.path.exists(out) and os.path.samefile(word, out):
+                raise UserError(
+                    f"-o {out} is the folder of the images, where results would be images too; give another"
+                )
+        self.files = own.files_of(args.inputs, [out, *before, mask])
+        self.masks = own.Masks(args.mask, args.invert, self.files)
         self.targets = targets(args.out, self.files, self.seeds)
         own.check_folder(next(iter(self.targets.values())).parent)
         self.read: dict[Job, tuple[str, PictureFile]] = {}
         self.failed: dict[str, str] = {}
+        self.lost: dict[str, str] = {}  # what files say about their pictures and results do not, in words
         self.first_of: dict[str, int] = {}  # files of several frames, and how many
 
     def jobs(self, skip: Any) -> Iterator[Job]:
@@ -108,7 +117,8 @@ class Work:
                 hole = self.masks.hole(file)
                 job = job_of(file.picture, hole, file.picture.name, self.seeds[0])
                 places = [self.target(name, seed, file) for seed in self.seeds]
-                check_writable(places[0], file, hole)  # all are of one format
+                if lost := check_writable(places[0], file, hole):  # all are of one format
+                    self.lost[file.picture.name] = f"the result has not its {', '.join(lost)}"
             except (UserError, OSError) as error:
                 self.failed[str(path)] = own.said(error)
                 skip(len(self.seeds))
@@ -159,6 +169,7 @@ class Work:
 
 def act(arguments: list[str]) -> int:
     args = parsed(arguments)
+    own.take_up_to(args.megapixels)
     work = Work(args)
     from isdiff.data.images import suffix_of
     from isdiff.data.picture_files import LOSSY
@@ -192,7 +203,7 @@ def act(arguments: list[str]) -> int:
     if made and suffix_of(made[0].name) in LOSSY:
         form = "JPEG" if suffix_of(made[0].name) in (".jpg", ".jpeg") else suffix_of(made[0].name)
         print(f"isdiff: {form} keeps no pixel exactly, known ones neither; -o NAME.png does", file=sys.stderr)
-    for line in summed_up(work.failed):
+    for line in [*summed_up(work.lost), *summed_up(work.failed)]:
         print(f"isdiff: {line}", file=sys.stderr)
     return SomeFailed.exit_code if work.failed else 0
 

@@ -9,23 +9,24 @@ from isdiff.cli import own
 
 def summary(file: Path) -> str:
     """The first comment of a configuration that is for people."""
-    lines = [line.lstrip("# ").strip() for line in file.read_text("utf-8").splitlines() if line.startswith("#")]
+    text = file.read_text("utf-8", errors="replace")
+    lines = [line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#")]
     return next((line for line in lines if not line.startswith("@package")), "")
 
 
 def act(arguments: list[str]) -> int:
     own.Parser("isdiff methods", description=__doc__).parse_args(arguments)
-    from isdiff.experiments.compare import compose_run
+    from isdiff.experiments.compare import runs_of
     from isdiff.experiments.config import is_floor
     from isdiff.experiments.jobs import OWN_MODEL
     from isdiff.experiments.search_path import config_names
     from isdiff.models.none import NO_MODEL
 
-    for name, file in config_names("method").items():
-        cfg = compose_run([f"method={name}"])
+    files = config_names("method")
+    for name, cfg in runs_of("method").items():
         model = OWN_MODEL if cfg.get("latent") is None else cfg.model.name
         model = NO_MODEL if is_floor(cfg) else model
-        print(f"{name:20} {model:18} {summary(file)}")
+        print(f"{name:20} {model:18} {summary(files[name])}")
     return 0
 
 

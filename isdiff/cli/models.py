@@ -62,10 +62,9 @@ def act(arguments: list[str]) -> int:
 
 def nodes() -> dict[str, Any]:
     """The configuration of every model."""
-    from isdiff.experiments.compare import compose_run
-    from isdiff.experiments.search_path import config_names
+    from isdiff.experiments.compare import runs_of
 
-    return {name: compose_run([f"model={name}"]).model for name in config_names("model")}
+    return {name: cfg.model for name, cfg in runs_of("model").items()}
 
 
 def main(arguments: list[str]) -> int:

@@ -8,7 +8,8 @@ import glob
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -43,12 +44,16 @@ def parser(command: str, text: str | None) -> Parser:
     made.add_argument(
         "--reduction", type=float, default=4.0, help="shrink a crop by at most this; larger holes take several (4)"
     )
+    made.add_argument("--megapixels", type=float, help="that a picture may have (89)")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an override, as of isdiff run")
     return made
 
 
 def guarded(act: Callable[[list[str]], int], arguments: list[str]) -> int:
     """The exit code of a command: every mistake of the user's, and of the machine's, is one sentence."""
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
     try:
         return act(arguments)
     except (UserError, OSError) as error:
@@ -57,11 +62,24 @@ def guarded(act: Callable[[list[str]], int], arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("isdiff: stopped", file=sys.stderr)
         return 130
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def take_up_to(megapixels: float | None) -> None:
+    """Until the command ends, pictures may be so large."""
+    from PIL import Image
+
+    if megapixels is not None:
+        if not 0 < megapixels < float("inf"):
+            raise UserError(f"--megapixels is {megapixels}; it must be above 0, such as 200")
+        Image.MAX_IMAGE_PIXELS = round(megapixels * 1e6)
 
 
 def said(error: BaseException) -> str:
-    """One sentence for an error, with the option of these commands for the place of results."""
-    return explained(error).replace("output_root=...", "-o")
+    """One sentence for an error, with the options of these commands."""
+    text = explained(error).replace("output_root=...", "-o")
+    return text.replace("pixels; save it smaller", "pixels; save it smaller or give --megapixels")
 
 
 def check_folder(folder: Path) -> None:
@@ -88,21 +106,26 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in names} | {"overrides": args.set}
 
 
-def files_of(words: list[str]) -> dict[str, Path]:
+def files_of(words: list[str], aside: list[Path]) -> dict[str, Path]:
     """The images that files, folders and patterns name, each by a name that no other has.
+
+    Args:
+        aside: places of results and masks, of which folders and patterns take nothing, which is said.
 
     Raises:
         UserError: a pattern that fits nothing.
         Missing: a file that is not there, a folder without images.
     """
-    from isdiff.data.base import ids_of_files
-    from isdiff.data.files import reason_to_skip, walk
+    from isdiff.data.base import ids_of_files, shown
+    from isdiff.data.files import below, reason_to_skip, walk
 
     found: dict[Path, str] = {}
+    aside, met = [place for place in aside if place.exists()], set[Path]()
     for word in words:
         path = Path(word)
         if path.is_dir():
-            inside = sorted(file for name, file in walk(path) if reason_to_skip(name, file) is None)
+            inside = sorted(file for name, file in walk(path, without=aside) if reason_to_skip(name, file) is None)
+            met |= {place for place in aside if below(place, path)}
             if not inside:
                 raise Missing([f"{word} has no image (.png, .jpg or another usual format)"])
             found |= {file: file.relative_to(path).as_posix() for file in inside if file not in found}
@@ -110,23 +133,30 @@ def files_of(words: list[str]) -> dict[str, Path]:
             found.setdefault(path, path.name)
         elif glob.has_magic(word):
             fitting = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if os.path.isfile(name)]
+            hidden = {file: place for file in fitting for place in aside if file.samefile(place) or below(file, place)}
+            met |= set(hidden.values())
+            fitting = [file for file in fitting if file not in hidden]
             if not fitting:
                 raise Missing([f"no file fits {word}"])
             for file in fitting:
                 found.setdefault(file, file.name)
         else:
             raise Missing([f"image {word} is missing"])
+    if met:
+        places = ", ".join(sorted(map(shown, met)))
+        print(f"isdiff: no images are taken from {places}, which hold results or masks", file=sys.stderr)
     return dict(zip(ids_of_files(list(found.values())), found, strict=True))
 
 
 class Masks:
-    """The hole of every file, as ``--mask`` and ``--invert`` say.
+    """The hole of every file, as ``--mask`` and ``--invert`` say; ``files`` are all of them, by their names.
 
     Raises:
         Missing: there is no such file or folder.
     """
 
-    def __init__(self, mask: str, invert: bool) -> None:
+    def __init__(self, mask: str, invert: bool, files: Mapping[str, Path]) -> None:
+        from isdiff.data.base import stem_of
         from isdiff.experiments.inpaint import ALPHA, NAMED
         from isdiff.masks.files import FileMask
 
@@ -137,12 +167,23 @@ class Masks:
             raise Missing([f"mask {mask} is missing; give a file, a folder, or {', '.join((*NAMED, ALPHA))}"])
         if os.path.isdir(mask):
             self.folder = FileMask(mask)
+        self.names = {path: name for name, path in files.items()}
+        self.stems = Counter(stem_of(path.name) for path in files.values())
 
     def file_of(self, file: PictureFile) -> Path | None:
-        """The file that the hole comes from; None where it comes from none."""
-        if self.folder:
-            return Path(self.folder.file_for(file.path.stem))
-        return Path(self.mask) if os.path.exists(self.mask) else None
+        """The file that the hole comes from; None where it comes from none.
+
+        Raises:
+            UserError: the folder has none that is for this file alone.
+        """
+        from isdiff.data.base import stem_of
+
+        if not self.folder:
+            return Path(self.mask) if os.path.exists(self.mask) else None
+        name, stem = self.names[file.path], stem_of(file.path.name)
+        if name not in self.folder.index and self.stems[stem] == 1:
+            name = stem
+        return self.folder.file_for(name)
 
     def hole(self, file: PictureFile) -> np.ndarray:
         """(H, W) bool.
@@ -152,5 +193,4 @@ class Masks:
         """
         from isdiff.experiments.inpaint import hole_of
 
-        mask = self.folder.file_for(file.path.stem) if self.folder else self.mask
-        return hole_of(mask, file.picture, self.invert)
+        return hole_of(self.file_of(file) or self.mask, file.picture, self.invert)

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from isdiff.cli.hydra_app import start, start_elsewhere
 from isdiff.cli.outcomes import Outcome, Outcomes, launcher
 from isdiff.errors import SomeFailed, UserError, explained, summed_up
+from isdiff.experiments.loggers import several
 
 if TYPE_CHECKING:
     from isdiff.experiments.store import RunFolder
@@ -64,6 +65,8 @@ def told(store: RunFolder, summary: dict[str, Any], failed: dict[str, str]) -> t
 def main(arguments: list[str]) -> int:
     """The exit code: the worst of a multirun, which ends with a table."""
     try:
+        if {"-m", "--multirun"} & {*arguments}:
+            several()
         return launched(arguments) if launcher(arguments) else here(arguments)
     except UserError as error:
         print(f"isdiff: {error}", file=sys.stderr)

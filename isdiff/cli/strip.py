@@ -24,6 +24,7 @@ def act(arguments: list[str]) -> int:
     parser.add_argument("-o", "--out", required=True, help="a .png")
     parser.add_argument("--methods", default="ddnm,ddnm+isdiff,repaint", help="names with commas between")
     args = parser.parse_args(arguments)
+    own.take_up_to(args.megapixels)
     if (args.hole is None) == (args.mask is None):
         raise UserError("give one mask, after the image or as --mask")
     if Path(args.out).suffix.lower() != ".png" or Path(args.out).is_dir():
@@ -31,7 +32,7 @@ def act(arguments: list[str]) -> int:
     own.check_folder(Path(args.out).parent)
     if not Path(args.image).is_file():
         raise own.Missing([f"image {args.image} is missing"])
-    masks = own.Masks(args.mask or args.hole, args.invert)
+    masks = own.Masks(args.mask or args.hole, args.invert, {"": Path(args.image)})
 
     from isdiff.data.picture_files import read_picture
     from isdiff.experiments.contact_sheet import contact_sheet, with_hole

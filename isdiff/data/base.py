@@ -54,6 +54,9 @@ class Dataset(Component, ABC):
         """
         raise UserError(f"dataset {self.name} has no captions; give prompt=...")
 
+    def pass_over(self, places: Sequence[Path]) -> None:
+        """Take no images from these files and folders, which hold results and masks."""
+
     def stamp(self, image_id: str) -> str:
         """A cheap signature of the file that the image comes from (captions are not part of it).
 
@@ -85,12 +88,12 @@ def safe_id(text: str) -> bool:
 
 
 def ids_of_files(names: Sequence[str]) -> list[str]:
-    """Ids of files that are given by relative paths: without suffix, with ``__`` for each slash.
+    """Ids of files that are given by relative paths: without suffix, with ``__`` for each slash, in Unicode's form NFC.
 
     Files that would share an id have their suffix in it as well, and if that does not tell them apart a hash of the
     path; the ids of other files do not depend on them. So do names that are no :func:`safe_id`, once mended or cut.
     """
-    stems = [os.path.splitext(name)[0].replace("/", "__") for name in names]
+    stems = [stem_of(name) for name in names]
     plain = [mended(stem, name) for stem, name in zip(stems, names, strict=True)]
     shared = {image_id for image_id, count in Counter(plain).items() if count > 1}
     taken = set(plain) - shared
@@ -109,6 +112,12 @@ def ids_of_files(names: Sequence[str]) -> list[str]:
         taken.add(candidate)
         ids.append(candidate)
     return ids
+
+
+def stem_of(name: str) -> str:
+    """A relative path without suffix, with ``__`` for each slash; macOS and others write letters with accents in two
+    ways, here they are one."""
+    return unicodedata.normalize("NFC", os.path.splitext(name)[0].replace("/", "__"))
 
 
 def mended(text: str, name: str) -> str:

@@ -18,7 +18,11 @@ DEEP_AVIF = 0x40  # in the third byte of the box av1C: 10 or 12 bits
 
 def is_cut(path: Path) -> bool:
     """Whether Pillow decodes an image file, which it can open, with fewer bits a colour than it has."""
-    with Image.open(path, formats=FORMATS) as opened:
+    try:
+        opened = Image.open(path, formats=FORMATS)
+    except Exception:  # a PNG or JPEG that cannot be read but for its pixels, which have 8 bits
+        return False
+    with opened:
         told = [*words([(tile[0], tile[3]) for tile in opened.tile])]
         if any(CUT.fullmatch(word) for word in told if isinstance(word, str)):
             return True

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,21 @@ from isdiff.errors import Missing, UserError
 from isdiff.paths import located
 
 
-def walk(root: Path, closed: list[Path] | None = None) -> Iterator[tuple[str, Path]]:
+def below(path: Path, folder: Path) -> bool:
+    """Whether a path leads below a folder, links followed."""
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+
+
+def walk(root: Path, closed: list[Path] | None = None, without: Iterable[Path] = ()) -> Iterator[tuple[str, Path]]:
     """Everything below ``root`` that is no folder, as (name, path); hidden files and folders are passed over.
 
     Every real folder is visited once, and links that lead above ``root`` are not followed, so links in circles end.
     Folders come before links to them: a link never decides under which path a file is known. Folders that cannot be
-    listed are added to ``closed``.
+    listed are added to ``closed``. What is ``without``, a file or all below a folder, is passed over.
     """
-    seen = {str(parent) for parent in Path(os.path.realpath(root)).parents}
+    aside = {os.path.realpath(place) for place in without if below(place, root)}
+    names = {os.path.basename(place) for place in aside}
+    seen = aside | {str(parent) for parent in Path(os.path.realpath(root)).parents}
     folders, links = [str(root)], list[str]()
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)
@@ -42,7 +49,7 @@ def walk(root: Path, closed: list[Path] | None = None) -> Iterator[tuple[str, Pa
                 closed.append(Path(folder))
             continue
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or (entry.name in names and os.path.realpath(entry.path) in aside):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
@@ -75,11 +82,15 @@ class FileDataset(Dataset):
         check_side("dataset.size", size)
         check_choice("dataset.preprocess", preprocess, list(PREPROCESSING), "there are")
         self.path, self.size, self.preprocess = located(path), size, preprocess
+        self.without: Sequence[Path] = ()
+
+    def pass_over(self, places: Sequence[Path]) -> None:
+        self.without = places
 
     @cached_property
     def index(self) -> dict[str, Path]:
         """Every image file below the folder by its name, found once; of several with one name, the first by depth."""
-        found = [(len(path.parts), str(path), name) for name, path in walk(self.path)]
+        found = [(len(path.parts), str(path), name) for name, path in walk(self.path, without=self.without)]
         index: dict[str, Path] = {}
         for _, path, name in sorted(found):
             if suffix_of(name) in image_suffixes():
@@ -132,13 +143,16 @@ class FolderDataset(FileDataset):
             raise Missing([f"dataset.path: there is no folder {shown(self.path)}; give dataset.path=FOLDER"])
         closed: list[Path] = []
         images, skipped = [], dict[str, list[Path]]()
-        for name, path in walk(self.path, closed):
+        for name, path in walk(self.path, closed, self.without):
             if reason := reason_to_skip(name, path):
                 skipped.setdefault(reason, []).append(path)
             else:
                 images.append(path)
         if closed:
             skipped["folders that cannot be listed"] = closed
+        aside = [place for place in self.without if os.path.exists(place) and below(place, self.path)]
+        if aside := [place for place in aside if place.parent not in aside]:
+            skipped["with results or masks"] = aside
         return images, skipped
 
     @property
@@ -160,7 +174,7 @@ class FolderDataset(FileDataset):
         parts = [f"{len(paths)} {reason}" for reason, paths in ranked[:kinds]]
         if rest := sum(len(paths) for _, paths in ranked[kinds:]):
             parts.append(f"{rest} of other kinds")
-        first = min(path.relative_to(self.path) for paths in self.skipped.values() for path in paths)
+        first = min(os.path.relpath(path, self.path) for paths in self.skipped.values() for path in paths)
         what = "1 file is" if total == 1 else f"{total} files are"
         return f"{what} left out: {', '.join(parts)} (first: {shown(first)})"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import warnings
 from collections.abc import Callable
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from isdiff.data.base import shown
+from isdiff.data.metadata import LOST, bare, upright
 from isdiff.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,9 +67,7 @@ def decoded(path: str | Path, what: str = "image") -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as opened:
-                opened.load()
-                image = upright(opened)
+            image = first_frame(path)
     except FileNotFoundError:
         raise UserError(f"{file} is missing") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -83,13 +83,21 @@ def decoded(path: str | Path, what: str = "image") -> Image.Image:
     return image
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF data say; data that cannot be read say nothing."""
+def first_frame(path: str | Path) -> Image.Image:
+    """An image file upright; where what it says about its picture cannot be read, without that."""
     try:
-        image.getexif()
-    except Exception:  # viewers show such pictures too
-        return image
-    return ImageOps.exif_transpose(image)
+        with Image.open(path, formats=FORMATS) as opened:
+            opened.load()
+            return upright(opened)
+    except (FileNotFoundError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise
+    except Exception:  # decoders of damaged files raise nearly anything
+        if (plain := bare(path)) is None:
+            raise
+        with Image.open(io.BytesIO(plain), formats=FORMATS) as opened:
+            opened.load()
+            opened.info[LOST] = "data about the picture"
+            return opened
 
 
 def eight_bits(image: Image.Image) -> Image.Image:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from PIL import Image
 from isdiff.data.base import shown
 from isdiff.data.depth import is_cut
 from isdiff.data.images import FORMATS, as_rgba, decoded, has_transparency, image_suffixes, suffix_of
+from isdiff.data.metadata import LOST, colour_chunks, exif_bytes, png_chunk, upright_array
 from isdiff.data.pictures import ArrayPicture, Picture, PillowPicture
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_save
@@ -29,7 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp", "tiff_sgilog", "tiff_sgilog24")  # compressions, which Pillow would take over
 DEEP = {(16, 2): 3, (16, 6): 4}  # (depth, colour type) of PNG that Pillow would cut to 8 bits: number of channels
-TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+SAID = {"icc_profile": "colour profile", "exif": "EXIF data", "colour_chunks": "colour chunks (gAMA and its kin)"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +38,17 @@ class PictureFile:
     """A picture and what its file says about it.
 
     Attributes:
-        info: ``icc_profile``, ``exif`` (without orientation: the pixels are turned) and ``dpi``, where they are there.
+        info: ``icc_profile``, ``exif`` (without orientation: the pixels are turned), ``colour_chunks`` (of a PNG) and
+            ``dpi``, where they are there.
         frames: how many pictures the file has; ``picture`` is the first.
+        lost: what the file says and nobody can read or write again.
     """
 
     path: Path
     picture: Picture
     info: dict[str, Any]
     frames: int = 1
+    lost: tuple[str, ...] = ()
 
     @property
     def lossless_suffix(self) -> str:
@@ -67,12 +71,12 @@ def read_picture(path: Path, shallow: bool = False) -> PictureFile:
     """
     image = decoded(path)
     info = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
-    exif = image.getexif()
-    if len(exif):
-        info["exif"] = exif.tobytes()
+    exif = exif_bytes(image)
+    info |= {key: value for key, value in (("exif", exif), ("colour_chunks", colour_chunks(path))) if value}
+    lost = [image.info.pop(LOST)] if LOST in image.info else ["EXIF data"] if exif is None else []
     name, deep = shown(path), None if shallow else deep_pixels(path)
     picture = PillowPicture(image, name) if deep is None else ArrayPicture(deep, name)
-    return PictureFile(path, picture, info, frames_of(path))
+    return PictureFile(path, picture, info, frames_of(path), tuple(lost))
 
 
 def frames_of(path: Path) -> int:
@@ -104,15 +108,15 @@ def deep_pixels(path: Path) -> np.ndarray | None:
         raise UserError(f"image {shown(path)} cannot be read with its 16 bits a colour; save it anew")
     array = cv2.cvtColor(array, cv2.COLOR_BGR2RGB if array.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     with Image.open(path, formats=FORMATS) as opened:
-        turns, mirror = TURNS.get(opened.getexif().get(0x0112, 1), (0, False))
-    array = np.rot90(array, turns)
-    return np.ascontiguousarray(array[:, ::-1] if mirror else array)
+        return upright_array(array, opened)
 
 
-def check_writable(path: Path, file: PictureFile, hole: np.ndarray) -> None:
+def check_writable(path: Path, file: PictureFile, hole: np.ndarray) -> list[str]:
     """Try the format of the path's suffix with the picture, black in the hole; with a pixel of it or a blank of its
     size where nothing else can go wrong.
 
+    Returns:
+        What of the file's ``info`` the format does not keep, in words.
     Raises:
         UserError: it cannot hold such a picture.
     """
@@ -130,6 +134,30 @@ def check_writable(path: Path, file: PictureFile, hole: np.ndarray) -> None:
         elif suffix not in exact:
             made = picture.filled(np.broadcast_to(np.uint8(0), (*hole.shape, 3)), hole)
         encoded(path, made, file.info)
+    said = {key: SAID[key] for key in file.info if key in SAID and b"sRGB" not in file.info[key]}  # as without chunks
+    return [*file.lost, *(what for key, what in said.items() if key not in fitting(path, file.info))]
+
+
+def fitting(path: Path, info: dict[str, Any]) -> dict[str, Any]:
+    """The parts of ``info`` that files of the path's suffix keep: each is tried with a small picture."""
+    kept, kind = {}, Image.registered_extensions().get(suffix_of(path.name), "")
+    for key, value in info.items():
+        with suppress(Exception), Image.open(io.BytesIO(saved(Image.new("RGB", (16, 16)), kind, {key: value}))) as back:
+            back.load()
+            if {"exif": len(back.getexif()), "colour_chunks": kind == "PNG"}.get(key, back.info.get(key)):
+                kept[key] = value
+    return kept
+
+
+def saved(image: Image.Image, kind: str, info: dict[str, Any]) -> bytes:
+    """The bytes of a file; ``info`` are options of Pillow's, and ``colour_chunks`` for PNG."""
+    stream = io.BytesIO()
+    image.save(stream, kind, **{key: value for key, value in info.items() if key != "colour_chunks"})
+    return with_chunks(stream.getvalue(), info.get("colour_chunks", b"") if kind == "PNG" else b"")
+
+
+def with_chunks(png: bytes, chunks: bytes) -> bytes:
+    return png[:33] + chunks + png[33:]  # behind signature (8) and IHDR (25)
 
 
 def write_picture(path: Path, made: Any, info: dict[str, Any]) -> None:
@@ -148,7 +176,7 @@ def encoded(path: Path, made: Any, info: dict[str, Any]) -> bytes:
     Raises:
         UserError: no such format, or one that cannot hold the picture.
     """
-    suffix = suffix_of(path.name)
+    suffix, info = suffix_of(path.name), fitting(path, info)
     if isinstance(made, np.ndarray):
         if suffix != ".png":
             raise UserError(f"{shown(path)}: pictures of 16 bits a colour are written as .png only; give such a name")
@@ -165,15 +193,14 @@ def encoded(path: Path, made: Any, info: dict[str, Any]) -> bytes:
     options = {**info, **OPTIONS.get(kind, {})}
     if kind == "TIFF" and made.info.get("compression") in LOSSY_TIFF:
         options["compression"] = "tiff_lzw"
-    stream = io.BytesIO()
     try:
-        made.save(stream, kind, **options)
+        data = saved(made, kind, options)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UserError(f"{shown(path)}: {kind} cannot hold it ({error}); give a .png or .tiff") from None
-    if change := changed(made, stream, exactly=suffix not in LOSSY):
+    if change := changed(made, io.BytesIO(data), exactly=suffix not in LOSSY):
         others = "a .png" if kind == "TIFF" else "a .png or .tiff"
         raise UserError(f"{shown(path)}: {kind} cannot hold it ({change}); give {others}")
-    return stream.getvalue()
+    return data
 
 
 def changed(image: Image.Image, stream: io.BytesIO, exactly: bool) -> str:
@@ -208,13 +235,9 @@ def encoded_deep(array: np.ndarray, info: dict[str, Any]) -> bytes:
     """PNG of 16 bits a colour; OpenCV writes no profile and no EXIF data, so they follow the header here."""
     swapped = cv2.cvtColor(array, cv2.COLOR_RGB2BGR if array.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     data = cv2.imencode(".png", swapped)[1].tobytes()
-    chunks = b""
+    chunks = info.get("colour_chunks", b"")
     if profile := info.get("icc_profile"):
         chunks += png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
     if exif := info.get("exif"):
         chunks += png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
-    return data[:33] + chunks + data[33:]  # signature (8) and IHDR (25)
-
-
-def png_chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return with_chunks(data, chunks)

@@ -48,8 +48,15 @@ class Picture(ABC):
     def opacity(self) -> np.ndarray | None:
         """(H, W) in 0..255; None for pictures without transparency."""
 
-    @abstractmethod
     def filled(self, values: np.ndarray, hole: np.ndarray) -> Any:
+        """A copy with ``values`` (H, W, 3), 0..255, in the hole (H, W) bool; gray where all that is known is."""
+        red, green, blue = np.moveaxis(self.rgb(hole), -1, 0)
+        if not ((red != green) | (green != blue))[~hole].any():
+            values = (values @ LUMINANCE)[..., None].repeat(3, 2)
+        return self.with_values(values, hole)
+
+    @abstractmethod
+    def with_values(self, values: np.ndarray, hole: np.ndarray) -> Any:
         """A copy with ``values`` (H, W, 3), 0..255, in the hole (H, W) bool."""
 
 
@@ -110,7 +117,7 @@ class PillowPicture(Picture):
         eight = eight_bits(self.image)
         return np.asarray(eight.convert("RGBA").getchannel("A")) if has_transparency(eight) else None
 
-    def filled(self, values: np.ndarray, hole: np.ndarray) -> Image.Image:
+    def with_values(self, values: np.ndarray, hole: np.ndarray) -> Image.Image:
         mode, image = self.image.mode, self.image.copy()
         eight = Image.fromarray(np.rint(values).astype(np.uint8))
         if mode in self.PASTED:
@@ -212,7 +219,7 @@ class ArrayPicture(Picture):
             return None
         return array[..., 3] * (255 / TOPS.get(self.dtype, 1))
 
-    def filled(self, values: np.ndarray, hole: np.ndarray) -> Any:
+    def with_values(self, values: np.ndarray, hole: np.ndarray) -> Any:
         channels = 1 if len(self.array.shape) == 2 else self.array.shape[0 if self.is_tensor else 2]
         if channels == 1:
             values = (values @ LUMINANCE)[..., None]

@@ -10,8 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from isdiff.component import parameters
+from isdiff.data.base import Dataset
 from isdiff.errors import UserError
+from isdiff.masks.base import MaskSource
 from isdiff.packages import is_allowed, package_folder
+from isdiff.paths import placed
 
 T = TypeVar("T")
 
@@ -96,3 +99,15 @@ def filled(
         return cls(**arguments)
     except (ValueError, TypeError) as error:
         raise UserError(f"{cls.__name__}: {error}" if isinstance(error, TypeError) else str(error)) from None
+
+
+def data_of(cfg: DictConfig) -> tuple[Dataset, MaskSource]:
+    """The images and masks of a run; what it writes, and masks, are none of its images.
+
+    Raises:
+        UserError: they cannot be so.
+    """
+    dataset, masks = build(cfg.get("dataset"), Dataset), build(cfg.get("mask"), MaskSource)
+    root, drawn = placed(cfg.output_root), getattr(masks, "path", None)
+    dataset.pass_over([root, root / dataset.name, *([drawn] if drawn else [])])
+    return dataset, masks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from isdiff.data.base import shown
 from isdiff.errors import UserError
+from isdiff.experiments.build import build, resolved
 from isdiff.experiments.compare_plan import overrides_of, seeds_of
 from isdiff.experiments.composing import composed, refused
 from isdiff.experiments.config import Setup
@@ -22,11 +26,13 @@ from isdiff.experiments.loggers import grouped
 from isdiff.experiments.measure import build_metrics, samples
 from isdiff.experiments.report import GRID_ROWS
 from isdiff.experiments.run import execute
+from isdiff.experiments.search_path import config_names
 from isdiff.io.files import atomic_open
 from isdiff.io.texts import markdown_line, markdown_table
 from isdiff.metrics.base import Metric
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
 from isdiff.metrics.samples import Sample, SeedsSample
+from isdiff.models.base import Model
 from isdiff.paths import placed
 
 # Metrics that measure are built from the configuration of each run.
@@ -69,6 +75,23 @@ def compose_run(overrides: Sequence[str], also: Sequence[str] = ()) -> DictConfi
         return composed("config", overrides)
     except Exception as error:  # Hydra's own and, where it had not thought of it, Python's
         raise refused(overrides, error, also=also) from None
+
+
+def runs_of(group: str) -> dict[str, DictConfig]:
+    """The configuration of a run with each name of ``model`` or ``method``; files that give none, such as another
+    program's, are left out, which is said."""
+    found = {}
+    for name, file in config_names(group).items():
+        try:
+            cfg = compose_run([f"{group}={name}"])
+            if "name" not in resolved(cfg[group]):
+                raise UserError("it has no name")
+            build(cfg.model, Model)
+        except (UserError, OmegaConfBaseException) as error:
+            print(f"isdiff: {shown(file)} is left out: {' '.join(str(error).split())}", file=sys.stderr)
+        else:
+            found[name] = cfg
+    return found
 
 
 def seeded(composed: DictConfig, seeds: Sequence[int]) -> list[DictConfig]:

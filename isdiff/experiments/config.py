@@ -14,7 +14,7 @@ from isdiff.data.base import Dataset
 from isdiff.diffusion.walk import Walk
 from isdiff.engine import Engine, calls_expected
 from isdiff.errors import UserError
-from isdiff.experiments.build import build, filled, resolved
+from isdiff.experiments.build import build, data_of, filled, resolved
 from isdiff.experiments.loggers import Logger
 from isdiff.experiments.settings import Output, Runtime, check_settings
 from isdiff.known.base import Known
@@ -27,6 +27,8 @@ from isdiff.refine import Refinement
 from isdiff.samplers.base import Sampler
 from isdiff.samplers.fill import Fill
 from isdiff.seeds.base import FilledStart, NoiseStart, Seed, SeededStart, Start
+
+PIXELS = 1 << 21  # in the loop with a model of any size, of whose work each takes about half a kilobyte
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,11 @@ class Setup:
         way = Way.without_network(cfg) if is_floor(cfg) else Way.of(cfg)
         if way.conditioning is None and (cfg.prompt or cfg.negative_prompt):
             raise UserError(f"prompt is given, but method {cfg.method.name} takes no text")
+        dataset, masks = data_of(cfg)
         return cls(
             method=cfg.method.name,
-            dataset=build(cfg.get("dataset"), Dataset),
-            masks=build(cfg.get("mask"), MaskSource),
+            dataset=dataset,
+            masks=masks,
             prompt=cfg.prompt,
             **vars(way),
             output=filled(Output, resolved(cfg.get("output"), "output")),
@@ -132,6 +135,7 @@ class Setup:
             start=self.start,
             refinement=self.refinement,
             batch_size=self.runtime.slots,
+            pixels=float("inf") if self.model.image_size else PIXELS,
             run_seed=self.seed,
             **options,
         )

@@ -30,6 +30,7 @@ OWN_MODEL = "patches"  # of pixel methods, where none is named
 STEPS = 50  # of models of any size, where nobody says how many
 ARGUMENTS = ("seed", "prompt", "negative_prompt", "method", "model", "limit")
 CALLERS = ("dataset", "mask", "output", "output_root")  # images, masks and results are
+PIXELS = 1 << 24  # of pictures that are under way: while they have fewer another one is begun
 SIZE_UNIT = 32  # sides that every network here can work at are multiples of it
 
 
@@ -78,6 +79,11 @@ class Feed:
     def __next__(self) -> Task:
         while True:
             while not self.ready:
+                if (
+                    sum(canvas.open.size for canvas in {canvas for canvas, _ in self.experiment.places.values()})
+                    >= PIXELS
+                ):
+                    raise StopIteration
                 canvas = Canvas(next(self.jobs), self.sizes)
                 self.windows += len(canvas.windows)
                 self.begin_round(canvas)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,9 +96,20 @@ def chosen_dce(record: Mapping[str, Any]) -> float | None:
     return record["dce"][record["chosen_attempt"]] if record["chosen_attempt"] < len(record["dce"]) else None
 
 
+def several() -> None:
+    """What comes are several runs, in this process or others: the id that wandb takes from the environment is one's."""
+    if os.environ.pop("WANDB_RUN_ID", None):
+        print(
+            "isdiff: WANDB_RUN_ID is passed over, as there are several runs; each gets an id of its own",
+            file=sys.stderr,
+        )
+
+
 def grouped(cfg: DictConfig, group: str, job_type: str) -> None:
     """Make a run one of a group, if its logger knows groups; what a user gave stays."""
     node = cfg.get("logger")
+    if isinstance(node, DictConfig) and "group" in node:
+        several()
     for key, value in (("group", group), ("job_type", job_type)):
         if isinstance(node, DictConfig) and key in node and node[key] is None:
             node[key] = value

@@ -16,14 +16,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from isdiff.data.base import Dataset, file_stamp
+from isdiff.data.base import file_stamp
 from isdiff.errors import UserError
-from isdiff.experiments.build import as_dict, build
+from isdiff.experiments.build import as_dict, build, data_of
 from isdiff.experiments.loggers import Logger
 from isdiff.experiments.settings import with_texts
 from isdiff.experiments.store import RunFolder
 from isdiff.io.files import atomic_open, plain
-from isdiff.masks.base import MaskSource
 from isdiff.packages import named_packages, package_folder
 from isdiff.paths import PACKAGE, home, located, placed
 
@@ -71,7 +70,7 @@ def unchanged_ids(cfg: DictConfig, store: RunFolder) -> list[str]:
     try:
         if type(build(cfg.logger, Logger)) is not Logger:
             return []
-        dataset, masks = build(cfg.dataset, Dataset), build(cfg.mask, MaskSource)
+        dataset, masks = data_of(cfg)
         ids, records = dataset.ids()[: cfg.limit], store.records()
         for image_id in ids:
             text = dataset.caption(image_id) if cfg.prompt == "caption" else cfg.prompt

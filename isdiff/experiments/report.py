@@ -128,7 +128,7 @@ def readable(summary: dict[str, Any], experiment: Experiment) -> str:
     lines += [
         f"- {s['network_calls_per_image']:.1f} network calls and {s['attempts_per_image']:.2f} attempts per image",
         f"- {s['seconds_per_image']:.3f} s per image ({s['images_per_second']:.2f} images/s), "
-        f"{s['peak_memory_mib']} MiB at most, {s['precision']}, batch {s['batch_size']}, {s['device']}",
+        f"{s['peak_memory_mib'] or 'unknown'} MiB at most, {s['precision']}, batch {s['batch_size']}, {s['device']}",
     ]
     lines += [f"- failed: {line}" for line in summed_up(s["failed"])]
     return "\n".join([*map(markdown_line, lines), "", "![grid](grid.png)", ""])

@@ -146,9 +146,12 @@ def text_of(value: Any) -> str:
         return text
     path = Path(text[1:])
     try:
-        return plain(path).read_text("utf-8").strip()
-    except (OSError, ValueError):
+        marked = plain(path).read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Windows' editors and shells do
+        return path.read_text("utf-16" if marked else "utf-8-sig").strip()
+    except OSError:
         raise UserError(f"prompt={text}: there is no text file {path}") from None
+    except ValueError:
+        raise UserError(f"prompt={text}: {path} is no text in UTF-8 or UTF-16; save it as UTF-8") from None
 
 
 TEXTS = ("prompt", "negative_prompt")

@@ -75,16 +75,13 @@ class RunFolder:
         """Store one result: ``image`` (H, W, 3) uint8."""
         atomic_save(self.image_path(record["id"]), lambda stream: Image.fromarray(image).save(stream, "png"))
         line = (json.dumps(record) + "\n").encode()
-        with self.locked():
-            handle = os.open(self.records_path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                end = os.fstat(handle).st_size
-                if end and os.pread(handle, 1, end - 1) != b"\n":
+        with self.locked(), open(self.records_path, "ab+", buffering=0) as stream:
+            if stream.seek(0, os.SEEK_END):
+                stream.seek(-1, os.SEEK_END)
+                if stream.read(1) != b"\n":
                     line = b"\n" + line  # a kill tore the line before: this one is not to be lost with it
-                os.write(handle, line)
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            stream.write(line)
+            os.fsync(stream.fileno())
 
     def tidy(
         self, order: list[str], drop: Iterable[str] = (), update: Mapping[str, dict[str, Any]] | None = None

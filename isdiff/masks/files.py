@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
 from isdiff.checks import check_flag, check_text
-from isdiff.data.base import file_stamp, shown
+from isdiff.data.base import file_stamp, shown, stem_of
+from isdiff.data.files import walk
 from isdiff.data.images import as_rgba, decoded, eight_bits, has_transparency, image_suffixes, suffix_of
 from isdiff.errors import UserError
 from isdiff.masks.base import MaskSource
 from isdiff.paths import located
 
-TOLERANCE = 0.05  # share of pixels that may be gray, as the edges of drawn masks and the noise of JPEG are
+SOFT = 0.2  # share of pixels that may be gray: soft edges, and the noise of JPEG
+TOLERANCE = 0.05  # share of pixels in which colours and transparency may differ
+BLACK, WHITE = 25, 230  # up to and from here a value counts as such
+EVEN = 4  # values of 5 x 5 pixels that differ by no more are a shape's and no edge's
+NEAR = 17  # side of what JPEG's blocks reach about a pixel
 
 
 class FileMask(MaskSource):
@@ -25,7 +32,7 @@ class FileMask(MaskSource):
 
     Args:
         path: an image file, used for every image, or a folder with one ``<image id>.png`` for each (or any other
-            of the usual formats).
+            format that Pillow opens); ``a/b.png`` is that of ``a__b``, as ids of folders are.
         invert: black is the hole.
 
     Raises:
@@ -48,13 +55,12 @@ class FileMask(MaskSource):
     def index(self) -> dict[str, list[str]]:
         """The names of the image files in the folder, by the id that they are for; looked up once."""
         found: dict[str, list[str]] = {}
-        try:
-            names = sorted(os.listdir(self.path))
-        except OSError as error:
-            raise UserError(f"mask.path: {shown(self.path)} cannot be listed ({error.strerror})") from None
-        for name in names:
-            if suffix_of(name) in image_suffixes() and not name.startswith("."):
-                found.setdefault(os.path.splitext(name)[0], []).append(name)
+        closed: list[Path] = []
+        for name in sorted(path.relative_to(self.path).as_posix() for _, path in walk(self.path, closed)):
+            if suffix_of(name) in image_suffixes():
+                found.setdefault(stem_of(name), []).append(name)
+        if closed:
+            raise UserError(f"mask.path: {shown(closed[0])} cannot be listed; change its permissions")
         return found
 
     def file_for(self, image_id: str) -> Path:
@@ -64,7 +70,7 @@ class FileMask(MaskSource):
         """
         if not self.path.is_dir():
             return self.path
-        names = self.index.get(image_id, [])
+        names = self.index.get(unicodedata.normalize("NFC", image_id), [])
         if not names:
             expected = shown(self.path / f"{image_id}.png")
             raise UserError(f"no mask for image {image_id}: expected {expected} (or another image format)")
@@ -92,10 +98,11 @@ def read_mask(file: str | Path, height: int, width: int, invert: bool = False) -
     Raises:
         UserError: the file is missing, is no image, or is gray.
     """
-    gray = gray_mask(decoded(file, "mask"), f"mask {shown(file)}")
-    if gray.size != (width, height):
-        gray = ImageOps.fit(gray, (width, height), Image.Resampling.NEAREST)
-    return black_and_white(gray, f"mask {shown(file)}", invert)
+    name = f"mask {shown(file)}"
+    hole = black_and_white(gray_mask(decoded(file, "mask"), name), name, invert)
+    if hole.shape == (height, width):
+        return hole
+    return np.asarray(ImageOps.fit(Image.fromarray(hole), (width, height), Image.Resampling.NEAREST))
 
 
 def gray_mask(image: Image.Image, name: str) -> Image.Image:
@@ -114,13 +121,33 @@ def black_and_white(gray: Image.Image, name: str, invert: bool = False) -> np.nd
     """(H, W) bool, True where an image of mode L is white (black with ``invert``).
 
     Raises:
-        UserError: it is gray; ``name`` names it.
+        UserError: it is gray, in more than its edges; ``name`` names it.
     """
     values = np.asarray(gray)
-    between = np.mean((values > 25) & (values < 230))
-    if between > TOLERANCE:
-        raise UserError(f"{name} is gray in {between:.0%} of its pixels; masks must be black and white (white = hole)")
+    between = (values > BLACK) & (values < WHITE)
+    if between.mean() > SOFT or (between.any() and is_gray_shape(values, between)):
+        share = f"{between.mean():.0%}" if between.mean() >= 0.01 else "less than 1%"
+        most = np.bincount(values[between]).argmax()
+        raise UserError(
+            f"{name} is gray in {share} of its pixels, most often {most} of 255; masks must be black and white "
+            "(white = hole), but for their edges"
+        )
     return (values < 128) if invert else (values >= 128)
+
+
+def is_gray_shape(values: np.ndarray, between: np.ndarray) -> bool:
+    """Whether something gray is no edge between black and white: it has an even patch, or one of the two is not near.
+
+    Soft edges of any width are edges, and so is the noise of JPEG within :data:`NEAR` pixels of one.
+    """
+    even = cv2.morphologyEx(values, cv2.MORPH_GRADIENT, np.ones((5, 5))) <= EVEN
+    if (even & between).any():
+        return True
+    for light in (values, 255 - values):
+        shapes, labels = cv2.connectedComponents(cv2.dilate((light > BLACK).astype(np.uint8), np.ones((NEAR, NEAR))))
+        if len(np.flatnonzero(np.bincount(labels[light >= WHITE], minlength=shapes))) < shapes - 1:
+            return True
+    return False
 
 
 def as_gray(image: Image.Image) -> Image.Image:

@@ -78,7 +78,7 @@ class Cell:
 
 def target_of(name: str) -> str:
     """Where the class of masks is that a fingerprint names: a configuration of masks says so."""
-    targets = [str(OmegaConf.load(path).get("_target_")) for path in config_names("mask").values()]
+    targets = [str(OmegaConf.select(OmegaConf.load(path), "_target_")) for path in config_names("mask").values()]
     return next((target for target in targets if target.rpartition(".")[2] == name.rpartition(":")[2]), name)
 
 

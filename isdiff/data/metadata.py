@@ -1,0 +1,101 @@
+"""What image files say about their pictures: orientation, EXIF data, profiles, chunks. None of it costs the picture."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")  # besides the profile, which Pillow knows
+ORIENTATION = 0x0112
+TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+SAYING_SO = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")  # the orientation, in ``info``
+LOST = "lost"  # in ``info``: what could not be read or kept
+
+
+def orientation(image: Image.Image) -> tuple[int, bool]:
+    """Quarter turns to the left, and whether to mirror then; data that cannot be read say nothing."""
+    try:
+        return TURNS.get(image.getexif().get(ORIENTATION, 1), (0, False))
+    except Exception:  # viewers show such pictures too
+        return 0, False
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF data say, which then say so no more."""
+    turns, mirror = orientation(image)
+    if not turns and not mirror:
+        return image.copy()  # without the tags of a TIFF, which are of its file
+    turned = image.rotate(90 * turns, expand=True)
+    turned = ImageOps.mirror(turned) if mirror else turned
+    for key in SAYING_SO:
+        turned.info.pop(key, None)
+    if (exif := exif_bytes(image)) is None:
+        turned.info[LOST] = "EXIF data"
+    elif exif:
+        turned.info["exif"] = exif
+    return turned
+
+
+def upright_array(array: np.ndarray, image: Image.Image) -> np.ndarray:
+    """An array (H, W, C) turned as the EXIF data of its image say."""
+    turns, mirror = orientation(image)
+    array = np.rot90(array, turns)
+    return np.ascontiguousarray(array[:, ::-1] if mirror else array)
+
+
+def exif_bytes(image: Image.Image) -> bytes | None:
+    """The EXIF data without the orientation and without the preview, which shows what was there; None if they cannot be
+    written again."""
+    try:
+        exif = image.getexif()
+        exif.pop(ORIENTATION, None)
+        return exif.tobytes() if len(exif) else b""
+    except Exception:  # cameras write what they like
+        return None
+
+
+def png_chunks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    """Name and bytes of each chunk of a PNG file, after its signature."""
+    while len(head := stream.read(8)) == 8:
+        yield head[4:], head + stream.read(int.from_bytes(head[:4], "big") + 4)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def colour_chunks(path: Path) -> bytes:
+    """The chunks of a PNG file that say how its numbers are to look, those that are whole; empty for other files."""
+    found = b""
+    with open(path, "rb") as stream:
+        for kind, chunk in png_chunks(stream) if stream.read(8) == PNG else ():
+            if kind == b"IDAT":
+                break
+            if kind in COLOUR_CHUNKS and chunk == png_chunk(kind, chunk[8:-4]):
+                found += chunk
+    return found
+
+
+def bare(path: str | Path) -> bytes | None:
+    """A PNG or JPEG file without what it says about its picture; None for other files."""
+    with open(path, "rb") as stream:
+        if (begin := stream.read(8)) == PNG:
+            kept = (chunk for kind, chunk in png_chunks(stream) if kind[:1].isupper() or kind == b"tRNS")
+            return PNG + b"".join(kept)
+        if not begin.startswith(JPEG):
+            return None
+        data, at = begin + stream.read(), 2
+    parts = [JPEG]
+    while data[at : at + 1] == b"\xff" and data[at + 1] != 0xDA:  # up to the picture itself
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] not in (*range(0xE0, 0xEE), 0xEF, 0xFE):  # 0xEE says how colours are stored
+            parts.append(data[at:end])
+        at = end
+    return b"".join(parts) + data[at:]
