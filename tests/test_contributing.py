@@ -120,7 +120,7 @@ def test_a_comparison_takes_them(folder, tmp_path):
     (folder / "my_methods" / "configs" / "compare").mkdir(exist_ok=True)
     rows = [{"label": label, "overrides": overrides} for label, overrides in plan["rows"].items()]
     (folder / "my_methods" / "configs" / "compare" / "mine.yaml").write_text(yaml.safe_dump({
-        "folder": f"{tmp_path}/table", "masks": ["left"], "metrics": ["brightness"], "rows": rows,
+        "folder": f"{tmp_path}/table", "masks": ["left"], "metrics": ["brightness"], "groups": [{"rows": rows}],
         "common": ["dataset=ramps", *FEW[1:], f"output_root={tmp_path}/out"],
     }))  # fmt: skip
     done = outside(folder, tmp_path, ["--plugin", "my_methods", "compare", "mine", "--limit", "2"])
