@@ -62,12 +62,14 @@ def together(words: list[str], alone: Callable[[list[str]], int]) -> int:
 
     threading.Thread(target=end_with_launcher, args=(os.getppid(),), daemon=True).start()
     try:
-        dist.init_process_group("gloo", timeout=PATIENCE)
+        store, rank, world = next(iter(dist.rendezvous("env://", timeout=PATIENCE)))
+        store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)  # else it knows dead processes
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=PATIENCE)
         if not leads:
             while in_ranks(None, lambda *_: None) is not None:
                 pass
             return 0
-        size = dist.get_world_size()
+        size = world
         code = alone(words)
         if code != 130:  # else the others are at work, and end with this one
             in_ranks([None] * size, lambda *_: None)
