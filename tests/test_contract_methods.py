@@ -40,7 +40,7 @@ def composed(place, method: str, *overrides: str):
     """The method on a small model, five steps, one climb at most; where it judges, with two attempts for each image."""
     kind = kind_of(method)
     pixel = ["model=avatars64", f"model.weights={place}/pixel.safetensors"]
-    given = pixel if kind == "pixel" else [f"model.weights={place}/latent", 'prompt="a dog"']
+    given = pixel if kind == "pixel" else ["model=avatars64_latent", f"model.weights={place}/latent", 'prompt="a dog"']
     cfg = compose_run([
         "dataset=folder", f"dataset.path={place}/{kind}-images", "mask=half", f"method={method}", *given,
         f"model.image_size={SIDE[kind]}", "sampler.steps=5", "sampler.jump=3", "runtime.precision=fp32",

@@ -28,7 +28,6 @@ def sample(metric, results) -> Sample:
     """Of results with their truths; of a diversity, which knows no truths, of two runs."""
     if not isinstance(metric, Diversity):
         return metric.measure(results, IMAGES, PROMPTS)
-    metric.observer.fetch()
     return metric.between_runs(*(metric.observer.features(images) for images in (results, IMAGES)))
 
 

@@ -116,14 +116,13 @@ def test_the_shell_takes_them(folder, tmp_path, way):
 
 
 def test_a_comparison_takes_them(folder, tmp_path):
-    plan = {"rows": {"faded": ["method=faded"], "copied": ["method=copied"]}}
     (folder / "my_methods" / "configs" / "compare").mkdir(exist_ok=True)
-    rows = [{"label": label, "overrides": overrides} for label, overrides in plan["rows"].items()]
+    rows = [{"label": name, "overrides": [f"method={name}"]} for name in ("faded", "copied")]
     (folder / "my_methods" / "configs" / "compare" / "mine.yaml").write_text(yaml.safe_dump({
-        "folder": f"{tmp_path}/table", "masks": ["left"], "metrics": ["brightness"], "groups": [{"rows": rows}],
-        "common": ["dataset=ramps", *FEW[1:], f"output_root={tmp_path}/out"],
+        "folder": f"{tmp_path}/table", "masks": ["left"], "metrics": ["brightness"],
+        "groups": [{"limit": 2, "rows": rows}], "common": ["dataset=ramps", *FEW[1:], f"output_root={tmp_path}/out"],
     }))  # fmt: skip
-    done = outside(folder, tmp_path, ["--plugin", "my_methods", "compare", "mine", "--limit", "2"])
+    done = outside(folder, tmp_path, ["--plugin", "my_methods", "compare", "mine"])
     assert done.returncode == 0, done.stderr
     assert "| copied |" in done.stdout and "error of the mean brightness" in done.stdout
 

@@ -138,11 +138,16 @@ def check_writable(path: Path, file: PictureFile, hole: np.ndarray) -> list[str]
     return [*file.lost, *(what for key, what in said.items() if key not in fitting(path, file.info))]
 
 
+def tried(kind: str, info: dict[str, Any]) -> Image.Image:
+    """A small picture that was written in a format with such ``info``, and read again."""
+    return Image.open(io.BytesIO(saved(Image.new("RGB", (16, 16)), kind, info)), formats=FORMATS)
+
+
 def fitting(path: Path, info: dict[str, Any]) -> dict[str, Any]:
     """The parts of ``info`` that files of the path's suffix keep: each is tried with a small picture."""
     kept, kind = {}, Image.registered_extensions().get(suffix_of(path.name), "")
     for key, value in info.items():
-        with suppress(Exception), Image.open(io.BytesIO(saved(Image.new("RGB", (16, 16)), kind, {key: value}))) as back:
+        with suppress(Exception), tried(kind, {key: value}) as back:
             back.load()
             if {"exif": len(back.getexif()), "colour_chunks": kind == "PNG"}.get(key, back.info.get(key)):
                 kept[key] = value

@@ -67,8 +67,8 @@ def estimate(sample: Sample, count: int = 1000) -> Estimate:
     drawn = selections(sample.n, count, sample.groups) if sample.n > 1 else []
     values = [sample.value(chosen) for chosen in drawn] or [np.nan]
     moved = corrected(np.array(values), whole, independent(sample.n, sample.groups))
-    low, high = np.clip(interval(moved), *sample.limits)
-    return Estimate(whole, float(low), float(high), sample.n)
+    value, low, high = np.clip([whole, *interval(moved)], *sample.limits).tolist()
+    return Estimate(value, low, high, sample.n)
 
 
 def independent(n: int, groups: np.ndarray | None) -> int:
