@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 
 from isdiff import environment
+from isdiff.config.composing import compose_run
 from isdiff.criteria.cross_entropy import CrossEntropy
 from isdiff.engine import Engine
-from isdiff.experiments import sampling
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.store import RunFolder
 from isdiff.priors.pixel import resolve_device
+from isdiff.runs import sampling
+from isdiff.runs.experiment import Experiment
+from isdiff.runs.store import RunFolder
 from isdiff.seeds.distributions import DistributionSeed
 from isdiff.trajectory import Stream, Task
 

@@ -14,15 +14,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from isdiff.config.build import build
+from isdiff.config.composing import compose_run
 from isdiff.data.base import Dataset
-from isdiff.experiments.build import build
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.familiar import FILE, Known, looks
 from isdiff.io.files import atomic_open
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.masks.base import GeneratedMask, MaskSource
 from isdiff.models.base import Model
 from isdiff.paths import located
+from isdiff.pictures.familiar import FILE, Known, looks
 
 DATASETS = {"photos64": ("photos",), "avatars64": ("avatars",), "drawings64": ("drawings", "landscapes")}
 MASKS = ("half", "center", "wide", "expand")

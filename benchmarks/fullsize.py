@@ -18,10 +18,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from isdiff.config.build import build
+from isdiff.config.composing import compose_run
 from isdiff.data.drawn import draw, split_ids
 from isdiff.environment import device_name
-from isdiff.experiments.build import build
-from isdiff.experiments.compare import compose_run
 from isdiff.io.files import atomic_open
 from isdiff.priors.pixel import resolve_device
 

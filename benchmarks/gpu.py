@@ -24,12 +24,12 @@ from throughput import overrides, seconds
 
 from isdiff import environment
 from isdiff.checks import BadValue
+from isdiff.config.composing import compose_run
 from isdiff.engine import Engine
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.experiment import Experiment
 from isdiff.io.files import atomic_open
 from isdiff.priors.pixel import resolve_device
 from isdiff.refine import Refinement
+from isdiff.runs.experiment import Experiment
 from isdiff.trajectory import Task
 
 SHARES = (0.1, 0.3, 0.6)

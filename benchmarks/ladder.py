@@ -25,16 +25,16 @@ from throughput import matmul_rate
 from torch.utils.flop_counter import FlopCounterMode
 
 from isdiff import environment
+from isdiff.config.composing import compose_run
 from isdiff.engine import Engine, Result
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.store import RunFolder
-from isdiff.experiments.writing import Writer
 from isdiff.io.files import atomic_open
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.lite0 import Lite0Features
 from isdiff.metrics.samples import MeanSample
 from isdiff.priors.pixel import DTYPES, resolve_device, resolve_precision
+from isdiff.runs.experiment import Experiment
+from isdiff.runs.store import RunFolder
+from isdiff.runs.writer import Writer
 from isdiff.trajectory import Task
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
+from isdiff.config.composing import compose_run
 from isdiff.data.images import to_tensor
 from isdiff.diffusion.process import add_noise, named_betas
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.experiment import Experiment
 from isdiff.io.files import atomic_open
+from isdiff.runs.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "scripts"))

@@ -36,9 +36,9 @@ def picture(number: int, size: int, shift: int) -> np.ndarray:
 
 def make_run(folder: Path, images: int, size: int, metrics: list[str], different: int | None = None):
     """A finished run and its truths, as ``scripts/run.py`` would have left them; the experiment and its records."""
+    from isdiff.config.composing import compose_run
     from isdiff.data.images import pixels_hash
-    from isdiff.experiments.compare import compose_run
-    from isdiff.experiments.experiment import Experiment
+    from isdiff.runs.experiment import Experiment
 
     different = different or images
     truths = folder / "truths"
@@ -63,8 +63,8 @@ def make_run(folder: Path, images: int, size: int, metrics: list[str], different
 
 def measured(images: int, size: int, metrics: list[str], bootstrap: int, different: int, pipe) -> None:
     """Body of a process of its own, whose peak is then that of measuring: values, peak in MiB before and after."""
-    from isdiff.experiments.measure import configured_metrics, samples
     from isdiff.metrics.intervals import estimate
+    from isdiff.runs.measure import configured_metrics, samples
 
     with tempfile.TemporaryDirectory() as folder:
         experiment, records = make_run(Path(folder), images, size, metrics, different)

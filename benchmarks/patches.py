@@ -32,12 +32,12 @@ from rich.console import Console
 from rich.table import Table
 
 from isdiff import environment
+from isdiff.config.composing import compose_run
 from isdiff.data.images import load_rgb, to_tensor
 from isdiff.engine import Engine
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.experiment import Experiment
 from isdiff.io.files import atomic_open
 from isdiff.priors.patches.prior import PatchPrior, Pyramid
+from isdiff.runs.experiment import Experiment
 from isdiff.trajectory import Task
 
 PHOTO = Path(__file__).parents[1] / "data" / "photos" / "test" / "explore-monuments-egypt-meidumpyramid.webp"

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
+from isdiff.config.build import build
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup
 from isdiff.data.images import paste, to_tensor, to_uint8
 from isdiff.diffusion.process import named_betas
-from isdiff.experiments.build import build
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import Setup
-from isdiff.experiments.contact_sheet import contact_sheet, with_hole
+from isdiff.io.contact_sheet import contact_sheet, with_hole
 from isdiff.io.files import atomic_open
 from isdiff.io.models import load_net
 from isdiff.masks.base import MaskSource

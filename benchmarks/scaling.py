@@ -20,10 +20,10 @@ from statistics import median
 
 from isdiff.engine import Engine
 from isdiff.errors import Missing
-from isdiff.experiments.compare import row_configs
-from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.tables.plan import names, plan
 from isdiff.io.files import atomic_open
+from isdiff.runs.experiment import Experiment
+from isdiff.tables.compare import row_configs
+from isdiff.tables.plan import names, plan
 
 RESULTS = Path(__file__).parent / "results"
 GPUS = (1, 8, 64)

@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from isdiff import environment
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.experiment import Experiment
+from isdiff.config.composing import compose_run
 from isdiff.io.files import atomic_open
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.lite0 import Lite0Features
 from isdiff.metrics.samples import MeanSample
 from isdiff.nets.unet import Downsample, UNet, run_stage
+from isdiff.runs.experiment import Experiment
 
 
 def reusing(net: UNet, every: int):

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from isdiff.experiments.compare import compare
-from isdiff.experiments.compare_plan import narrow
-from isdiff.experiments.search_path import config_names
+from isdiff.config.search_path import config_names
+from isdiff.tables.compare import compare
+from isdiff.tables.compare_plan import narrow
 
 SMALL = ["sampler.steps=2", "sampler.jump=1", "runtime.workers=1"]
 

@@ -16,11 +16,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from isdiff import environment
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.shelf import Shelf
+from isdiff.config.composing import compose_run
 from isdiff.io.files import atomic_open
 from isdiff.priors.pixel import DTYPES, resolve_device
+from isdiff.runs.experiment import Experiment
+from isdiff.runs.model_cache import Shelf
 from isdiff.trajectory import Task
 
 RESULTS = Path(__file__).parent / "results"

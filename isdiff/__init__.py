@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from isdiff.engine import Engine as Engine
     from isdiff.errors import Missing as Missing
     from isdiff.errors import UserError as UserError
-    from isdiff.experiments.inpaint import Inpainted as Inpainted
-    from isdiff.experiments.inpaint import inpaint as inpaint
-    from isdiff.experiments.jobs import Inpainter as Inpainter
-    from isdiff.experiments.jobs import Job as Job
+    from isdiff.pictures.inpaint import Inpainted as Inpainted
+    from isdiff.pictures.inpaint import inpaint as inpaint
+    from isdiff.pictures.jobs import Inpainter as Inpainter
+    from isdiff.pictures.jobs import Job as Job
     from isdiff.plugin.apply import apply as apply
     from isdiff.plugin.apply import remove as remove
     from isdiff.trajectory import Task as Task
@@ -27,10 +27,10 @@ except PackageNotFoundError:  # the code lies on the path, but nobody installed 
 PLACES = {
     "apply": "plugin.apply",
     "remove": "plugin.apply",
-    "inpaint": "experiments.inpaint",
-    "Inpainted": "experiments.inpaint",
-    "Inpainter": "experiments.jobs",
-    "Job": "experiments.jobs",
+    "inpaint": "pictures.inpaint",
+    "Inpainted": "pictures.inpaint",
+    "Inpainter": "pictures.jobs",
+    "Job": "pictures.jobs",
     "Engine": "engine",
     "Task": "trajectory",
     "Missing": "errors",

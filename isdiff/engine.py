@@ -15,11 +15,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from isdiff.aside import with_own_defaults
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.prediction import Prediction
 from isdiff.priors.base import Prior
+from isdiff.process_state import with_own_defaults
 from isdiff.refine import Refinement
 from isdiff.samplers.base import Pull, Sampler, Steps
 from isdiff.seeds.base import NoiseStart, Start

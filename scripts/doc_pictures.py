@@ -6,11 +6,11 @@ the seed the first image whose first attempt passed, for the retry the first of 
 
 from __future__ import annotations
 
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.contact_sheet import contact_sheet, with_hole
-from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.inpaint import inpaint
+from isdiff.config.composing import compose_run
+from isdiff.io.contact_sheet import contact_sheet, with_hole
 from isdiff.paths import placed
+from isdiff.pictures.inpaint import inpaint
+from isdiff.runs.experiment import Experiment
 
 COUNT = 16
 SETTINGS = ["dataset=landscapes", "mask=expand", "sampler.steps=50", "sampler.repeat=1", "sampler.eta=0"]

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 import isdiff
 from isdiff.data.images import load_rgb
-from isdiff.experiments.contact_sheet import with_hole
+from isdiff.io.contact_sheet import with_hole
 from isdiff.io.files import atomic_save
 from isdiff.paths import located, placed
 

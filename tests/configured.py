@@ -15,11 +15,11 @@ from latent_parts import build_parts, build_pipeline
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
+from isdiff.config.composing import compose_run
 from isdiff.engine import Result
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.run import execute
 from isdiff.io.models import save_weights
+from isdiff.runs.experiment import Experiment
+from isdiff.runs.run import execute
 from isdiff.trajectory import Task
 
 CONFIGS = ROOT / "configs"

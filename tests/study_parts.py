@@ -15,8 +15,8 @@ IMAGES = 7
 @pytest.fixture(scope="session")
 def study_runs(tmp_path_factory):
     """A folder with runs of three methods on two masks over the same seven faces, two steps each."""
-    from isdiff.experiments.compare import compose_run
-    from isdiff.experiments.run import execute
+    from isdiff.config.composing import compose_run
+    from isdiff.runs.run import execute
 
     root = tmp_path_factory.mktemp("runs")
     shared = ["dataset=avatars", "sampler.steps=2", "sampler.repeat=1", f"limit={IMAGES}", "metrics.names=null",

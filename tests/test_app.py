@@ -19,11 +19,11 @@ from isdiff.app.line import Cancelled, Done, Failed, Line, Waiting, Working
 from isdiff.app.photo import Photo, from_screen, screen_size, to_screen, uploaded
 from isdiff.app.studio import Limits, Order, Studio
 from isdiff.cli import main
-from isdiff.data.pictures import picture_of
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import build_isdiff
 from isdiff.errors import UserError
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import build_isdiff
-from isdiff.experiments.jobs import Inpainter, Job
+from isdiff.pictures.jobs import Inpainter, Job
+from isdiff.pictures.picture import picture_of
 
 SLOW_ENOUGH = 30  # seconds that nothing here takes
 

@@ -5,23 +5,27 @@ from pathlib import Path
 
 from conftest import ROOT
 
-# From the ground up: a module imports from its own floor and those below. What comes before experiments is the library:
+# From the ground up: a module imports from its own floor and those below. What comes before config is the library:
 # tensors in, tensors out.
 FLOORS = [
-    ("errors", "environment", "packages", "paths", "progress", "checks", "component", "aside"),
+    ("errors", "environment", "packages", "paths", "progress", "checks", "component", "process_state"),
     ("diffusion",),
     ("prediction", "trajectory"),
     ("nets", "known", "seeds", "criteria", "refine"),
     ("io", "samplers"),
-    ("priors", "masks", "data"),
+    ("priors", "data"),
+    ("masks",),
     ("engine", "metrics", "models", "plugin"),
-    ("experiments", "parallel"),
+    ("config", "loggers"),
+    ("runs", "parallel"),
+    ("pictures", "tables"),
+    ("study",),
     ("app",),
     ("cli",),
     ("__main__",),
 ]
 RANK = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-CONFIGURED = ("experiments", "parallel", "cli")
+CONFIGURED = ("config", "loggers", "runs", "parallel", "pictures", "tables", "study", "cli")
 
 
 def modules() -> dict[str, Path]:

@@ -12,10 +12,10 @@ from configured import tiny_pixel_model, write_images
 from conftest import ROOT, run_script
 
 from isdiff.cli import main
+from isdiff.config.composing import compose_run
 from isdiff.errors import UserError
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.run import execute
 from isdiff.parallel.runner import LocalRunner, RayRunner, compute, jobs_of, split
+from isdiff.runs.run import execute
 
 QUICK = ["metrics.bootstrap=20", "sampler.repeat=1", "sampler.steps=4"]
 

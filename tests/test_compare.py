@@ -11,11 +11,11 @@ from omegaconf import OmegaConf
 from PIL import ImageFont
 
 from isdiff.cli import main
+from isdiff.config.search_path import config_names
 from isdiff.errors import UserError
-from isdiff.experiments.compare import compare
-from isdiff.experiments.compare_plan import narrow, read_plan, seeds_of
-from isdiff.experiments.contact_sheet import wrapped
-from isdiff.experiments.search_path import config_names
+from isdiff.io.contact_sheet import wrapped
+from isdiff.tables.compare import compare
+from isdiff.tables.compare_plan import narrow, read_plan, seeds_of
 
 
 @pytest.mark.slow

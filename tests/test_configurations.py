@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from configured import CONFIGS, SIDE, choices, tiny_latent_model, tiny_pixel_model, write_images
 
-from isdiff.experiments.build import named_class
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import Setup
-from isdiff.experiments.run import execute
+from isdiff.config.build import named_class
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup
 from isdiff.models.base import Model
 from isdiff.models.latent import LatentModel
+from isdiff.runs.run import execute
 
 ELSEWHERE = {"compare", "dataset", "figure", "logger", "method", "metric", "profile", "study", "table"}
 HERE = {"isdiff", "isdiff/criterion", "isdiff/seed", "mask", "metrics", "model", "runtime", "sampler"}

@@ -4,10 +4,10 @@ import pytest
 from configured import choices
 from omegaconf import OmegaConf
 
+from isdiff.config.build import named_class
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup
 from isdiff.errors import UserError
-from isdiff.experiments.build import named_class
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import Setup
 from isdiff.models.base import Model
 from isdiff.models.latent import LatentModel
 

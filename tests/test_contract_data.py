@@ -10,12 +10,12 @@ from conftest import ROOT
 from omegaconf import OmegaConf
 from PIL import Image
 
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import build
 from isdiff.data.base import GENERATED, Dataset, safe_id
 from isdiff.data.editbench import EditBench
 from isdiff.data.files import BenchmarkDataset, FolderDataset
 from isdiff.errors import Missing, UserError
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import build
 from isdiff.masks.base import MaskSource
 
 DATASETS, MASKS = choices("dataset"), choices("mask")

@@ -12,11 +12,11 @@ import torch
 from configured import SIDE, changed, choices, kind_of, results, tiny_latent_model, tiny_pixel_model, write_images
 from PIL import Image
 
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import is_floor
 from isdiff.errors import UserError
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import is_floor
-from isdiff.experiments.run import execute
 from isdiff.masks.fixed import HalfMask
+from isdiff.runs.run import execute
 
 METHODS = choices("method")
 COUNT = 3

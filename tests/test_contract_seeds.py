@@ -9,12 +9,12 @@ from configured import choices, kind_of
 from conftest import Answers
 from omegaconf import OmegaConf
 
+from isdiff.config.build import build
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import build_steps, is_floor
 from isdiff.criteria.base import Criterion
 from isdiff.diffusion.grid import Grid
 from isdiff.engine import Engine
-from isdiff.experiments.build import build
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import build_steps, is_floor
 from isdiff.known.base import Known
 from isdiff.known.ddnm import NullSpace
 from isdiff.models.base import Model

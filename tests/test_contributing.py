@@ -17,17 +17,17 @@ from conftest import ROOT
 from diffusers import UNet2DModel
 
 import isdiff
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import Setup
-from isdiff.experiments.run import execute
 from isdiff.known.base import Known
 from isdiff.known.ddnm import NullSpace
 from isdiff.metrics.intervals import estimate
+from isdiff.runs.run import execute
 from isdiff.samplers.ddim import DDIM
 from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Stream, Task

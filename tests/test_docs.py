@@ -35,6 +35,6 @@ def test_formulas_are_mathml(site):
 
 def test_the_reference_shows_signatures_and_arguments(site):
     text = (site / "reference.html").read_text("utf-8")
-    for name in ("isdiff.experiments.inpaint.inpaint", "isdiff.engine.Engine", "isdiff.seeds.base.Seed"):
+    for name in ("isdiff.pictures.inpaint.inpaint", "isdiff.engine.Engine", "isdiff.seeds.base.Seed"):
         assert f'id="{name}"' in text
     assert "Raises" in text and "overrides" in text

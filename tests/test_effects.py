@@ -7,8 +7,8 @@ import pytest
 from configured import tiny_pixel_model, write_images
 from omegaconf import OmegaConf
 
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.run import execute
+from isdiff.config.composing import compose_run
+from isdiff.runs.run import execute
 
 SHARED = {
     "sampler.steps": [5], "sampler.spacing": ["linspace", "trailing"], "sampler.repeat": [2], "sampler.jump": [3],

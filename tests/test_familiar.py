@@ -13,8 +13,8 @@ import isdiff
 from isdiff.app.line import Done
 from isdiff.app.show import said
 from isdiff.cli import main
-from isdiff.experiments.familiar import FILE, known_of, looks
 from isdiff.io.fingerprint import remembered_sha256
+from isdiff.pictures.familiar import FILE, known_of, looks
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from familiar import DATASETS, images, measure, text
@@ -73,8 +73,8 @@ def test_other_weights_and_damaged_notes_are_silent(tmp_path):
 def test_a_photograph_for_the_model_of_faces_is_said_everywhere(tmp_path, monkeypatch, capsys):
     from isdiff.app.photo import Photo
     from isdiff.app.studio import Limits, Order, Studio
-    from isdiff.data.pictures import picture_of
-    from isdiff.experiments.inpaint import hole_of
+    from isdiff.pictures.inpaint import hole_of
+    from isdiff.pictures.picture import picture_of
 
     photo = next(p for p in images("photos", "test", 12) if known_of("models/avatars64/unet.safetensors").is_far(
         p, np.zeros((64, 64), bool), 64))  # fmt: skip

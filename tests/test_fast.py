@@ -11,13 +11,13 @@ import torch
 from configured import SIDE, tiny_pixel_model, write_images
 from conftest import Answers
 
+from isdiff.config.composing import compose_run
+from isdiff.config.settings import REPAID, Runtime
 from isdiff.errors import UserError
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.run import execute
-from isdiff.experiments.settings import REPAID, Runtime
 from isdiff.priors.batches import best_batch_size
 from isdiff.priors.compiling import compiled
+from isdiff.runs.experiment import Experiment
+from isdiff.runs.run import execute
 from isdiff.trajectory import Task
 
 TASK = Task("a", torch.zeros(3, 8, 8), torch.ones(1, 8, 8, dtype=torch.bool))

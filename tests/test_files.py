@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from isdiff.config.build import build
+from isdiff.config.composing import compose_run
 from isdiff.data.base import Dataset
 from isdiff.data.files import FolderDataset
 from isdiff.data.images import center_crop_long_edge, guided_diffusion, load_rgb, paste
 from isdiff.errors import Missing, UserError
-from isdiff.experiments.build import build
-from isdiff.experiments.compare import compose_run
 from isdiff.masks.base import MaskSource
 from isdiff.masks.fixed import ExpandMask, HalfMask
 from isdiff.masks.wide import WideMask

@@ -16,26 +16,27 @@ import isdiff
 from isdiff.app.catalog import method_of
 from isdiff.app.photo import Photo
 from isdiff.app.studio import Limits, Order, Studio
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup
 from isdiff.data.images import to_tensor, to_uint8
-from isdiff.data.pictures import picture_of
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.engine import BAD_IMAGE, Engine
 from isdiff.errors import Missing, UserError
-from isdiff.experiments.compare import compare, compose_run
-from isdiff.experiments.config import Setup
-from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.run import execute
 from isdiff.known.base import Known
 from isdiff.models.none import NO_MODEL, NoModel
+from isdiff.pictures.picture import picture_of
 from isdiff.prediction import Prediction
 from isdiff.priors.latent_task import LatentTask
+from isdiff.runs.experiment import Experiment
+from isdiff.runs.run import execute
 from isdiff.samplers.base import Sampler
 from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.fill import Fill
 from isdiff.seeds.base import FilledStart
 from isdiff.seeds.distributions import MeanSeed
 from isdiff.seeds.fills import PatchMatchSeed, TeleaSeed
+from isdiff.tables.compare import compare
 from isdiff.trajectory import Stream, Task
 
 FLOORS = ("mean_color", "telea", "patchmatch")

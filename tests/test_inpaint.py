@@ -13,11 +13,11 @@ from conftest import ROOT
 from PIL import Image
 
 import isdiff
-from isdiff.data.windows import Window
+from isdiff.config.composing import compose_run
 from isdiff.errors import Missing, UserError
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.run import execute
+from isdiff.pictures.windows import Window
+from isdiff.runs.experiment import Experiment
+from isdiff.runs.run import execute
 
 FAST = {"steps": 2, "overrides": ["runtime.precision=fp32", "sampler.repeat=1"]}
 
@@ -340,7 +340,7 @@ except hydra.errors.MissingConfigException:
 
 @pytest.mark.parametrize(("limit", "most"), [(1, 1), (5000, 2), (1 << 24, 4)])
 def test_pictures_under_way_are_bounded_in_pixels(monkeypatch, limit, most):
-    monkeypatch.setattr("isdiff.experiments.jobs.PIXELS", limit)
+    monkeypatch.setattr("isdiff.pictures.jobs.PIXELS", limit)
     inpainter = isdiff.Inpainter("ddnm", "avatars64", steps=2, overrides=["sampler.repeat=1"])
     jobs = [isdiff.Job(str(seed), smooth(64, 64, seed), corner(64, 64)) for seed in range(4)]
     seen = []
@@ -352,7 +352,7 @@ def test_models_of_any_size_are_bounded_in_pixels(monkeypatch):
     jobs = [isdiff.Job(str(seed), smooth(64, 64, seed), corner(64, 64)) for seed in range(4)]
     results = []
     for limit, most in ((1 << 21, 4), (5000, 2)):
-        monkeypatch.setattr("isdiff.experiments.config.PIXELS", limit)
+        monkeypatch.setattr("isdiff.config.setup.PIXELS", limit)
         counts = []
         results.append({f.job.name: f.values for f in isdiff.Inpainter(steps=2).stream(jobs, progress=counts.append)})
         assert max(counts) == most and len(results[-1]) == 4

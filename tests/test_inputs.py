@@ -16,25 +16,26 @@ from PIL import Image, ImageFile
 
 import isdiff.data.files
 from isdiff.cli.data import main
+from isdiff.config.settings import text_of
 from isdiff.data.base import MAX_ID_BYTES, Dataset, read_table, safe_id
 from isdiff.data.drawn_dataset import DrawnDataset
-from isdiff.data.editbench import EditBench, EditBenchMask
+from isdiff.data.editbench import EditBench
 from isdiff.data.files import BenchmarkDataset, FolderDataset, image_suffixes
 from isdiff.data.images import guided_diffusion, load_rgb
 from isdiff.data.photos import PhotoDataset
-from isdiff.data.picture_files import png_chunk, read_picture
 from isdiff.errors import Missing, UserError
-from isdiff.experiments.settings import text_of
-from isdiff.experiments.store import RunFolder
-from isdiff.experiments.study.collect import Key, read_answers, read_key
-from isdiff.experiments.study.plan import read_plan
 from isdiff.io.hub import noted_hashes
 from isdiff.io.weights import Weights
 from isdiff.masks.base import MaskSource
+from isdiff.masks.editbench import EditBenchMask
 from isdiff.masks.files import FileMask, read_mask
 from isdiff.masks.fixed import ExpandMask, HalfMask
 from isdiff.masks.wide import WideMask
 from isdiff.metrics.store import read_rows
+from isdiff.pictures.files import png_chunk, read_picture
+from isdiff.runs.store import RunFolder
+from isdiff.study.collect import Key, read_answers, read_key
+from isdiff.study.plan import read_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Pillow, on the files that are damaged here
 HALF = np.repeat([[0] * 8 + [255] * 8], 16, axis=0).astype(np.uint8)  # a mask whose right half is white

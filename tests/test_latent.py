@@ -5,14 +5,14 @@ import pytest
 import torch
 from latent_parts import LATENT, arrays, build_parts, build_pipeline, read, set_weights
 
+from isdiff.config.build import build
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import add_noise, named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, trailing_timesteps
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.experiments.build import build
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import Setup
 from isdiff.known.base import Known
 from isdiff.models.base import Model
 from isdiff.prediction import Prediction

@@ -82,9 +82,9 @@ def test_prompts_steer_and_batches_do_not(folder, tmp_path):
     ],
 )
 def test_bad_values_are_refused_at_once(overrides, message):
+    from isdiff.config.composing import compose_run
+    from isdiff.config.setup import Setup
     from isdiff.errors import UserError
-    from isdiff.experiments.compare import compose_run
-    from isdiff.experiments.config import Setup
 
     with pytest.raises(UserError, match=message):
         Setup.of(compose_run(overrides))

@@ -15,16 +15,16 @@ import pytest
 from conftest import ROOT, run_script
 from PIL import Image
 
+from isdiff.config.composing import compose_run
 from isdiff.errors import UserError
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.measure import PORTION, configured_metrics, samples
-from isdiff.experiments.run import execute
 from isdiff.metrics import attributes
 from isdiff.metrics.base import Observer, SetMetric
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.kernel import KernelSample
 from isdiff.metrics.store import ArrayStore
+from isdiff.runs.experiment import Experiment
+from isdiff.runs.measure import PORTION, configured_metrics, samples
+from isdiff.runs.run import execute
 
 NAMES = ["perceptual", "frechet", "ssim"]
 QUICK = ["dataset=avatars", "method=ddnm", "sampler.repeat=1", "sampler.steps=2", "metrics.bootstrap=20"]
@@ -229,8 +229,8 @@ def test_two_processes_measure_the_same_folder(finished):
 HEAVY = {"timm", "lpips", "torch_fidelity", "transformers", "sklearn", "torchmetrics", "diffusers", "torchvision"}
 AGAIN = """
 import json, sys
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.run import execute
+from isdiff.config.composing import compose_run
+from isdiff.runs.run import execute
 import torch
 torch.nn.Module.__call__ = lambda *args: sys.exit("a network was asked")
 execute(compose_run(sys.argv[1:]))

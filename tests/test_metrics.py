@@ -10,9 +10,8 @@ import torch
 import yaml
 from conftest import ROOT
 
+from isdiff.config.composing import compose_run
 from isdiff.errors import UserError
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.measure import build_metrics, configured_metrics
 from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
 from isdiff.metrics.base import Absent, Observed, Unavailable
@@ -21,6 +20,7 @@ from isdiff.metrics.learned import LPIPS
 from isdiff.metrics.samples import FrechetSample, MeanSample, frechet_distance
 from isdiff.metrics.structure import SSIM
 from isdiff.metrics.text import CLIPScore
+from isdiff.runs.measure import build_metrics, configured_metrics
 
 
 def images(count: int, seed: int) -> list[np.ndarray]:

@@ -9,10 +9,10 @@ from conftest import ROOT
 from PIL import Image
 
 from isdiff import progress
-from isdiff.cli import main, own
+from isdiff.cli import main, picture_options
 from isdiff.cli.inpaint import Work, first_frames, notes, parsed
-from isdiff.data.picture_files import PictureFile
 from isdiff.errors import UserError
+from isdiff.pictures.files import PictureFile
 
 FAST = ["--steps", "2", "--set", "sampler.repeat=1"]
 
@@ -137,7 +137,7 @@ def test_bad_input_is_one_sentence(here, capsys, words, code, says):
 
 
 def test_a_place_that_breaks_later_is_named_itself(here, capsys, monkeypatch):
-    monkeypatch.setattr(own, "check_folder", lambda folder: None)
+    monkeypatch.setattr(picture_options, "check_folder", lambda folder: None)
     assert main(["inpaint", "photos/a.png", "mask.png", "-o", "photos/a.png/x.png", *FAST]) == 3
     said = capsys.readouterr().err
     assert "photos/a.png/x.png: a file is in the place of a folder" in said and "output_root" not in said

@@ -8,15 +8,15 @@ from conftest import ROOT
 
 from isdiff import paths
 from isdiff.cli import main
+from isdiff.config.composing import compose_run
+from isdiff.config.search_path import config_names
+from isdiff.config.setup import Setup, config_hash
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.data.photos import PhotoDataset
 from isdiff.errors import Missing
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import Setup, config_hash
-from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.search_path import config_names
 from isdiff.io.hub import is_hub_id
 from isdiff.io.weights import Weights
+from isdiff.runs.experiment import Experiment
 from training.data import rendered_split
 
 MODEL = "models/avatars64/unet.safetensors"

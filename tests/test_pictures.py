@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from isdiff.data.depth import is_deep_stream
 from isdiff.data.metadata import TURNS, png_chunk
-from isdiff.data.picture_files import PictureFile, check_writable, read_picture, write_picture
-from isdiff.data.pictures import PillowPicture, picture_of
 from isdiff.errors import UserError
-from isdiff.experiments.inpaint import opened as opened_by_path
+from isdiff.pictures.depth import is_deep_stream
+from isdiff.pictures.files import PictureFile, check_writable, read_picture, write_picture
+from isdiff.pictures.inpaint import opened as opened_by_path
+from isdiff.pictures.picture import PillowPicture, picture_of
 
 HEIGHT, WIDTH = 12, 17
 HOLE = np.zeros((HEIGHT, WIDTH), bool)
@@ -162,7 +162,7 @@ def test_exif_orientation_is_applied_and_then_gone(tmp_path, orientation, deep):
     upright = file.picture.rgb()
     assert upright.shape == ((WIDTH, HEIGHT, 3) if orientation > 4 else pixels.shape)
     if deep:
-        from isdiff.data.picture_files import encoded_deep
+        from isdiff.pictures.files import encoded_deep
 
         data = encoded_deep(pixels.astype(np.uint16) * 257, {"exif": exif.tobytes()})
         (tmp_path / "in.png").write_bytes(data)

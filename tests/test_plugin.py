@@ -105,8 +105,8 @@ def test_it_equals_the_engine(eta):
 
     DCE has steps: a pixel that float rounding moves to another bin changes it by about 1e-4.
     """
-    from isdiff.experiments.compare import compose_run
-    from isdiff.experiments.experiment import Experiment
+    from isdiff.config.composing import compose_run
+    from isdiff.runs.experiment import Experiment
 
     experiment = Experiment.of(
         compose_run(
@@ -136,9 +136,9 @@ def test_it_equals_the_engine(eta):
 
 
 def test_defaults_are_those_of_the_configurations():
-    from isdiff.experiments.build import named_class
-    from isdiff.experiments.compare import compose_run
-    from isdiff.experiments.config import build_isdiff
+    from isdiff.config.build import named_class
+    from isdiff.config.composing import compose_run
+    from isdiff.config.setup import build_isdiff
     from isdiff.plugin.apply import SEEDS
     from isdiff.seeds.base import Seed
 

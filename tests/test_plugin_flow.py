@@ -10,7 +10,7 @@ from test_plugin import call, half, middling, seeded, state
 
 import isdiff
 from isdiff.errors import UserError
-from isdiff.plugin.kinds import Kind, StableDiffusion3
+from isdiff.plugin.pipelines import Kind, StableDiffusion3
 
 STEPS, WIDTH = 10, 32
 SHIFTING = {"use_dynamic_shifting": True, "base_image_seq_len": 16, "max_image_seq_len": 256}

@@ -9,8 +9,8 @@ from configured import LEVELS, results, tiny_latent_model, write_images
 from latent_parts import build_parts, build_pipeline, set_weights
 from safetensors.torch import load_file, save_file
 
+from isdiff.config.composing import compose_run
 from isdiff.errors import Missing, UserError
-from isdiff.experiments.compare import compose_run
 from isdiff.io.files import sha256_file
 from isdiff.models.latent import LatentModel
 from isdiff.models.powerpaint import FILES, PowerPaintModel

@@ -18,9 +18,9 @@ from conftest import ROOT, run_script
 from PIL import Image
 
 from isdiff.errors import UserError
-from isdiff.experiments.store import RunFolder
 from isdiff.parallel import pool
 from isdiff.progress import Reporter
+from isdiff.runs.store import RunFolder
 
 LONG = ["dataset=avatars", "method=ddnm", "sampler.repeat=1", "sampler.steps=1000", "limit=4", "metrics.names=null"]
 QUICK = ["model=avatars64", "method=ddnm", "sampler.repeat=1", "sampler.steps=2", "metrics.names=null"]

@@ -22,11 +22,11 @@ from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
-from isdiff.experiments.run import execute
 from isdiff.known.base import Known
 from isdiff.known.ddnm import NullSpace
 from isdiff.known.repaint import Renoised
 from isdiff.prediction import Prediction
+from isdiff.runs.run import execute
 from isdiff.samplers.ancestral import Ancestral
 from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.lanpaint import LanPaint

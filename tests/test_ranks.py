@@ -16,13 +16,13 @@ from conftest import ROOT
 from PIL import Image
 
 from isdiff.cli import main
+from isdiff.config.composing import compose_run
 from isdiff.errors import UserError
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.report import CIRCUMSTANCES
-from isdiff.experiments.run import execute
 from isdiff.parallel import ranks
 from isdiff.parallel.pool import own_gpu
 from isdiff.parallel.runner import split
+from isdiff.runs.report import CIRCUMSTANCES
+from isdiff.runs.run import execute
 
 TIMES = ("seconds_per_image", "images_per_second", *CIRCUMSTANCES)
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from isdiff.cli.run import one_run
-from isdiff.experiments import receipt
-from isdiff.experiments.compare import compose_run
+from isdiff.config.composing import compose_run
+from isdiff.runs import run_cache
 
 ROOT = Path(__file__).parents[1]
 STEPS = ["method=ddnm+isdiff", "sampler.steps=2", "limit=2"]
@@ -45,7 +45,7 @@ def arguments(tmp_path):
 def command(arguments):
     """The run has finished."""
     cfg = compose_run(arguments)
-    if receipt.finished(cfg) is None:
+    if run_cache.finished(cfg) is None:
         assert one_run(cfg)[1] == 0
     return arguments
 
@@ -73,7 +73,7 @@ def touch(path, content=None):
 )
 def test_whatever_moves_is_looked_at(command, tmp_path, moved):
     cfg = compose_run(command)
-    store = receipt.finished(cfg)
+    store = run_cache.finished(cfg)
     assert store is not None
     files = {
         "weights": tmp_path / "unet.safetensors",
@@ -86,37 +86,37 @@ def test_whatever_moves_is_looked_at(command, tmp_path, moved):
         shutil.copy(files["mask"], tmp_path / "masks" / "0.png")
     else:
         touch(files.get(moved, store.path / moved))
-    assert receipt.finished(cfg) is None
+    assert run_cache.finished(cfg) is None
 
 
 @pytest.mark.parametrize("other", ["seed=1", "runtime.batch_size=3", "limit=1", "metrics.bootstrap=7", "logger=wandb"])
 def test_another_command_is_another_run(command, other):
-    assert receipt.finished(compose_run([*command, other])) is None
+    assert run_cache.finished(compose_run([*command, other])) is None
 
 
 def test_a_receipt_that_is_none_is_passed_over(command):
     cfg = compose_run(command)
-    path = receipt.place(receipt.with_texts(cfg))
+    path = run_cache.place(run_cache.with_texts(cfg))
     for content in ("", "[]", "{}", json.dumps({"folder": 3, "state": 4}), json.dumps({"folder": os.sep, "state": ""})):
         path.write_text(content)
-        assert receipt.finished(cfg) is None
+        assert run_cache.finished(cfg) is None
 
 
 def test_a_run_with_a_missing_picture_is_made_whole(command):
     cfg = compose_run(command)
-    store = receipt.finished(cfg)
+    store = run_cache.finished(cfg)
     picture = min((store.path / "images").iterdir())
     before = picture.read_bytes()
     picture.unlink()
-    assert receipt.finished(cfg) is None
+    assert run_cache.finished(cfg) is None
     assert one_run(cfg)[1] == 0
     assert picture.read_bytes() == before
-    assert receipt.finished(cfg) is not None
+    assert run_cache.finished(cfg) is not None
 
 
 def test_weights_of_metrics_that_appear_are_noticed(arguments, tmp_path):
     cfg = compose_run([*arguments, f"model_root={tmp_path}/models", "metrics.names=[ssim]"])
-    assert one_run(cfg)[1] == 0 and receipt.finished(cfg) is not None
+    assert one_run(cfg)[1] == 0 and run_cache.finished(cfg) is not None
     (tmp_path / "models" / "metrics").mkdir(parents=True)
     (tmp_path / "models" / "metrics" / "alexnet.pth").write_bytes(b"new")
-    assert receipt.finished(cfg) is None
+    assert run_cache.finished(cfg) is None

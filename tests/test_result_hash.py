@@ -12,15 +12,15 @@ from conftest import ROOT
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from isdiff.component import Component
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup, config_hash
 from isdiff.data.files import BenchmarkDataset, FolderDataset
 from isdiff.errors import UserError
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import Setup, config_hash
-from isdiff.experiments.experiment import Experiment
 from isdiff.io.files import sha256_file
 from isdiff.masks.files import FileMask
 from isdiff.models.latent import LatentModel
 from isdiff.models.pixel import PixelModel
+from isdiff.runs.experiment import Experiment
 
 GUIDED = ["model=adm256_cond", "dataset=celeba", "method=ddnm"]
 
@@ -305,8 +305,8 @@ def test_a_hash_needs_no_slow_package():
     """A finished run answers at once."""
     code = """
 import sys
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.experiment import Experiment
+from isdiff.config.composing import compose_run
+from isdiff.runs.experiment import Experiment
 for method in ("ddnm+isdiff", "hd_painter", "si+isdiff"):
     Experiment.of(compose_run([f"method={method}"]))
 slow = ("diffusers", "transformers", "sklearn", "scipy", "wandb", "torchvision", "timm")

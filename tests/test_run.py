@@ -16,16 +16,16 @@ from conftest import ROOT, run_script
 from PIL import Image
 
 from isdiff.cli import main
+from isdiff.config.build import build
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup, config_hash
 from isdiff.data.base import Dataset
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.errors import UserError
-from isdiff.experiments.build import build
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import Setup, config_hash
-from isdiff.experiments.run import execute
 from isdiff.io.files import sha256_file
 from isdiff.masks.fixed import HalfMask
 from isdiff.paths import located, placed
+from isdiff.runs.run import execute
 
 SMALL = [
     "dataset=avatars", "mask=half", "sampler.steps=6", "limit=3", "metrics.bootstrap=50",

@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from isdiff.config.build import data_of
+from isdiff.config.composing import compose_run
 from isdiff.data.base import safe_id
 from isdiff.errors import UserError
-from isdiff.experiments.build import data_of
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.records import parsed
-from isdiff.experiments.run import execute
-from isdiff.experiments.store import RunFolder
+from isdiff.runs.records import parsed
+from isdiff.runs.run import execute
+from isdiff.runs.store import RunFolder
 
 COUNT = 3
 MEASURED = ["metrics.names=[ssim]", "metrics.bootstrap=5"]

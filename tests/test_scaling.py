@@ -7,8 +7,8 @@ import pytest
 import torch
 from conftest import ROOT, Answers
 
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import Setup
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup
 from isdiff.prediction import Prediction
 from isdiff.trajectory import Task
 

@@ -5,11 +5,11 @@ import weakref
 import pytest
 from configured import tiny_pixel_model, write_images
 
-from isdiff.experiments import run
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.run import execute
-from isdiff.experiments.shelf import Shelf
+from isdiff.config.composing import compose_run
 from isdiff.models.pixel import PixelModel
+from isdiff.runs import run
+from isdiff.runs.model_cache import Shelf
+from isdiff.runs.run import execute
 
 
 def test_a_model_stays_until_another_is_asked_for():

@@ -15,12 +15,12 @@ from study_parts import IMAGES, MASKS, METHODS, answer_file, plan_of, study_runs
 
 from isdiff.cli.study import main
 from isdiff.errors import UserError
-from isdiff.experiments.store import RunFolder
-from isdiff.experiments.study.build import build_study, keyed, orders
-from isdiff.experiments.study.collect import KeyCell, answer_files, collect, read_key
-from isdiff.experiments.study.plan import read_plan
-from isdiff.experiments.study.report import Results, comma_separated, markdown, paper_shares
-from isdiff.experiments.study.shares import bootstrap, cell_shares, equal_shares
+from isdiff.runs.store import RunFolder
+from isdiff.study.build import build_study, keyed, orders
+from isdiff.study.collect import KeyCell, answer_files, collect, read_key
+from isdiff.study.plan import read_plan
+from isdiff.study.report import Results, comma_separated, markdown, paper_shares
+from isdiff.study.shares import bootstrap, cell_shares, equal_shares
 
 __all__ = ["study_runs"]
 

@@ -11,9 +11,9 @@ from PIL import Image
 from study_parts import MASKS, METHODS, plan_of, study_runs, write_plan
 
 from isdiff.cli.study import main
-from isdiff.experiments.store import RunFolder
-from isdiff.experiments.study.build import build_study
-from isdiff.experiments.study.plan import read_plan
+from isdiff.runs.store import RunFolder
+from isdiff.study.build import build_study
+from isdiff.study.plan import read_plan
 
 pytestmark = [pytest.mark.slow, needs_browser]
 READY = "#ask[data-ready=yes]"

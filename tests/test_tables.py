@@ -11,15 +11,18 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup
 from isdiff.errors import UserError
-from isdiff.experiments.compare import UNUSED, Row, compose_run, run_row
-from isdiff.experiments.config import Setup
-from isdiff.experiments.measure import build_metrics
-from isdiff.experiments.tables import report
-from isdiff.experiments.tables.ahead import plans_of
-from isdiff.experiments.tables.cells import fill, without_values
-from isdiff.experiments.tables.counts import counted
-from isdiff.experiments.tables.figures import (
+from isdiff.metrics.intervals import Estimate
+from isdiff.metrics.samples import MeanSample, SeedsSample
+from isdiff.runs.measure import build_metrics
+from isdiff.tables import report
+from isdiff.tables.ahead import plans_of
+from isdiff.tables.cells import fill, without_values
+from isdiff.tables.compare import UNUSED, Row, run_row
+from isdiff.tables.counts import counted
+from isdiff.tables.figures import (
     as_table,
     draw,
     figure_names,
@@ -31,14 +34,12 @@ from isdiff.experiments.tables.figures import (
     set_scale,
     subplots,
 )
-from isdiff.experiments.tables.kl import divergence, divergences
-from isdiff.experiments.tables.labels import label_of
-from isdiff.experiments.tables.make import folder_of
-from isdiff.experiments.tables.plan import load, names, plan
-from isdiff.experiments.tables.sheet import Gaps
-from isdiff.experiments.tables.spent import Spent
-from isdiff.metrics.intervals import Estimate
-from isdiff.metrics.samples import MeanSample, SeedsSample
+from isdiff.tables.kl import divergence, divergences
+from isdiff.tables.labels import label_of
+from isdiff.tables.make import folder_of
+from isdiff.tables.plan import load, names, plan
+from isdiff.tables.sheet import Gaps
+from isdiff.tables.spent import Spent
 
 PROFILES = ("paper", "demo", "smoke")
 

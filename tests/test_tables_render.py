@@ -9,11 +9,11 @@ import subprocess
 import pytest
 from rich.console import Console
 
-from isdiff.experiments.tables.render import comma_separated, html, latex, markdown, terminal, write
-from isdiff.experiments.tables.report import page
-from isdiff.experiments.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value, body, heads
 from isdiff.metrics.contrast import FEW, GAIN, Contrast
 from isdiff.metrics.intervals import Estimate
+from isdiff.tables.render import comma_separated, html, latex, markdown, terminal, write
+from isdiff.tables.report import page
+from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value, body, heads
 
 NAMES = ["DDNM & Co_1", "DDNM + IS-Diff", "RePaint <50 %>", "SI"]
 

@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from PIL import Image
 
+from isdiff.config.build import named_class
+from isdiff.config.composing import compose_run
+from isdiff.config.settings import portable, text_of, with_texts
+from isdiff.config.setup import Setup
 from isdiff.criteria.cross_entropy import CrossEntropy
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.diffusion.grid import Grid
@@ -19,13 +23,9 @@ from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import Missing, UserError, explained, summed_up
-from isdiff.experiments.build import named_class
-from isdiff.experiments.compare import compose_run
-from isdiff.experiments.config import Setup
-from isdiff.experiments.loggers import chosen_dce
-from isdiff.experiments.settings import portable, text_of, with_texts
 from isdiff.known.ddnm import NullSpace
 from isdiff.known.repaint import Renoised
+from isdiff.loggers.base import chosen_dce
 from isdiff.masks.base import MaskSource
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
 from isdiff.metrics.kernel import KernelSample
@@ -315,8 +315,8 @@ WHOLE = compose_run(["method=ddnm+isdiff", "dataset=avatars"])
 def test_any_value_of_any_key_works_or_gets_one_sentence(key, value):
     """From configuration to engine and metrics, without sampling."""
 
-    from isdiff.experiments.config import Setup, config_hash
-    from isdiff.experiments.measure import configured_metrics
+    from isdiff.config.setup import Setup, config_hash
+    from isdiff.runs.measure import configured_metrics
 
     cfg = WHOLE.copy()
     OmegaConf.update(cfg, key, value)
@@ -360,7 +360,7 @@ LINES = st.one_of(st.text(max_size=30), JSON.map(json.dumps), RECORDS.map(json.d
 def test_any_content_of_a_run_folder_is_read_without_harm(tmp_path_factory, lines, picture):
     import shutil
 
-    from isdiff.experiments.store import RunFolder
+    from isdiff.runs.store import RunFolder
 
     place = tmp_path_factory.getbasetemp() / "fuzzed"
     shutil.rmtree(place, ignore_errors=True)
@@ -384,7 +384,7 @@ def test_other_weights_are_other_results(tmp_path):
     """Under the same name and at the same place: the content counts."""
     import shutil
 
-    from isdiff.experiments.config import Setup, config_hash
+    from isdiff.config.setup import Setup, config_hash
 
     def name(path) -> str:
         return config_hash(Setup.of(compose_run(["method=ddnm", f"model.weights={path}"])).fingerprint("fp32"))

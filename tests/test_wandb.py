@@ -18,8 +18,8 @@ from conftest import ROOT, run_script
 from PIL import Image
 from wandb_parts import Logged, logged
 
-from isdiff.experiments.loggers import Subject
-from isdiff.experiments.weights_and_biases import Ledger, WandbLogger, histograms
+from isdiff.loggers.base import Subject
+from isdiff.loggers.weights_and_biases import Ledger, WandbLogger, histograms
 
 pytestmark = pytest.mark.slow  # each run of it starts processes
 

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import isdiff.data.windows as windows_module
+import isdiff.pictures.windows as windows_module
 from isdiff.checks import BadValue
-from isdiff.data.windows import LEAST_SIDE, Sizes, Window, from_model, mirrored, plan, rounds, to_model
-from isdiff.experiments.canvas import Canvas, Job, WindowTrace
+from isdiff.pictures.canvas import Canvas, Job, WindowTrace
+from isdiff.pictures.windows import LEAST_SIDE, Sizes, Window, from_model, mirrored, plan, rounds, to_model
 
 
 def box(height: int, width: int, *spans: tuple[int, int, int, int]) -> np.ndarray:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from isdiff.data.images import pixels_hash
-from isdiff.experiments.store import RunFolder
-from isdiff.experiments.writing import MOST, Writer
+from isdiff.runs.store import RunFolder
+from isdiff.runs.writer import MOST, Writer
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 

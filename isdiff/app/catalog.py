@@ -8,14 +8,14 @@ from functools import lru_cache
 
 import numpy as np
 
+from isdiff.config.build import build
+from isdiff.config.composing import compose_run, runs_of
+from isdiff.config.setup import build_conditioning, build_isdiff, is_floor
 from isdiff.data.base import Dataset
 from isdiff.errors import Missing, UserError
-from isdiff.experiments.build import build
-from isdiff.experiments.compare import compose_run, runs_of
-from isdiff.experiments.config import build_conditioning, build_isdiff, is_floor
-from isdiff.experiments.jobs import OWN_MODEL, check_named
 from isdiff.models.base import Model
 from isdiff.models.none import NO_MODEL
+from isdiff.pictures.jobs import OWN_MODEL, check_named
 from isdiff.seeds.base import SeededStart
 
 EXAMPLES = {  # a dataset's overrides and images

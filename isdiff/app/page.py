@@ -19,9 +19,9 @@ from isdiff.app.guard import LOCAL, Guard
 from isdiff.app.line import Done, Line, Ticket, Working
 from isdiff.app.photo import Photo, to_screen, uploaded
 from isdiff.app.studio import MOST_STEPS, TOP_SEED, Limits, Order, Studio, Variant
-from isdiff.data.pictures import picture_of
 from isdiff.errors import UserError
-from isdiff.experiments.inpaint import NAMED
+from isdiff.pictures.inpaint import NAMED
+from isdiff.pictures.picture import picture_of
 
 METHOD = "ddnm+isdiff"
 PAINTED = "paint only"

@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 
 from isdiff.data.images import FORMATS
-from isdiff.data.picture_files import PNG_MODES, read_picture, write_picture
-from isdiff.data.pictures import Picture, PillowPicture
 from isdiff.errors import UserError
-from isdiff.experiments.contact_sheet import with_hole
-from isdiff.experiments.inpaint import NAMED, hole_of
+from isdiff.io.contact_sheet import with_hole
+from isdiff.pictures.files import PNG_MODES, read_picture, write_picture
+from isdiff.pictures.inpaint import NAMED, hole_of
+from isdiff.pictures.picture import Picture, PillowPicture
 
 SHOWN = (512, 1024)  # sides of pictures on the page: smaller ones are enlarged by a whole number, larger ones reduced
 
@@ -26,7 +26,7 @@ class Photo:
     """
     Attributes:
         name: without a suffix, for messages and for the names of results.
-        info: what its file says about it, see :class:`isdiff.data.picture_files.PictureFile`.
+        info: what its file says about it, see :class:`isdiff.pictures.files.PictureFile`.
     """
 
     name: str

@@ -12,13 +12,13 @@ import numpy as np
 from isdiff.app.catalog import method_of
 from isdiff.app.photo import Photo
 from isdiff.checks import check_number, check_whole
-from isdiff.data.windows import mirrored, plan
 from isdiff.errors import UserError
-from isdiff.experiments.canvas import Filled, Glimpse, Job, WindowTrace
-from isdiff.experiments.contact_sheet import with_hole
-from isdiff.experiments.inpaint import job_of
-from isdiff.experiments.jobs import Inpainter
+from isdiff.io.contact_sheet import with_hole
 from isdiff.models.none import NO_MODEL
+from isdiff.pictures.canvas import Filled, Glimpse, Job, WindowTrace
+from isdiff.pictures.inpaint import job_of
+from isdiff.pictures.jobs import Inpainter
+from isdiff.pictures.windows import mirrored, plan
 
 MOST_STEPS = 250
 TOP_SEED = 2**31 - 1
@@ -108,7 +108,7 @@ class Order:
 class Variant:
     """
     Attributes:
-        image: of the photo's kind, as :meth:`isdiff.data.pictures.Picture.filled` gives it.
+        image: of the photo's kind, as :meth:`isdiff.pictures.picture.Picture.filled` gives it.
         pixels: the same as (H, W, 3) uint8.
         seed_pixels: with IS-Diff's seed in the hole; None for methods without one.
         advice: a sentence where the photo is unlike the model's images.

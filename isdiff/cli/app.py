@@ -15,12 +15,12 @@ import threading
 from importlib.util import find_spec
 from urllib.request import getproxies
 
-from isdiff.cli import own
+from isdiff.cli import picture_options
 from isdiff.errors import UserError
 
 
 def act(arguments: list[str]) -> int:
-    parser = own.Parser("isdiff app", description=__doc__)
+    parser = picture_options.Parser("isdiff app", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: this one alone)")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     parser.add_argument("--share", action="store_true", help="a public address, through gradio's servers")
@@ -70,4 +70,4 @@ def serve(args) -> None:
 
 def main(arguments: list[str]) -> int:
     """The exit code."""
-    return own.guarded(act, arguments)
+    return picture_options.guarded(act, arguments)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from isdiff.config.search_path import config_names
 from isdiff.errors import UserError, explained
-from isdiff.experiments.search_path import config_names
 
 
 def main(arguments: list[str]) -> int:
@@ -22,8 +22,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--masks", type=lambda text: text.split(","), help="such as half,expand")
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_intermixed_args(arguments)
-    from isdiff.experiments.compare import compare, configs_of
-    from isdiff.experiments.compare_plan import narrow, read_plan
+    from isdiff.tables.compare import compare, configs_of
+    from isdiff.tables.compare_plan import narrow, read_plan
 
     narrowed = {name: value for name in ("limit", "seeds", "masks") if (value := getattr(args, name)) is not None}
     try:

@@ -23,11 +23,11 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from rich.progress import track
 
+from isdiff.config.build import build
+from isdiff.config.composing import compose_run
 from isdiff.data.base import Dataset
 from isdiff.data.files import BenchmarkDataset
 from isdiff.errors import Missing, UserError, explained, summed_up
-from isdiff.experiments.build import build
-from isdiff.experiments.compare import compose_run
 from isdiff.io.files import atomic_open, atomic_save, plain
 from isdiff.masks.base import MaskSource
 from isdiff.paths import located, placed

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 
-from isdiff.cli import own
+from isdiff.cli import picture_options
 
 STEPS = 10
 
 
 def act(arguments: list[str]) -> int:
-    parser = own.Parser("isdiff doctor", description=__doc__)
+    parser = picture_options.Parser("isdiff doctor", description=__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     args = parser.parse_args(arguments)
     from isdiff.cli.models import nodes, state
+    from isdiff.config.search_path import config_names
     from isdiff.environment import device_name, git_commit, package_versions
-    from isdiff.experiments.compare import UNUSED
-    from isdiff.experiments.measure import absent, build_metrics
-    from isdiff.experiments.search_path import config_names
     from isdiff.io.weights import Weights
     from isdiff.paths import located, placed
     from isdiff.priors.pixel import resolve_device, resolve_precision
+    from isdiff.runs.measure import absent, build_metrics
+    from isdiff.tables.compare import UNUSED
 
     for name, version in package_versions().items():
         print(f"{name:24} {version}")
@@ -41,13 +41,13 @@ def act(arguments: list[str]) -> int:
 
 def try_one(device: str) -> None:
     """Fill half of a shipped photograph, twice: the second time nothing is set up any more."""
+    from isdiff.config.build import build
+    from isdiff.config.composing import compose_run
     from isdiff.data.base import Dataset
-    from isdiff.data.pictures import picture_of
     from isdiff.errors import UserError
-    from isdiff.experiments.build import build
-    from isdiff.experiments.compare import compose_run
-    from isdiff.experiments.inpaint import hole_of, job_of
-    from isdiff.experiments.jobs import Inpainter
+    from isdiff.pictures.inpaint import hole_of, job_of
+    from isdiff.pictures.jobs import Inpainter
+    from isdiff.pictures.picture import picture_of
 
     dataset = build(compose_run(["dataset=photos"]).dataset, Dataset)
     picture = picture_of(dataset.image(dataset.ids()[0]), "the test image")
@@ -65,4 +65,4 @@ def try_one(device: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """The exit code."""
-    return own.guarded(act, arguments)
+    return picture_options.guarded(act, arguments)

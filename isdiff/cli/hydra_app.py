@@ -12,8 +12,8 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from isdiff.experiments.composing import as_typed, nameless, refused
-from isdiff.experiments.search_path import own_hydra
+from isdiff.config.composing import as_typed, nameless, refused
+from isdiff.config.search_path import own_hydra
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 CONFIG_PATH = ("--config-path", "-cp")

@@ -20,19 +20,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isdiff.cli import own
+from isdiff.cli import picture_options
 from isdiff.errors import SomeFailed, UserError, summed_up
 
 if TYPE_CHECKING:
-    from isdiff.data.picture_files import PictureFile
-    from isdiff.experiments.jobs import Filled, Inpainter, Job
+    from isdiff.pictures.files import PictureFile
+    from isdiff.pictures.jobs import Filled, Inpainter, Job
 
 MOST_VARIANTS = 1000
 SOFT = 2  # a crop that is resized by more than this is said to be
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
-    parser = own.parser("inpaint", __doc__)
+    parser = picture_options.parser("inpaint", __doc__)
     parser.add_argument("inputs", nargs="+", metavar="FILE|FOLDER|PATTERN")
     parser.add_argument("-o", "--out", required=True, help="a file's name, or a folder")
     parser.add_argument("--method", default="ddnm+isdiff", help="isdiff methods lists them (default: ddnm+isdiff)")
@@ -97,10 +97,10 @@ class Work:
                 raise UserError(
                     f"-o {out} is the folder of the images, where results would be images too; give another"
                 )
-        self.files = own.files_of(args.inputs, [out, *before, mask])
-        self.masks = own.Masks(args.mask, args.invert, self.files)
+        self.files = picture_options.files_of(args.inputs, [out, *before, mask])
+        self.masks = picture_options.Masks(args.mask, args.invert, self.files)
         self.targets = targets(args.out, self.files, self.seeds)
-        own.check_folder(next(iter(self.targets.values())).parent)
+        picture_options.check_folder(next(iter(self.targets.values())).parent)
         self.read: dict[Job, tuple[str, PictureFile]] = {}
         self.failed: dict[str, str] = {}
         self.lost: dict[str, str] = {}  # what files say about their pictures and results do not, in words
@@ -108,8 +108,8 @@ class Work:
 
     def jobs(self, skip: Any) -> Iterator[Job]:
         """One for every picture and seed; what cannot be used is noted, and ``skip`` hears of it."""
-        from isdiff.data.picture_files import check_writable, read_picture
-        from isdiff.experiments.inpaint import job_of
+        from isdiff.pictures.files import check_writable, read_picture
+        from isdiff.pictures.inpaint import job_of
 
         for name, path in self.files.items():
             try:
@@ -120,7 +120,7 @@ class Work:
                 if lost := check_writable(places[0], file, hole):  # all are of one format
                     self.lost[file.picture.name] = f"the result has not its {', '.join(lost)}"
             except (UserError, OSError) as error:
-                self.failed[str(path)] = own.said(error)
+                self.failed[str(path)] = picture_options.said(error)
                 skip(len(self.seeds))
                 continue
             if file.frames > 1:
@@ -150,7 +150,7 @@ class Work:
 
     def take(self, filled: Filled) -> Path | None:
         """Write a result; None where there is none."""
-        from isdiff.data.picture_files import write_picture
+        from isdiff.pictures.files import write_picture
 
         name, file = self.read.pop(filled.job)
         if filled.failure:
@@ -162,21 +162,21 @@ class Work:
         except (UserError, OSError) as error:
             if isinstance(error, OSError):  # of a temporary file beside it
                 error.filename = str(place)
-            self.failed[f"{file.picture.name}, seed {filled.job.seed}"] = own.said(error)
+            self.failed[f"{file.picture.name}, seed {filled.job.seed}"] = picture_options.said(error)
             return None
         return place
 
 
 def act(arguments: list[str]) -> int:
     args = parsed(arguments)
-    own.take_up_to(args.megapixels)
+    picture_options.take_up_to(args.megapixels)
     work = Work(args)
     from isdiff.data.images import suffix_of
-    from isdiff.data.picture_files import LOSSY
-    from isdiff.experiments.jobs import Inpainter
+    from isdiff.pictures.files import LOSSY
+    from isdiff.pictures.jobs import Inpainter
     from isdiff.progress import Reporter
 
-    inpainter = Inpainter(args.method, **own.options(args))
+    inpainter = Inpainter(args.method, **picture_options.options(args))
     inpainter.load()  # before the clock of the bar begins
     made: list[Path] = []
     factors: dict[str, float] = {}
@@ -238,4 +238,4 @@ def first_frames(frames: dict[str, int]) -> str:
 
 def main(arguments: list[str]) -> int:
     """The exit code."""
-    return own.guarded(act, arguments)
+    return picture_options.guarded(act, arguments)

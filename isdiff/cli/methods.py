@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isdiff.cli import own
+from isdiff.cli import picture_options
 
 
 def summary(file: Path) -> str:
@@ -15,12 +15,12 @@ def summary(file: Path) -> str:
 
 
 def act(arguments: list[str]) -> int:
-    own.Parser("isdiff methods", description=__doc__).parse_args(arguments)
-    from isdiff.experiments.compare import runs_of
-    from isdiff.experiments.config import is_floor
-    from isdiff.experiments.jobs import OWN_MODEL
-    from isdiff.experiments.search_path import config_names
+    picture_options.Parser("isdiff methods", description=__doc__).parse_args(arguments)
+    from isdiff.config.composing import runs_of
+    from isdiff.config.search_path import config_names
+    from isdiff.config.setup import is_floor
     from isdiff.models.none import NO_MODEL
+    from isdiff.pictures.jobs import OWN_MODEL
 
     files = config_names("method")
     for name, cfg in runs_of("method").items():
@@ -32,4 +32,4 @@ def act(arguments: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """The exit code."""
-    return own.guarded(act, arguments)
+    return picture_options.guarded(act, arguments)

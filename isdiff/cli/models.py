@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from isdiff.cli import own
+from isdiff.cli import picture_options
 
 MEGA, GIGA = 1e6, 1e9
 
@@ -27,7 +27,7 @@ def shown_size(count: float) -> str:
 
 def state(node: Any, weights: Any) -> str:
     """Whether a model is here, and how large it is or would be."""
-    from isdiff.experiments.build import build
+    from isdiff.config.build import build
     from isdiff.models.base import NOTHING, Model
     from isdiff.paths import located
 
@@ -45,8 +45,8 @@ def state(node: Any, weights: Any) -> str:
 
 
 def act(arguments: list[str]) -> int:
-    own.Parser("isdiff models", description=__doc__).parse_args(arguments)
-    from isdiff.experiments.build import build
+    picture_options.Parser("isdiff models", description=__doc__).parse_args(arguments)
+    from isdiff.config.build import build
     from isdiff.io.weights import Weights
     from isdiff.models.base import Model
 
@@ -62,11 +62,11 @@ def act(arguments: list[str]) -> int:
 
 def nodes() -> dict[str, Any]:
     """The configuration of every model."""
-    from isdiff.experiments.compare import runs_of
+    from isdiff.config.composing import runs_of
 
     return {name: cfg.model for name, cfg in runs_of("model").items()}
 
 
 def main(arguments: list[str]) -> int:
     """The exit code."""
-    return own.guarded(act, arguments)
+    return picture_options.guarded(act, arguments)

@@ -17,25 +17,25 @@ from omegaconf.errors import OmegaConfBaseException
 from isdiff.cli.hydra_app import start, start_elsewhere
 from isdiff.cli.outcomes import Outcome, Outcomes, launcher
 from isdiff.errors import SomeFailed, UserError, explained, summed_up
-from isdiff.experiments.loggers import several
+from isdiff.loggers.base import several
+from isdiff.runs import run_cache
 
 if TYPE_CHECKING:
-    from isdiff.experiments.store import RunFolder
+    from isdiff.runs.store import RunFolder
 
 
 def one_run(cfg: DictConfig) -> tuple[str, int]:
     """A sentence about the run and its exit code; prints what went wrong."""
-    from isdiff.experiments import receipt
 
     try:
-        store = receipt.finished(cfg)
+        store = run_cache.finished(cfg)
         if store is not None:
             return told(store, store.read_json("summary.json"), {})
-        from isdiff.experiments.run import execute  # takes seconds to import
+        from isdiff.runs.run import execute  # takes seconds to import
 
         outcome = execute(cfg)
         if not outcome.failed:
-            receipt.leave(cfg, outcome.experiment.store, outcome.experiment.ids())
+            run_cache.leave(cfg, outcome.experiment.store, outcome.experiment.ids())
     except (UserError, OSError) as error:
         print(f"isdiff: {explained(error)}", file=sys.stderr)
         return explained(error), getattr(error, "exit_code", 1)

@@ -11,40 +11,40 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from isdiff.cli import own
+from isdiff.cli import picture_options
 from isdiff.errors import UserError
 
 TILE = 256
 
 
 def act(arguments: list[str]) -> int:
-    parser = own.parser("strip", __doc__)
+    parser = picture_options.parser("strip", __doc__)
     parser.add_argument("image", metavar="FILE")
     parser.add_argument("hole", nargs="?", metavar="MASK", help="or --mask")
     parser.add_argument("-o", "--out", required=True, help="a .png")
     parser.add_argument("--methods", default="ddnm,ddnm+isdiff,repaint", help="names with commas between")
     args = parser.parse_args(arguments)
-    own.take_up_to(args.megapixels)
+    picture_options.take_up_to(args.megapixels)
     if (args.hole is None) == (args.mask is None):
         raise UserError("give one mask, after the image or as --mask")
     if Path(args.out).suffix.lower() != ".png" or Path(args.out).is_dir():
         raise UserError(f"-o is {args.out}; a strip is a .png file")
-    own.check_folder(Path(args.out).parent)
+    picture_options.check_folder(Path(args.out).parent)
     if not Path(args.image).is_file():
-        raise own.Missing([f"image {args.image} is missing"])
-    masks = own.Masks(args.mask or args.hole, args.invert, {"": Path(args.image)})
+        raise picture_options.Missing([f"image {args.image} is missing"])
+    masks = picture_options.Masks(args.mask or args.hole, args.invert, {"": Path(args.image)})
 
-    from isdiff.data.picture_files import read_picture
-    from isdiff.experiments.contact_sheet import contact_sheet, with_hole
-    from isdiff.experiments.inpaint import job_of
-    from isdiff.experiments.jobs import Inpainter
+    from isdiff.io.contact_sheet import contact_sheet, with_hole
+    from isdiff.pictures.files import read_picture
+    from isdiff.pictures.inpaint import job_of
+    from isdiff.pictures.jobs import Inpainter
     from isdiff.progress import Reporter
 
     file = read_picture(Path(args.image), shallow=True)
     job = job_of(file.picture, masks.hole(file), file.picture.name, args.seed)
     methods = [name.strip() for name in args.methods.split(",")]
     prompts = prompts_for(methods, args.prompt)
-    inpainters = [Inpainter(name, **own.options(args) | {"prompt": prompts[name]}) for name in methods]
+    inpainters = [Inpainter(name, **picture_options.options(args) | {"prompt": prompts[name]}) for name in methods]
     header, tiles = ["input"], [(squared(with_hole(job.pixels, job.hole)), f"{job.hole.shape[1]}x{job.hole.shape[0]}")]
     with Reporter("strip", len(inpainters), unit="method") as bar:
         for name, inpainter in zip(methods, inpainters, strict=True):
@@ -66,8 +66,8 @@ def prompts_for(methods: list[str], prompt: str) -> dict[str, str]:
     Raises:
         UserError: there is no method of such a name.
     """
-    from isdiff.experiments.compare import compose_run
-    from isdiff.experiments.jobs import check_named
+    from isdiff.config.composing import compose_run
+    from isdiff.pictures.jobs import check_named
 
     for name in methods:
         check_named("method", name)
@@ -92,4 +92,4 @@ def squared(pixels):
 
 def main(arguments: list[str]) -> int:
     """The exit code."""
-    return own.guarded(act, arguments)
+    return picture_options.guarded(act, arguments)

@@ -42,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def build(args: argparse.Namespace) -> None:
-    from isdiff.experiments.study.build import build_study
-    from isdiff.experiments.study.plan import read_plan
+    from isdiff.study.build import build_study
+    from isdiff.study.plan import read_plan
 
     plan = read_plan(located(args.plan), args.set, n=args.n, seed=args.seed)
     study = build_study(plan, args.out, args.overwrite)
@@ -58,8 +58,8 @@ def gather(args: argparse.Namespace) -> None:
     """
     from rich.console import Console
 
-    from isdiff.experiments.study.collect import answer_files, collect, read_key
-    from isdiff.experiments.study.report import Results, paper_shares, tables, write
+    from isdiff.study.collect import answer_files, collect, read_key
+    from isdiff.study.report import Results, paper_shares, tables, write
 
     files = answer_files(args.answers)
     key = read_key(args.key)

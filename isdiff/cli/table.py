@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from isdiff.errors import Missing, SomeFailed, UserError, explained, printable
 
 if TYPE_CHECKING:
-    from isdiff.experiments.tables.plan import TablePlan
-    from isdiff.experiments.tables.sheet import Gaps
     from isdiff.parallel.runner import Runner
+    from isdiff.tables.plan import TablePlan
+    from isdiff.tables.sheet import Gaps
 
 LISTS = ("masks", "rows")
 OWN = ("profile", "limit", "seeds", *LISTS, "runner")  # keys that are no overrides of runs
@@ -32,7 +32,7 @@ OWN = ("profile", "limit", "seeds", *LISTS, "runner")  # keys that are no overri
 
 def main(arguments: Sequence[str]) -> int:
     """The exit code; 2 where something waits for weights or images, 3 where a run or images of one failed."""
-    from isdiff.experiments.tables.plan import names
+    from isdiff.tables.plan import names
 
     parser = argparse.ArgumentParser(prog="isdiff table", description=__doc__)
     parser.add_argument("names", nargs="+", metavar="NAME|KEY=VALUE", help=f"report, {', '.join(names('table'))}")
@@ -99,12 +99,12 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
     """
     from rich.console import Console
 
-    from isdiff.experiments.tables.ahead import plans_of
-    from isdiff.experiments.tables.figures import figure_names
-    from isdiff.experiments.tables.logged import logger_of
-    from isdiff.experiments.tables.make import make_figure, make_report, make_table
-    from isdiff.experiments.tables.plan import names
-    from isdiff.experiments.tables.sheet import Gaps
+    from isdiff.tables.ahead import plans_of
+    from isdiff.tables.figures import figure_names
+    from isdiff.tables.logged import logger_of
+    from isdiff.tables.make import make_figure, make_report, make_table
+    from isdiff.tables.plan import names
+    from isdiff.tables.sheet import Gaps
 
     for name in asked:
         if name not in ("report", *names("table"), *figure_names()):
@@ -113,8 +113,8 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
     logger_of(options.get("extra", ())).prepare()  # once, before its refusal becomes every cell's
     check_overrides(plans_of(asked, profile, alone=True, **options))
     if runner and run:
-        from isdiff.experiments.tables.ahead import configs_of
         from isdiff.parallel.runner import jobs_of
+        from isdiff.tables.ahead import configs_of
 
         runner.compute(jobs_of(configs_of(plans_of(asked, profile, **options))))
     console = Console()
@@ -140,7 +140,7 @@ def check_overrides(plans: Sequence[TablePlan]) -> None:
     Raises:
         UserError: the first cell that can exist does not compose, as with a mistyped key.
     """
-    from isdiff.experiments.compare import compose_run
+    from isdiff.config.composing import compose_run
 
     cell = next((cell for plan in plans for row in plan.rows for cell in row.cells if not cell.impossible), None)
     if cell is not None:

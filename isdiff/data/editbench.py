@@ -6,15 +6,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
-from isdiff.checks import check_choice, check_text
-from isdiff.data.base import by_id, file_stamp, read_table, shown
+from isdiff.checks import check_choice
+from isdiff.data.base import by_id, read_table, shown
 from isdiff.data.files import FileDataset, walk
 from isdiff.errors import Missing, UserError
-from isdiff.masks.base import MaskSource
-from isdiff.masks.files import read_mask
-from isdiff.paths import located
 
 PARTS = ("natural", "generated")
 PROMPTS = ("prompt_full", "prompt_mask-simple", "prompt_mask-rich")
@@ -97,28 +92,3 @@ class EditBench(FileDataset):
         if absent := [image_id for image_id in ids if self.file(image_id) is None]:
             first = place(self.root, "references", absent[0])
             raise Missing([f"{len(absent)} of {len(ids)} images of editbench are missing (first: {first}). {ADVICE}"])
-
-
-class EditBenchMask(MaskSource):
-    """The hole that comes with each image; white = generate."""
-
-    def __init__(self, path: str) -> None:
-        check_text("mask.path", path)
-        self.path = located(path)
-
-    @cached_property
-    def root(self) -> Path:
-        return find_root(self.path)
-
-    def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
-        """
-        Raises:
-            UserError: EditBench or the mask is not here, or the image is not EditBench's.
-        """
-        return read_mask(place(self.root, "masks", image_id), height, width)
-
-    def stamp(self, image_id: str) -> str:
-        try:
-            return file_stamp(place(self.root, "masks", image_id))
-        except (UserError, OSError):
-            return ""

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from isdiff.aside import quiet
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import atomic_open, is_sha256, plain, sha256_file
 from isdiff.paths import located
+from isdiff.process_state import quiet
 
 SUMS = "SHA256SUMS"
 FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")  # never the end of an id on the hub

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from isdiff.aside import quiet
 from isdiff.errors import UserError
 from isdiff.io.files import plain
 from isdiff.io.hub import SUMS, brief, check_finite, load_part, verify
 from isdiff.paths import located
+from isdiff.process_state import quiet
 
 NETWORKS = ("unet", "vae", "text_encoder")
 WITHOUT_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}

@@ -18,11 +18,11 @@ import torch
 from omegaconf import DictConfig
 
 from isdiff.errors import UserError
-from isdiff.experiments.experiment import Experiment
-from isdiff.experiments.run import execute
 from isdiff.parallel import ranks
 from isdiff.parallel.pool import GO_ON, RETRIES, cpus, in_processes, own_gpu
 from isdiff.progress import Reporter
+from isdiff.runs.experiment import Experiment
+from isdiff.runs.run import execute
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from isdiff.criteria.base import Criterion
 from isdiff.criteria.cross_entropy import CrossEntropy
 from isdiff.paths import config_folders
 from isdiff.plugin.call import Call
-from isdiff.plugin.kinds import Kind, checked_kind
+from isdiff.plugin.pipelines import Kind, checked_kind
 from isdiff.plugin.rows import named_arguments
 from isdiff.plugin.state import Plugin
 from isdiff.refine import Refinement

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isdiff.aside import with_own_defaults
 from isdiff.errors import UserError
 from isdiff.plugin.autoencoder import decoded
-from isdiff.plugin.kinds import Kind
 from isdiff.plugin.latents import stacked, tasks_of
+from isdiff.plugin.pipelines import Kind
 from isdiff.plugin.rows import merged, pick, prompts, texts_of
 from isdiff.plugin.scheduler import Watched, check_known, grid_of, repeats, rows_of
 from isdiff.plugin.state import Made, Plugin
+from isdiff.process_state import with_own_defaults
 from isdiff.seeds.base import NoiseStart
 from isdiff.trajectory import Attempt, Stream
 

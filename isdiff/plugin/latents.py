@@ -11,7 +11,7 @@ from torch import Tensor
 
 from isdiff.errors import UserError
 from isdiff.plugin.autoencoder import encoded
-from isdiff.plugin.kinds import Kind
+from isdiff.plugin.pipelines import Kind
 from isdiff.plugin.rows import pick
 from isdiff.priors.latent import sure_cells
 from isdiff.priors.latent_task import LatentTask

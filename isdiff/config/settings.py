@@ -1,0 +1,171 @@
+"""Values of a run that belong to no object that is built from a ``_target_``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from isdiff.checks import BadValue, check_choice, check_flag, check_number, check_whole
+from isdiff.component import Component
+from isdiff.config.build import as_dict, resolved
+from isdiff.data.images import paste
+from isdiff.errors import UserError
+from isdiff.io.files import plain
+
+GROUPS = ("dataset", "mask", "model", "method", "sampler", "isdiff", "latent", "runtime", "metrics", "logger", "output")
+KEYS = (*GROUPS, "limit", "seed", "prompt", "negative_prompt", "output_root", "data_root", "model_root")
+PARTS = {"method": ("name", "known", "fill"), "isdiff": ("seed", "start", "criterion", "refine")}
+
+
+AUTO, GRAPHS = "auto", "graphs"
+REPAID = {"cpu": 20_000, "cuda": 100_000}  # network calls, by image, that should repay compiling: estimates
+
+
+class Runtime:
+    """How a run uses the machine.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: the fastest that the device computes in.
+        batch_size: most images in one network call; ``auto``: the smallest of the fastest, found by trying.
+        workers: sampling processes.
+        compile: with torch.compile, which takes its time at first and fills every batch up to ``batch_size``; ``auto``:
+            where the run has so many network calls that they repay it; ``graphs``: and each call is one CUDA graph,
+            which spares a GPU the waiting for single kernels.
+        pad_to: network batches are filled up to a multiple of it.
+    Raises:
+        ValueError: a value that cannot work.
+    """
+
+    def __init__(
+        self,
+        device: str = "auto",
+        precision: str = "auto",
+        batch_size: int | str = 16,
+        workers: int = 1,
+        compile: bool | str = False,
+        pad_to: int = 4,
+    ) -> None:
+        check_choice("runtime.precision", precision, ("fp32", "bf16", "fp16", "auto"))
+        for key, value in (("workers", workers), ("pad_to", pad_to)):
+            check_whole(f"runtime.{key}", value)
+        if batch_size != AUTO:
+            check_whole("runtime.batch_size", batch_size)
+        if compile not in (AUTO, GRAPHS):
+            check_flag("runtime.compile", compile)
+        if batch_size == AUTO and compile:
+            raise BadValue("runtime.batch_size is auto; with runtime.compile it must be a number")
+        self.device, self.precision, self.batch_size = device, precision, batch_size
+        self.workers, self.compile, self.pad_to = workers, compile, pad_to
+
+    @property
+    def slots(self) -> int:
+        """``batch_size``, or its default where the size is still to be found."""
+        return 16 if isinstance(self.batch_size, str) else self.batch_size
+
+    def compiled(self, device: str, calls: Callable[[], int]) -> bool:
+        """Whether a run of so many network calls, counted by image, on a device of this type compiles its network.
+
+        Nothing but the configuration decides: a run that is taken up again must go on with the same kernels.
+
+        Raises:
+            BadValue: a CUDA graph is asked for where there is no CUDA.
+        """
+        if self.compile == GRAPHS and device != "cuda":
+            raise BadValue(f"runtime.compile is graphs, which needs a CUDA device and not {device}; give true or false")
+        return calls() >= REPAID.get(device, math.inf) if self.compile == AUTO else bool(self.compile)
+
+
+class Output(Component):
+    """What is saved of a picture.
+
+    Args:
+        composite: ``paste``: known pixels are the input's; ``blend``: except beside the hole, where they fade into what
+            the sampler left; ``raw``: what it left.
+        seam: width of that fading in pixels.
+    Raises:
+        ValueError: a value that cannot work.
+    """
+
+    def __init__(self, composite: str = "paste", seam: float = 4) -> None:
+        check_choice("output.composite", composite, ("paste", "blend", "raw"))
+        check_number("output.seam", seam)
+        self.composite, self.seam = composite, seam
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"composite": self.composite} | ({"seam": self.seam} if self.composite == "blend" else {})
+
+    def __call__(self, picture: np.ndarray, given: np.ndarray, hole: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8, of ``picture`` and the input, both of that form, and the hole (H, W) bool."""
+        if self.composite == "raw":
+            return picture
+        return paste(picture, given, hole, self.seam * (self.composite == "blend"))
+
+
+def check_settings(cfg: DictConfig) -> None:
+    """Refuse keys that nobody reads, and values that belong to nobody else.
+
+    Raises:
+        UserError: one sentence with the key, its value and what it must be.
+    """
+    if spare := [key for key in map(str, cfg) if key not in KEYS]:
+        raise UserError(f"{spare[0]} is no key of a run; there are {', '.join(KEYS)}")
+    for group, parts in PARTS.items():
+        if spare := [key for key in resolved(cfg.get(group), group) if key not in parts]:
+            hint = "; settings of its steps are sampler's, such as sampler.eta" if group == "method" else ""
+            raise UserError(f"{group}.{spare[0]} is no key of {group}, which has {', '.join(parts)}{hint}")
+    for group in ("dataset", "mask", "method", "model"):
+        name = OmegaConf.select(cfg, f"{group}.name")
+        if not (isinstance(name, str) and re.fullmatch(r"[\w][\w.+-]{0,99}", name)):
+            raise UserError(f"{group}.name is {name!r}; it names folders: letters, digits, '_', '-', '+' and '.' only")
+    for key in ("isdiff.seed.enabled", "isdiff.refine.enabled"):
+        check_flag(key, OmegaConf.select(cfg, key, default=False))
+    check_whole("seed", cfg.seed, low=None)
+    if cfg.limit is not None and not (isinstance(cfg.limit, int) and cfg.limit >= 1):
+        raise UserError(f"limit is {cfg.limit!r}; it must be a whole number of at least 1, or null for all images")
+
+
+def text_of(value: Any) -> str:
+    """A prompt: ``@path`` is the text in a file (``@@...`` a text that begins with @), null none.
+
+    In a file a text may hold what shells and Hydra's grammar have other uses for: quotes, commas, braces, ``=``.
+
+    Raises:
+        UserError: there is no such file, or it is no text.
+    """
+    text = "" if value is None else str(value)
+    if text.startswith("@@"):
+        return text[1:]
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:])
+    try:
+        marked = plain(path).read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Windows' editors and shells do
+        return path.read_text("utf-16" if marked else "utf-8-sig").strip()
+    except OSError:
+        raise UserError(f"prompt={text}: there is no text file {path}") from None
+    except ValueError:
+        raise UserError(f"prompt={text}: {path} is no text in UTF-8 or UTF-16; save it as UTF-8") from None
+
+
+TEXTS = ("prompt", "negative_prompt")
+
+
+def with_texts(cfg: DictConfig) -> DictConfig:
+    """The configuration with its prompts read from their files."""
+    cfg = cfg.copy()
+    for key in TEXTS:
+        cfg[key] = text_of(as_dict(cfg, resolve=False)[key]).replace("${", "\\${")
+    return cfg
+
+
+def portable(cfg: DictConfig) -> dict[str, Any]:
+    """A configuration :func:`with_texts` for another process: every value looked up, texts still literal."""
+    raw = as_dict(cfg, resolve=False)
+    return as_dict(cfg, resolve=True) | {key: raw[key] for key in TEXTS}

@@ -1,1 +1,0 @@
-"""Experiments: from a configuration to folders of results, tables and pictures."""

@@ -1,0 +1,268 @@
+"""Weights & Biases as a logger: live progress, metrics, images with pictures, histograms of the refinement."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isdiff.checks import check_choice, check_text, check_whole
+from isdiff.errors import UserError, explained
+from isdiff.io.files import atomic_open, plain
+from isdiff.loggers.base import Images, Logger, Session, Subject, Tables, chosen_dce
+
+SECONDS_BETWEEN_LINES = 5.0
+PICTURES = ("input", "mask", "result", "truth")
+NUMBERS = ("attempts", "network_calls", "seconds")
+LIVE = {  # of a Reporter's numbers, by their names in wandb
+    "done": "images", "steps": "network_calls", "seconds_each": "seconds_per_image", "seconds_left": "seconds_left",
+}  # fmt: skip
+UPLOAD_SECONDS = 900.0  # most that the end of a run waits for a slow line
+
+
+class WandbLogger(Logger):
+    """
+    Args:
+        project, entity: where the run appears.
+        mode: ``offline`` (to be synchronised later, without an account), ``online``, ``shared`` or ``disabled``.
+        group, job_type: runs that belong together, and what each is among them; tables give their own.
+        pictures: of so many images input, mask, result and truth are shown, the first of the dataset.
+    Raises:
+        ValueError: another mode, a name that is no text, or a number that is none.
+    """
+
+    def __init__(
+        self,
+        project: str = "isdiff",
+        entity: str | None = None,
+        mode: str = "offline",
+        group: str | None = None,
+        job_type: str | None = None,
+        pictures: int = 16,
+    ) -> None:
+        check_choice("logger.mode (or WANDB_MODE)", mode, ("offline", "online", "disabled", "shared"))
+        check_text("logger.project", project)
+        for key, text in (("entity", entity), ("group", group), ("job_type", job_type)):
+            if text is not None:
+                check_text(f"logger.{key}", text)
+        check_whole("logger.pictures", pictures, low=0)
+        self.project, self.entity, self.mode = project, entity, mode
+        self.group, self.job_type, self.pictures = group, job_type, pictures
+
+    def prepare(self) -> None:
+        import_wandb()
+        if self.mode == "online" and not has_key():
+            raise UserError("logger=wandb in online mode needs a key: run wandb login, or give logger.mode=offline")
+
+    def session(self, subject: Subject) -> Session:
+        return Session() if self.mode == "disabled" else WandbSession(self, subject)
+
+    def tables(self, subject: Subject, tables: Tables) -> None:
+        if self.mode != "disabled":
+            session = WandbSession(self, subject)
+            with session:
+                session.send(tables, lambda: as_wandb(tables), {})
+
+    def begun(self, subject: Subject, **more: Any) -> Any:
+        """A run of wandb's, beside whatever others this process has. What a run prints stays its own."""
+        wandb = import_wandb()
+        subject.folder.mkdir(parents=True, exist_ok=True)
+        settings = wandb.Settings(console="off", silent=True, finish_timeout=UPLOAD_SECONDS, finish_timeout_raises=True)
+        return wandb.init(
+            project=self.project, entity=self.entity, mode=self.mode, name=subject.name,
+            dir=str(subject.folder.absolute()),  # its service may have begun in another working folder
+            config=dict(subject.config), group=self.group or subject.group,
+            job_type=self.job_type or subject.job_type, tags=[tag[:64] for tag in subject.tags],  # at most
+            reinit="create_new", settings=settings, **more,
+        )  # fmt: skip
+
+
+class Ledger:
+    """What of a folder has been reported: for each place in wandb the run's id there, and a hash of what was sent."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def entries(self) -> dict[str, dict[str, str]]:
+        """None where the file is not there or damaged: the next report is then a new run."""
+        try:
+            found = json.loads(plain(self.path).read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        entries = found.items() if isinstance(found, dict) else ()
+        return {key: entry for key, entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)}
+
+    def note(self, key: str, run_id: str, sent: str = "") -> None:
+        entries = self.entries() | {key: {"id": run_id, "sent": sent}}
+        with atomic_open(self.path) as stream:
+            json.dump(entries, stream, indent=1)
+
+
+class WandbSession(Session):
+    """A run of wandb's that begins when there is something to say.
+
+    Whatever goes wrong with it is said in one sentence and costs the report alone. It is one run in wandb however often
+    the command is given, and what has been sent is not sent again.
+    """
+
+    def __init__(self, logger: WandbLogger, subject: Subject) -> None:
+        self.logger, self.subject = logger, subject
+        self.run: Any = None
+        self.lost = False
+        self.now: Mapping[str, float] = {}
+        self.next_line = 0.0
+        self.ledger = Ledger(subject.folder / "wandb" / "reported.json")
+        names = (logger.entity, logger.project, logger.group or subject.group, logger.job_type or subject.job_type)
+        self.key = " / ".join([logger.mode, *(name or "-" for name in names)])
+
+    def __exit__(self, *exc: object) -> None:
+        """A run that is still open here did not come to its end."""
+        if self.run is not None:
+            self.attempt(self.show_progress)
+            with suppress(Exception):
+                self.run.finish(exit_code=1)
+
+    def attempt(self, action: Callable[[], object]) -> None:
+        if self.lost:
+            return
+        try:
+            action()
+        except Exception as error:  # whatever wandb raises, or a full disk
+            self.lost = True
+            reason = " ".join(explained(error).split())
+            print(
+                f"isdiff: wandb did not get all of {self.subject.name} ({reason}); nothing is lost in "
+                f"{self.subject.folder}, and the same command reports it again (as a new run without its folder wandb)",
+                file=sys.stderr,
+            )
+
+    def begin(self) -> None:
+        self.attempt(self.open)
+
+    def open(self) -> None:
+        if self.run is None:
+            known = self.ledger.entries().get(self.key, {}).get("id")
+            resume = {"resume": "allow"} if self.logger.mode == "online" else {}  # offline, syncing puts them together
+            self.run = self.logger.begun(self.subject, id=known, **resume)
+            self.ledger.note(self.key, self.run.id)
+
+    def progress(self, now: Mapping[str, float]) -> None:
+        self.now = now
+        if self.run is not None and time.monotonic() >= self.next_line:
+            self.next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+            self.attempt(self.show_progress)
+
+    def show_progress(self) -> None:
+        if self.now:
+            self.run.log({f"progress/{LIVE[name]}": value for name, value in self.now.items() if name in LIVE})
+        self.now = {}
+
+    def finish(self, summary: Mapping[str, Any], images: Images) -> None:
+        facts = {key: value for key, value in summary.items() if isinstance(value, str)}
+
+        def content() -> dict[str, Any]:
+            shown = {
+                "images": image_table(images, self.logger.pictures),
+                "contact_sheet": import_wandb().Image(str(self.subject.folder / "grid.png")),
+            }
+            return {**numbers(summary), **histograms(images.records), **shown}
+
+        self.send([summary, list(images.records), self.logger.pictures], content, facts)
+
+    def send(self, identity: Any, content: Callable[[], Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
+        """Everything at the end of a run, unless just that has been sent.
+
+        Args:
+            identity: what tells the content from other content, ready for JSON.
+            facts: what stands in the run's summary only.
+        """
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        if self.run is None and self.ledger.entries().get(self.key, {}).get("sent") == digest:
+            return
+
+        def everything() -> None:
+            self.open()
+            self.show_progress()
+            self.run.log(content())
+            self.run.summary.update(facts)
+            run, self.run = self.run, None
+            run.finish(exit_code=0)
+            self.ledger.note(self.key, run.id, digest)
+
+        self.attempt(everything)
+
+
+def import_wandb() -> Any:
+    """
+    Raises:
+        UserError: the package is not here.
+    """
+    try:
+        import wandb
+    except ImportError:
+        raise UserError("logger=wandb needs the wandb package: pip install 'isdiff[wandb]'") from None
+    os.environ.setdefault("WANDB_SILENT", "true")
+    return wandb
+
+
+def has_key() -> bool:
+    """Whether wandb would be let in, as far as this machine knows."""
+    wandb = import_wandb()
+    return bool(wandb.setup().settings.api_key or wandb.api.api_key)
+
+
+def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
+    """What a run is compared by, under names that wandb puts into sections: quality, cost, dsr."""
+    found: dict[str, float] = {}
+    for name, metric in summary["metrics"].items():
+        if "value" in metric:
+            found[f"quality/{name}"] = metric["value"]
+            found |= {f"quality/{name}_{side}": metric[side] for side in ("low", "high")}
+    costs = ("network_calls_per_image", "seconds_per_image", "images_per_second", "peak_memory_mib")
+    found |= {f"cost/{name}": summary[name] for name in costs}
+    found |= {"dsr/attempts_per_image": summary["attempts_per_image"], "n": summary["n"]}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def histograms(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of what the refinement (DSR) saw and did; none where nothing was judged."""
+    judged = [record for record in records if chosen_dce(record) is not None]
+    if not judged:
+        return {}
+    wandb = import_wandb()
+    attempts = [record["attempts"] for record in judged]
+    edges = np.arange(0.5, max(attempts) + 1)  # one bar a number
+    return {
+        "dsr/dce": wandb.Histogram([chosen_dce(record) for record in judged], num_bins=min(32, len(judged))),
+        "dsr/attempts": wandb.Histogram(np_histogram=np.histogram(attempts, bins=edges)),
+    }
+
+
+def image_table(images: Images, shown: int) -> Any:
+    """A row for every image; pictures of the first ``shown`` that can be read."""
+    wandb = import_wandb()
+    values = images.values()
+    rows = []
+    for place, record in enumerate(images.records):
+        pictures: Mapping[str, np.ndarray] = {}
+        if place < shown:
+            with suppress(UserError):
+                pictures = images.pictures(record["id"])
+        row = [record["id"], *(wandb.Image(pictures[name]) if name in pictures else None for name in PICTURES)]
+        row += [chosen_dce(record), *(record[name] for name in NUMBERS), *(float(v[place]) for v in values.values())]
+        rows.append(row)
+    return wandb.Table(columns=["id", *PICTURES, "dce", *NUMBERS, *values], data=rows)
+
+
+def as_wandb(tables: Tables) -> dict[str, Any]:
+    wandb = import_wandb()
+    return {name: wandb.Table(columns=list(columns), data=list(rows)) for name, (columns, rows) in tables.items()}

@@ -1,0 +1,305 @@
+"""``isdiff.inpaint``: holes in anyone's pictures, from Python."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from isdiff.checks import check_flag
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import build
+from isdiff.data.images import decoded, pixels_hash
+from isdiff.errors import SomeFailed, UserError, summed_up
+from isdiff.masks.base import GeneratedMask, MaskSource
+from isdiff.masks.files import black_and_white, gray_mask
+from isdiff.pictures.files import deep_pixels
+from isdiff.pictures.jobs import Inpainter, Job, WindowTrace
+from isdiff.pictures.picture import Picture, dense, picture_of
+from isdiff.process_state import with_own_defaults
+from isdiff.progress import Reporter
+
+NAMED = ("half", "expand", "wide", "center")  # masks that need no file
+ALPHA = "alpha"
+
+
+@dataclass
+class Inpainted:
+    """
+    Attributes:
+        images: in the order and of the kind that were given; files give Pillow images (a PNG of 16 bits a colour an
+            array, uint16), a batch (4 dimensions) a batch.
+        seed_images: the same with IS-Diff's seed in the hole; None for methods without one.
+        trace: for each image, how each of its windows was filled (nearly always one).
+    """
+
+    images: Any = field(repr=False)
+    seed_images: Any | None = field(repr=False)
+    trace: list[list[WindowTrace]]
+
+    @property
+    def image(self) -> Any:
+        """The only image.
+
+        Raises:
+            UserError: there are several.
+        """
+        if len(self.images) != 1:
+            raise UserError(f"there are {len(self.images)} images; take them from result.images")
+        return self.images[0]
+
+
+@with_own_defaults
+def inpaint(
+    image: Any,
+    hole: Any,
+    method: str = "ddnm+isdiff",
+    model: str | None = None,
+    *,
+    seed: int = 0,
+    prompt: str | Sequence[str] = "",
+    negative_prompt: str = "",
+    invert: bool = False,
+    steps: int | None = None,
+    size: int | None = None,
+    ids: Sequence[str] | str | None = None,
+    reduction: float = 4.0,
+    context: float = 0.5,
+    progress: bool = False,
+    overrides: Sequence[str] = (),
+) -> Inpainted:
+    """Fill holes. Known pixels of every result are the input's, bit for bit; its size, mode or dtype and device too.
+
+    Args:
+        image: a Pillow image, a numpy array (H, W[, C]), a torch tensor (C, H, W) or a file's path; a list of them, or
+            a batch (N, H, W, C) or (N, C, H, W). uint8, uint16, or fractions from 0 to 1; 1, 3 or 4 channels. Files are
+            turned as their EXIF data say, of several frames the first is taken; Pillow images are taken as their pixels
+            lie.
+        hole: of the same height and width: a Pillow image or file (white = hole), or an array of bools or of 0 and
+            1 (or 255) (True = hole); one for all images or a list. Or ``half``, ``expand``, ``wide``, ``center`` or
+            ``alpha`` (what is transparent).
+        method, model, steps, size, reduction, context, overrides: see :class:`isdiff.pictures.jobs.Inpainter`.
+        seed: with what is known of the image it fixes all random numbers.
+        prompt: for latent models; a list has one for each image.
+        invert: the hole is what else would be known.
+        ids: names, from which the noise follows in the place of the image's content: a run's image id gives the run's
+            result (but of latent models where the hole cuts through cells of latents, which are hole here).
+        progress: whether to show a bar with the time left.
+    Warns:
+        UserWarning: images are unlike those that the model was trained on.
+    Raises:
+        UserError: one sentence about what cannot be used, before any work; :class:`isdiff.errors.Missing` for weights.
+        PartlyFilled: some pictures could not be filled; its ``finished`` has the others.
+    """
+    check_flag("invert", invert)
+    images, batch = unpacked(image, "image")
+    names = named(images, ids)
+    pictures = [picture_of(opened(item), name) for item, name in zip(images, names, strict=True)]
+    holes = each(hole, len(images), "hole")
+    prompts = texts("prompt", prompt, len(images))
+    keys = [None] * len(images) if ids is None else names
+    jobs = []
+    for picture, mask, name, key, text in zip(pictures, holes, names, keys, prompts, strict=True):
+        jobs.append(job_of(picture, hole_of(mask, picture, invert, key), name, seed, key, text))
+    asked = prompt if isinstance(prompt, str) else "caption"
+    inpainter = Inpainter(
+        method, model, prompt=asked, negative_prompt=negative_prompt, steps=steps, size=size, reduction=reduction,
+        context=context, overrides=overrides,
+    )  # fmt: skip
+    if unlike := [job.name for job in jobs if inpainter.unlike(job)]:
+        warnings.warn(inpainter.unlike_said(unlike), stacklevel=3)
+    place = {id(job): n for n, job in enumerate(jobs)}
+    made: dict[int, Any] = {}
+    seeds: dict[int, Any] = {}
+    trace: dict[int, list[WindowTrace]] = {}
+    failed: dict[str, str] = {}
+    for filled in with_bar(inpainter, jobs, progress):
+        if filled.failure:
+            failed[filled.job.name] = filled.failure
+            continue
+        n = place[id(filled.job)]
+        made[n], trace[n] = pictures[n].filled(filled.values, filled.job.hole), filled.trace
+        if filled.seed_values is not None:
+            seeds[n] = pictures[n].filled(filled.seed_values, filled.job.hole)
+    if failed:
+        raise PartlyFilled("; ".join(summed_up(failed)), [made.get(n) for n in range(len(jobs))])
+    order = range(len(jobs))
+    results = packed([made[n] for n in order], batch)
+    return Inpainted(results, packed([seeds[n] for n in order], batch) if seeds else None, [trace[n] for n in order])
+
+
+class PartlyFilled(SomeFailed):
+    """Some pictures could not be filled.
+
+    Attributes:
+        finished: the results in the order of the images, None for those.
+    """
+
+    def __init__(self, message: str, finished: list[Any]) -> None:
+        super().__init__(message)
+        self.finished = finished
+
+
+def with_bar(inpainter: Inpainter, jobs: list[Job], shown: bool):
+    """``inpainter.stream`` with IS-Diff's seeds, and a bar if it is asked for."""
+    if not shown:
+        yield from inpainter.stream(jobs, seeds=True)
+        return
+    with Reporter(f"{inpainter.label}, {inpainter.model}", len(jobs)) as bar:
+        for filled in inpainter.stream(jobs, seeds=True, progress=bar.work, expected=bar.expect):
+            bar.finish(sum(trace.network_calls for trace in filled.trace))
+            yield filled
+
+
+def job_of(picture: Picture, hole: np.ndarray, name: str, seed: int, key: str | None = None, prompt: str = "") -> Job:
+    """
+    Raises:
+        UserError: the hole hides nothing or everything, or the picture's values are out of their range.
+    """
+    return Job(name, picture.rgb(hole), hole, seed, key, prompt)
+
+
+def opened(item: Any) -> Any:
+    """A path's image, an array where Pillow would cut its 16 bits a colour; or what was given.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    if not isinstance(item, (str, os.PathLike)):
+        return item
+    image, deep = decoded(os.fspath(item)), deep_pixels(Path(item))
+    return image if deep is None else deep
+
+
+def is_batch(given: Any, what: str) -> bool:
+    if isinstance(given, torch.Tensor):
+        given = dense(given, what)
+    return isinstance(given, (np.ndarray, torch.Tensor)) and given.ndim == 4
+
+
+def unpacked(given: Any, what: str) -> tuple[list[Any], type | None]:
+    """The items of a list or a batch, and the batch's type."""
+    if is_batch(given, what):
+        found: list[Any] = list(given)
+        batch: type | None = np.ndarray if isinstance(given, np.ndarray) else torch.Tensor
+    else:
+        found, batch = list(given) if isinstance(given, (list, tuple)) else [given], None
+    if not found:
+        raise UserError(f"no {what} is given")
+    return found, batch
+
+
+def packed(items: list[Any], batch: type | None) -> Any:
+    if batch is None:
+        return items
+    return torch.stack(items) if batch is torch.Tensor else np.stack(items)
+
+
+def named(images: list[Any], ids: Sequence[str] | str | None) -> list[str]:
+    """A name for each image.
+
+    Raises:
+        UserError: another number of ids than images.
+    """
+    if ids is None:
+        return [f"image {i}" if len(images) > 1 else "image" for i in range(len(images))]
+    found = [ids] if isinstance(ids, str) else list(ids) if isinstance(ids, Iterable) else []
+    if len(found) != len(images) or not all(isinstance(name, str) and name for name in found):
+        raise UserError(f"ids is {ids!r}; it must have a text for each of {len(images)} images")
+    return found
+
+
+def texts(key: str, given: Any, count: int) -> list[str]:
+    """A text for each image, of one for all or as many.
+
+    Raises:
+        UserError: another number, or something else.
+    """
+    if isinstance(given, str):
+        return [given] * count
+    found = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(text, str) for text in found):
+        raise UserError(f"{key} is {given!r:.60}; it must be a text, or a list with one for each image")
+    if len(found) != count:
+        raise UserError(f"there are {len(found)} {key}s for {count} images; give one for all, or one for each")
+    return found
+
+
+def each(hole: Any, count: int, what: str) -> list[Any]:
+    """One for each image, of one for all or as many.
+
+    Raises:
+        UserError: another number.
+    """
+    if not isinstance(hole, (list, tuple)) and not is_batch(hole, what):
+        return [hole] * count
+    if len(hole) not in (1, count):
+        raise UserError(f"there are {len(hole)} {what}s for {count} images; give one for all, or one for each")
+    return list(hole) * (count if len(hole) == 1 else 1)
+
+
+def hole_of(hole: Any, picture: Picture, invert: bool = False, key: str | None = None) -> np.ndarray:
+    """The hole (H, W) bool of a picture, as :func:`inpaint` takes holes.
+
+    Raises:
+        UserError: it is of no such form, or of another size than the picture.
+    """
+    if isinstance(hole, (str, Path)) and str(hole) in (*NAMED, ALPHA):
+        return named_hole(str(hole), picture, key) ^ invert
+    name = f"the mask of {picture.name}"
+    if isinstance(hole, (str, os.PathLike)):
+        name = f"mask {hole}"
+        hole = decoded(os.fspath(hole), "mask")
+    found = image_hole(hole, name) if isinstance(hole, Image.Image) else array_hole(hole, name)
+    if found.shape != picture.shape:
+        sizes = [f"{width}x{height}" for height, width in (found.shape, picture.shape)]
+        turned = " (files are turned as their EXIF data say)" if found.shape == picture.shape[::-1] else ""
+        raise UserError(f"{name} is {sizes[0]}, but {picture.name} is {sizes[1]}{turned}; make them the same size")
+    return found ^ invert
+
+
+def named_hole(name: str, picture: Picture, key: str | None = None) -> np.ndarray:
+    """
+    Raises:
+        UserError: ``alpha``, and the picture has no transparency.
+    """
+    if name == ALPHA:
+        opacity = picture.opacity()
+        if opacity is None:
+            raise UserError(f"{picture.name} has no transparency to take the hole from; give a mask")
+        return opacity < 128
+    source = build(compose_run([f"mask={name}"]).mask, MaskSource)
+    assert isinstance(source, GeneratedMask)
+    return source.hole(key or pixels_hash(picture.rgb()), *picture.shape)
+
+
+def image_hole(image: Image.Image, name: str) -> np.ndarray:
+    return black_and_white(gray_mask(image, name), name)
+
+
+def array_hole(hole: Any, name: str) -> np.ndarray:
+    """
+    Raises:
+        UserError: no array (H, W), (1, H, W) or (H, W, 1) of bools, or of 0 and 1 or 255.
+    """
+    form = "a Pillow image, a path, or an array (H, W) of bools, or of 0 and 1 (or 255)"
+    if isinstance(hole, torch.Tensor):
+        hole = dense(hole, name)
+        hole = (hole.float() if hole.dtype == torch.bfloat16 else hole).detach().cpu().numpy()
+    if not isinstance(hole, np.ndarray):
+        raise UserError(f"{name} is {hole!r:.60}; it must be {form}, or one of {', '.join((*NAMED, ALPHA))}")
+    hole = np.asarray(hole)  # a matrix, say, has rules of its own
+    if hole.ndim == 3 and 1 in (hole.shape[0], hole.shape[2]):
+        hole = hole[0] if hole.shape[0] == 1 else hole[..., 0]
+    if hole.ndim != 2:
+        raise UserError(f"{name} has the shape {hole.shape}; it must be {form}")
+    if hole.dtype != bool and not (np.isin(hole, (0, 1)).all() or np.isin(hole, (0, 255)).all()):
+        raise UserError(f"{name} has values other than 0 and 1 or 0 and 255; it must be {form}")
+    return hole.astype(bool)

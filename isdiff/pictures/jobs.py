@@ -1,0 +1,296 @@
+"""A stream of anyone's pictures through a method and a model: composed, built and sampled as runs are.
+
+Each picture goes window by window (:mod:`isdiff.pictures.windows`); windows of several pictures share network
+batches. The result for a picture depends on the configuration, its seed, its known pixels and its hole alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from isdiff.checks import check_side, check_text, check_whole
+from isdiff.config.composing import compose_run
+from isdiff.config.search_path import config_names
+from isdiff.config.settings import text_of
+from isdiff.data.images import to_tensor
+from isdiff.engine import Live, Result
+from isdiff.errors import UserError
+from isdiff.pictures.canvas import Canvas, Filled, Glimpse, Job, WindowTrace
+from isdiff.pictures.familiar import known_of
+from isdiff.pictures.windows import Sizes, from_model, to_model
+from isdiff.process_state import with_own_defaults
+from isdiff.runs.experiment import Experiment, Inputs
+from isdiff.trajectory import Stream, Task
+
+OWN_MODEL = "patches"  # of pixel methods, where none is named
+STEPS = 50  # of models of any size, where nobody says how many
+ARGUMENTS = ("seed", "prompt", "negative_prompt", "method", "model", "limit")
+CALLERS = ("dataset", "mask", "output", "output_root")  # images, masks and results are
+PIXELS = 1 << 24  # of pictures that are under way: while they have fewer another one is begun
+SIZE_UNIT = 32  # sides that every network here can work at are multiples of it
+
+
+@dataclass
+class WindowExperiment(Experiment):
+    """An experiment whose images are windows of canvases."""
+
+    places: dict[str, tuple[Canvas, int]] = field(default_factory=dict)
+
+    def read(self, image_id: str) -> Inputs:
+        canvas, number = self.places[image_id]
+        window = canvas.windows[number]
+        shape = Sizes(self.setup.model.image_size).shape(window)
+        return Inputs(*to_model(canvas.pixels[window.area], canvas.open[window.area], shape), [])
+
+    def task(self, image_id: str) -> Task:
+        canvas, number = self.places[image_id]
+        task, guess = super().task(image_id), canvas.guess(number)
+        if guess is None:
+            return task
+        height, width = task.hole.shape[1:]
+        guess, _ = to_model(guess, np.zeros(guess.shape[:2], bool), (height, width))
+        return replace(task, guess=to_tensor(guess).to(self.device))
+
+    def stream(self, image_id: str, attempt: int) -> Stream:
+        canvas, number = self.places[image_id]
+        return canvas.stream(number, attempt)
+
+    def prompt(self, image_id: str) -> str:
+        return self.places[image_id][0].job.prompt if self.setup.prompt == "caption" else self.setup.prompt
+
+
+class Feed:
+    """Tasks for the engine, which asks again after it was told that there is none: a window that has been filled may
+    have made others ready. Another picture is begun only where no window of those under way is ready."""
+
+    def __init__(self, experiment: WindowExperiment, jobs: Iterable[Job], sizes: Sizes) -> None:
+        self.experiment, self.jobs, self.sizes = experiment, iter(jobs), sizes
+        self.ready: deque[tuple[Canvas, int]] = deque()
+        self.failed: list[Filled] = []
+        self.begun = self.windows = self.asked = 0
+
+    def __iter__(self) -> Feed:
+        return self
+
+    def __next__(self) -> Task:
+        while True:
+            while not self.ready:
+                if (
+                    sum(canvas.open.size for canvas in {canvas for canvas, _ in self.experiment.places.values()})
+                    >= PIXELS
+                ):
+                    raise StopIteration
+                canvas = Canvas(next(self.jobs), self.sizes)
+                self.windows += len(canvas.windows)
+                self.begin_round(canvas)
+                self.begun += 1
+            canvas, number = self.ready.popleft()
+            self.asked += 1  # jobs may have the same name
+            name = f"{canvas.job.name} (seed {canvas.job.seed}, part {number + 1}, {self.asked})"
+            self.experiment.places[name] = canvas, number
+            try:
+                return self.experiment.ready(name)
+            except UserError as error:
+                self.drop(name, str(error).replace(name, canvas.job.name))
+
+    def begin_round(self, canvas: Canvas) -> None:
+        self.ready.extend((canvas, number) for number in canvas.next_round())
+
+    def drop(self, name: str, failure: str) -> None:
+        """Give a picture up, with all of its windows."""
+        canvas, _ = self.experiment.places.pop(name)
+        self.experiment.inputs.pop(name, None)
+        self.ready = deque(entry for entry in self.ready if entry[0] is not canvas)
+        if canvas.waits:  # the first of its windows that failed
+            canvas.waits = 0
+            canvas.rounds.clear()
+            self.failed.append(canvas.result(failure))
+
+
+class Inpainter:
+    """A method with its model, loaded once, for any number of pictures.
+
+    Args:
+        method, model: names of ``configs/method`` and ``configs/model``; without a model, ``patches`` for methods that
+            work on pixels and the method's own for latent ones.
+        prompt: for latent models; ``@path`` is the text in a file, ``caption`` every job's own.
+        steps: of the sampler; default: 50 for models of any size, the method's own for others.
+        size: side at which the model works, in the place of its own.
+        reduction, context: see :class:`isdiff.pictures.windows.Sizes`.
+        overrides: further ones of a run, ``["sampler.repeat=1"]``.
+    Raises:
+        UserError: a name that there is not, a value that cannot work, or weights that are not here (:class:`Missing`).
+    """
+
+    @with_own_defaults
+    def __init__(
+        self,
+        method: str = "ddnm+isdiff",
+        model: str | None = None,
+        *,
+        prompt: str = "",
+        negative_prompt: str = "",
+        steps: int | None = None,
+        size: int | None = None,
+        reduction: float = 4.0,
+        context: float = 0.5,
+        overrides: Sequence[str] = (),
+    ) -> None:
+        check_named("method", method)
+        if model is not None:
+            check_named("model", model)
+        listed = isinstance(overrides, Sequence) and not isinstance(overrides, str)
+        if not listed or not all(isinstance(override, str) for override in overrides):
+            raise UserError(f'overrides is {overrides!r}; it must be a list such as ["sampler.steps=25"]')
+        for override in overrides:
+            key = override.lstrip("+~").partition("=")[0]
+            if key in ARGUMENTS or key.split(".")[0] in CALLERS:
+                raise UserError(f"{override} is no override here: {key} has an argument of its own, or is for runs")
+        extra = [*overrides]
+        if model is None and compose_run([f"method={method}"]).get("latent") is None:
+            model = OWN_MODEL
+        of_any_size = model is not None and compose_run([f"model={model}"]).model.get("image_size") is None
+        if steps is None and of_any_size and not any(given.startswith("sampler.steps=") for given in extra):
+            steps = STEPS
+        if steps is not None:
+            check_whole("steps", steps)
+            extra.append(f"sampler.steps={steps}")
+        if size is not None:
+            check_side("size", size)
+            if size % SIZE_UNIT:
+                raise UserError(f"size is {size}; it must be a multiple of {SIZE_UNIT}")
+            if of_any_size:
+                raise UserError(f"model {model} works at the picture's own size; leave size out")
+            extra.append(f"model.image_size={size}")
+        cfg = compose_run([f"method={method}", *([f"model={model}"] if model else []), *extra])
+        if cfg.runtime.workers != 1 or "auto" in (cfg.runtime.batch_size, cfg.runtime.compile):
+            raise UserError("runtime.workers, and auto for runtime.batch_size or compile, are for runs over a dataset")
+        for key, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
+            cfg[key] = text_of(text).replace("${", "\\${")
+        self.experiment = WindowExperiment.of(cfg, typed=False)
+        if (asking := self.experiment.setup.conditioning) is not None:
+            asking.whole = True
+        self.sizes = Sizes(self.experiment.setup.model.image_size, reduction, context)
+        self.experiment.require([])
+
+    @property
+    def label(self) -> str:
+        """The method's name for people."""
+        return self.experiment.label
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.experiment.setup.model.name
+
+    def load(self) -> None:
+        """Load the model now and not with the first picture."""
+        _ = self.experiment.prior
+
+    def unlike(self, job: Job) -> bool:
+        """Whether what is known of a picture looks unlike the images that the model was trained on, as far as that was
+        measured (``benchmarks/familiar.py``: of the shipped pixel models)."""
+        model = self.experiment.setup.model
+        known = known_of(model.weights)
+        return (
+            known is not None and model.image_size is not None and known.is_far(job.pixels, job.hole, model.image_size)
+        )
+
+    def unlike_said(self, names: Sequence[str]) -> str:
+        """A sentence for pictures that are :meth:`unlike`."""
+        more = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
+        knows = compose_run([f"model={self.model}"]).model.get("knows")
+        images = f"{self.model} knows, {knows}" if knows else f"{self.model} was trained on"
+        return f"{names[0]}{more} unlike the images that {images}, so fills may not fit; isdiff models lists others"
+
+    def share_model(self, other: Inpainter) -> None:
+        """Use the model of ``other``, if it is the same, loaded in the same way; else do nothing."""
+        if self.experiment.loading == other.experiment.loading:
+            self.experiment.shelf = other.experiment.shelf
+
+    @with_own_defaults
+    def stream(
+        self,
+        jobs: Iterable[Job],
+        *,
+        seeds: bool = False,
+        progress: Callable[[int], None] = lambda count: None,
+        expected: Callable[[float], None] = lambda calls: None,
+        watch: Callable[[Sequence[Glimpse]], None] | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Filled]:
+        """What comes of jobs, as they finish; one that fails leaves the others alone.
+
+        Args:
+            seeds: whether to show IS-Diff's seeds too.
+            progress: hears of every network batch how many windows were in it.
+            expected: hears about how many network calls a job takes, as they begin.
+            watch: sees after every network batch the pictures that are under way; results do not depend on it.
+            stop: asked before every network batch; once it says yes, what is not finished is given up.
+        """
+        experiment = self.experiment
+        experiment.places.clear()
+        experiment.inputs.clear()
+        feed = Feed(experiment, jobs, self.sizes)
+        engine = experiment.engine(stream=lambda _, image_id, attempt: experiment.stream(image_id, attempt), stop=stop)
+        calls = engine.calls_expected()
+
+        def heard(count: int) -> None:
+            expected(calls * feed.windows / max(1, feed.begun))
+            progress(count)
+
+        engine.progress = heard
+        if watch is not None:
+            engine.watch = lambda live: watch(self.glimpses(live))
+        for result in engine.run(feed):
+            canvas, number = experiment.places[result.task.id]
+            if result.failure:
+                feed.drop(result.task.id, result.failure)
+            elif canvas.waits:  # else a window beside this one failed
+                self.take(result, canvas, number, seeds)
+                if not canvas.waits:
+                    feed.begin_round(canvas)
+                    if not canvas.waits:
+                        yield canvas.result()
+            experiment.places.pop(result.task.id, None)
+            experiment.inputs.pop(result.task.id, None)
+            yield from feed.failed
+            feed.failed.clear()
+        yield from feed.failed
+
+    def glimpses(self, live: Sequence[Live]) -> list[Glimpse]:
+        """A glimpse of every picture that has windows in the loop."""
+        found: dict[Canvas, list[tuple[int, Live]]] = {}
+        for image in live:
+            canvas, number = self.experiment.places[image.tr.task.id]
+            found.setdefault(canvas, []).append((number, image))
+        return [Glimpse(canvas, windows, self.experiment.prior) for canvas, windows in found.items()]
+
+    def take(self, result: Result, canvas: Canvas, number: int, seeds: bool) -> None:
+        """A finished window onto its canvas."""
+        window = canvas.windows[number]
+        trace = WindowTrace(
+            window, [a.dce for a in result.attempts], result.chosen, [a.start_timestep for a in result.attempts],
+            result.calls, result.seconds,
+        )  # fmt: skip
+        seed = None
+        if seeds and result.task.guess is None:
+            clean = self.experiment.setup.start.composed(result.task, canvas.stream(number, result.chosen))
+            if clean is not None:
+                seed = from_model(self.experiment.prior.decode([clean], [result.task])[0], window.shape)
+        canvas.fill(number, from_model(result.picture, window.shape), seed, trace)
+
+
+def check_named(group: str, name: object) -> None:
+    """
+    Raises:
+        UserError: there is no configuration of that name in the group.
+    """
+    check_text(group, name)
+    names = config_names(group)
+    if name not in names:
+        raise UserError(f"there is no {group} {name!r}; there are {', '.join(names)}")

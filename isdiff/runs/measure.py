@@ -1,0 +1,206 @@
+"""What is measured of a run, once: values and features are kept beside its records, and from then on only read.
+
+``<run>/measured/<observer>-<version>/`` has values of pairs and features of results; features of truths are the same
+for all runs and lie in ``<output_root>/<dataset>/measured/``. Keys are hashes of what was looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from isdiff.config.build import build
+from isdiff.config.search_path import config_names
+from isdiff.data.images import pixels_hash
+from isdiff.errors import UserError
+from isdiff.metrics.base import Absent, Metric, Observed, Observer, Unavailable
+from isdiff.metrics.samples import Sample
+from isdiff.metrics.store import ArrayStore
+from isdiff.paths import placed
+from isdiff.runs.experiment import Experiment
+
+PORTION = 64  # images that are looked at before what was seen is kept; nothing holds more of them
+
+
+def build_metrics(names: Sequence[Any], cfg: DictConfig) -> list[Metric]:
+    """The metrics of ``configs/metric`` with these names, with the values that ``cfg`` has for them.
+
+    Raises:
+        UserError: an unknown name, or a value or an argument that a metric refuses.
+    """
+    files = config_names("metric")
+    if unknown := [name for name in names if name not in files]:
+        raise UserError(f"metrics.names has {unknown[0]!r}; there are {', '.join(files)}")
+    whole = cfg.copy()
+    OmegaConf.set_struct(whole, False)
+    whole.metric = {name: OmegaConf.load(files[name]) for name in names}
+    given = OmegaConf.select(cfg, "metrics.options", default=None) or {}
+    for name, options in given.items():
+        if name not in files or not isinstance(options, DictConfig):
+            raise UserError(f"metrics.options.{name} is {options!r}; options are arguments of a metric by its name")
+        if name in names:
+            whole.metric[name].update(options)
+    # Built from within the whole configuration, to which their values refer.
+    return [build(whole.metric[name], Metric) for name in names]
+
+
+def configured_metrics(cfg: DictConfig) -> list[Metric]:
+    """The metrics of ``metrics.names``.
+
+    Raises:
+        UserError: ``metrics`` names what there is not.
+    """
+    names, bootstrap = OmegaConf.select(cfg, "metrics.names"), OmegaConf.select(cfg, "metrics.bootstrap")
+    if names is not None and not isinstance(names, ListConfig):
+        raise UserError(
+            f"metrics.names is {names!r}; it must be a list, such as [lite0_perceptual,lpips], or null for none"
+        )
+    if names and not (isinstance(bootstrap, int) and not isinstance(bootstrap, bool) and bootstrap >= 1):
+        raise UserError(f"metrics.bootstrap is {bootstrap!r}; it must be a whole number of at least 1")
+    return build_metrics(list(names), cfg) if names else []
+
+
+def absent(metrics: Sequence[Metric]) -> list[str]:
+    """One line for every network that metrics look with and that is not here, with the command that gets it."""
+    lines: dict[str, None] = {}
+    for metric in metrics:
+        try:
+            _ = metric.version
+        except Absent as error:
+            lines[str(error)] = None
+        except Unavailable:  # it measures other images than these, which the summary says
+            pass
+    return list(lines)
+
+
+def samples(
+    experiment: Experiment, records: list[dict[str, Any]], metrics: Sequence[Metric]
+) -> tuple[dict[str, Sample], dict[str, str]]:
+    """Of the images of ``records``, by the metrics' names; also why those that cannot run here cannot.
+
+    Raises:
+        UserError: a picture, an image or a caption that has to be looked at cannot be read.
+    """
+    together: dict[Observer, list[Metric]] = defaultdict(list)
+    for metric in metrics:
+        together[metric.observer].append(metric)
+    found: dict[str, Sample] = {}
+    skipped: dict[str, str] = {}
+    for observer, served in together.items():
+        try:
+            prompts = [experiment.prompt(r["id"]) if observer.prompted else "" for r in records]
+            observer.require(prompts)
+            run = ObservedRun(experiment, records, prompts, observer)
+            values, features = (any(m.of_sets == of_sets for m in served) for of_sets in (False, True))
+            seen = run.seen(values, features)
+        except Unavailable as error:
+            skipped |= {metric.name: str(error) for metric in served}
+            continue
+        for metric in served:
+            try:
+                found[metric.name] = metric.sample(seen)
+                found[metric.name].groups = sources(experiment, records)
+            except Unavailable as error:
+                skipped[metric.name] = str(error)
+    return found, skipped
+
+
+def sources(experiment: Experiment, records: list[dict[str, Any]]) -> np.ndarray | None:
+    """For each image the number of its source; None where each has its own."""
+    named = [experiment.dataset.source(record["id"]) for record in records]
+    return None if len(set(named)) == len(named) else np.unique(named, return_inverse=True)[1]
+
+
+class ObservedRun:
+    """The images of a run as one observer has seen them.
+
+    Raises:
+        Unavailable: the observer's weights are not here.
+    """
+
+    def __init__(
+        self, experiment: Experiment, records: list[dict[str, Any]], prompts: list[str], observer: Observer
+    ) -> None:
+        self.experiment, self.records, self.prompts, self.observer = experiment, records, prompts, observer
+        label = f"{observer.name}-{observer.version}"
+        own = experiment.store.path / "measured" / label
+        shared = placed(experiment.cfg.output_root) / experiment.cfg.dataset.name / "measured" / label
+        self.stores = [ArrayStore(own / "values"), ArrayStore(own / "features"), ArrayStore(shared / "features")]
+        pictures = experiment.store.picture_hashes([r["id"] for r in records])
+        truths = [r["image_sha"] for r in records]
+        pairs = [f"{a}-{b}" for a, b in zip(pictures, truths, strict=True)]
+        if observer.prompted:
+            pairs = [f"{pair}-{text_hash(prompt)}" for pair, prompt in zip(pairs, prompts, strict=True)]
+        self.keys = [pairs, pictures, truths]
+
+    def seen(self, values: bool, features: bool) -> Observed:
+        """What is kept, after a look at what is not."""
+        wanted = [values, features, features]
+        for start in range(0, len(self.records), PORTION):
+            places = range(start, min(start + PORTION, len(self.records)))
+            self.look(*(self.missing(kind, places) if wanted[kind] else [] for kind in range(3)))
+        rows = [s.take(k) if w else None for s, k, w in zip(self.stores, self.keys, wanted, strict=True)]
+        return Observed(*rows)
+
+    def missing(self, kind: int, places: Sequence[int]) -> list[int]:
+        """Places of the first images with keys that the store of this kind has not."""
+        first = {self.keys[kind][i]: i for i in reversed(places)}
+        return sorted(i for key, i in first.items() if key not in self.stores[kind])
+
+    def look(self, pairs: list[int], results: list[int], truths: list[int]) -> None:
+        """Look at what is missing at these places, and keep it."""
+        read = {i: self.result(i) for i in {*pairs, *results}}, {i: self.truth(i) for i in {*pairs, *truths}}
+        if pairs:
+            before, after = ([images[i] for i in pairs] for images in read)
+            seen = self.observer.observe(before, after, [self.prompts[i] for i in pairs])
+            for kind, rows in enumerate((seen.values, seen.results, seen.truths)):
+                if rows is not None:
+                    self.keep(kind, pairs, rows)
+        for kind, places, images in ((1, results, read[0]), (2, truths, read[1])):
+            if places := [i for i in places if self.keys[kind][i] not in self.stores[kind]]:
+                self.keep(kind, places, self.observer.features([images[i] for i in places]))
+
+    def keep(self, kind: int, places: list[int], rows: np.ndarray) -> None:
+        """What is kept already stays as it is: other portions give other last digits."""
+        new = [n for n, i in enumerate(places) if self.keys[kind][i] not in self.stores[kind]]
+        if new:
+            self.stores[kind].add([self.keys[kind][places[n]] for n in new], rows[new])
+
+    def result(self, place: int) -> np.ndarray:
+        image_id = self.records[place]["id"]
+        return self.unchanged(self.experiment.store.image(image_id), 1, place)
+
+    def truth(self, place: int) -> np.ndarray:
+        image_id = self.records[place]["id"]
+        return self.unchanged(self.experiment.dataset.image(image_id), 2, place)
+
+    def unchanged(self, pixels: np.ndarray, kind: int, place: int) -> np.ndarray:
+        """
+        Raises:
+            UserError: the image is not the one that the key names; what is kept must not become wrong.
+        """
+        if pixels_hash(pixels) != self.keys[kind][place]:
+            image_id = self.records[place]["id"]
+            raise UserError(f"image {image_id} changed while it was measured; run the same command again")
+        return pixels
+
+
+def result_features(experiment: Experiment, records: list[dict[str, Any]], observer: Observer) -> np.ndarray:
+    """(N, D) of a run's results alone.
+
+    Raises:
+        Unavailable: the observer's weights are not here.
+    """
+    run = ObservedRun(experiment, records, [""] * len(records), observer)
+    for start in range(0, len(records), PORTION):
+        run.look([], run.missing(1, range(start, min(start + PORTION, len(records)))), [])
+    return run.stores[1].take(run.keys[1])
+
+
+def text_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

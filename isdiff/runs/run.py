@@ -1,0 +1,173 @@
+"""One experiment from configuration to folder: sample what is missing, then measure and report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from isdiff.config.build import as_dict
+from isdiff.errors import SomeFailed, UserError, summed_up
+from isdiff.loggers.base import Session, Subject
+from isdiff.metrics.base import Metric
+from isdiff.parallel import ranks
+from isdiff.progress import Reporter
+from isdiff.runs.experiment import Experiment
+from isdiff.runs.measure import absent, configured_metrics
+from isdiff.runs.model_cache import SHELF
+from isdiff.runs.report import RunImages, draw_grid, is_grid, readable, summarise
+from isdiff.runs.sampling import sample_all
+from isdiff.runs.store import RunFolder
+
+
+@dataclass
+class Outcome:
+    """A run that went to its end: what it was, what it says about itself, and the images that could not be made."""
+
+    experiment: Experiment
+    metrics: list[Metric]
+    summary: dict[str, Any]
+    failed: dict[str, str]
+
+
+def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
+    """Images that have a record but whose image, mask or text is not what went in; their records are dropped.
+
+    Files are read again only where their size or date changed. What cannot be read now is kept as it was.
+    """
+    changed, stamps = set(), {}
+    records = experiment.store.records()
+    for image_id in ids:
+        record = records.get(image_id)
+        if record is None:
+            continue
+        try:
+            now = experiment.stamps(image_id)
+            if now == record["stamps"] and all(now[:2]):
+                continue
+            given = experiment.read(image_id)
+        except UserError:
+            continue
+        same = given.content == {key: record[key] for key in given.content}
+        if same and given.stamps[-1] == record["stamps"][-1]:
+            stamps[image_id] = {"stamps": given.stamps}
+        else:
+            changed.add(image_id)
+    if changed or stamps:
+        experiment.store.tidy(ids, drop=changed, update=stamps)
+    return changed
+
+
+def whole_records(experiment: Experiment, ids: list[str]) -> dict[str, dict[str, Any]]:
+    """The folder's records, without those of other runs and those whose pictures are damaged or other images': they
+    are made again."""
+    store = experiment.store
+    records = store.records()
+    spoiled = store.spoiled({image_id: records[image_id] for image_id in ids if image_id in records})
+    spoiled |= {name for name, record in records.items() if record.get("run", experiment.hash) != experiment.hash}
+    if not spoiled:
+        return records
+    some = f"{len(spoiled)} pictures are" if len(spoiled) > 1 else f"the picture {min(spoiled)} is"
+    print(f"isdiff: {some} damaged or not what was made; sampled anew", file=sys.stderr)
+    return store.tidy(ids, drop=spoiled)
+
+
+def kept_text(experiment: Experiment) -> str:
+    """``config.yaml``."""
+    kept = yaml.safe_dump(experiment.kept, sort_keys=False, allow_unicode=True)
+    return f"# {experiment.hash}: hash of what the results depend on\n{kept}"
+
+
+def say(store: RunFolder, name: str, text: str) -> None:
+    """Write a text that the run leaves, unless it stands there."""
+    if store.read_text(name) != text:
+        store.write_text(name, text)
+
+
+Listener = Callable[[Mapping[str, float]], None]
+
+
+def execute(cfg: DictConfig, listen: Listener | None = None) -> Outcome:
+    """Run the experiment of ``cfg``: images that its folder already has are kept, missing ones are sampled.
+
+    Args:
+        listen: hears how far sampling has come, as :class:`~isdiff.progress.Reporter` counts it.
+    Raises:
+        UserError: the configuration, the data or the weights do not allow the run.
+    """
+    experiment = Experiment.of(cfg)
+    experiment.shelf = SHELF
+    metrics = configured_metrics(cfg)  # a wrong name is refused at once, and so is a logger that could not log
+    experiment.setup.logger.prepare()
+    experiment.absent = absent(metrics)
+    store, ids = experiment.store, experiment.ids()
+    for note in experiment.remarks():
+        print(f"isdiff: {note}", file=sys.stderr)
+    store.sweep()
+    changed = changed_inputs(experiment, ids)
+    if changed:
+        some = f"{len(changed)} images or masks" if len(changed) > 1 else f"the image or mask {min(changed)}"
+        print(f"isdiff: {some} changed since the last run; sampled anew", file=sys.stderr)
+    done = whole_records(experiment, ids)
+    todo = [image_id for image_id in ids if image_id not in done]
+    experiment.require(todo)  # before anything is sampled or logged
+    failed: dict[str, str] = {}
+    with experiment.setup.logger.session(subject(experiment)) as session:
+        if todo:
+            failed = sample_missing(experiment, ids, todo, session, listen)
+        else:
+            say(store, "config.yaml", kept_text(experiment))
+        records = store.tidy(ids)
+        chosen = [records[image_id] for image_id in ids if image_id in records]
+        if not chosen:
+            raise SomeFailed(f"no image could be sampled: {'; '.join(summed_up(failed, 3)) or 'there are no images'}")
+        summary = summarise(experiment, chosen, failed, len(todo) - len(failed), metrics)
+        if summary != store.read_json("summary.json"):
+            store.write_json("summary.json", summary)
+        say(store, "summary.md", readable(summary, experiment))
+        if todo or not is_grid(experiment, chosen):
+            draw_grid(experiment, chosen)
+        session.finish(summary, RunImages(experiment, chosen, metrics))
+    return Outcome(experiment, metrics, summary, failed)
+
+
+def sample_missing(
+    experiment: Experiment, ids: list[str], todo: list[str], session: Session, listen: Listener | None = None
+) -> dict[str, str]:
+    """Sample ``todo`` of the run's ``ids``; returns what failed, with reasons.
+
+    Raises:
+        UserError: a sampling process ended early.
+    """
+    say(experiment.store, "config.yaml", kept_text(experiment))
+    session.begin()
+    title = f"{experiment.setup.title} on {experiment.cfg.dataset.name}, {experiment.cfg.mask.name}"
+
+    def told(numbers: Mapping[str, float]) -> None:
+        session.progress(numbers)
+        if listen:
+            listen(numbers)
+
+    if ranks.size > 1:
+        title += f" (shown: rank 0's share, 1 of {ranks.size})"
+    done = len(ids) - len(todo)
+    with Reporter(title, done + len(todo[:: ranks.size]), done=done, listen=told) as bar:
+        return sample_all(experiment, todo, bar)
+
+
+def subject(experiment: Experiment) -> Subject:
+    """The run as loggers know it. ``cell`` is what runs have in common that differ in their seeds."""
+    cfg, names = experiment.cfg, (experiment.cfg.dataset.name, experiment.cfg.mask.name)
+    row = OmegaConf.select(cfg, "logger.job_type", default=None) or experiment.setup.title
+    facts = {"cell": f"{', '.join(names)}: {row}", "result_hash": experiment.hash, "network": experiment.network}
+    return Subject(
+        name=f"{experiment.label}-{names[1]}-{experiment.store.path.name}",
+        folder=experiment.store.path,
+        config=as_dict(cfg, resolve=True) | facts,
+        job_type=experiment.label,
+        tags=(*names, experiment.label),
+    )

@@ -1,0 +1,130 @@
+"""Sampling the images of an experiment: in this process, in several of its own, or in those that torchrun started."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from itertools import chain
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from isdiff.config.settings import AUTO, portable
+from isdiff.errors import UserError, explained
+from isdiff.parallel import ranks
+from isdiff.parallel.pool import GO_ON, in_processes, own_gpu
+from isdiff.priors.batches import best_batch_size
+from isdiff.progress import Reporter
+from isdiff.runs.experiment import Experiment
+from isdiff.runs.model_cache import SHELF
+from isdiff.runs.writer import Writer
+from isdiff.trajectory import Task
+
+Report = Callable[[str, Any], None]
+MOST = 256  # images that runtime.batch_size=auto tries in one call
+
+
+def tasks(experiment: Experiment, ids: Iterable[str], report: Report) -> Iterator[Task]:
+    """Tasks one by one; an image that cannot be used is reported and the others go on."""
+    for image_id in ids:
+        try:
+            yield experiment.ready(image_id)
+        except UserError as error:
+            report("failed", (image_id, str(error)))
+
+
+def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
+    """Sample ``ids`` in this process. ``report`` hears ``expected`` (network calls an image), ``calls`` (how many were
+    made), ``done`` (an image's id and calls, once its files are there) and ``failed`` (id and reason).
+
+    Raises:
+        OSError: a picture or its record cannot be stored.
+    """
+    calls: dict[str, int] = {}
+    with Writer(experiment.store, lambda image_id: report("done", (image_id, calls.pop(image_id)))) as writer:
+
+        def progress(count: int) -> None:
+            report("calls", count)
+            writer.settle()  # after every network batch, so that a full disk is not found out hours later
+
+        engine = experiment.engine(progress=progress)
+        report("expected", engine.calls_expected())
+        ready = tasks(experiment, ids, report)
+        search = experiment.setup.runtime.batch_size == AUTO and experiment.setup.asks
+        if search and (first := next(ready, None)) is not None:
+            most = min(MOST, len(ids))
+            engine.batch_size = best_batch_size(experiment.prior, first, engine.grid.timesteps[-1], most)
+            ready = chain([first], ready)
+        with closing(engine.run(ready)) as results:
+            for result in results:
+                if result.failure:
+                    report("failed", (result.task.id, result.failure))
+                    continue
+                calls[result.task.id] = result.calls
+                writer.add(experiment.finish(result), experiment.record(result))
+
+
+def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[str, str]:
+    """Sample ``ids`` as the configuration says; returns what failed, with reasons.
+
+    Raises:
+        UserError: a process could not go on; the others finish their shares first.
+    """
+    failed: dict[str, str] = {}
+
+    def report(kind: str, content: Any) -> None:
+        if kind == "calls":
+            bar.work(content)
+        elif kind == "done":
+            bar.finish(content[1])
+        elif kind == "expected":
+            bar.expect(content)
+        elif content[0] not in failed:  # else a process died, and another has found out once more
+            failed[content[0]] = content[1]
+            bar.finish(0)
+
+    workers = experiment.setup.runtime.workers
+    if workers > 1 and ranks.size > 1:
+        raise UserError(f"runtime.workers is {workers}, but torchrun starts the processes; leave it")
+    count = ranks.size if ranks.size > 1 else min(workers, len(ids))
+    if count < 2:
+        sample(experiment, ids, report)
+    else:
+        config = portable(experiment.cfg)
+        shares = [(config, ids[place::count]) for place in range(count)]
+        if ranks.size > 1:
+            ended = ranks.in_ranks([(sample_share, share) for share in shares], report) or []
+        else:
+            ended = in_processes(sample_share, shares, count, lambda _, *content: report(*content))
+        if errors := [error for _, error in ended if error]:
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            raise UserError(f"{errors[0]}{more}; {GO_ON}")
+        for failures, _ in ended:
+            failed |= failures
+    return {image_id: failed[image_id] for image_id in ids if image_id in failed}  # whichever process was first
+
+
+def sample_share(share: tuple[dict[str, Any], list[str]], place: int, tell: Report) -> tuple[dict[str, str], str]:
+    """Sample the ``share``, a configuration and ids, in the process with this number; returns what failed, with
+    reasons, and what stopped it, empty if nothing did."""
+    failed: dict[str, str] = {}
+
+    def report(kind: str, content: Any) -> None:
+        if kind == "failed":
+            failed[content[0]] = content[1]
+        tell(kind, content)
+
+    try:
+        cfg = OmegaConf.create(share[0])
+        own_gpu(cfg.runtime, place)
+        experiment = Experiment.of(cfg, typed=False)
+        experiment.shelf = SHELF
+        there = experiment.store.records()  # of a process before that died
+        if ids := [image_id for image_id in share[1] if image_id not in there]:
+            sample(experiment, ids, report)
+    except (UserError, OSError) as error:
+        return failed, explained(error)
+    except Exception:
+        return failed, traceback.format_exc()
+    return failed, ""

@@ -1,0 +1,191 @@
+"""The folder of a run: pictures, one record per image, and what can be rebuilt from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from isdiff.data.base import file_stamp, safe_id
+from isdiff.data.images import load_rgb, pixels_hash
+from isdiff.errors import UserError
+from isdiff.io.files import atomic_open, atomic_save, plain
+from isdiff.runs.records import parsed
+
+try:
+    import fcntl
+except ImportError:  # Windows: one process a folder
+    fcntl = None  # type: ignore[assignment]
+
+
+class RunFolder:
+    """``images/<id>.png`` and a line in ``per_image.jsonl`` for every finished image.
+
+    The picture is written first and whole, then the line in one write; an image counts as done when both are there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.records_path = self.path / "per_image.jsonl"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else adds or rewrites records meanwhile, in this process or another."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path, os.O_RDONLY) if fcntl else -1
+        try:
+            if fcntl:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            if fcntl:
+                os.close(handle)
+
+    def image_path(self, image_id: str) -> Path:
+        """
+        Raises:
+            UserError: the id would lead out of the folder.
+        """
+        if not safe_id(image_id):
+            raise UserError(f"image id {image_id!r} is no file name; ids must be without slashes and leading dots")
+        return self.path / "images" / f"{image_id}.png"
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Records by image id, of images whose picture exists.
+
+        A line that is no record (torn by a kill, edited by hand) is passed over: its image is made again.
+        """
+        found = {}
+        if self.records_path.exists():
+            for line in plain(self.records_path).read_text("utf-8", errors="replace").splitlines():
+                record = parsed(line)
+                with suppress(UserError, OSError):
+                    if record and self.image_path(record["id"]).stat().st_size > 0:
+                        found[record["id"]] = record
+        return found
+
+    def add(self, image: np.ndarray, record: dict[str, Any]) -> None:
+        """Store one result: ``image`` (H, W, 3) uint8."""
+        atomic_save(self.image_path(record["id"]), lambda stream: Image.fromarray(image).save(stream, "png"))
+        line = (json.dumps(record) + "\n").encode()
+        with self.locked(), open(self.records_path, "ab+", buffering=0) as stream:
+            if stream.seek(0, os.SEEK_END):
+                stream.seek(-1, os.SEEK_END)
+                if stream.read(1) != b"\n":
+                    line = b"\n" + line  # a kill tore the line before: this one is not to be lost with it
+            stream.write(line)
+            os.fsync(stream.fileno())
+
+    def tidy(
+        self, order: list[str], drop: Iterable[str] = (), update: Mapping[str, dict[str, Any]] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Rewrite the records whole, in the dataset's order first, without those of ``drop`` and with the new entries
+        of ``update``; returns them."""
+        if not self.records_path.exists():
+            return {}
+        dropped, news = set(drop), update or {}
+        place = {image_id: i for i, image_id in enumerate(order)}
+        with self.locked():
+            records = {i: r | news.get(i, {}) for i, r in self.records().items() if i not in dropped}
+            ordered = dict(sorted(records.items(), key=lambda item: (place.get(item[0], len(place)), item[0])))
+            lines = [json.dumps(record) + "\n" for record in ordered.values()]
+            there = plain(self.records_path).read_text("utf-8", errors="replace") if self.records_path.exists() else ""
+            if there != "".join(lines):
+                with atomic_open(self.records_path) as stream:
+                    stream.writelines(lines)
+        return ordered
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half written; what is younger than an hour may still be written."""
+        before = time.time() - 3600
+        for temporary in self.path.rglob(".*.tmp"):
+            with suppress(OSError):
+                if temporary.stat().st_mtime < before:
+                    temporary.unlink()
+
+    def image(self, image_id: str) -> np.ndarray:
+        """(H, W, 3) uint8.
+
+        Raises:
+            UserError: the picture is damaged.
+        """
+        path = self.image_path(image_id)
+        try:
+            return np.asarray(load_rgb(path))
+        except UserError:
+            raise UserError(f"{path} is damaged; delete it and run the same command again") from None
+
+    def picture_hashes(self, ids: Iterable[str]) -> list[str]:
+        """``pixels_hash`` of these pictures. Only those are read whose files are not as they were the last time, which
+        ``measured/pictures.json`` remembers.
+
+        Raises:
+            UserError: a picture is damaged.
+        """
+        found = self.hashes_or_none(list(ids))
+        for image_id, digest in found.items():
+            if digest is None:
+                self.image(image_id)  # says so
+        return [digest for digest in found.values() if digest is not None]
+
+    def spoiled(self, records: Mapping[str, dict[str, Any]]) -> set[str]:
+        """Of these images those whose pictures cannot be read or are not the ones that the records were written with
+        (older ones do not say)."""
+        hashes = self.hashes_or_none(list(records))
+        return {name for name, digest in hashes.items() if digest is None or digest != said(records[name], digest)}
+
+    def hashes_or_none(self, ids: list[str]) -> dict[str, str | None]:
+        """``picture_hashes`` by id; None for a picture that is damaged."""
+        known = self.read_json("measured/pictures.json")
+        found: dict[str, list[str]] = {}
+        hashes: dict[str, str | None] = {}
+        for image_id in ids:
+            stamp, before = file_stamp(self.image_path(image_id)), known.get(image_id)
+            if isinstance(before, list) and len(before) == 2 and before[0] == stamp and isinstance(before[1], str):
+                found[image_id] = before
+            else:
+                try:
+                    found[image_id] = [stamp, pixels_hash(self.image(image_id))]
+                except UserError:
+                    hashes[image_id] = None
+                    continue
+            hashes[image_id] = found[image_id][1]
+        if any(known.get(name) != entry for name, entry in found.items()):
+            self.write_json("measured/pictures.json", known | found)
+        return hashes
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """The content of a file that ``write_json`` left; empty if it is not there or damaged."""
+        try:
+            found = json.loads(plain(self.path / name).read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def read_text(self, name: str) -> str | None:
+        """None if it is not there or is no text."""
+        try:
+            return plain(self.path / name).read_text("utf-8")
+        except (OSError, ValueError):
+            return None
+
+    def write_json(self, name: str, content: Any) -> None:
+        with atomic_open(self.path / name) as stream:
+            json.dump(content, stream, indent=1)
+            stream.write("\n")
+
+    def write_text(self, name: str, content: str) -> None:
+        with atomic_open(self.path / name) as stream:
+            stream.write(content)
+
+
+def said(record: dict[str, Any], otherwise: str) -> Any:
+    """The hash that a record has of its picture."""
+    return record.get("picture_sha", otherwise)

@@ -1,0 +1,269 @@
+"""From runs to a blind study: a folder with a page and pictures, and beside it the key that says whose they are."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader
+from PIL import Image
+
+from isdiff.data.images import pixels_hash
+from isdiff.errors import UserError
+from isdiff.io.contact_sheet import with_hole
+from isdiff.io.files import atomic_open, plain
+from isdiff.masks.base import MaskSource
+from isdiff.runs.store import RunFolder
+from isdiff.study.plan import Cell, StudyPlan
+
+PAGE = "index.html"
+KEY_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a cell's pictures come from.
+
+    Attributes:
+        runs: by method, methods in alphabetical order.
+        images: from the id of each image that all runs have to the hash of its mask.
+    """
+
+    cell: Cell
+    runs: dict[str, RunFolder]
+    images: dict[str, str | None]
+    masks: MaskSource
+
+
+@dataclass(frozen=True)
+class Question:
+    """One set of pictures.
+
+    Attributes:
+        id, given: random names of the question and of the picture with its hole.
+        choices: from a picture's random name to its method, in the order in which they are shown.
+    """
+
+    id: str
+    source: Source
+    image: str
+    given: str
+    choices: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Study:
+    id: str
+    folder: Path
+    key: Path
+    questions: list[Question]
+
+
+def key_path(folder: Path) -> Path:
+    """Beside the folder, so that who is given the folder is not given the key."""
+    return folder.with_name(f"{folder.name}.key.json")
+
+
+def keyed(*parts: object) -> np.random.RandomState:
+    """The legacy generator, whose draws are frozen for good, keyed by ``parts``."""
+    digest = hashlib.sha256("/".join(map(str, ("study", *parts))).encode()).digest()
+    return np.random.RandomState(np.frombuffer(digest, np.uint32))
+
+
+def orders(k: int, n: int, rng: np.random.RandomState) -> list[list[int]]:
+    """``n`` orders of ``k`` methods in which each stands at each place equally often, or once more.
+
+    They come in Latin squares, the rotations of an order drawn for each square, and are then shuffled.
+    """
+    found: list[list[int]] = []
+    while len(found) < n:
+        base = rng.permutation(k).tolist()
+        square = [base[shift:] + base[:shift] for shift in rng.permutation(k)]
+        found += square[: n - len(found)]
+    return [found[i] for i in rng.permutation(n)]
+
+
+def open_cell(cell: Cell, n: int) -> Source:
+    """
+    Raises:
+        UserError: a run is missing, or the runs share fewer than ``n`` images made from the same pixels and mask.
+    """
+    runs = cell.folders()
+    records = {method: run.records() for method, run in runs.items()}
+    shared = sorted(set.intersection(*map(set, records.values())))
+    if not shared:
+        counts = ", ".join(f"{method} {len(found)}" for method, found in records.items())
+        raise UserError(f"cell {cell.label}: the runs have no image in common ({counts}); run all on the same images")
+    made_from = lambda record: (record.get("image_sha"), record.get("mask_sha"))  # noqa: E731
+    same = [i for i in shared if len({made_from(found[i]) for found in records.values()}) == 1]
+    if not same:
+        raise UserError(f"cell {cell.label}: the runs had other images or masks under the same ids; run them anew")
+    if len(same) < n:
+        advice = f"sample more (limit={n}) or take fewer (--n {len(same)})"
+        raise UserError(f"cell {cell.label}: the runs share {len(same)} images, n is {n}; {advice}")
+    first = next(iter(runs))
+    images = {i: records[first][i].get("mask_sha") for i in same}
+    return Source(cell, runs, images, cell.mask_source(runs[first]))
+
+
+def draw_questions(plan: StudyPlan) -> list[Question]:
+    """The questions of all cells, shuffled.
+
+    Raises:
+        UserError: a cell's runs do not allow it.
+    """
+    questions = []
+    for cell in plan.cells:
+        source = open_cell(cell, plan.n)
+        rng = keyed(plan.seed, cell.dataset, cell.mask)
+        methods, images = list(source.runs), list(source.images)
+        chosen = [images[i] for i in rng.permutation(len(images))[: plan.n]]
+        for image, order in zip(chosen, orders(len(methods), plan.n, rng), strict=True):
+            names = [rng.bytes(8).hex() for _ in range(len(methods) + 2)]
+            choices = dict(zip(names[2:], (methods[i] for i in order), strict=True))
+            questions.append(Question(names[0], source, image, names[1], choices))
+    return [questions[i] for i in keyed(plan.seed).permutation(len(questions))]
+
+
+def pictures(question: Question) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and pixels (H, W, 3) uint8 of the picture with its hole and of every method's, in the order shown.
+
+    Raises:
+        UserError: they do not fit each other: sizes, masks, or known pixels, which would give a method away.
+    """
+    source, image = question.source, question.image
+    where = f"cell {source.cell.label}, image {image}"
+    results = {name: source.runs[method].image(image) for name, method in question.choices.items()}
+    first = next(iter(results.values()))
+    if any(result.shape != first.shape for result in results.values()):
+        sizes = ", ".join(f"{m} {results[n].shape[1]}x{results[n].shape[0]}" for n, m in question.choices.items())
+        raise UserError(f"{where}: pictures of different sizes ({sizes}) cannot be compared")
+    hole = source.masks.hole(image, *first.shape[:2])
+    if pixels_hash(np.packbits(hole)) != source.images[image]:
+        raise UserError(f"{where}: its mask is not the one that the runs were made with; run them anew")
+    known = first[~hole]
+    if any((result[~hole] != known).any() for result in results.values()):
+        raise UserError(f"{where}: the runs differ outside the hole; make all with output.composite=paste")
+    yield question.given, with_hole(first, hole)
+    yield from results.items()
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Nothing but pixels: no metadata, and one encoder for all."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "png", optimize=True)
+    return stream.getvalue()
+
+
+def build_study(plan: StudyPlan, folder: Path, overwrite: bool = False) -> Study:
+    """Write ``folder``, to be given to people, and ``<folder>.key.json``, to be kept.
+
+    The same plan and runs give the same study, byte for byte. The folder appears whole or not at all.
+
+    Raises:
+        UserError: the runs do not allow it, or something else is in the folder's place.
+    """
+    folder = Path(os.path.abspath(folder))
+    if not folder.name:
+        raise UserError("a study needs a folder of its own; give another --out")
+    plan.require_runs()
+    questions = draw_questions(plan)
+    check_place(folder)
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        study = write_folder(plan, questions, fresh)
+        before = study_in(folder)
+        if before not in (None, study) and not overwrite:
+            advice = "give another --out, or --overwrite, after which answers to it can no longer be collected"
+            raise UserError(f"{folder} holds another study ({before}); {advice}")
+        with atomic_open(key_path(folder)) as stream:
+            json.dump(key(plan, study, questions), stream, indent=1)
+            stream.write("\n")
+        swap(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return Study(study, folder, key_path(folder), questions)
+
+
+def study_in(folder: Path) -> str | None:
+    """The id of the study in a folder; None where there is none."""
+    try:
+        found = re.search(r'<html [^>]*data-study="([0-9a-f]+)"', plain(folder / PAGE).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+    return found[1] if found else None
+
+
+def check_place(folder: Path) -> None:
+    """
+    Raises:
+        UserError: something that is no study is in the folder's place; it is never removed.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; give another --out")
+    if folder.exists() and study_in(folder) is None and any(folder.iterdir()):
+        raise UserError(f"{folder} holds files that are no study; give another --out")
+
+
+def swap(fresh: Path, folder: Path) -> None:
+    """Put ``fresh`` in the place of ``folder``."""
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_folder(plan: StudyPlan, questions: list[Question], folder: Path) -> str:
+    """Write pictures and page; returns the study's id, which follows from pictures, orders and question."""
+    digest, entries = hashlib.sha256(), []
+    for question in questions:
+        size: tuple[int, int] = (0, 0)
+        for name, pixels in pictures(question):
+            content = png(pixels)
+            with atomic_open(folder / "pictures" / f"{name}.png", "wb") as stream:
+                stream.write(content)
+            digest.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+            size = pixels.shape[1], pixels.shape[0]
+        entries.append({"id": question.id, "given": question.given, "choices": list(question.choices), "size": size})
+    digest.update(json.dumps([plan.question, entries]).encode())
+    study = digest.hexdigest()[:16]
+    with atomic_open(folder / PAGE) as stream:
+        stream.write(page(study, plan.question, entries))
+    return study
+
+
+def page(study: str, question: str, entries: list[dict[str, Any]]) -> str:
+    """The whole page, style and script in it: browsers load nothing but the pictures, also from a disk."""
+    loader = FileSystemLoader(Path(__file__).parent, encoding="utf-8")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    data = {"study": study, "questions": entries}
+    return environment.get_template("page.html").render(study=study, question=question, count=len(entries), data=data)
+
+
+def key(plan: StudyPlan, study: str, questions: list[Question]) -> dict[str, Any]:
+    """What ``collect`` needs to know, and nobody else."""
+    sources = {question.source.cell.label: question.source for question in questions}
+    cells = [
+        {"dataset": c.dataset, "mask": c.mask, "runs": {m: str(run.path) for m, run in sources[c.label].runs.items()}}
+        for c in plan.cells
+    ]
+    place = {cell.label: i for i, cell in enumerate(plan.cells)}
+    asked = {
+        q.id: {"cell": place[q.source.cell.label], "image": q.image, "given": q.given, "choices": q.choices}
+        for q in questions
+    }
+    return {
+        "format": KEY_FORMAT, "study": study, "seed": plan.seed, "n": plan.n, "question": plan.question, "cells": cells,
+        "questions": asked,
+    }  # fmt: skip

@@ -1,0 +1,54 @@
+"""How far a hole's initial values are from what belongs there: the divergence of Fig. 4."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from isdiff.data.images import to_tensor
+from isdiff.errors import UserError
+from isdiff.seeds.base import SeededStart
+from isdiff.tables.compare import Row
+from isdiff.trajectory import Stream
+
+BINS = 8  # of each colour channel
+
+
+def divergences(row: Row, first: int = 0) -> dict[str, float]:
+    """KL divergence, in nats, of the hole's true colours from what the row's first attempt fills the hole with; by id
+    for the row's images, and for the ``first`` of its dataset that can be read, whether they have results or not.
+
+    Both as joint histograms of 8 x 8 x 8 colours over [-1, 1] (values outside count into the outermost bins), with one
+    pixel spread evenly over the bins of the second, so that the divergence stays finite.
+    """
+    experiment = row.experiment
+    start = experiment.setup.start
+    values = {}
+    for image_id in dict.fromkeys([*row.ids, *experiment.dataset.ids()[:first]]):
+        try:
+            task = experiment.task(image_id)
+        except UserError:
+            if image_id in row.ids:
+                raise
+            continue
+        given = experiment.inputs.pop(image_id)
+        stream = Stream(experiment.cfg.seed, image_id, 0)
+        filled = start.seed.fill(task, stream) if isinstance(start, SeededStart) else stream.normal(like=task.image)
+        values[image_id] = divergence(to_tensor(given.pixels), filled.cpu(), torch.from_numpy(given.hole))
+    return values
+
+
+def divergence(truth: torch.Tensor, filled: torch.Tensor, hole: torch.Tensor) -> float:
+    """truth, filled: (3, H, W), about [-1, 1]; hole: (H, W), bool."""
+    true, given = (counts(image[:, hole]) for image in (truth, filled))
+    p = true / true.sum()
+    q = (given + 1 / given.size) / (given.sum() + 1)
+    seen = p > 0
+    return float((p[seen] * np.log(p[seen] / q[seen])).sum())
+
+
+def counts(colours: torch.Tensor) -> np.ndarray:
+    """(3, N) in about [-1, 1] to a histogram of BINS ** 3."""
+    cells = ((colours.double().clamp(-1, 1) + 1) / 2 * BINS).long().clamp(max=BINS - 1)
+    index = (cells[0] * BINS + cells[1]) * BINS + cells[2]
+    return torch.bincount(index, minlength=BINS**3).double().numpy()
