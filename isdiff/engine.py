@@ -243,21 +243,21 @@ class Engine:
         self.progress(len(live))
 
     def answer_with_gradients(self, live: list[Live], asked: list[tuple[Tensor, int]], timesteps: list[float]) -> None:
-        """As one network call, and one backward pass for all images whose samplers ask for a gradient."""
+        """One network call, and backward passes for all images whose samplers ask, as long as one does."""
         with torch.inference_mode(False), torch.enable_grad():
             inputs = [x.clone().requires_grad_() for x, _ in asked]
             answers = self.prior.predict(inputs, timesteps, [image.tr.task for image in live])
             clean = [a.x0(x, self.grid, i) for a, x, (_, i) in zip(answers, inputs, asked, strict=True)]
         pulls = [image.answer(answer.detached()) for image, answer in zip(live, answers, strict=True)]
         asking = {n: pull for n, pull in enumerate(pulls) if pull is not None}
-        if not asking:
-            return
-        with torch.inference_mode(False):
-            vectors = [pull.vector.clone() for pull in asking.values()]
-            gradients = torch.autograd.grad([clean[n] for n in asking], [inputs[n] for n in asking], vectors)
-        for n, gradient in zip(asking, gradients, strict=True):
-            if live[n].send(gradient) is not None:
-                raise ValueError("a sampler may ask for one gradient an answer")
+        while asking:
+            with torch.inference_mode(False):
+                vectors = [pull.vector.clone() for pull in asking.values()]
+                found = torch.autograd.grad(
+                    [clean[n] for n in asking], [inputs[n] for n in asking], vectors, retain_graph=True
+                )
+            answered = {n: live[n].send(gradient) for n, gradient in zip(asking, found, strict=True)}
+            asking = {n: pull for n, pull in answered.items() if pull is not None}
 
     def refine(self, image: Live, picture: Tensor) -> Live:
         """The attempt to go on with: a fresh one, or the one that is kept, this or an earlier one."""

@@ -82,6 +82,7 @@ class Trajectory:
         plan: indices into the grid, from the start to -1, that a sampler walks along.
         x: (C, H, W) float32, the noisy image where the sampler stands.
         x0: (C, H, W), the latest prediction of the clean image, before any correction; None at the start.
+        start: (C, H, W), ``x`` as the attempt began.
     """
 
     task: Task
@@ -89,6 +90,9 @@ class Trajectory:
     plan: tuple[int, ...]
     x: Tensor
     x0: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.start = self.x
 
     def noise(self) -> Tensor:
         """Fresh standard normal noise of this attempt, (C, H, W)."""

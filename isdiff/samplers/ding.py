@@ -1,0 +1,50 @@
+"""DING (ICLR 2026): known pixels are drawn around the noised image, hole pixels around the step's mean."""
+
+from __future__ import annotations
+
+from isdiff.checks import check_choice, check_number
+from isdiff.diffusion.grid import Grid
+from isdiff.known.base import Known
+from isdiff.samplers.base import Sampler, Steps, falls
+from isdiff.trajectory import Trajectory
+
+
+class DING(Sampler):
+    """Two network calls a step: the second one, at a proposal, says which noise the known pixels have.
+
+    The last step's result is the bare prediction, as published.
+
+    Args:
+        tau: fresh noise of a step to the level s: ``default``, s sqrt(s), or ``square``, s^2 (on flow levels).
+        noise: standard deviation that known pixels are taken to have; 0: none.
+    Raises:
+        ValueError: another tau, or a noise below 0.
+    """
+
+    calls_per_step = 2
+
+    def __init__(self, tau: str = "square", noise: float = 0.0) -> None:
+        check_choice("sampler.tau", tau, ("default", "square"))
+        check_number("sampler.noise", noise)
+        self.tau, self.observed_noise = tau, noise
+
+    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
+        for t, s in falls(tr, grid, known):
+            prediction = yield tr.x, t
+            tr.x0 = known.clean(prediction.x0(tr.x, grid, t))
+            if s < 0:
+                tr.x = tr.x0
+                continue
+            sigma = grid.sigma(s)
+            tau = sigma * (1 - grid.alpha(s)) ** (0.5 if self.tau == "default" else 1.0)
+            noise = (tr.x - grid.alpha(t) * tr.x0) / grid.sigma(t)
+            mean = grid.alpha(s) * tr.x0 + (sigma**2 - tau**2) ** 0.5 * noise
+            proposal = mean + tau * tr.noise()
+            second = yield proposal, s
+            there = (proposal - grid.alpha(s) * second.x0(proposal, grid, s)) / sigma
+            known_pixels, fresh = grid.noised(tr.task.image, there, s), tr.noise()
+            if self.observed_noise:
+                spread = (self.observed_noise * grid.alpha(s)) ** 2
+                variance = 1 / (1 / spread + 1 / tau**2)
+                known_pixels = variance * (known_pixels / spread + mean / tau**2) + variance**0.5 * fresh
+            tr.x = tr.task.compose(mean + tau * fresh, known_pixels)

@@ -1,0 +1,111 @@
+"""Samplers that ask for gradients through the network: DPS, PiGDM and MMPS, on DDIM's steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isdiff.checks import check_number, check_whole
+from isdiff.diffusion.grid import Grid
+from isdiff.known.base import Known
+from isdiff.prediction import Prediction
+from isdiff.samplers.base import Pull, Sampler, Steps, falls, share
+from isdiff.trajectory import Trajectory
+
+Question = Generator[Any, Any, Tensor]
+
+
+class Guided(Sampler):
+    """DDIM's steps, each moved by what the error on known pixels says of the state.
+
+    Args:
+        eta: DDIM's share of fresh noise, in [0, 1].
+    """
+
+    pulls = True
+
+    def __init__(self, eta: float = 1.0) -> None:
+        self.eta = share("sampler.eta", eta)
+
+    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
+        for t, s in falls(tr, grid, known):
+            fresh = tr.noise()
+            prediction: Prediction = yield tr.x, t
+            x0 = prediction.x0(tr.x, grid, t)
+            tr.x0 = x0
+            moved = yield from self.correct(tr, grid, t, x0)
+            noise = (tr.x - grid.alpha(t) * tr.x0) / grid.sigma(t)
+            sigma = self.eta * math.sqrt(grid.posterior_variance(t, s))
+            kept = max(0.0, grid.sigma(s) ** 2 - sigma**2) ** 0.5
+            tr.x = grid.alpha(s) * tr.x0 + kept * noise + sigma * fresh + moved
+
+    def correct(self, tr: Trajectory, grid: Grid, t: int, x0: Tensor) -> Question:
+        """What the next state is moved by, (C, H, W); may replace ``tr.x0``."""
+        raise NotImplementedError
+
+
+class DPS(Guided):
+    """Diffusion posterior sampling (Chung et al., ICLR 2023): against the gradient of the error's norm.
+
+    Args:
+        eta: see :class:`Guided`.
+        strength: how far.
+    """
+
+    def __init__(self, eta: float = 1.0, strength: float = 1.0) -> None:
+        super().__init__(eta)
+        check_number("sampler.strength", strength)
+        self.strength = strength
+
+    def correct(self, tr: Trajectory, grid: Grid, t: int, x0: Tensor) -> Question:
+        error = x0 - tr.task.compose(x0)
+        gradient = yield Pull(error / error.norm().clamp(min=1e-12))
+        return -self.strength * gradient
+
+
+class PiGDM(Guided):
+    """Pseudo-inverse guidance (Song et al., ICLR 2023), Algorithm 1, for known pixels without noise."""
+
+    def correct(self, tr: Trajectory, grid: Grid, t: int, x0: Tensor) -> Question:
+        gradient = yield Pull(tr.task.compose(x0) - x0)
+        return grid.alpha(t) * gradient
+
+
+class MMPS(Guided):
+    """Moment matching posterior sampling (Rozet et al., NeurIPS 2024): the clean prediction given the known pixels.
+
+    Their covariance is ``sigma^2 / alpha`` times the network's Jacobian; the system is solved by conjugate gradients.
+
+    Args:
+        eta: see :class:`Guided`.
+        iterations: of the solver, each with a backward pass.
+        noise: standard deviation that known pixels are taken to have.
+    """
+
+    def __init__(self, eta: float = 1.0, iterations: int = 3, noise: float = 0.01) -> None:
+        super().__init__(eta)
+        check_whole("sampler.iterations", iterations)
+        check_number("sampler.noise", noise)
+        self.iterations, self.noise = iterations, noise
+
+    def correct(self, tr: Trajectory, grid: Grid, t: int, x0: Tensor) -> Question:
+        scale = grid.sigma(t) ** 2 / max(grid.alpha(t), 1e-4)
+        known = (~tr.task.hole).to(x0)
+        residual = tr.task.compose(x0) - x0
+        solution, direction, spread = torch.zeros_like(x0), residual, residual.square().sum()
+        for _ in range(self.iterations):
+            if spread <= 1e-20:
+                break
+            image = yield Pull(direction)
+            applied = known * (self.noise**2 * direction + scale * image)
+            step = spread / (direction * applied).sum().clamp(min=1e-20)
+            solution, residual = solution + step * direction, residual - step * applied
+            spread, before = residual.square().sum(), spread
+            direction = residual + spread / before * direction
+        moved = yield Pull(solution)
+        tr.x0 = x0 + scale * moved
+        return torch.zeros_like(x0)
