@@ -184,6 +184,10 @@ class Way:
         sampler.check(walk.grid(model.schedule))
         conditioning = build_conditioning(cfg, model)
         model.check_method(cfg.method.name, conditioning)
+        if sampler.pulls and not model.differentiable:
+            raise UserError(
+                f"method {cfg.method.name} needs gradients, which model {model.name} has not; give another model"
+            )
         start, refinement = build_isdiff(cfg)
         if conditioning is not None and isinstance(start, SeededStart) and start.seed.pictures_only:
             raise UserError(f"this seed fills pictures, and method {cfg.method.name} works on latents; isdiff/seed=gmm")

@@ -20,7 +20,7 @@ from isdiff.priors.base import Prior
 from isdiff.priors.conditioning.base import Conditioning
 
 NOTHING = "nothing"  # in the place of weights: there are none
-FLOW = "flow"
+OWN, FLOW = "own", "flow"  # the process that samplers walk
 RANDOM = "random"  # in the place of weights: untrained ones, to check sizes and speed
 SUITED = ("start", "late", "lambda", "checkpoint", "tau")
 
@@ -31,23 +31,26 @@ class Model(Component, ABC):
         name: for messages and folders, and for the command that gets the weights.
         weights: a file or folder, or what else a subclass takes.
         image_size: side of its images; None: any height and width.
-        noise_schedule: ``linear``, ``scaled_linear`` or ``cosine``; ``flow`` for models of rectified flow.
+        noise_schedule: ``linear``, ``scaled_linear`` or ``cosine``.
         num_timesteps: length of its process.
         how: the command that gets the weights, where it is not ``isdiff weights get``.
+        path: ``own``, the process it was trained on, or ``flow``: asked at the levels of rectified flow.
         isdiff: values that suit the model, which ``configs/isdiff`` looks up: start, late, lambda, checkpoint, tau.
     Raises:
         ValueError: a value that cannot work.
 
     Attributes:
         num_classes: a number of classes, one of which has to be given with each image; None for none.
+        differentiable: whether gradients flow through it.
         text_guidance: classifier-free guidance that suits it where there is text.
     """
 
     aside: ClassVar[tuple[str, ...]] = ("name", "weights", "how", "isdiff")
-    schedules: ClassVar[tuple[str, ...]] = ("linear", "scaled_linear", "cosine")  # that its noise_schedule may name
+    paths: ClassVar[tuple[str, ...]] = (OWN,)  # that it can be asked on
     labels = ("knows",)  # the images that it was trained on, for people
     num_classes: int | None = None
     text_guidance = 1.0
+    differentiable = True
 
     def __init__(
         self,
@@ -58,26 +61,32 @@ class Model(Component, ABC):
         num_timesteps: int = 1000,
         how: str | None = None,
         isdiff: Mapping[str, float] | None = None,
+        path: str = OWN,
     ) -> None:
         check_text("model.name", name)
         check_text("model.weights", weights)
         if image_size is not None:
             check_side("model.image_size", image_size)
-        check_choice("model.noise_schedule", noise_schedule, self.schedules)
+        check_choice("model.noise_schedule", noise_schedule, ("linear", "scaled_linear", "cosine"))
+        check_choice("model.path", path, self.paths)
+        self.path = path
         check_whole("model.num_timesteps", num_timesteps)
         check_keys("model.isdiff", isdiff, SUITED)
         self.name, self.weights, self.image_size, self.how = name, str(weights), image_size, how
         self.noise_schedule, self.num_timesteps = noise_schedule, num_timesteps
         try:
-            _ = self.schedule
+            _ = self.own_schedule
         except ValueError as error:
             raise BadValue(f"model.num_timesteps is {num_timesteps}: {error}") from None
 
     @cached_property
     def schedule(self) -> Schedule:
-        """The process that it was trained on."""
-        if self.noise_schedule == FLOW:
-            return Flow(num_timesteps=self.num_timesteps)
+        """The process that samplers walk."""
+        return Flow(num_timesteps=self.num_timesteps) if self.path == FLOW else self.own_schedule
+
+    @cached_property
+    def own_schedule(self) -> VariancePreserving:
+        """The process that its network was trained on."""
         return VariancePreserving(named_betas(self.noise_schedule, self.num_timesteps))
 
     @abstractmethod

@@ -8,7 +8,7 @@ import torch
 
 from isdiff.checks import check_number, check_whole
 from isdiff.errors import UserError
-from isdiff.models.base import FLOW, NOTHING, Model
+from isdiff.models.base import FLOW, NOTHING, OWN, Model
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.patches.prior import PatchPrior, PatchSettings
 
@@ -26,7 +26,8 @@ class PatchModel(Model):
         ValueError: a value that cannot work.
     """
 
-    schedules = (*Model.schedules, FLOW)
+    paths = (OWN, FLOW)
+    differentiable = False  # windows are chosen
 
     def __init__(
         self,
@@ -39,8 +40,9 @@ class PatchModel(Model):
         shift: float = PatchSettings.shift,
         edge: float = PatchSettings.edge,
         isdiff: dict[str, float] | None = None,
+        path: str = OWN,
     ) -> None:
-        super().__init__(name, NOTHING, None, noise_schedule, num_timesteps, None, isdiff)
+        super().__init__(name, NOTHING, None, noise_schedule, num_timesteps, None, isdiff, path)
         check_whole("model.window", window)
         if window % 2 == 0:
             raise ValueError(f"model.window is {window}; it must be odd")

@@ -12,11 +12,12 @@ from isdiff.checks import check_number, check_text, check_whole
 from isdiff.errors import UserError
 from isdiff.io.models import build_net, load_net
 from isdiff.io.weights import Weights
-from isdiff.models.base import RANDOM, Model, check_keys, identity, lacking
+from isdiff.models.base import FLOW, OWN, RANDOM, Model, check_keys, identity, lacking
 from isdiff.nets.classifier import Classifier
 from isdiff.paths import located
 from isdiff.priors.compiling import compiled
 from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.flow_path import FlowPath
 from isdiff.priors.guidance import ClassifierGuidance
 from isdiff.priors.pixel import DTYPES, PixelPrior
 
@@ -33,6 +34,7 @@ class PixelModel(Model):
         ValueError: a value that cannot work.
     """
 
+    paths = (OWN, FLOW)
     aside = (*Model.aside, "guidance_scale", "classifier")
 
     def __init__(
@@ -47,8 +49,11 @@ class PixelModel(Model):
         classifier: Mapping[str, str] | None = None,
         how: str | None = None,
         isdiff: Mapping[str, float] | None = None,
+        path: str = OWN,
     ) -> None:
-        super().__init__(name, weights, image_size, noise_schedule, num_timesteps, how, isdiff)
+        super().__init__(name, weights, image_size, noise_schedule, num_timesteps, how, isdiff, path)
+        if path == FLOW and guidance_scale:
+            raise ValueError("model.path is flow, where classifier guidance does not apply; set guidance_scale=0")
         if num_classes is not None:
             check_whole("model.num_classes", num_classes)
         check_number("model.guidance_scale", guidance_scale)
@@ -89,7 +94,7 @@ class PixelModel(Model):
         compile: bool | str = False,
         conditioning: Conditioning | None = None,
         enough: int = 50,
-    ) -> PixelPrior:
+    ) -> PixelPrior | FlowPath:
         net = network(self.weights, self.name)
         self.check_denoiser(net)
         prior = PixelPrior(net, device, precision, pad_to)
@@ -101,6 +106,8 @@ class PixelModel(Model):
             prior.guidance = ClassifierGuidance(classifier.to(device, DTYPES[precision]), self.guidance_scale)
         if compile:
             prior.net = compiled(prior.net, device, graphs=compile == "graphs")
+        if self.path == FLOW:
+            return FlowPath(prior, self.own_schedule.alphas_cumprod, self.num_timesteps)
         return prior
 
     def check_denoiser(self, net: nn.Module) -> None:

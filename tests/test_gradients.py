@@ -1,0 +1,103 @@
+"""Samplers that ask for gradients, where the network is exact: a Gaussian's, with its posterior in closed form."""
+
+import pytest
+import torch
+from conftest import Answers
+
+from isdiff.diffusion.grid import Grid
+from isdiff.diffusion.process import named_betas
+from isdiff.engine import Engine
+from isdiff.known.base import Known
+from isdiff.prediction import Prediction
+from isdiff.samplers.gradients import DPS, MMPS, PiGDM
+from isdiff.trajectory import Task
+
+GRID = Grid.of(named_betas("linear"), [0, 250, 500, 750, 999])
+SHAPE = (3, 4, 4)
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def gaussian():
+    """Mean and covariance (48, 48) of images."""
+    g = torch.Generator().manual_seed(0)
+    factor = torch.randn(SIZE, SIZE, generator=g) / SIZE**0.5
+    return 0.3 * torch.randn(SIZE, generator=g), factor @ factor.T + 0.05 * torch.eye(SIZE)
+
+
+def denoise(gaussian, x, alpha, sigma):
+    """E[x0 | x] and its Jacobian."""
+    mean, covariance = gaussian
+    gain = alpha * covariance @ torch.linalg.inv(alpha**2 * covariance + sigma**2 * torch.eye(SIZE))
+    return mean + gain @ (x - alpha * mean), gain
+
+
+def posterior(gaussian, x, alpha, sigma, image, known):
+    """E[x0 | x, known pixels] of the Gaussian."""
+    _, covariance = gaussian
+    estimate, gain = denoise(gaussian, x, alpha, sigma)
+    left = covariance - alpha * gain @ covariance
+    taken = left[:, known] @ torch.linalg.inv(left[known][:, known])
+    return estimate + taken @ (image[known] - estimate[known])
+
+
+def run(sampler, gaussian, task, seen):
+    def predict(states, timesteps, tasks):
+        answers = []
+        for x, timestep in zip(states, timesteps, strict=True):
+            index = GRID.timesteps.index(timestep)
+            x0, _ = denoise(gaussian, x.flatten(), GRID.alpha(index), GRID.sigma(index))
+            answers.append(Prediction(torch.zeros_like(x), clean=x0.view(SHAPE)))
+            seen.append((x.detach().clone(), index))
+        return answers
+
+    plan = lambda steps: tuple(range(steps - 1, -2, -1))  # noqa: E731
+    (result,) = Engine(Answers(predict), GRID, sampler, Known(), plan).run([task])
+    return result
+
+
+@pytest.fixture
+def task(gaussian):
+    mean, covariance = gaussian
+    image = mean + torch.linalg.cholesky(covariance) @ torch.randn(SIZE, generator=torch.Generator().manual_seed(1))
+    hole = torch.zeros(1, 4, 4, dtype=torch.bool)
+    hole[..., 2:] = True
+    return Task("a", image.view(SHAPE).masked_fill(hole, 0.0), hole)
+
+
+def test_mmps_is_the_posterior_mean_of_a_gaussian(gaussian, task):
+    """With as many iterations as the solver needs; the corrected prediction is what the state then is made of."""
+    made = []
+
+    class Noted(MMPS):
+        def correct(self, tr, grid, t, x0):
+            moved = yield from super().correct(tr, grid, t, x0)
+            made.append((tr.x.clone(), t, tr.x0.clone()))
+            return moved
+
+    run(Noted(iterations=24, noise=0.0), gaussian, task, [])
+    known = (~task.hole).expand(SHAPE).flatten()
+    for x, t, corrected in made[1:]:
+        expected = posterior(gaussian, x.flatten(), GRID.alpha(t), GRID.sigma(t), task.image.flatten(), known)
+        assert torch.allclose(corrected.flatten(), expected, atol=2e-2 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("sampler", [DPS(strength=0.7), PiGDM()])
+def test_moves_are_those_of_the_formula(gaussian, task, sampler):
+    made = []
+
+    class Noted(type(sampler)):
+        def correct(self, tr, grid, t, x0):
+            moved = yield from super().correct(tr, grid, t, x0)
+            made.append((tr.x.clone(), t, moved))
+            return moved
+
+    noted = Noted(**({"strength": 0.7} if isinstance(sampler, DPS) else {}))
+    result = run(noted, gaussian, task, [])
+    assert result.calls == len(GRID) and len(made) == len(GRID)
+    known = (~task.hole).expand(SHAPE).flatten()
+    for x, t, moved in made:
+        x0, gain = denoise(gaussian, x.flatten(), GRID.alpha(t), GRID.sigma(t))
+        error = torch.where(known, task.image.flatten() - x0, 0.0)
+        expected = 0.7 * gain.T @ (error / error.norm()) if isinstance(sampler, DPS) else GRID.alpha(t) * gain.T @ error
+        assert torch.allclose(moved.flatten(), expected, atol=1e-4 * float(expected.abs().max()) + 1e-6)
