@@ -1,33 +1,39 @@
-# make demo    install what is needed and fill holes in photographs and faces (under a minute once installed)
-# make test    install and run the tests but the slow ones; make test-fast   the quickest, minutes; make test-full   the slow ones too; make test-long   launchers and benchmarks, minutes
-# make coverage   make test in two parts, the quickest first, and which lines it ran; make ci   that and make lint, as .ci/run does
-# make avatars the faces' table of earlier results (about half an hour on two CPU cores)
-# make photos, make drawings, make latent   the tables of the other datasets and of latent methods
-# make floors  photographs: what fills need no network, beside the small network, at 64, 128 and 256 pixels
-# make seven   seven photographs as people have them, filled in several ways
-# make table1 ... table8, fig4, fig10, figS, fig_calls   the paper's tables and figures; profile=demo, paper or smoke, limit= masks= rows= seeds= logger=wandb
-# make report  all of them in one page
-# make table3  shares of votes of the human study: ANSWERS=FOLDER with answers-*.json, KEY=the study's key
-# make sweep, make sweep-latent, make sweep-patches, make sweep-seeds   the sweeps behind the defaults marked [R]
-# make docs     the documentation, in outputs/site
-# make bench   speed, measured side by side, from what published code does to what this one does; make bench-gpu on a GPU
+# make demo         install everything and fill holes in photographs and faces (under a minute once installed)
+# make test         install and run the tests except slow and long ones
+# make test-fast    the quickest tests (minutes)
+# make test-full    slow tests too
+# make test-long    launchers and benchmarks (minutes)
+# make coverage     make test in two parts, quickest first, with line coverage
+# make ci           make coverage and make lint, as .ci/run does
+# make avatars      an earlier table of faces (about half an hour on two CPU cores)
+# make photos, make drawings, make latent   tables of the other datasets and of latent methods
+# make floors       methods without a network and the small networks, at 64, 128 and 256 pixels
+# make ours         the paper's seed and a better one, on test images
+# make seven        seven photographs filled in several ways
+# make table1 ... table8, fig4, fig10, figS, fig_calls   the paper's tables and figures;
+#                   profile=demo, paper or smoke, limit= masks= rows= seeds= logger=wandb
+# make report       all of them on one page
+# make table3       votes of the human study: ANSWERS=FOLDER with answers-*.json, KEY=the study's key
+# make sweep, sweep-photos, sweep-latent, sweep-patches, sweep-seeds   the sweeps behind the defaults marked [R]
+# make docs         the documentation, in outputs/site
+# make bench        speed compared with published code, side by side; make bench-gpu on a GPU
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
-# A process for every GPU, or CPU where there is none; runner=ray on a cluster, runner= for all in one process.
+# One process per GPU, or per CPU without a GPU; runner=ray uses a cluster, runner= one process.
 runner ?= local
 POOL = $(if $(runner),runner=$(runner))
-# Two processes of one thread each; the one that is done first takes tests of the other.
+# Two processes of one thread each; the faster one takes tests from the other.
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
-# Coverage by the interpreter's own events where it has them (3.12 on).
+# Python 3.12 and later measure coverage with sys.monitoring.
 CORE = COVERAGE_CORE=$$($(RUN) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS fig_calls
 
 .PHONY: install demo test test-fast test-full test-long coverage ci avatars drawings latent photos floors ours seven sweep-photos sweep sweep-latent sweep-patches sweep-seeds $(TABLES) table3 report bench bench-gpu docs lint
 install: $(VENV)/.installed
 
-# The lock holds what the results were made with; where it does not fit (another Python), the ranges of
-# pyproject.toml are used instead. A torch that is already there stays.
+# The lock holds the versions that made the results. If it does not fit this Python, pyproject.toml's ranges apply.
+# An installed torch is kept.
 $(VENV)/.installed: requirements.lock pyproject.toml setup.py
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
@@ -41,7 +47,7 @@ demo: install
 test: install
 	$(PYTEST) -m "not slow and not long" $(if $(UNHURRIED),--unhurried $(UNHURRIED))
 
-# What tests/unhurried.txt leaves; `make test UNHURRIED=1.2` writes that list anew, of tests that take longer than so many seconds.
+# All tests except those in tests/unhurried.txt. `make test UNHURRIED=1.2` rewrites that list: tests above 1.2 seconds.
 test-fast: install
 	$(PYTEST) -m "not slow and not long" --fast
 
@@ -51,7 +57,7 @@ test-full: install
 test-long: install
 	$(RUN) -m pytest -m long
 
-# What fails fast fails first; no test runs twice.
+# Quick tests run first; no test runs twice.
 coverage: install
 	$(CORE) $(PYTEST) -m "not slow and not long" --fast --cov isdiff --cov-report=
 	$(CORE) $(PYTEST) -m "not slow and not long" --rest --cov isdiff --cov-append --cov-report term:skip-covered
@@ -81,7 +87,7 @@ sweep-latent: install
 	$(RUN) scripts/compare.py sweep_latent $(POOL)
 	$(RUN) scripts/compare.py sweep_guidance $(POOL)
 
-# make's own variables become arguments: make table1 profile=paper limit=8 masks=half logger=wandb
+# make variables become arguments: make table1 profile=paper limit=8 masks=half logger=wandb
 profile ?= demo
 NARROWED = $(foreach name,limit masks rows seeds logger,$(if $($(name)),$(name)=$($(name))))
 $(TABLES) report: install
