@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from isdiff.errors import UserError
 from isdiff.io.models import load_attribute_net
-from isdiff.metrics.base import Absent, MeanMetric, Metric, Observed, Observer, SetMetric, Unavailable, version_of
-from isdiff.metrics.samples import FrechetSample, Sample
+from isdiff.metrics.base import Absent, FrechetMetric, MeanMetric, Metric, Observed, Observer, Unavailable, version_of
 from isdiff.nets.attributes import AttributeNet
 from isdiff.paths import located
 
@@ -31,8 +31,15 @@ def batches(images: list[np.ndarray], size: int = 64) -> Iterator[Tensor]:
         yield torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+def map_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """(B,), the form of LPIPS without learned weights (Zhang et al. 2018, Eq. 1): the squared distance of feature maps
+    whose channel vectors have unit length, averaged over positions and summed over the stages."""
+    units = ((normalize(x), normalize(y)) for x, y in zip(first, second, strict=True))
+    return sum(((x - y).square().sum(1).mean((1, 2)) for x, y in units), start=torch.zeros(()))
+
+
 @lru_cache(maxsize=2)
-def loaded(path: Path, version: str) -> AttributeNet:
+def load_once(path: Path, version: str) -> AttributeNet:
     """The network in a file; ``version`` tells one content of the file from another."""
     try:
         return load_attribute_net(path)
@@ -67,22 +74,15 @@ class AttributeFeatures(Observer):
         if images[0].shape[:2] != (64, 64):
             raise Unavailable("measures 64x64 drawings only")
         assert self.path is not None
-        return loaded(self.path, version)
+        return load_once(self.path, version)
 
     @torch.inference_mode()
     def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
         net, parts = self.net(results), []
-        unit = torch.nn.functional.normalize
         for result, truth in zip(batches(results), batches(truths), strict=True):
             (a, first), (b, second) = net.features(result), net.features(truth)
-            distances = ((unit(x) - unit(y)).square().sum(1).mean((1, 2)) for x, y in zip(a, b, strict=True))
-            parts.append((sum(distances, start=torch.zeros(())), first, second))
+            parts.append((map_distance(a, b), first, second))
         return Observed(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
-
-    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
-        seen = self.observe(results, truths, prompts).values
-        assert seen is not None
-        return seen
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
@@ -91,7 +91,8 @@ class AttributeFeatures(Observer):
 
 
 class AttributeMetric(Metric):
-    """
+    """A metric in the attribute classifier's features.
+
     Args:
         model: the shipped model whose feature network is used; None where none knows the images.
     """
@@ -107,13 +108,10 @@ class AttributeMetric(Metric):
 class Perceptual(AttributeMetric, MeanMetric):
     """LPIPS's form (Zhang et al. 2018, Eq. 1) without learned weights, in the classifier's feature maps."""
 
-    name, title = "perceptual", "perceptual distance ↓"
+    name, title = "perceptual", "perceptual distance"
 
 
-class Frechet(AttributeMetric, SetMetric):
+class Frechet(AttributeMetric, FrechetMetric):
     """Frechet distance between the classifier's embeddings of results and truths."""
 
-    name, title = "frechet", "Fréchet distance ↓"
-
-    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
-        return FrechetSample(results, truths)
+    name, title = "frechet", "Fréchet distance"

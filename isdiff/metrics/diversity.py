@@ -24,6 +24,7 @@ class Diversity(Metric):
     """
 
     of_sets = True
+    higher_is_better = True
 
     def sample(self, seen: Observed) -> Sample:
         raise Unavailable("compares two runs with different seeds; see isdiff table table7")
@@ -41,7 +42,7 @@ class Diversity(Metric):
 class Lite0Diversity(Diversity):
     """In the pooled features of EfficientNet-Lite0, divided by the root of their number."""
 
-    name, title = "lite0_diversity", "Lite0 feature distance of two runs ↑"
+    name, title = "lite0_diversity", "Lite0 feature distance of two runs"
 
     @property
     def observer(self) -> Observer:
@@ -90,7 +91,7 @@ def alexnet_features(net: torch.nn.Module, images: list[np.ndarray]) -> np.ndarr
 class AlexNetDiversity(Diversity):
     """[R] The paper names AlexNet but neither layer nor scale; here its last convolutional features, of unit length."""
 
-    name, title = "alexnet_diversity", "AlexNet feature distance of two runs ↑"
+    name, title = "alexnet_diversity", "AlexNet feature distance of two runs"
 
     def __init__(self, model_root: str) -> None:
         self.model_root = model_root

@@ -15,8 +15,7 @@ import torch
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.weights import Weights
 from isdiff.metrics.attributes import at_once, batches
-from isdiff.metrics.base import Absent, Observer, PairMetric, SetMetric, version_of
-from isdiff.metrics.samples import FrechetSample, Sample
+from isdiff.metrics.base import Absent, FrechetMetric, Observer, PairMetric, version_of
 from isdiff.paths import located, shipped
 
 MANIFEST = "models/manifest.yaml"
@@ -72,21 +71,19 @@ def lpips_net(path: Path, version: str) -> torch.nn.Module:
 class LPIPS(PairMetric):
     """Learned perceptual image patch similarity, AlexNet (Zhang et al. 2018), by the ``lpips`` package."""
 
-    name, title = "lpips", "LPIPS (AlexNet) ↓"
+    name, title = "lpips", "LPIPS (AlexNet)"
 
     def __init__(self, model_root: str) -> None:
         self.model_root = model_root
 
-    def weights(self) -> Path:
-        return published("alexnet", self.model_root)
-
     @property
     def version(self) -> str:
-        return version_of("1", [self.weights(), lpips_layers()])
+        """Of the convolutions and of the layers that LPIPS was fitted with."""
+        return version_of("1", [published("alexnet", self.model_root), lpips_layers()])
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
-        net = lpips_net(self.weights(), self.version)
+        net = lpips_net(published("alexnet", self.model_root), self.version)
         size = at_once(results[0])
         pairs = zip(batches(results, size), batches(truths, size), strict=True)
         return torch.cat([net(a, b).flatten() for a, b in pairs]).numpy()
@@ -107,32 +104,28 @@ class InceptionFeatures(Observer):
     model_root: str
     name = "inception"
 
-    def weights(self) -> Path:
-        return published("inception", self.model_root)
-
     @property
     def version(self) -> str:
-        return version_of("1", [self.weights()])
+        """Of the network's file."""
+        return version_of("1", [published("inception", self.model_root)])
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
-        net = inception(self.weights(), self.version)
+        net = inception(published("inception", self.model_root), self.version)
         parts = (np.stack(images[i : i + 32]) for i in range(0, len(images), 32))
         tensors = (torch.from_numpy(part).permute(0, 3, 1, 2).contiguous() for part in parts)
         return torch.cat([net(t)[0] for t in tensors]).numpy()
 
 
-class FID(SetMetric):
+class FID(FrechetMetric):
     """Frechet inception distance (Heusel et al. 2017) in torch-fidelity's features."""
 
-    name, title = "fid", "FID ↓"
+    name, title = "fid", "FID"
 
     def __init__(self, model_root: str) -> None:
         self.look = InceptionFeatures(model_root)
 
     @property
     def observer(self) -> Observer:
+        """torch-fidelity's network."""
         return self.look
-
-    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
-        return FrechetSample(results, truths)

@@ -27,12 +27,14 @@ def score(images: Tensor, texts: Tensor) -> np.ndarray:
 
 
 class TextMetric(PairMetric):
-    """
+    """A score of images and texts.
+
     Args:
         model: folder of the model of images and texts.
     """
 
     prompted = True
+    higher_is_better = True
 
     def __init__(self, model: str) -> None:
         self.folder = located(model)
@@ -54,7 +56,7 @@ def caption_net(folder: Path, version: str) -> tuple[CaptionNet, Any]:
 class CaptionScore(TextMetric):
     """CLIP score in the encoders of the small latent model of drawn faces (``captions.safetensors``); 64x64."""
 
-    name, title = "caption_score", "caption score ↑"
+    name, title = "caption_score", "caption score"
 
     @property
     def version(self) -> str:
@@ -95,7 +97,7 @@ class CLIPScore(TextMetric):
     The title names the revision of ``models/manifest.yaml``: scores of two models are not to be compared.
     """
 
-    name, title = "clip_score", "CLIP score (ViT-L/14, revision 32bd6428) ↑"
+    name, title = "clip_score", "CLIP score (ViT-L/14, revision 32bd6428)"
 
     @property
     def version(self) -> str:
