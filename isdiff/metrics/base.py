@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from isdiff.errors import UserError
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.metrics.samples import FrechetSample, MeanSample, Sample
+
+T = TypeVar("T")
 
 
 class Unavailable(Exception):
@@ -49,20 +54,28 @@ class Observer(ABC):
 
     Attributes:
         name: of what it has said, in files.
+        revision: to be raised whenever it says other things of the same images.
         prompted: whether ``values`` looks at prompts.
     """
 
     name: str
+    revision: str = "1"
     prompted: bool = False
 
-    @property
-    @abstractmethod
-    def version(self) -> str:
-        """Its own version and the sha256 of its weights; another version says other things.
+    def weights(self) -> Sequence[Path]:
+        """The files that it looks with.
 
         Raises:
-            Absent: the weights are not here.
+            Absent: they are not here.
         """
+        return ()
+
+    @property
+    def version(self) -> str:
+        """Its ``revision`` and the sha256 of its weights; another version says other things."""
+        hashes = [remembered_sha256(path) for path in self.weights()]
+        whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+        return f"{self.revision}-{whole}" if hashes else self.revision
 
     def require(self, prompts: Sequence[str]) -> None:
         """Raise ``Unavailable`` if it looks at prompts and all of these are empty."""
@@ -149,13 +162,8 @@ class MeanMetric(Metric):
         return MeanSample(seen.values.astype(np.float64), self.limits)
 
 
-class PairMetric(MeanMetric, Observer):
+class PairMetric(Observer, MeanMetric):
     """The mean of ``values``, by a metric that is its own observer and so needs nothing but that method."""
-
-    @property
-    def version(self) -> str:
-        """To be raised whenever ``values`` gives other numbers."""
-        return "1"
 
     @property
     def observer(self) -> Observer:
@@ -198,12 +206,14 @@ class FrechetMetric(SetMetric):
         return FrechetSample(results, truths)
 
 
-def version_of(own: str, weights: Sequence[Path]) -> str:
-    """An observer's version: its own, and the sha256 of its weights.
+@lru_cache(maxsize=4)
+def load_once(load: Callable[..., T], version: str, *places: Path) -> T:
+    """What ``load(*places)`` makes, once; ``version`` tells one content of the places from another.
 
     Raises:
-        OSError: a file is not here.
+        Unavailable: the files are damaged.
     """
-    hashes = [remembered_sha256(path) for path in weights]
-    whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-    return f"{own}-{whole}"
+    try:
+        return load(*places)
+    except UserError as error:
+        raise Unavailable(str(error)) from None

@@ -20,7 +20,7 @@ from torch.nn.functional import interpolate
 
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.metrics.attributes import at_once, batches, map_distance
-from isdiff.metrics.base import Absent, FrechetMetric, MeanMetric, Metric, Observed, Observer, SetMetric, version_of
+from isdiff.metrics.base import Absent, FrechetMetric, MeanMetric, Metric, Observed, Observer, SetMetric
 from isdiff.metrics.kernel import KernelSample
 from isdiff.metrics.samples import Sample
 
@@ -93,9 +93,9 @@ class Lite0Features(Observer):
 
     name = "lite0"
 
-    @property
-    def version(self) -> str:
-        return version_of("1", [weights_path()])
+    def weights(self) -> list[Path]:
+        """The package's file."""
+        return [weights_path()]
 
     @torch.inference_mode()
     def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
