@@ -153,7 +153,7 @@ def compared(rung: Rung, first: Rung) -> dict:
     apart = np.array([np.abs(a.astype(int) - b.astype(int)).mean() for a, b in zip(mine, reference, strict=True)])
     truths = [first.experiment.inputs[result.task.id].pixels for result in first.results]
     look = Lite0Features()
-    change = estimate(MeanSample(look.values(mine, truths) - look.values(reference, truths)))
+    change = estimate(MeanSample(look.observe(mine, truths).values - look.observe(reference, truths).values))
     return {
         "decided_otherwise": otherwise, "levels_apart_median": round(float(np.median(apart)), 4),
         "levels_apart_most": round(float(apart.max()), 3),

@@ -72,7 +72,7 @@ def diffusers_seconds_per_call(rung: Rung, batch: int, steps: int) -> float:
 def distances(rung: Rung) -> np.ndarray:
     """To the truth, (N,), of the images that the rung made."""
     truths = [rung.experiment.inputs[result.task.id].pixels for result in rung.results]
-    return Lite0Features().values([rung.experiment.finish(result) for result in rung.results], truths)
+    return Lite0Features().observe([rung.experiment.finish(result) for result in rung.results], truths).values
 
 
 def main() -> None:

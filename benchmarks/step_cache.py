@@ -80,7 +80,7 @@ class Way:
             self.seconds.append(time.perf_counter() - begun)
         truths = [experiment.inputs[result.task.id].pixels for result in results]
         pictures = [experiment.finish(result) for result in results]
-        self.distances += Lite0Features().values(pictures, truths).tolist()
+        self.distances += Lite0Features().observe(pictures, truths).values.tolist()
 
     def against(self, whole: "Way") -> dict:
         change = estimate(MeanSample(np.subtract(self.distances, whole.distances)))

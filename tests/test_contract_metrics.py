@@ -37,7 +37,7 @@ def test_metric(name):
     whatever company."""
     cfg = compose_run(["dataset=avatars", f"model_root={ROOT / 'models'}"])
     (metric,) = build_metrics([name], cfg)
-    assert metric.name == name and metric.title[-1] in "↓↑"
+    assert metric.name == name and metric.heading[-1] in "↓↑"
     try:
         samples = [sample(metric, results) for results in (IMAGES, noised(25), noised(90))]
     except Unavailable as missing:
@@ -48,7 +48,7 @@ def test_metric(name):
     equal, some, much = (one.value for one in found)
     if isinstance(metric, Diversity):
         assert equal == 0 < some < much
-    elif "↓" in metric.title:
+    elif not metric.higher_is_better:
         assert equal < 1e-3 and equal < some < much  # an unbiased estimate of nothing can lie below zero
     else:
         assert equal > some > much
@@ -60,7 +60,8 @@ def test_metric(name):
     if metric.of_sets:
         whole, part = look.features(noise), look.features(noise[3:5])
     else:
-        whole, part = look.values(noise, IMAGES, PROMPTS), look.values(noise[3:5], IMAGES[3:5], PROMPTS[3:5])
+        given = (noise, IMAGES, PROMPTS)
+        whole, part = (look.observe(*x).values for x in (given, [each[3:5] for each in given]))
     np.testing.assert_allclose(part, whole[3:5], rtol=1e-3, atol=1e-4)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from isdiff.metrics import intervals
-from isdiff.metrics.contrast import FEW, GAIN, NONE, WORSE, contrast
+from isdiff.metrics.contrast import Verdict, contrast
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.kernel import KernelSample
 from isdiff.metrics.samples import FrechetSample, MeanSample, frechet_distance
@@ -103,7 +103,13 @@ def test_intervals_of_a_frechet_distance_cover_its_expectation():
 
 @pytest.mark.parametrize(
     ("shift", "higher_is_better", "expected"),
-    [(-0.2, False, GAIN), (0.2, False, WORSE), (0.2, True, GAIN), (-0.2, True, WORSE), (0.0, False, NONE)],
+    [
+        (-0.2, False, Verdict.GAIN),
+        (0.2, False, Verdict.WORSE),
+        (0.2, True, Verdict.GAIN),
+        (-0.2, True, Verdict.WORSE),
+        (0.0, False, Verdict.NONE),
+    ],
 )
 def test_verdicts_follow_the_interval(shift, higher_is_better, expected):
     rng = np.random.default_rng(3)
@@ -112,13 +118,13 @@ def test_verdicts_follow_the_interval(shift, higher_is_better, expected):
     second = MeanSample(images + shift + noise - noise.mean())
     found = contrast(MeanSample(images), second, 500, higher_is_better=higher_is_better)
     assert found.verdict == expected
-    assert (found.p < 0.05) == (expected != NONE)
+    assert (found.p < 0.05) == (expected != Verdict.NONE)
     assert found.relative == pytest.approx(100 * found.difference.value / images.mean())
 
 
 def test_few_images_give_no_verdict():
     values = np.linspace(1, 2, 8)
-    assert contrast(MeanSample(values), MeanSample(values - 0.5), 200).verdict == FEW
+    assert contrast(MeanSample(values), MeanSample(values - 0.5), 200).verdict == Verdict.FEW
 
 
 def false_alarms(images: int) -> float:
@@ -129,8 +135,8 @@ def false_alarms(images: int) -> float:
         shared = rng.lognormal(0, 0.5, images)
         first, second = (MeanSample(shared + rng.lognormal(0, 0.5, images)) for _ in range(2))
         found = contrast(first, second, RESAMPLES)
-        alarms += found.verdict != NONE
-        assert (found.verdict != NONE) == (found.p <= 0.05)
+        alarms += found.verdict != Verdict.NONE
+        assert (found.verdict != Verdict.NONE) == (found.p <= 0.05)
     return alarms / 400
 
 

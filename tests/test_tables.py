@@ -18,28 +18,14 @@ from isdiff.metrics.intervals import Estimate
 from isdiff.metrics.samples import MeanSample, SeedsSample
 from isdiff.runs.measure import build_metrics
 from isdiff.tables import report
-from isdiff.tables.ahead import plans_of
-from isdiff.tables.cells import fill, without_values
-from isdiff.tables.compare import UNUSED, Row, run_row
-from isdiff.tables.counts import counted
-from isdiff.tables.figures import (
-    as_table,
-    draw,
-    figure_names,
-    legend_of,
-    line_points,
-    plot_line,
-    rows_of_lines,
-    seeds_shown,
-    set_scale,
-    subplots,
-)
+from isdiff.tables.cells import explain_gaps, fill
+from isdiff.tables.figures import Panel, as_table, count, draw, figure_names, line_points, seeds_shown
 from isdiff.tables.kl import divergence, divergences
-from isdiff.tables.labels import label_of
-from isdiff.tables.make import folder_of
+from isdiff.tables.make import folder_of, plans_of
 from isdiff.tables.plan import load, names, plan
+from isdiff.tables.plots import legend_of, plot_line, set_scale, subplots
+from isdiff.tables.rows import Row, run_row
 from isdiff.tables.sheet import Gaps
-from isdiff.tables.spent import Spent
 
 PROFILES = ("paper", "demo", "smoke")
 
@@ -129,7 +115,6 @@ def test_overrides_of_a_command_count_in_labels():
     extra = ["sampler.eta=0.5", "sampler.repeat=1"]
     labels = [row.label for row in plan("table1", "demo", rows=["ddnm", "ddnm_eta0"], extra=extra).rows]
     assert labels == ["DDNM, eta 0.85, resampling (here eta 0.5, 1 repeat)", "DDNM, eta 0 (here eta 0.5)"]
-    assert label_of("left out", ["a.b=4"], [], []) == "left out"
 
 
 def test_attempts_of_table_8_differ_in_their_number_alone():
@@ -177,7 +162,7 @@ def test_labels_say_the_share_of_fresh_noise():
 def test_notes_are_of_the_rows_that_there_are():
     def notes(name, profile, rows=None):
         table = plan(name, profile, rows=rows)
-        return "\n".join(fill(table, build_metrics(list(table.metrics.values()), UNUSED), run=False)[0].notes)
+        return "\n".join(fill(table, run=False)[0].notes)
 
     assert "RePaint's steps here are DDIM's" in notes("table8", "demo", ["ddnm_plain"])
     assert "PowerPaint has the network of SI" in notes("table2", "demo", ["powerpaint"])
@@ -369,12 +354,15 @@ def test_lines_may_be_confined_and_have_another_resolution(tmp_path, monkeypatch
     rows = ["side32_0.75", "side128_0.75"]
     table = as_table(figure, "imagenet", "demo")
     table = plan("figS", "demo", table=table, rows=rows, limit=1, extra=small)
-    sheet, cells = fill(table, build_metrics(list(table.metrics.values()), UNUSED))
+    sheet, cells = fill(table)
     sides = {name: row.experiment.store.image(row.ids[0]).shape[0] for (name, _), row in cells.items()}
     assert sides == {"side32_0.75": 32, "plain_side32": 32, "side128_0.75": 128, "plain_side128": 128}
     assert {mask for _, mask in cells} == {"half"} and not sheet.gaps.failed
     assert any(note.startswith("with half masks alone: ") for note in sheet.notes)
-    points = [line_points(figure, line, table, cells, "half", "lite0_perceptual", "demo") for line in figure.lines]
+    points = [
+        line_points(figure, line, Panel("photos", table, cells), "half", "lite0_perceptual", "demo")
+        for line in figure.lines
+    ]
     assert [[x for x, _ in found] for found in points] == [[], [], [0.75], [0.75]]
 
 
@@ -404,9 +392,9 @@ def test_a_mistyped_key_stops_a_table_before_anything_is_made(tmp_path, monkeypa
 
 
 def test_seeds_are_a_number_of_them_or_a_list():
-    from isdiff.cli.table import narrowing
+    from isdiff.cli.table import read_options
 
-    given = {text: narrowing([f"seeds={text}"])["seeds"] for text in ("3", "0", "0,2", "[5]")}
+    given = {text: read_options([f"seeds={text}"])["seeds"] for text in ("3", "0", "0,2", "[5]")}
     assert given == {"3": [0, 1, 2], "0": [0], "0,2": [0, 2], "[5]": [5]}
 
 
@@ -482,7 +470,7 @@ def test_powerpaint_is_asked_to_paint_outside_where_the_mask_expands():
 
 def test_values_of_another_paper_are_said_to_be():
     table = plan("table1", "paper", masks=["half"], rows=["lanpaint*"])
-    sheet, _ = fill(table, build_metrics(list(table.metrics.values()), UNUSED), run=False)
+    sheet, _ = fill(table, run=False)
     (note,) = [note for note in sheet.notes if "rebuttal" in note]
     assert "LanPaint, 5 iterations; LanPaint, 10 iterations" in note and "orientation" in note
     values = {line.name: [value.paper for value in line.values] for line in sheet.lines}
@@ -516,7 +504,7 @@ def made_row(name: str, values: dict[str, list[float]]) -> Row:
     """A measured row: an image's values with each of the seeds."""
     seeds = SeedsSample([MeanSample(np.array(each)) for each in zip(*values.values(), strict=True)])
     experiment = SimpleNamespace(cfg=SimpleNamespace(seed=0))
-    return Row(name, "half", experiment, [{"id": i} for i in values], {}, {"ssim": seeds})
+    return Row(name, "half", [(experiment, [{"id": i} for i in values])] * len(seeds.seeds), {"ssim": seeds})
 
 
 @pytest.fixture
@@ -525,13 +513,13 @@ def strips_of(monkeypatch, tmp_path):
 
     def shown(values: dict[str, dict[str, list[float]]]) -> list[tuple[list[str], list[str], str]]:
         found = []
-        monkeypatch.setattr(report, "strip", lambda path, rows, ids: found.append((rows, ids)) or path)
-        monkeypatch.setattr(report, "embedded", str)
+        monkeypatch.setattr(report, "draw_strip", lambda path, rows, ids: found.append((rows, ids)) or path)
+        monkeypatch.setattr(report, "embed", str)
         table = plan("table1", "demo", masks=["half"])
         labels = {row.name: row.label for row in table.rows}
         cells = {(name, "half"): made_row(labels[name], each) for name, each in values.items()}
-        (metric,) = build_metrics(["ssim"], UNUSED)
-        captions = [each["caption"] for each in report.strips(table, cells, metric, tmp_path)]
+        (metric,) = build_metrics(["ssim"])
+        captions = [each["caption"] for each in report.draw_strips(table, cells, metric, tmp_path)]
         return [([r.label for r in rows], ids, text) for (rows, ids), text in zip(found, captions, strict=True)]
 
     return shown
@@ -567,7 +555,7 @@ def test_strips_show_every_row_of_a_table(strips_of):
 
 def test_the_cost_of_a_run_that_two_tables_have_counts_once():
     costs = {("a", "im1"): (25, 1800.0), ("a", "im2"): (1000, 1800.0)}
-    assert str(Spent.of(costs | {("a", "im1"): (25, 1800.0)})) == (
+    assert str(report.Spent.of(costs | {("a", "im1"): (25, 1800.0)})) == (
         "all runs: 1,025 network calls for 2 pictures, 1.0 hours of one worker"
     )
 
@@ -582,17 +570,17 @@ def test_a_figure_says_how_many_seeds_and_images_are_behind_its_lines():
         for row in table.rows
         for mask in (["half"] if "side" in row.name else table.masks)
     }
-    assert counted([("photos", table, cells)], rows_of_lines(figure, "demo")) == (
+    assert count(figure, "demo", [Panel("photos", table, cells)]) == (
         "One seed, images: 32 (16 in 'seed, eta 0, at 32x32', 'seed, eta 0, at 128x128') of photos."
     )
     figure = load("figure", "fig10")
     table = plan("fig10", "demo", table=as_table(figure, "imagenet", "demo"))
-    cells = {(row.name, "half"): made_row(row.label, many) for row in table.rows}
-    assert counted([("photos", table, cells)], rows_of_lines(figure, "demo")) == "3 seeds, images: 32 of photos."
+    cells = {(row.name, "half"): made_row(row.label, {i: [1.0] * 3 for i in many}) for row in table.rows}
+    assert count(figure, "demo", [Panel("photos", table, cells)]) == "3 seeds, images: 32 of photos."
 
 
 def test_a_row_without_any_value_is_named_once():
     table = plan("table1", "demo", rows=["si", "ddnm"])
     reasons = {("si", mask): "no model" for mask in table.masks} | {("ddnm", "half"): "no model"}
-    (sentence,) = without_values(table, reasons, Gaps())
+    (sentence,) = explain_gaps(table, reasons, Gaps())
     assert sentence == "no model: SI, 50 steps; DDNM, eta 0.85, resampling (half)."

@@ -9,13 +9,18 @@ import subprocess
 import pytest
 from rich.console import Console
 
-from isdiff.metrics.contrast import FEW, GAIN, Contrast
+from isdiff.metrics.contrast import Contrast, Verdict
 from isdiff.metrics.intervals import Estimate
-from isdiff.tables.render import comma_separated, html, latex, markdown, terminal, write
-from isdiff.tables.report import page
-from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value, body, heads
+from isdiff.runs.measure import build_metrics
+from isdiff.tables.render import comma_separated, html, latex, markdown, write
+from isdiff.tables.report import write_page
+from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
 
 NAMES = ["DDNM & Co_1", "DDNM + IS-Diff", "RePaint <50 %>", "SI"]
+
+
+def terminal(sheet, width: int | None = None):
+    return [table for grid in sheet.grids() for table in grid.terminal(width)]
 
 
 def around(value: float) -> Estimate:
@@ -24,11 +29,10 @@ def around(value: float) -> Estimate:
 
 @pytest.fixture
 def sheet():
+    lpips, kid, ssim = build_metrics(["lpips", "lite0_kid", "ssim"])
     columns = [
-        Column("half", "lpips", "LPIPS ↓", "lpips", True),
-        Column("half", "lite0_kid", "Lite0 KID x1000 ↓", "fid", False),
-        Column("expand", "ssim", "SSIM ↑", "ssim", True),
-    ]
+        Column("half", lpips, "lpips", True), Column("half", kid, "fid", False), Column("expand", ssim, "ssim", True),
+    ]  # fmt: skip
     values = [[0.2, 14.0, 0.5], [0.13, 12.25, 0.7], [0.1, 150.0, 0.6], [None, None, None]]
     lines = []
     for i, (name, row) in enumerate(zip(NAMES, values, strict=True)):
@@ -39,10 +43,10 @@ def sheet():
         lines.append(
             Line(name.lower(), name, cells, Cost(100, 1.5, protocol) if row[0] else None, 4.0 if i == 1 else None)
         )
-    found = Contrast(Estimate(-0.07, -0.1, -0.04, 48), 0.002, -35.0, GAIN)
+    found = Contrast(Estimate(-0.07, -0.1, -0.04, 48), 0.002, -35.0, Verdict.GAIN)
     sheet = Sheet(
         "table1", "Table I: 100 % & more", "demo", "shipped data", columns, lines,
-        [Comparison(NAMES[1], NAMES[0], (found, None, found))],
+        [Comparison(NAMES[1], NAMES[0], (found, None, found), True)],
         Gaps({"weights x.safetensors: get them": ["SI, half", "SI, expand"]}), ["A note_with {braces}."],
     )  # fmt: skip
     sheet.rank()
@@ -89,9 +93,9 @@ def test_how_seconds_were_taken_is_said_where_they_are_explained(sheet):
 
 
 def test_a_report_says_how_many_comparisons_it_makes(sheet, tmp_path):
-    few = Contrast(Estimate(-0.07, -0.1, -0.04, 2), 0.002, -35.0, FEW)
+    few = Contrast(Estimate(-0.07, -0.1, -0.04, 2), 0.002, -35.0, Verdict.FEW)
     sheet.comparisons.append(Comparison(NAMES[3], NAMES[0], (few, None, few)))  # gives no verdict
-    text = page(tmp_path / "report.html", "Report", [sheet], {}).read_text()
+    text = write_page(tmp_path / "report.html", "Report", [sheet], {}).read_text()
     assert (
         "All tables make 2 such comparisons, one by one: of those without a true difference about one in twenty" in text
     )
@@ -161,7 +165,8 @@ def test_a_narrow_terminal_cuts_nothing(sheet):
     text = console.export_text()
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
     words = set(text.replace("│", " ").replace("┃", " ").split())
-    cells = [*heads(sheet), *(f"{cell.value} {cell.detail}" for row in body(sheet) for cell in row)]
+    grid = sheet.grids()[0]
+    cells = [*grid.heads, *(f"{cell.value} {cell.detail}" for row in grid.rows for cell in row)]
     assert {word for cell in cells for word in cell.split()} <= words
 
 

@@ -38,7 +38,7 @@ def make(words: Sequence[str], out: Path | None) -> int:
     """
     from isdiff.io.files import atomic_open
     from isdiff.tables.dashboard import configured_logger, metrics_of, save, specification, workspace
-    from isdiff.tables.logged import is_logging
+    from isdiff.tables.make import is_logging
 
     names = [word for word in words if "=" not in word]
     given = dict(word.split("=", 1) for word in words if "=" in word and not is_logging(word))

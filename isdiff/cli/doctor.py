@@ -20,7 +20,6 @@ def act(arguments: list[str]) -> int:
     from isdiff.paths import located, placed
     from isdiff.priors.pixel import resolve_device, resolve_precision
     from isdiff.runs.measure import absent, build_metrics
-    from isdiff.tables.compare import UNUSED
 
     for name, version in package_versions().items():
         print(f"{name:24} {version}")
@@ -34,7 +33,7 @@ def act(arguments: list[str]) -> int:
     for name, node in nodes().items():
         print(f"{'model ' + name:24} {state(node, weights)}")
     for name in config_names("metric"):
-        print(f"{'metric ' + name:24} {'; '.join(absent(build_metrics([name], UNUSED))) or 'here'}")
+        print(f"{'metric ' + name:24} {'; '.join(absent(build_metrics([name]))) or 'here'}")
     try_one(args.device)
     return 0
 

@@ -17,6 +17,7 @@ KEY_ENDING = ".key.json"
 
 
 def parser() -> argparse.ArgumentParser:
+    """Of the commands ``build`` and ``collect``."""
     whole = argparse.ArgumentParser(
         prog="isdiff study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -26,13 +27,7 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--out", type=Path, default=placed("outputs/study"), help="the study's folder (outputs/study)")
     build.add_argument("--n", type=int, help="sets of pictures for each cell, in the place of the plan's")
     build.add_argument("--seed", type=int, help="in the place of the plan's")
-    build.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="an override that the runs were made with",
-    )
+    build.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an override of the runs")
     build.add_argument("--overwrite", action="store_true", help="replace another study in the same place, key and all")
     gather = commands.add_parser("collect", help="make the table from answers")
     gather.add_argument("key", type=Path, help="<study's folder>.key.json")
@@ -42,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def build(args: argparse.Namespace) -> None:
+    """Make a study from runs."""
     from isdiff.study.build import build_study
     from isdiff.study.plan import read_plan
 
@@ -52,14 +48,16 @@ def build(args: argparse.Namespace) -> None:
 
 
 def gather(args: argparse.Namespace) -> None:
-    """
+    """Make the table from answers.
+
     Raises:
         SomeFailed: some files could not be used; the table is made from the others.
     """
     from rich.console import Console
 
     from isdiff.study.collect import answer_files, collect, read_key
-    from isdiff.study.report import Results, paper_shares, tables, write
+    from isdiff.study.report import NAME, Results, write
+    from isdiff.tables.plan import paper_values
 
     files = answer_files(args.answers)
     key = read_key(args.key)
@@ -68,12 +66,12 @@ def gather(args: argparse.Namespace) -> None:
         print(printable(f"isdiff: {path} is left out: {reason}"), file=sys.stderr)
     if not any(answers.given.values()):
         raise UserError("none of the files holds an answer to this study; nothing was written")
-    results = Results.of(key, answers, paper_shares(located("configs/paper_values.yaml")))
+    results = Results.of(key, answers, paper_values()[NAME])
     folder = args.out or args.key.with_name(f"{args.key.name.removesuffix(KEY_ENDING)}.results")
     write(results, folder)
     console = Console()
-    for table in tables(results):
-        console.print(table, "")
+    for grid in results.grids():
+        console.print(*grid.terminal())
     for note in results.notes():
         console.print(printable(note), markup=False, highlight=False)
     print(f"results: {folder}")

@@ -16,14 +16,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isdiff.errors import Missing, SomeFailed, UserError, explained, printable
 
 if TYPE_CHECKING:
     from isdiff.parallel.runner import Runner
-    from isdiff.tables.plan import TablePlan
     from isdiff.tables.sheet import Gaps
 
 LISTS = ("masks", "rows")
@@ -46,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
             from isdiff.parallel.runner import split
 
             runner, given = split(given)
-        return make(asked or ["report"], run=not args.no_run, runner=runner, **narrowing(given))
+        return make(asked or ["report"], run=not args.no_run, runner=runner, **read_options(given))
     except (UserError, OSError) as error:
         print(f"isdiff: {explained(error)}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
@@ -55,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         return 130
 
 
-def narrowing(given: Sequence[str]) -> dict[str, Any]:
+def read_options(given: Sequence[str]) -> dict[str, Any]:
     """``profile``, ``limit``, ``seeds``, ``masks`` and ``rows`` from KEY=VALUE; the rest are overrides of runs.
 
     Raises:
@@ -64,17 +62,18 @@ def narrowing(given: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"extra": []}
     for item in given:
         key, _, value = item.partition("=")
+        parts = value.strip("[]").split(",")
         try:
             if key == "profile":
                 found[key] = value
             elif key in LISTS:
-                found[key] = value.strip("[]").split(",")
+                found[key] = parts
             elif key == "limit":
                 found[key] = int(value)
                 if found[key] < 1:
                     raise ValueError
             elif key == "seeds":
-                numbers = [int(part) for part in value.strip("[]").split(",")]
+                numbers = list(map(int, parts))
                 found[key] = list(range(numbers[0])) if value.isdigit() and numbers[0] > 0 else numbers
                 if min(found[key]) < 0 or len(set(found[key])) < len(found[key]):
                     raise ValueError
@@ -95,34 +94,33 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
         runner: computes the runs first; None to run them one after the other here.
 
     Raises:
-        UserError: a name that there is not, or a logger that could not log.
+        UserError: a name that there is not, a logger that could not log, or an override that does not compose.
     """
     from rich.console import Console
 
-    from isdiff.tables.ahead import plans_of
+    from isdiff.config.composing import compose_run
     from isdiff.tables.figures import figure_names
-    from isdiff.tables.logged import logger_of
-    from isdiff.tables.make import make_figure, make_report, make_table
+    from isdiff.tables.make import configs_of, logger_of, make_figure, make_report, make_table, plans_of
     from isdiff.tables.plan import names
     from isdiff.tables.sheet import Gaps
 
-    for name in asked:
-        if name not in ("report", *names("table"), *figure_names()):
-            there = ", ".join(["report", *names("table"), *figure_names()])
-            raise UserError(f"there is no table or figure {name!r}; there are {there}")
+    there = ["report", *names("table"), *figure_names()]
+    if unknown := [name for name in asked if name not in there]:
+        raise UserError(f"there is no table or figure {unknown[0]!r}; there are {', '.join(there)}")
     logger_of(options.get("extra", ())).prepare()  # once, before its refusal becomes every cell's
-    check_overrides(plans_of(asked, profile, alone=True, **options))
+    plans = plans_of(asked, profile, alone=True, **options)
+    first = next((cell for plan in plans for row in plan.rows for cell in row.cells if not cell.impossible), None)
+    if first is not None:
+        compose_run(first.overrides, also=OWN)  # before a mistyped key becomes every cell's failure
     if runner and run:
         from isdiff.parallel.runner import jobs_of
-        from isdiff.tables.ahead import configs_of
 
         runner.compute(jobs_of(configs_of(plans_of(asked, profile, **options))))
-    console = Console()
+    console, gaps = Console(), Gaps()
     if "report" in asked:
         path, gaps = make_report(profile, [name for name in asked if name != "report"], run, **options)
         console.print(f"report: {path}", highlight=False)
-        return concluded(gaps)
-    gaps = Gaps()
+        return conclude(gaps)
     for name in asked:
         if name in figure_names():
             drawn, its = make_figure(name, profile, run, **options)
@@ -130,25 +128,13 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
         else:
             folder, tables, its = make_table(name, profile, run=run, **options)
             console.print(*tables)
-            console.print(f"{name}: {Path(folder)}/{name}.md, .csv, .tex, .html", highlight=False)
+            console.print(f"{name}: {folder}/{name}.md, .csv, .tex, .html", highlight=False)
         gaps.add(its, name if len(asked) > 1 else "")
-    return concluded(gaps)
+    return conclude(gaps)
 
 
-def check_overrides(plans: Sequence[TablePlan]) -> None:
-    """
-    Raises:
-        UserError: the first cell that can exist does not compose, as with a mistyped key.
-    """
-    from isdiff.config.composing import compose_run
-
-    cell = next((cell for plan in plans for row in plan.rows for cell in row.cells if not cell.impossible), None)
-    if cell is not None:
-        compose_run(cell.overrides, also=OWN)
-
-
-def concluded(gaps: Gaps) -> int:
-    """Says at the end what is lacking, a line for each reason; the exit code."""
+def conclude(gaps: Gaps) -> int:
+    """Say at the end what is lacking, a line for each reason; the exit code."""
     for thing, cells in gaps.waits.items():
         print(f"isdiff: waits for {thing} ({len(cells)} cells)", file=sys.stderr)
     for reason, cells in gaps.failed.items():

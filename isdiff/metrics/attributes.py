@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from isdiff.errors import UserError
 from isdiff.io.models import load_attribute_net
-from isdiff.metrics.base import Absent, MeanMetric, Metric, Observed, Observer, SetMetric, Unavailable, version_of
-from isdiff.metrics.samples import FrechetSample, Sample
+from isdiff.metrics.base import (
+    Absent,
+    FrechetMetric,
+    MeanMetric,
+    Metric,
+    Observed,
+    Observer,
+    Unavailable,
+    load_once,
+)
 from isdiff.nets.attributes import AttributeNet
 from isdiff.paths import located
 
@@ -31,19 +38,19 @@ def batches(images: list[np.ndarray], size: int = 64) -> Iterator[Tensor]:
         yield torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-@lru_cache(maxsize=2)
-def loaded(path: Path, version: str) -> AttributeNet:
-    """The network in a file; ``version`` tells one content of the file from another."""
-    try:
-        return load_attribute_net(path)
-    except UserError as error:
-        raise Unavailable(str(error)) from None
+def map_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """The form of LPIPS without learned weights (Zhang et al. 2018, Eq. 1), (B,).
+
+    The squared distance of feature maps whose channel vectors have unit length, averaged over positions and summed over
+    the stages.
+    """
+    units = ((normalize(x), normalize(y)) for x, y in zip(first, second, strict=True))
+    return sum(((x - y).square().sum(1).mean((1, 2)) for x, y in units), start=torch.zeros(()))
 
 
 @dataclass(frozen=True)
 class AttributeFeatures(Observer):
-    """The attribute classifier's view of 64x64 drawings: its 64-dimensional embeddings, and as values the squared
-    distance of channel-normalised feature maps, averaged over positions and summed over stages.
+    """The attribute classifier's view of 64x64 drawings: its 64-dimensional embeddings, and distances of feature maps.
 
     Args:
         path: the classifier's weights; None where none knows the images.
@@ -52,46 +59,41 @@ class AttributeFeatures(Observer):
     path: Path | None
     name = "attributes"
 
-    @property
-    def version(self) -> str:
+    def weights(self) -> list[Path]:
+        """The classifier's file."""
         if self.path is None:
             raise Unavailable("measures drawn images only")
-        try:
-            return version_of("1", [self.path])
-        except OSError:
+        if not self.path.exists():
             how = f"isdiff train train={self.path.parent.name}_classifier"
-            raise Absent(f"weights {self.path} of a metric are missing: {how}") from None
+            raise Absent(f"weights {self.path} of a metric are missing: {how}")
+        return [self.path]
 
     def net(self, images: list[np.ndarray]) -> AttributeNet:
+        """The classifier, for images that it knows."""
         version = self.version
         if images[0].shape[:2] != (64, 64):
             raise Unavailable("measures 64x64 drawings only")
-        assert self.path is not None
-        return loaded(self.path, version)
+        return load_once(load_attribute_net, version, *self.weights())
 
     @torch.inference_mode()
     def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
+        """Distances, and the embeddings that come with them."""
         net, parts = self.net(results), []
-        unit = torch.nn.functional.normalize
         for result, truth in zip(batches(results), batches(truths), strict=True):
             (a, first), (b, second) = net.features(result), net.features(truth)
-            distances = ((unit(x) - unit(y)).square().sum(1).mean((1, 2)) for x, y in zip(a, b, strict=True))
-            parts.append((sum(distances, start=torch.zeros(())), first, second))
+            parts.append((map_distance(a, b), first, second))
         return Observed(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
-
-    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
-        seen = self.observe(results, truths, prompts).values
-        assert seen is not None
-        return seen
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
+        """The embeddings."""
         net = self.net(images)
         return torch.cat([net.features(x)[1] for x in batches(images)]).numpy()
 
 
 class AttributeMetric(Metric):
-    """
+    """A metric in the attribute classifier's features.
+
     Args:
         model: the shipped model whose feature network is used; None where none knows the images.
     """
@@ -101,19 +103,17 @@ class AttributeMetric(Metric):
 
     @property
     def observer(self) -> Observer:
+        """Equal for all metrics of this classifier."""
         return AttributeFeatures(self.path)
 
 
 class Perceptual(AttributeMetric, MeanMetric):
     """LPIPS's form (Zhang et al. 2018, Eq. 1) without learned weights, in the classifier's feature maps."""
 
-    name, title = "perceptual", "perceptual distance ↓"
+    name, title = "perceptual", "perceptual distance"
 
 
-class Frechet(AttributeMetric, SetMetric):
+class Frechet(AttributeMetric, FrechetMetric):
     """Frechet distance between the classifier's embeddings of results and truths."""
 
-    name, title = "frechet", "Fréchet distance ↓"
-
-    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
-        return FrechetSample(results, truths)
+    name, title = "frechet", "Fréchet distance"

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from isdiff.errors import UserError
 from isdiff.io.fingerprint import remembered_sha256
-from isdiff.metrics.samples import MeanSample, Sample
+from isdiff.metrics.samples import FrechetSample, MeanSample, Sample
+
+T = TypeVar("T")
 
 
 class Unavailable(Exception):
@@ -49,31 +54,36 @@ class Observer(ABC):
 
     Attributes:
         name: of what it has said, in files.
+        revision: to be raised whenever it says other things of the same images.
         prompted: whether ``values`` looks at prompts.
     """
 
     name: str
+    revision: str = "1"
     prompted: bool = False
 
-    @property
-    @abstractmethod
-    def version(self) -> str:
-        """Its own version and the sha256 of its weights; another version says other things.
+    def weights(self) -> Sequence[Path]:
+        """The files that it looks with.
 
         Raises:
-            Absent: the weights are not here.
+            Absent: they are not here.
         """
+        return ()
+
+    @property
+    def version(self) -> str:
+        """Its ``revision`` and the sha256 of its weights; another version says other things."""
+        hashes = [remembered_sha256(path) for path in self.weights()]
+        whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+        return f"{self.revision}-{whole}" if hashes else self.revision
 
     def require(self, prompts: Sequence[str]) -> None:
-        """
-        Raises:
-            Unavailable: it looks at prompts, and all of these are empty.
-        """
+        """Raise ``Unavailable`` if it looks at prompts and all of these are empty."""
         if self.prompted and not any(prompts):
             raise Unavailable("the run has no prompts")
 
-    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
-        """(N,), one number for each result with its truth or prompt.
+    def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
+        """A value for each result with its truth or prompt, and the features that the same pass gives.
 
         Raises:
             Unavailable: it can say nothing of such images.
@@ -88,10 +98,6 @@ class Observer(ABC):
         """
         raise NotImplementedError(f"{self.name} gives no features")
 
-    def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
-        """``values``, and in the same pass the features that come with them."""
-        return Observed(self.values(results, truths, prompts))
-
 
 class Metric(ABC):
     """Compares results with truths, or with their prompts: looks at them through its observer, and makes a sample of
@@ -99,13 +105,20 @@ class Metric(ABC):
 
     Attributes:
         name: key in summaries and of its file in ``configs/metric``.
-        title: heading in tables, with an arrow for the better direction.
+        title: what people read.
+        higher_is_better: its better direction.
         of_sets: whether it takes features of both sets, and not a value for each image.
     """
 
     name: str
     title: str
+    higher_is_better: bool = False
     of_sets: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title with an arrow for the better direction."""
+        return f"{self.title} {'↑' if self.higher_is_better else '↓'}"
 
     @property
     @abstractmethod
@@ -114,7 +127,8 @@ class Metric(ABC):
 
     @property
     def version(self) -> str:
-        """
+        """The observer's, unless the metric has one of its own.
+
         Raises:
             Absent: the observer's weights are not here.
         """
@@ -134,7 +148,7 @@ class Metric(ABC):
         look.require(prompts)
         if self.of_sets:
             return self.sample(Observed(results=look.features(results), truths=look.features(truths)))
-        return self.sample(Observed(look.values(results, truths, prompts)))
+        return self.sample(look.observe(results, truths, prompts))
 
 
 class MeanMetric(Metric):
@@ -143,21 +157,30 @@ class MeanMetric(Metric):
     limits: tuple[float, float] = (0.0, np.inf)
 
     def sample(self, seen: Observed) -> Sample:
+        """From the values."""
         assert seen.values is not None
         return MeanSample(seen.values.astype(np.float64), self.limits)
 
 
-class PairMetric(MeanMetric, Observer):
+class PairMetric(Observer, MeanMetric):
     """The mean of ``values``, by a metric that is its own observer and so needs nothing but that method."""
 
     @property
-    def version(self) -> str:
-        """To be raised whenever ``values`` gives other numbers."""
-        return "1"
-
-    @property
     def observer(self) -> Observer:
+        """Itself."""
         return self
+
+    @abstractmethod
+    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
+        """(N,), one number for each result with its truth or prompt.
+
+        Raises:
+            Unavailable: it can say nothing of such images.
+        """
+
+    def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
+        """The values; no features come with them."""
+        return Observed(self.values(results, truths, prompts))
 
 
 class SetMetric(Metric):
@@ -170,16 +193,27 @@ class SetMetric(Metric):
         """From two (N, D) float64."""
 
     def sample(self, seen: Observed) -> Sample:
+        """From the features of both sets."""
         assert seen.results is not None and seen.truths is not None
         return self.between(seen.results.astype(np.float64), seen.truths.astype(np.float64))
 
 
-def version_of(own: str, weights: Sequence[Path]) -> str:
-    """An observer's version: its own, and the sha256 of its weights.
+class FrechetMetric(SetMetric):
+    """The Frechet distance of the observer's features (Heusel et al. 2017)."""
+
+    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
+        """From two (N, D) float64."""
+        return FrechetSample(results, truths)
+
+
+@lru_cache(maxsize=4)
+def load_once(load: Callable[..., T], version: str, *places: Path) -> T:
+    """What ``load(*places)`` makes, once; ``version`` tells one content of the places from another.
 
     Raises:
-        OSError: a file is not here.
+        Unavailable: the files are damaged.
     """
-    hashes = [remembered_sha256(path) for path in weights]
-    whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-    return f"{own}-{whole}"
+    try:
+        return load(*places)
+    except UserError as error:
+        raise Unavailable(str(error)) from None

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, interval, paired_differences
 from isdiff.metrics.samples import Sample
 
-GAIN, WORSE, NONE, FEW = "gain confirmed", "worse", "no difference", "too few images"
+
+class Verdict(str, Enum):
+    """What a contrast says, in words."""
+
+    GAIN = "gain confirmed"
+    WORSE = "worse"
+    NONE = "no difference"
+    FEW = "too few images"
+
+    __str__ = str.__str__
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """
+    """One method against another.
+
     Attributes:
         difference: second minus first, with its 95 % interval.
         p: two-sided p-value of the paired bootstrap: how often a resampled difference lies on the other side of zero.
@@ -26,7 +37,7 @@ class Contrast:
     difference: Estimate
     p: float
     relative: float
-    verdict: str
+    verdict: Verdict
 
 
 def contrast(
@@ -51,9 +62,10 @@ def p_value(corrected: np.ndarray) -> float:
     return float(min(1.0, 2 * (other + 1) / (len(corrected) + 1)))
 
 
-def verdict(difference: Estimate, higher_is_better: bool = False) -> str:
+def verdict(difference: Estimate, higher_is_better: bool = False) -> Verdict:
+    """By the interval of a difference."""
     if difference.n < VERDICT_IMAGES:
-        return FEW
+        return Verdict.FEW
     if not difference.excludes_zero:
-        return NONE
-    return GAIN if (difference.value > 0) == higher_is_better else WORSE
+        return Verdict.NONE
+    return Verdict.GAIN if (difference.value > 0) == higher_is_better else Verdict.WORSE

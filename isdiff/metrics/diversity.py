@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import Metric, Observed, Observer, Unavailable, version_of
+from isdiff.metrics.base import Metric, Observed, Observer, Unavailable, load_once
 from isdiff.metrics.learned import published
 from isdiff.metrics.lite0 import Lite0Features
 from isdiff.metrics.samples import MeanSample, Sample
+
+if TYPE_CHECKING:
+    from torchvision.models import AlexNet
 
 
 class Diversity(Metric):
@@ -24,6 +27,7 @@ class Diversity(Metric):
     """
 
     of_sets = True
+    higher_is_better = True
 
     def sample(self, seen: Observed) -> Sample:
         raise Unavailable("compares two runs with different seeds; see isdiff table table7")
@@ -41,7 +45,7 @@ class Diversity(Metric):
 class Lite0Diversity(Diversity):
     """In the pooled features of EfficientNet-Lite0, divided by the root of their number."""
 
-    name, title = "lite0_diversity", "Lite0 feature distance of two runs ↑"
+    name, title = "lite0_diversity", "Lite0 feature distance of two runs"
 
     @property
     def observer(self) -> Observer:
@@ -58,18 +62,24 @@ class AlexNetFeatures(Observer):
     model_root: str
     name = "alexnet"
 
-    @property
-    def version(self) -> str:
-        return version_of("1", [published("alexnet", self.model_root)])
+    def weights(self) -> list[Path]:
+        """The network's file."""
+        return [published("alexnet", self.model_root)]
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
-        return alexnet_features(alexnet(published("alexnet", self.model_root)), images)
+        """(N, 9216), of inputs normalised by ImageNet's mean and spread."""
+        net = load_once(alexnet, self.version, *self.weights())
+        mean, spread = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        parts = []
+        for x in batches(images, 16):
+            x = torch.nn.functional.interpolate(x, size=(224, 224), mode="bicubic", antialias=True).clamp(-1, 1)
+            parts.append(net.avgpool(net.features(((x + 1) / 2 - mean) / spread)).flatten(1))
+        return torch.cat(parts).numpy()
 
 
-@lru_cache(maxsize=1)
-def alexnet(path: Path) -> torch.nn.Module:
-    """torchvision's network with the published weights, loaded once."""
+def alexnet(path: Path) -> AlexNet:
+    """torchvision's network with the published weights."""
     from torchvision import models
 
     net = models.alexnet()
@@ -77,20 +87,10 @@ def alexnet(path: Path) -> torch.nn.Module:
     return net.eval()
 
 
-def alexnet_features(net: torch.nn.Module, images: list[np.ndarray]) -> np.ndarray:
-    """(N, 9216) of the torchvision network ``net``, whose inputs are normalised by ImageNet's mean and spread."""
-    mean, spread = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    parts = []
-    for x in batches(images, 16):
-        x = torch.nn.functional.interpolate(x, size=(224, 224), mode="bicubic", antialias=True).clamp(-1, 1)
-        parts.append(net.avgpool(net.features(((x + 1) / 2 - mean) / spread)).flatten(1))  # type: ignore[operator]
-    return torch.cat(parts).numpy()
-
-
 class AlexNetDiversity(Diversity):
     """[R] The paper names AlexNet but neither layer nor scale; here its last convolutional features, of unit length."""
 
-    name, title = "alexnet_diversity", "AlexNet feature distance of two runs ↑"
+    name, title = "alexnet_diversity", "AlexNet feature distance of two runs"
 
     def __init__(self, model_root: str) -> None:
         self.model_root = model_root

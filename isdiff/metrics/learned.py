@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,8 +14,7 @@ import torch
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.weights import Weights
 from isdiff.metrics.attributes import at_once, batches
-from isdiff.metrics.base import Absent, Observer, PairMetric, SetMetric, version_of
-from isdiff.metrics.samples import FrechetSample, Sample
+from isdiff.metrics.base import Absent, FrechetMetric, Observer, PairMetric, load_once
 from isdiff.paths import located, shipped
 
 MANIFEST = "models/manifest.yaml"
@@ -50,9 +48,8 @@ def lpips_layers() -> Path:
     return Path(spec.submodule_search_locations[0]) / "weights" / "v0.1" / "alex.pth"
 
 
-@lru_cache(maxsize=1)
-def lpips_net(path: Path, version: str) -> torch.nn.Module:
-    """The ``lpips`` package's network around AlexNet's published weights; ``version`` tells one file from another."""
+def lpips_net(path: Path, _: Path) -> torch.nn.Module:
+    """The ``lpips`` package's network around AlexNet's published weights."""
     import lpips
 
     with warnings.catch_warnings():
@@ -72,29 +69,25 @@ def lpips_net(path: Path, version: str) -> torch.nn.Module:
 class LPIPS(PairMetric):
     """Learned perceptual image patch similarity, AlexNet (Zhang et al. 2018), by the ``lpips`` package."""
 
-    name, title = "lpips", "LPIPS (AlexNet) ↓"
+    name, title = "lpips", "LPIPS (AlexNet)"
 
     def __init__(self, model_root: str) -> None:
         self.model_root = model_root
 
-    def weights(self) -> Path:
-        return published("alexnet", self.model_root)
-
-    @property
-    def version(self) -> str:
-        return version_of("1", [self.weights(), lpips_layers()])
+    def weights(self) -> list[Path]:
+        """AlexNet's convolutions, and the layers that LPIPS was fitted with."""
+        return [published("alexnet", self.model_root), lpips_layers()]
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
-        net = lpips_net(self.weights(), self.version)
-        size = at_once(results[0])
+        """Distances."""
+        net, size = load_once(lpips_net, self.version, *self.weights()), at_once(results[0])
         pairs = zip(batches(results, size), batches(truths, size), strict=True)
         return torch.cat([net(a, b).flatten() for a, b in pairs]).numpy()
 
 
-@lru_cache(maxsize=1)
-def inception(path: Path, version: str) -> torch.nn.Module:
-    """``torch_fidelity``'s network; ``version`` tells one file from another."""
+def inception(path: Path) -> torch.nn.Module:
+    """``torch_fidelity``'s network."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
@@ -107,32 +100,28 @@ class InceptionFeatures(Observer):
     model_root: str
     name = "inception"
 
-    def weights(self) -> Path:
-        return published("inception", self.model_root)
-
-    @property
-    def version(self) -> str:
-        return version_of("1", [self.weights()])
+    def weights(self) -> list[Path]:
+        """The network's file."""
+        return [published("inception", self.model_root)]
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
-        net = inception(self.weights(), self.version)
+        """(N, 2048)."""
+        net = load_once(inception, self.version, *self.weights())
         parts = (np.stack(images[i : i + 32]) for i in range(0, len(images), 32))
         tensors = (torch.from_numpy(part).permute(0, 3, 1, 2).contiguous() for part in parts)
         return torch.cat([net(t)[0] for t in tensors]).numpy()
 
 
-class FID(SetMetric):
+class FID(FrechetMetric):
     """Frechet inception distance (Heusel et al. 2017) in torch-fidelity's features."""
 
-    name, title = "fid", "FID ↓"
+    name, title = "fid", "FID"
 
     def __init__(self, model_root: str) -> None:
-        self.look = InceptionFeatures(model_root)
+        self.model_root = model_root
 
     @property
     def observer(self) -> Observer:
-        return self.look
-
-    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
-        return FrechetSample(results, truths)
+        """torch-fidelity's network."""
+        return InceptionFeatures(self.model_root)

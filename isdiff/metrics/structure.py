@@ -14,7 +14,7 @@ from isdiff.metrics.base import PairMetric
 class SSIM(PairMetric):
     """Structural similarity (Wang et al. 2004) by ``torchmetrics``: Gaussian window of 11 pixels, mean of channels."""
 
-    name, title, limits = "ssim", "SSIM ↑", (-1.0, 1.0)
+    name, title, higher_is_better, limits = "ssim", "SSIM", True, (-1.0, 1.0)
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isdiff.errors import UserError
 from isdiff.io.hub import model_files
 from isdiff.io.models import load_caption_net
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import Absent, Observed, PairMetric, Unavailable, version_of
+from isdiff.metrics.base import Absent, Observed, PairMetric, Unavailable, load_once
 from isdiff.metrics.samples import MeanSample, Sample
-from isdiff.nets.captions import CaptionNet
 from isdiff.paths import located
 
 
@@ -27,12 +24,14 @@ def score(images: Tensor, texts: Tensor) -> np.ndarray:
 
 
 class TextMetric(PairMetric):
-    """
+    """A score of images and texts.
+
     Args:
         model: folder of the model of images and texts.
     """
 
     prompted = True
+    higher_is_better = True
 
     def __init__(self, model: str) -> None:
         self.folder = located(model)
@@ -42,43 +41,32 @@ class TextMetric(PairMetric):
         return MeanSample(100 * seen.values.astype(np.float64), (0.0, 100.0))
 
 
-@lru_cache(maxsize=1)
-def caption_net(folder: Path, version: str) -> tuple[CaptionNet, Any]:
-    """Encoders and tokenizer in a folder; ``version`` tells one content from another."""
-    try:
-        return load_caption_net(folder)
-    except UserError as error:
-        raise Unavailable(str(error)) from None
-
-
 class CaptionScore(TextMetric):
     """CLIP score in the encoders of the small latent model of drawn faces (``captions.safetensors``); 64x64."""
 
-    name, title = "caption_score", "caption score ↑"
+    name, title = "caption_score", "caption score"
 
-    @property
-    def version(self) -> str:
-        parts = [file for part in ("text_encoder", "tokenizer") for file in model_files(self.folder / part)]
-        try:
-            return version_of("1", [self.folder / "captions.safetensors", *parts])
-        except OSError:
-            path = self.folder / "captions.safetensors"
-            raise Absent(f"{path} of a metric is missing: python scripts/train.py train=avatars64_captions") from None
+    def weights(self) -> list[Path]:
+        """The image encoder, the text encoder and the tokenizer."""
+        path = self.folder / "captions.safetensors"
+        if not path.exists():
+            raise Absent(f"{path} of a metric is missing: python scripts/train.py train=avatars64_captions")
+        return [path, *(file for part in ("text_encoder", "tokenizer") for file in model_files(self.folder / part))]
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
+        """Cosines of drawings and prompts."""
         if results[0].shape[:2] != (64, 64):
             raise Unavailable("measures 64x64 drawings only")
-        net, tokenizer = caption_net(self.folder, self.version)
+        net, tokenizer = load_once(load_caption_net, self.version, self.folder)
         ids = tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt").input_ids
         pictures = torch.cat([net.images(x) for x in batches(results)])
         texts = torch.cat([net.captions(part) for part in ids.split(64)])
         return score(pictures, texts)
 
 
-@lru_cache(maxsize=1)
-def clip(folder: Path, version: str) -> tuple[Any, Any]:
-    """CLIP and its processor in a folder; ``version`` tells one content from another."""
+def load_clip(folder: Path) -> tuple[Any, Any]:
+    """CLIP and its processor in a folder."""
     from transformers import CLIPModel, CLIPProcessor
 
     try:
@@ -95,23 +83,22 @@ class CLIPScore(TextMetric):
     The title names the revision of ``models/manifest.yaml``: scores of two models are not to be compared.
     """
 
-    name, title = "clip_score", "CLIP score (ViT-L/14, revision 32bd6428) ↑"
+    name, title = "clip_score", "CLIP score (ViT-L/14, revision 32bd6428)"
 
-    @property
-    def version(self) -> str:
+    def weights(self) -> list[Path]:
+        """The model's files."""
         if not self.folder.is_dir():
             raise Absent(f"{self.folder} of a metric is missing: isdiff weights get {self.folder.name}")
-        return version_of("1", model_files(self.folder))
+        return list(model_files(self.folder))
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
-        model, processor = clip(self.folder, self.version)
+        """Cosines of pictures and prompts."""
+        model, processor = load_once(load_clip, self.version, self.folder)
         found = []
         for i in range(0, len(results), 16):
-            texts = list(prompts[i : i + 16])
-            inputs = processor(
-                text=texts, images=results[i : i + 16], padding=True, truncation=True, return_tensors="pt"
-            )
+            texts, pictures = list(prompts[i : i + 16]), results[i : i + 16]
+            inputs = processor(text=texts, images=pictures, padding=True, truncation=True, return_tensors="pt")
             seen = model(**inputs)
             found.append(score(seen.image_embeds, seen.text_embeds))
         return np.concatenate(found)

@@ -27,6 +27,7 @@ from isdiff.priors.pixel import resolve_device, resolve_precision
 from isdiff.process_state import with_own_defaults
 from isdiff.runs.model_cache import Shelf
 from isdiff.runs.store import RunFolder
+from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Stream, Task
 
 if TYPE_CHECKING:
@@ -205,6 +206,13 @@ class Experiment:
             UserError: captions are asked for where there are none.
         """
         return self.dataset.caption(image_id) if self.setup.prompt == "caption" else self.setup.prompt
+
+    def seed_picture(self, task: Task, attempt: int) -> np.ndarray:
+        """What an attempt with IS-Diff begins with, before noise; (H, W, 3) uint8."""
+        start = self.setup.start
+        assert isinstance(start, SeededStart)
+        seed = task.compose(start.seed.fill(task, self.stream(task.id, attempt)))
+        return to_uint8(self.prior.decode([seed], [task])[0])
 
     def task(self, image_id: str) -> Task:
         """The image with its hole blanked: what lies beneath is handed over only to the oracle seed.

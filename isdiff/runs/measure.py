@@ -27,9 +27,14 @@ from isdiff.runs.experiment import Experiment
 PORTION = 64  # images that are looked at before what was seen is kept; nothing holds more of them
 
 
-def build_metrics(names: Sequence[Any], cfg: DictConfig) -> list[Metric]:
-    """The metrics of ``configs/metric`` with these names, with the values that ``cfg`` has for them.
+NO_RUN = OmegaConf.create({"model_root": "models", "metrics": {"features": None}})
 
+
+def build_metrics(names: Sequence[Any], cfg: DictConfig = NO_RUN) -> list[Metric]:
+    """The metrics of ``configs/metric`` with these names.
+
+    Args:
+        cfg: has values for them; without it they name themselves and measure nothing.
     Raises:
         UserError: an unknown name, or a value or an argument that a metric refuses.
     """

@@ -12,7 +12,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from isdiff import environment
-from isdiff.data.images import decoded, to_uint8
+from isdiff.data.images import decoded
 from isdiff.errors import UserError, summed_up
 from isdiff.io.contact_sheet import NOTE, Tile, contact_sheet, with_hole
 from isdiff.io.texts import markdown_line
@@ -22,7 +22,6 @@ from isdiff.metrics.samples import MeanSample
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import samples
 from isdiff.seeds.base import SeededStart
-from isdiff.trajectory import Stream
 
 GRID_ROWS = 8
 
@@ -144,10 +143,8 @@ def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
         task, truth = experiment.ready(image_id), experiment.inputs.pop(image_id).pixels
         tiles: list[Tile] = [(with_hole(truth, task.pixel_hole[0].cpu().numpy()), image_id)]
         if isinstance(start, SeededStart):
-            stream = Stream(experiment.cfg.seed, image_id, record["chosen_attempt"])
-            begun = record["start_timesteps"][record["chosen_attempt"]]
-            (seed,) = experiment.prior.decode([task.compose(start.seed.fill(task, stream))], [task])
-            tiles.append((to_uint8(seed), f"start t = {begun}"))
+            chosen = record["chosen_attempt"]
+            tiles.append((experiment.seed_picture(task, chosen), f"start t = {record['start_timesteps'][chosen]}"))
         tiles += [(experiment.store.image(image_id), caption(record)), (truth, "")]
         rows.append(tiles)
     contact_sheet(experiment.store.path / "grid.png", header, rows, note=grid_note(experiment, records))

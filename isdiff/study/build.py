@@ -40,7 +40,7 @@ class Source:
 
     cell: Cell
     runs: dict[str, RunFolder]
-    images: dict[str, str | None]
+    images: dict[str, str]
     masks: MaskSource
 
 
@@ -62,6 +62,8 @@ class Question:
 
 @dataclass(frozen=True)
 class Study:
+    """What was built: a folder for people, and a key to keep."""
+
     id: str
     folder: Path
     key: Path
@@ -93,7 +95,8 @@ def orders(k: int, n: int, rng: np.random.RandomState) -> list[list[int]]:
 
 
 def open_cell(cell: Cell, n: int) -> Source:
-    """
+    """The runs of a cell and the images that they share.
+
     Raises:
         UserError: a run is missing, or the runs share fewer than ``n`` images made from the same pixels and mask.
     """
@@ -103,16 +106,15 @@ def open_cell(cell: Cell, n: int) -> Source:
     if not shared:
         counts = ", ".join(f"{method} {len(found)}" for method, found in records.items())
         raise UserError(f"cell {cell.label}: the runs have no image in common ({counts}); run all on the same images")
-    made_from = lambda record: (record.get("image_sha"), record.get("mask_sha"))  # noqa: E731
-    same = [i for i in shared if len({made_from(found[i]) for found in records.values()}) == 1]
+    inputs = {i: {(found[i]["image_sha"], found[i]["mask_sha"]) for found in records.values()} for i in shared}
+    same = [i for i in shared if len(inputs[i]) == 1]
     if not same:
         raise UserError(f"cell {cell.label}: the runs had other images or masks under the same ids; run them anew")
     if len(same) < n:
         advice = f"sample more (limit={n}) or take fewer (--n {len(same)})"
         raise UserError(f"cell {cell.label}: the runs share {len(same)} images, n is {n}; {advice}")
-    first = next(iter(runs))
-    images = {i: records[first][i].get("mask_sha") for i in same}
-    return Source(cell, runs, images, cell.mask_source(runs[first]))
+    images = {i: mask_sha for i in same for _, mask_sha in inputs[i]}
+    return Source(cell, runs, images, cell.mask_source(next(iter(runs.values()))))
 
 
 def draw_questions(plan: StudyPlan) -> list[Question]:
@@ -177,21 +179,25 @@ def build_study(plan: StudyPlan, folder: Path, overwrite: bool = False) -> Study
         raise UserError("a study needs a folder of its own; give another --out")
     plan.require_runs()
     questions = draw_questions(plan)
-    check_place(folder)
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    before = study_in(folder)
+    if folder.exists() and before is None and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is no study and is never removed; give another --out")
+    fresh, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{ending}") for ending in ("tmp", "old"))
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         study = write_folder(plan, questions, fresh)
-        before = study_in(folder)
         if before not in (None, study) and not overwrite:
             advice = "give another --out, or --overwrite, after which answers to it can no longer be collected"
             raise UserError(f"{folder} holds another study ({before}); {advice}")
         with atomic_open(key_path(folder)) as stream:
             json.dump(key(plan, study, questions), stream, indent=1)
             stream.write("\n")
-        swap(fresh, folder)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        for each in (fresh, old):
+            shutil.rmtree(each, ignore_errors=True)
     return Study(study, folder, key_path(folder), questions)
 
 
@@ -202,26 +208,6 @@ def study_in(folder: Path) -> str | None:
     except (OSError, UnicodeDecodeError):
         return None
     return found[1] if found else None
-
-
-def check_place(folder: Path) -> None:
-    """
-    Raises:
-        UserError: something that is no study is in the folder's place; it is never removed.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; give another --out")
-    if folder.exists() and study_in(folder) is None and any(folder.iterdir()):
-        raise UserError(f"{folder} holds files that are no study; give another --out")
-
-
-def swap(fresh: Path, folder: Path) -> None:
-    """Put ``fresh`` in the place of ``folder``."""
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_folder(plan: StudyPlan, questions: list[Question], folder: Path) -> str:
@@ -253,9 +239,8 @@ def page(study: str, question: str, entries: list[dict[str, Any]]) -> str:
 
 def key(plan: StudyPlan, study: str, questions: list[Question]) -> dict[str, Any]:
     """What ``collect`` needs to know, and nobody else."""
-    sources = {question.source.cell.label: question.source for question in questions}
     cells = [
-        {"dataset": c.dataset, "mask": c.mask, "runs": {m: str(run.path) for m, run in sources[c.label].runs.items()}}
+        {"dataset": c.dataset, "mask": c.mask, "runs": {m: str(run.path) for m, run in c.folders().items()}}
         for c in plan.cells
     ]
     place = {cell.label: i for i, cell in enumerate(plan.cells)}

@@ -25,18 +25,17 @@ NO_ANSWERS = (
 
 @dataclass(frozen=True)
 class KeyCell:
+    """A dataset and a mask, and the methods in alphabetical order."""
+
     dataset: str
     mask: str
     methods: tuple[str, ...]
 
-    @property
-    def label(self) -> str:
-        return f"{self.dataset}, {self.mask}"
-
 
 @dataclass(frozen=True)
 class Key:
-    """
+    """What was asked.
+
     Attributes:
         questions: from a question's id to its cell's place in ``cells`` and the method behind each picture's name.
     """
@@ -48,7 +47,8 @@ class Key:
 
 @dataclass(frozen=True)
 class Answer:
-    """
+    """To one question.
+
     Attributes:
         choice: the name of the chosen picture.
         at: when, in milliseconds since 1970.
@@ -71,8 +71,10 @@ class Answers:
     refused: dict[str, str] = field(default_factory=dict)
 
     def votes(self, key: Key, cell: int) -> np.ndarray:
-        """How often each participant chose each method in a cell, (participants, methods) int; who gave no answer
-        there is left out."""
+        """How often each participant chose each method in a cell, (participants, methods) int.
+
+        Who gave no answer there is left out.
+        """
         methods = key.cells[cell].methods
         counts = np.zeros((len(self.given), len(methods)), int)
         for row, participant in zip(counts, sorted(self.given), strict=True):
@@ -88,7 +90,8 @@ class Answers:
 
 
 def read_key(path: Path) -> Key:
-    """
+    """The key in a file.
+
     Raises:
         UserError: it is not there, or no key.
     """
@@ -138,27 +141,22 @@ def read_answers(path: Path, key: Key) -> tuple[str, dict[str, Answer]]:
         content = json.loads(plain(path).read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         raise UserError("it is damaged or no JSON; ask for it again") from None
-    if not isinstance(content, dict) or not isinstance(content.get("answers"), dict) or content.get("format") != 1:
+    if not isinstance(content, dict) or content.get("format") != 1 or "answers" not in content:
         raise UserError("it holds no answers to a study; take it away")
-    if content.get("study") != key.study:
-        raise UserError(
-            f"it belongs to another study ({content.get('study')!r}, not {key.study!r}); use that one's key"
-        )
-    participant = content.get("participant")
-    if not isinstance(participant, str) or not re.fullmatch("[0-9a-f]{16}", participant):
-        raise UserError("it does not say whose answers it holds; ask for it again")
-    return participant, {question: read_answer(question, said, key) for question, said in content["answers"].items()}
-
-
-def read_answer(question: str, said: Any, key: Key) -> Answer:
-    if question not in key.questions:
-        raise UserError(f"it answers a question that was never asked ({question!r}); ask for it again")
-    choice, at = (said.get("choice"), said.get("at")) if isinstance(said, dict) else (None, None)
-    if not isinstance(choice, str) or choice not in key.questions[question][1]:
-        raise UserError(f"it chooses a picture that question {question} does not show; ask for it again")
-    if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at < LATEST:
-        raise UserError(f"it does not say when question {question} was answered; ask for it again")
-    return Answer(choice, at)
+    if (study := content.get("study")) != key.study:
+        raise UserError(f"it belongs to another study ({study!r}, not {key.study!r}); use that one's key")
+    try:
+        participant, answers = content["participant"], {}
+        if not re.fullmatch("[0-9a-f]{16}", participant):
+            raise ValueError
+        for question, said in content["answers"].items():
+            answers[question] = Answer(said["choice"], said["at"])
+            shown, at = key.questions[question][1], said["at"]
+            if said["choice"] not in shown or type(at) not in (int, float) or not 0 <= at < LATEST:
+                raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError("it is not as the study's page saves it; ask for it again") from None
+    return participant, answers
 
 
 def collect(key: Key, files: Sequence[Path]) -> Answers:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from isdiff.config.checked import read_checked
 from isdiff.config.search_path import config_names
 from isdiff.config.setup import build
 from isdiff.errors import UserError
@@ -20,29 +23,79 @@ from isdiff.masks.base import MaskSource
 from isdiff.masks.files import FileMask
 from isdiff.paths import located
 from isdiff.runs.store import RunFolder
-from isdiff.study.named import Named, require_runs, row_run, run_folder
 
-QUESTION = "Which picture is filled in best?"
-PLAN_KEYS = {"cells", "n", "seed", "question", "profile"}
-CELL_KEYS = {"dataset", "mask", "runs", "masks", "table"}
+
+@dataclass
+class CellFile:
+    """A cell as the file gives it; ``masks``: mask files, where the runs' own are no longer where they were."""
+
+    dataset: str = MISSING
+    mask: str = MISSING
+    runs: dict[str, Any] = MISSING
+    masks: str | None = None
+    table: str | None = None
+
+
+@dataclass
+class PlanFile:
+    """A study's file: keys, their kinds, and what is meant where they are left out."""
+
+    cells: list[CellFile] = MISSING
+    n: int = 20
+    seed: int = 0
+    question: str = "Which picture is filled in best?"
+    profile: str = "demo"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A method's run: its folder or one with a single run in it, or what it is made of, from which its folder follows.
+
+    Attributes:
+        overrides: those of ``isdiff run`` that make it; empty for a path.
+        place: table, profile, row and mask that the overrides are those of; empty where they stand for themselves.
+        extra: which of the overrides came from the command line.
+    """
+
+    path: Path | None = None
+    overrides: tuple[str, ...] = ()
+    place: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        """Where it lies; a run that is made of something need not be there.
+
+        Raises:
+            UserError: the overrides do not compose, or the path has no run, or several.
+        """
+        if self.path is None:
+            from isdiff.config.composing import compose_run
+            from isdiff.runs.experiment import Experiment  # which imports torch
+
+            return Experiment.of(compose_run(self.overrides)).store
+        below = [self.path, *(sorted(self.path.iterdir()) if self.path.is_dir() else [])]
+        runs = [each for each in map(RunFolder, below) if each.records_path.exists()]
+        if not runs:
+            raise UserError(f"there is no run in {self.path}; make it with isdiff run, or give the run's folder")
+        if len(runs) > 1 and runs[0].path != self.path:
+            names = ", ".join(each.path.name for each in runs)
+            raise UserError(f"{self.path} holds {len(runs)} runs ({names}); name one, or give row or overrides")
+        return runs[0]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A dataset and a mask, in the words of the table, and a run of every method.
-
-    Attributes:
-        runs: from a method's label to its run folder, to a folder with one run in it, or to what the run is made of.
-        masks: mask files (white = hole), where the runs' own masks are no longer where they were.
-    """
+    """A dataset and a mask, in the words of the table, and a run of every method by its label."""
 
     dataset: str
     mask: str
-    runs: dict[str, Path | Named]
+    runs: dict[str, Run]
     masks: Path | None = None
 
     @property
     def label(self) -> str:
+        """What it is called."""
         return f"{self.dataset}, {self.mask}"
 
     def folders(self) -> dict[str, RunFolder]:
@@ -51,7 +104,10 @@ class Cell:
         Raises:
             UserError: one is not there, or two methods have the same.
         """
-        found = {method: run_folder(self.runs[method], f"cell {self.label}") for method in sorted(self.runs)}
+        try:
+            found = {method: self.runs[method].folder for method in sorted(self.runs)}
+        except UserError as error:
+            raise UserError(f"cell {self.label}: {error}") from None
         counts = Counter(run.path.resolve() for run in found.values())
         if twice := [method for method, run in found.items() if counts[run.path.resolve()] > 1]:
             raise UserError(f"cell {self.label}: {' and '.join(twice)} have the same run; give each method its own")
@@ -84,7 +140,8 @@ def target_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """
+    """What a study is drawn from.
+
     Attributes:
         n: sets of pictures for each cell.
         seed: chooses the sets, who stands where, the order of the questions and the names of the pictures.
@@ -92,99 +149,105 @@ class StudyPlan:
     """
 
     cells: tuple[Cell, ...]
-    n: int = 20
-    seed: int = 0
-    question: str = QUESTION
+    n: int
+    seed: int
+    question: str = field(default=PlanFile.question)
 
     def require_runs(self) -> None:
-        """
+        """Check that the runs that the plan names by a row or overrides are there.
+
         Raises:
-            UserError: runs that the plan names by a row or overrides are not there; with the commands that make them.
+            UserError: some are not; with the commands that make them.
         """
-        require_runs(
-            (f"{method} ({cell.label})", run)
-            for cell in self.cells
-            for method, run in cell.runs.items()
-            if isinstance(run, Named)
-        )
+        every = [(f"{method} ({cell.label})", run) for cell in self.cells for method, run in cell.runs.items()]
+        absent = [(label, run) for label, run in every if run.overrides and not run.folder.records_path.exists()]
+        if absent:
+            (first, run), *rest = absent
+            more, several = f" and {len(rest)} more are" if rest else " is", "; ".join(commands(r for _, r in absent))
+            raise UserError(f"the run of {first}{more} not there (looked for {run.folder.path}); make it: {several}")
 
 
-def read_plan(path: str | Path, extra: Sequence[str] = (), **changes: Any) -> StudyPlan:
+def commands(runs: Iterable[Run]) -> list[str]:
+    """What makes these runs, one command for each table."""
+    tables: dict[tuple[str, ...], tuple[dict[str, None], dict[str, None]]] = {}
+    found = []
+    for run in runs:
+        if not run.place:
+            found.append(shlex.join(["isdiff", "run", *run.overrides]))
+            continue
+        table, profile, row, mask = run.place
+        rows, masks = tables.setdefault((table, profile, *run.extra), ({}, {}))
+        rows[row], masks[mask] = None, None
+    for (table, profile, *extra), (rows, masks) in tables.items():
+        narrowed = [f"rows={','.join(rows)}", f"masks={','.join(masks)}"]
+        found.append(shlex.join(["isdiff", "table", table, f"profile={profile}", *narrowed, *extra]))
+    return found
+
+
+def read_plan(path: str | Path, extra: Sequence[str] = (), n: int | None = None, seed: int | None = None) -> StudyPlan:
     """The plan in a YAML file.
 
     Args:
         extra: overrides of the runs that are named by a row or by overrides.
-        changes: values of ``n`` and ``seed`` in the place of the file's; None leaves the file's.
+        n, seed: in the place of the file's.
     Raises:
         UserError: the file is missing or says something that cannot be.
     """
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(plain(path)), resolve=True)
-    except FileNotFoundError:
-        raise UserError(f"there is no study plan {path}; configs/study/table3.yaml shows one") from None
-    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
-    given = checked_keys(content, PLAN_KEYS, f"{path}")
-    cells = given.get("cells")
-    if not isinstance(cells, list) or not cells:
-        raise UserError(f"{path} lists no cells; configs/study/table3.yaml shows how")
-    profile = given.get("profile", "demo")
-    read = tuple(read_cell(cell, f"{path}, cell {i + 1}", profile, extra) for i, cell in enumerate(cells))
-    if twice := [label for label, count in Counter(cell.label for cell in read).items() if count > 1]:
+    _, given = read_checked(path, PlanFile(), "study plan")
+    n, seed = given.n if n is None else n, given.seed if seed is None else seed
+    if n < 1 or seed < 0:
+        raise UserError(
+            f"{path}: n is {n} and seed is {seed}; they must be whole numbers, n at least 1, seed at least 0"
+        )
+    cells = tuple(read_cell(cell, f"{path}, cell {i}", given.profile, extra) for i, cell in enumerate(given.cells, 1))
+    if twice := [label for label, count in Counter(cell.label for cell in cells).items() if count > 1]:
         raise UserError(f"{path} has the cell {twice[0]} twice; leave one of them")
-    rest = {key: given[key] for key in PLAN_KEYS - {"cells", "profile"} if key in given}
-    plan = replace(StudyPlan(read), **rest | {k: v for k, v in changes.items() if v is not None})
-    for name, least in (("n", 1), ("seed", 0)):
-        value = getattr(plan, name)
-        if type(value) is not int or value < least:
-            raise UserError(f"{path}: {name} is {value!r}; it must be a whole number, {least} or more")
-    if not isinstance(plan.question, str) or not plan.question.strip():
-        raise UserError(f"{path}: question is {plan.question!r}; it must be a sentence")
-    return plan
+    if not cells:
+        raise UserError(f"{path}: cells is empty; configs/study/table3.yaml shows how")
+    return StudyPlan(cells, n, seed, given.question)
 
 
-def checked_keys(content: Any, known: set[str], where: str) -> Mapping[str, Any]:
-    if not isinstance(content, dict):
-        raise UserError(f"{where} must have the keys {', '.join(sorted(known))}")
-    if unknown := [str(key) for key in content if key not in known]:
-        raise UserError(f"{where}: {unknown[0]} is no key of it, which are {', '.join(sorted(known))}")
-    return content
+def read_cell(given: DictConfig, where: str, profile: str, extra: Sequence[str]) -> Cell:
+    """A cell of the file, with its runs.
+
+    Raises:
+        UserError: it has fewer than two methods, or a run that is none.
+    """
+    if len(given.runs) < 2:
+        raise UserError(f"{where}: runs has {len(given.runs)} entries; give at least two methods, each with a run")
+    try:
+        runs = {method: read_run(method, run, given, profile, extra) for method, run in given.runs.items()}
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return Cell(given.dataset, given.mask, runs, None if given.masks is None else located(given.masks))
 
 
-def read_cell(content: Any, where: str, profile: Any, extra: Sequence[str]) -> Cell:
-    given = checked_keys(content, CELL_KEYS, where)
-    for name in ("dataset", "mask"):
-        if not isinstance(given.get(name), str) or not given[name].strip():
-            raise UserError(f"{where}: {name} is {given.get(name)!r}; give the name that the table is to show")
-    runs = given.get("runs")
-    if not isinstance(runs, dict) or len(runs) < 2:
-        raise UserError(f"{where}: runs must give at least two methods a run each, as in ddnm: outputs/...")
-    masks = given.get("masks")
-    if masks is not None and not isinstance(masks, str):
-        raise UserError(f"{where}: masks is {masks!r}; give a folder of mask files")
-    found = {str(method): read_run(run, given, f"{where}, {method}", profile, extra) for method, run in runs.items()}
-    return Cell(given["dataset"], given["mask"], found, None if masks is None else located(masks))
-
-
-def read_run(content: Any, cell: Mapping[str, Any], where: str, profile: Any, extra: Sequence[str]) -> Path | Named:
+def read_run(method: str, content: Any, cell: DictConfig, profile: str, extra: Sequence[str]) -> Run:
     """A run as a cell gives it: a folder, ``{row: NAME}`` of the cell's table, or ``{overrides: [...]}``.
 
     Raises:
         UserError: it is none of these, or names what there is not.
     """
     if isinstance(content, str) and content:
-        return located(content)
-    refusal = UserError(f"{where}: the run is {content!r}; give a folder, {{row: NAME}} or {{overrides: [KEY=VALUE]}}")
-    if not isinstance(content, dict) or len(content) != 1:
-        raise refusal
-    kind, value = next(iter(content.items()))
-    if kind == "overrides" and isinstance(value, list) and value and all(isinstance(each, str) for each in value):
-        return Named((*value, *extra), extra=tuple(extra))
-    if kind != "row" or not isinstance(value, str):
-        raise refusal
-    if not isinstance(cell.get("table"), str) or not isinstance(profile, str):
-        raise UserError(f"{where}: a row needs its table, as in table: table1 beside runs, and a profile of the plan")
-    try:
-        return row_run(cell["table"], profile, value, cell["mask"], extra)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+        return Run(located(content))
+    kind, value = next(iter(content.items())) if isinstance(content, DictConfig) and len(content) == 1 else ("", None)
+    if kind == "overrides" and value:
+        return Run(None, (*map(str, value), *extra), extra=tuple(extra))
+    if kind != "row":
+        raise UserError(f"{method} is {content!r}; give a folder, {{row: NAME}} or {{overrides: [KEY=VALUE]}}")
+    if cell.table is None:
+        raise UserError(f"{method} names a row; give its table too, as in table: table1 beside runs")
+    from isdiff.tables.plan import plan
+
+    whole = plan(cell.table, profile, masks=[cell.mask], rows=[value], extra=extra)
+    found = next(
+        (each for row in whole.rows if row.name == value for each in row.cells if each.mask == cell.mask), None
+    )
+    if found is None or found.impossible:
+        reason = found.impossible if found else "patterns name no single run"
+        raise UserError(
+            f"{cell.table} has no run of row {value!r} with {cell.mask} masks (profile={profile}): {reason}"
+        )
+    overrides = [f"mask={cell.mask}", f"seed={found.seeds[0]}", *found.overrides]
+    last = {override.partition("=")[0]: override for override in overrides}
+    return Run(None, tuple(last.values()), (cell.table, profile, str(value), cell.mask), tuple(extra))

@@ -34,16 +34,19 @@ class Share:
 
     @property
     def value(self) -> float:
+        """The share."""
         return self.votes / self.of
 
     @property
     def interval(self) -> Interval:
+        """The bootstrap's where there is one."""
         return self.bootstrap or self.wilson
 
 
 @dataclass(frozen=True)
 class CellShares:
-    """
+    """The shares of a cell.
+
     Attributes:
         p: of votes at least as unequal if all methods were equally liked and all votes independent: exact for two
             methods, chi-squared otherwise; None for too few votes.
@@ -57,6 +60,7 @@ class CellShares:
 
     @property
     def bootstrapped(self) -> bool:
+        """Whether some interval is the bootstrap's."""
         return any(share.bootstrap for share in self.shares)
 
 
@@ -80,12 +84,10 @@ def equal_shares(totals: np.ndarray) -> float | None:
 
 
 def cell_shares(cell: KeyCell, votes: np.ndarray) -> CellShares | None:
-    """
+    """The shares of a cell; None if nobody voted.
+
     Args:
         votes: (participants, methods) int, nobody without votes.
-
-    Returns:
-        None if nobody voted.
     """
     totals = votes.sum(0)
     of = int(totals.sum())

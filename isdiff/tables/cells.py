@@ -6,9 +6,8 @@ import errno
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
@@ -23,11 +22,12 @@ from isdiff.models.base import RANDOM
 from isdiff.progress import clock
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import build_metrics, result_features, sources
-from isdiff.tables.compare import Row, run_row, seeded
 from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
+from isdiff.tables.rows import Row, run_row, with_seeds
 from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
 
 Cells = dict[tuple[str, str], Row]  # what was measured, by row and mask
+Reasons = dict[tuple[str, str], str]  # why there is nothing, by row and mask
 NOT_YET = "not run yet"
 RUNS = "runs, which the same command makes without --no-run"
 FINAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what other cells would meet as well
@@ -37,55 +37,49 @@ class NoRun(UserError):
     """There is no run and is not to be: nothing failed."""
 
 
-def fill(plan: TablePlan, metrics: list[Metric], run: bool = True) -> tuple[Sheet, Cells]:
+def fill(plan: TablePlan, run: bool = True) -> tuple[Sheet, Cells]:
     """The table with its numbers, and the rows that they come from.
 
     Args:
-        metrics: those of ``plan.metrics``, in its order.
         run: sample what is missing; otherwise only cells whose runs are done get values.
     """
+    metrics = build_metrics(list(plan.metrics.values()))
     columns = [
-        Column(mask, metric.name, metric.title, paper, paper == metric.name and plan.own_data)
+        Column(mask, metric, paper, paper == metric.name and plan.own_data)
         for mask in plan.masks
         for paper, metric in zip(plan.metrics, metrics, strict=True)
     ]
-    sheet = Sheet(
-        plan.name, plan.title, plan.profile, plan.setting, columns, [], dataset=plan.dataset, times=plan.times
-    )
-    sheet.notes += plan.notes
+    sheet = Sheet(plan.name, plan.title, plan.profile, plan.setting, columns, dataset=plan.dataset, times=plan.times)
     cells: Cells = {}
-    reasons: dict[tuple[str, str], str] = {}
-    for row, cell in announced(plan, run):
-        named = f"{row.label} ({cell.mask})"
+    reasons: Reasons = {}
+    for row, cell in announce(plan, run):
+        key, named = (row.name, cell.mask), f"{row.label} ({cell.mask})"
         try:
-            found = measure(row, cell, metrics, run, plan.name)
-            cells[row.name, cell.mask] = found
+            found = cells[key] = measure(row, cell, metrics, run, plan.name)
             if found.failed:
                 what = f"without {len(found.failed)} of its images: {'; '.join(summed_up(found.failed))}"
                 sheet.gaps.failed.setdefault(what, []).append(named)
         except Missing as error:
-            reasons[row.name, cell.mask] = "; ".join(error.things)
+            reasons[key] = "; ".join(error.things)
             for thing in error.things:
                 sheet.gaps.waits.setdefault(thing, []).append(named)
         except NoRun as error:
-            reasons[row.name, cell.mask] = str(error)
+            reasons[key] = str(error)
             if not cell.impossible:
                 sheet.gaps.waits.setdefault(RUNS, []).append(named)
         except (UserError, OSError) as error:
             if isinstance(error, OSError) and error.errno in FINAL:
                 raise
-            reasons[row.name, cell.mask] = explained(error)
+            reasons[key] = explained(error)
             sheet.gaps.failed.setdefault(explained(error), []).append(named)
-    for row in plan.rows:
-        sheet.lines.append(line(row, plan, metrics, cells, reasons))
-    sheet.comparisons = list(comparisons(plan, metrics, cells))
-    sheet.notes += other_papers(plan)
-    sheet.notes += without_values(plan, reasons, sheet.gaps)
+    sheet.lines = [line(row, plan, metrics, cells, reasons) for row in plan.rows]
+    sheet.comparisons = list(compare_rows(plan, columns, cells))
+    sheet.notes = [*plan.notes, *name_papers(plan), *explain_gaps(plan, reasons, sheet.gaps)]
     sheet.rank()
     return sheet, cells
 
 
-def announced(plan: TablePlan, run: bool) -> Iterator[tuple[RowPlan, CellPlan]]:
+def announce(plan: TablePlan, run: bool) -> Iterator[tuple[RowPlan, CellPlan]]:
     """Cells one by one; says which comes, and from the second on how long the rest may take."""
     todo = [(row, cell) for row in plan.rows for cell in row.cells]
     begun = time.monotonic()
@@ -98,8 +92,9 @@ def announced(plan: TablePlan, run: bool) -> Iterator[tuple[RowPlan, CellPlan]]:
         yield row, cell
 
 
-def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool, table: str = "") -> Row:
-    """
+def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool, table: str) -> Row:
+    """Run (or take up) a cell.
+
     Args:
         table: its name, under which loggers group the runs of its rows.
     Raises:
@@ -107,20 +102,17 @@ def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool, tabl
         NoRun: the cell cannot exist, or has not been run and ``run`` is off.
         UserError: the run failed.
     """
-    if cell.impossible:
-        raise NoRun(cell.impossible)
-    if not run and not finished(cell):
-        raise NoRun(NOT_YET)
-    seeds = cell.seeds
-    measured, _ = run_row(row.label, cell.mask, cell.overrides, metrics, seeds, group=table, name=row.name)
+    if cell.impossible or not (run or is_finished(cell)):
+        raise NoRun(cell.impossible or NOT_YET)
+    measured, _ = run_row(row.label, cell.mask, cell.overrides, metrics, cell.seeds, group=table, name=row.name)
     for metric in metrics:
         if isinstance(metric, Diversity) and len(cell.seeds) > 1:
             with suppress(Unavailable):  # then the cell says that it cannot be measured here
-                measured.samples[metric.name] = SeedsSample([diversity(measured, cell, metric.name)])
+                measured.samples[metric.name] = SeedsSample([diversity(measured, metric.name)])
     return measured
 
 
-def diversity(row: Row, cell: CellPlan, name: str) -> MeanSample:
+def diversity(row: Row, name: str) -> MeanSample:
     """Of the runs with the first two seeds.
 
     Raises:
@@ -128,23 +120,18 @@ def diversity(row: Row, cell: CellPlan, name: str) -> MeanSample:
     """
     (metric,) = build_metrics([name], row.experiment.cfg)
     assert isinstance(metric, Diversity)
-    features = []
-    for cfg in seeded(compose_run([*cell.overrides, f"mask={cell.mask}"]), cell.seeds[:2]):
-        experiment = Experiment.of(cfg)
-        records = experiment.store.records()
-        features.append(result_features(experiment, [records[i] for i in row.ids], metric.observer))
-    found = metric.between_runs(*features)
+    found = metric.between_runs(*(result_features(*each, metric.observer) for each in row.runs[:2]))
     found.groups = sources(row.experiment, row.records)
     return found
 
 
-def finished(cell: CellPlan) -> bool:
+def is_finished(cell: CellPlan) -> bool:
     """Whether all its images are there, with every seed.
 
     Raises:
         Missing: the images or weights of the cell are not here.
     """
-    for cfg in seeded(compose_run(cell.overrides), cell.seeds):
+    for cfg in with_seeds(compose_run(cell.overrides), cell.seeds):
         experiment = Experiment.of(cfg)
         experiment.require(experiment.ids())
         if not set(experiment.ids()) <= set(experiment.store.records()):
@@ -152,9 +139,8 @@ def finished(cell: CellPlan) -> bool:
     return True
 
 
-def line(
-    row: RowPlan, plan: TablePlan, metrics: list[Metric], cells: Cells, reasons: dict[tuple[str, str], str]
-) -> Line:
+def line(row: RowPlan, plan: TablePlan, metrics: Sequence[Metric], cells: Cells, reasons: Reasons) -> Line:
+    """A row's values in the order of the columns."""
     values = []
     for cell in row.cells:
         found = cells.get((row.name, cell.mask))
@@ -170,47 +156,46 @@ def line(
             else:
                 value.missing = "this metric cannot measure such images"
             values.append(value)
-    return Line(row.name, row.label, values, cost([cells[key] for key in cells if key[0] == row.name]), row.paper_time)
+    whole = cost([cells[key] for key in cells if key[0] == row.name])
+    return Line(row.name, row.label, values, whole, row.paper_time, row.isdiff)
 
 
 def cost(rows: list[Row]) -> Cost | None:
     """Means over the cells of a row, under the circumstances that most of them name."""
     if not rows:
         return None
-    protocols = Counter(protocol(row.experiment.store.read_json("summary.json"), row.experiment) for row in rows)
-    calls, seconds = (float(np.mean([row.means[key] for row in rows])) for key in ("network_calls", "seconds"))
-    return Cost(calls, seconds, protocols.most_common(1)[0][0])
+    protocols = Counter(protocol(row.experiment) for row in rows)
+    network_calls, seconds = (float(np.mean([row.mean(key) for row in rows])) for key in ("network_calls", "seconds"))
+    return Cost(network_calls, seconds, protocols.most_common(1)[0][0])
 
 
-def protocol(summary: dict[str, Any], experiment: Experiment) -> str:
-    network = experiment.network
+def protocol(experiment: Experiment) -> str:
+    """Network, precision, batch size and device of a run."""
+    summary, network = experiment.store.read_json("summary.json"), experiment.network
     random = [RANDOM] if network["weights"] == RANDOM else []
     parts = [network["model"], network["size"], *random, *(str(summary[k]) for k in ("precision",) if k in summary)]
     return ", ".join([*parts, f"batch {summary.get('batch_size')}", str(summary.get("device"))])
 
 
-def comparisons(plan: TablePlan, metrics: list[Metric], cells: Cells) -> Iterator[Comparison]:
+def compare_rows(plan: TablePlan, columns: Sequence[Column], cells: Cells) -> Iterator[Comparison]:
+    """Each row against each of its partners, where some column has values of both."""
     labels = {row.name: row.label for row in plan.rows}
     for row in plan.rows:
         for partner in row.against:
             found: list[Contrast | None] = []
-            for mask in plan.masks:
-                first, second = cells.get((partner, mask)), cells.get((row.name, mask))
-                for metric in metrics:
-                    if first is None or second is None:
-                        found.append(None)
-                        continue
-                    one, two = (each.samples.get(metric.name) for each in (first, second))
-                    higher = metric.title.endswith("↑")
-                    found.append(
-                        None if one is None or two is None
-                        else contrast(one, two, plan.bootstrap, (first.ids, second.ids), higher)
-                    )  # fmt: skip
+            for column in columns:
+                first, second = (cells.get((name, column.mask)) for name in (partner, row.name))
+                name, higher = column.metric.name, column.metric.higher_is_better
+                if first is None or second is None or name not in first.samples.keys() & second.samples.keys():
+                    found.append(None)
+                    continue
+                ids = (first.ids, second.ids)
+                found.append(contrast(first.samples[name], second.samples[name], plan.bootstrap, ids, higher))
             if any(found):
-                yield Comparison(row.label, labels[partner], tuple(found))
+                yield Comparison(row.label, labels[partner], tuple(found), row.isdiff)
 
 
-def other_papers(plan: TablePlan) -> list[str]:
+def name_papers(plan: TablePlan) -> list[str]:
     """One sentence for every paper but the main one that printed values are of."""
     grouped = defaultdict(list)
     for row in plan.rows:
@@ -219,7 +204,7 @@ def other_papers(plan: TablePlan) -> list[str]:
     return [f"The paper's values of {'; '.join(labels)} were {source}." for source, labels in grouped.items()]
 
 
-def without_values(plan: TablePlan, reasons: dict[tuple[str, str], str], gaps: Gaps) -> list[str]:
+def explain_gaps(plan: TablePlan, reasons: Reasons, gaps: Gaps) -> list[str]:
     """One sentence for every reason that neither a download nor a run mends, for cells and for single images."""
     masks = defaultdict[tuple[str, str], list[str]](list)
     for (name, mask), reason in reasons.items():

@@ -5,118 +5,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
-from isdiff.errors import UserError
 from isdiff.io.contact_sheet import TILE, contact_sheet, with_hole
 from isdiff.io.files import atomic_open
-from isdiff.io.texts import markdown_line, markdown_table
-from isdiff.loggers.base import grouped
+from isdiff.io.texts import markdown_line
 from isdiff.metrics.base import Metric
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
-from isdiff.metrics.samples import Sample, SeedsSample
 from isdiff.paths import placed
-from isdiff.runs.experiment import Experiment
-from isdiff.runs.measure import build_metrics, samples
+from isdiff.runs.measure import build_metrics
 from isdiff.runs.report import GRID_ROWS
-from isdiff.runs.run import execute
 from isdiff.tables.compare_plan import overrides_of, seeds_of
-
-# Metrics that measure are built from the configuration of each run.
-UNUSED = OmegaConf.create({"model_root": "models", "metrics": {"features": None}})
-
+from isdiff.tables.grid import Grid, Text
+from isdiff.tables.rows import Row, row_configs, run_row
 
 LARGEST_TILE = 220  # pixels; larger pictures are reduced
-
-
-@dataclass
-class Row:
-    """One method on one mask: what was measured on its images, with one or several seeds.
-
-    ``experiment`` and ``records`` are the first seed's; ``means`` are over all seeds. ``failed``: why images could not
-    be made, by id.
-    """
-
-    label: str
-    mask: str
-    experiment: Experiment
-    records: list[dict[str, Any]]
-    means: dict[str, float]
-    samples: dict[str, SeedsSample]
-    failed: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def ids(self) -> list[str]:
-        return [record["id"] for record in self.records]
-
-
-def seeded(composed: DictConfig, seeds: Sequence[int]) -> list[DictConfig]:
-    """The configuration with each of the seeds; composing takes much longer than copying."""
-    configs = [composed.copy() for _ in seeds]
-    for cfg, seed in zip(configs, seeds, strict=True):
-        cfg.seed = seed
-    return configs
-
-
-def row_configs(
-    mask: str, overrides: Sequence[str], metrics: Sequence[str], seeds: Sequence[int], group: str, name: str
-) -> list[DictConfig]:
-    """The runs of a row, one for each seed: see :func:`run_row`.
-
-    Raises:
-        UserError: the overrides do not compose.
-    """
-    composed = compose_run([f"mask={mask}", f"metrics.names=[{','.join(metrics)}]", *overrides])
-    if group:
-        grouped(composed, group, name)
-    return seeded(composed, seeds)
-
-
-def run_row(
-    label: str,
-    mask: str,
-    overrides: Sequence[str],
-    metrics: list[Metric],
-    seeds: Sequence[int],
-    *,
-    group: str = "",
-    name: str = "",
-) -> tuple[Row, dict[str, str]]:
-    """Run (or take up) one experiment and measure it; also says which metrics could not run, and why.
-
-    Args:
-        group: of all rows of a table in a logger, where each goes by its ``name``.
-    """
-    runs, rows = [], []
-    measured: list[dict[str, Sample]] = []
-    skipped: dict[str, str] = {}
-    for cfg in row_configs(mask, overrides, [metric.name for metric in metrics], seeds, group, name or label):
-        outcome = execute(cfg)
-        found = outcome.experiment.store.records()
-        runs.append((outcome, [found[i] for i in outcome.experiment.ids() if i in found]))
-    # An image that failed with one seed is left out with all, or seeds would be compared on other images.
-    common = set.intersection(*({r["id"] for r in records} for _, records in runs))
-    if not common:
-        raise UserError(f"{label} on {mask} masks: no image could be made with every seed")
-    for outcome, every in runs:
-        records = [r for r in every if r["id"] in common]
-        kept, why = samples(outcome.experiment, records, outcome.metrics)
-        rows.append((outcome.experiment, records))
-        measured.append(kept)
-        skipped |= why
-    every = [record for _, records in rows for record in records]
-    means = {key: float(np.mean([r[key] for r in every])) for key in ("network_calls", "seconds", "attempts")}
-    everywhere = [name for name in measured[0] if all(name in kept for kept in measured)]
-    pooled = {name: SeedsSample([kept[name] for kept in measured]) for name in everywhere}
-    failed = {i: reason for outcome, _ in runs for i, reason in outcome.failed.items()}
-    return Row(label, mask, *rows[0], means, pooled, failed), skipped
 
 
 def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
@@ -126,25 +33,23 @@ def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
         plan: as :mod:`isdiff.tables.compare_plan` reads it; rows of a group are compared with its first.
     """
     folder = placed(plan.folder)
-    metrics = build_metrics(list(plan.metrics), UNUSED)  # for their titles
+    metrics = build_metrics(list(plan.metrics))
     for _, cfg in configs_of(plan, extra):  # before anything is sampled
         Setup.of(cfg)
-    tables: list[dict[str, Any]] = []
+    tables: list[list[dict[str, Any]]] = []
     notes: dict[str, str] = {}
     for group in plan.groups:
         for mask in group.get("masks", plan.masks):
             rows = []
             for row in group.rows:
-                overrides = overrides_of(plan, group, row, extra)
-                measured, skipped = run_row(
-                    row.label, mask, overrides, metrics, seeds_of(plan, group), group=folder.name
-                )
+                overrides, seeds = overrides_of(plan, group, row, extra), seeds_of(plan, group)
+                measured, skipped = run_row(row.label, mask, overrides, metrics, seeds, group=folder.name)
                 rows.append(measured)
                 notes |= skipped
-            tables += entries(rows, metrics, plan.bootstrap, group.get("title", ""))
+            tables.append(entries(rows, metrics, plan.bootstrap, group.get("title", "")))
             name = "_".join([mask, str(group.limit), *re.findall(r"\w+", group.get("title", "").lower())])
             draw(folder / f"{name}.png", rows)
-            write(folder, plan, tables, metrics, notes)
+            write(folder, plan.title, tables, metrics, notes)
     return folder
 
 
@@ -165,72 +70,62 @@ def configs_of(plan: DictConfig, extra: Sequence[str] = ()) -> Iterator[tuple[st
 
 def entries(rows: list[Row], metrics: list[Metric], bootstrap: int, title: str) -> list[dict[str, Any]]:
     """Table entries of rows over the same images."""
-    found = []
+    found, first = [], rows[0]
     for row in rows:
         entry: dict[str, Any] = {
             "group": title, "mask": row.mask, "label": row.label, "n": len(row.records),
-            "run": str(row.experiment.store.path), "network": row.experiment.network, **row.means,
+            "run": str(row.experiment.store.path), "network": row.experiment.network,
+            **{key: row.mean(key) for key in ("network_calls", "seconds", "attempts")},
         }  # fmt: skip
-        for metric in metrics:
-            if metric.name in row.samples:
-                entry[metric.name] = estimate(row.samples[metric.name], bootstrap).as_dict()
-                entry[f"{metric.name}_seed_sd"] = row.samples[metric.name].spread()
-                if row is not rows[0] and metric.name in rows[0].samples:
-                    ids = rows[0].ids, row.ids
-                    paired = difference(rows[0].samples[metric.name], row.samples[metric.name], bootstrap, ids)
-                    entry[f"{metric.name}_difference"] = paired.as_dict()
+        for name in [metric.name for metric in metrics if metric.name in row.samples]:
+            entry[name] = estimate(row.samples[name], bootstrap).as_dict()
+            entry[f"{name}_seed_sd"] = row.samples[name].spread()
+            if row is not first and name in first.samples:
+                paired = difference(first.samples[name], row.samples[name], bootstrap, (first.ids, row.ids))
+                entry[f"{name}_difference"] = paired.as_dict()
         found.append(entry)
     return found
 
 
-def markdown(entries: list[dict[str, Any]], metrics: list[Metric]) -> str:
+def grid(entries: list[dict[str, Any]], metrics: list[Metric]) -> Grid:
     """The table of one group and mask. Differences are to the first row; bold ones exclude zero."""
     used = [m for m in metrics if any(m.name in e for e in entries)]
     several = any(e.get(f"{m.name}_seed_sd") for e in entries for m in used)
-    heads = ["method", "calls", "s/image"]
-    heads += [h for m in used for h in (m.title, *(["SD of seeds"] if several else []), "difference")]
-    rows = []
+    rows, first = [], entries[0]
     for e in entries:
-        cells = [e["label"], f"{e['network_calls']:.0f}", f"{e['seconds']:.2f}"]
+        few = "" if e["n"] == first["n"] else f", {e['n']} images"
+        row = [Text(e["label"] + few), Text(f"{e['network_calls']:.0f}"), Text(f"{e['seconds']:.2f}")]
         for m in used:
-            cells.append(str(Estimate.of(e[m.name])) if m.name in e else "")
+            row.append(Text(str(Estimate.of(e[m.name])) if m.name in e else ""))
             if several:
-                cells.append(f"{e[f'{m.name}_seed_sd']:.3f}" if m.name in e else "")
-            paired = e.get(f"{m.name}_difference")
-            if paired is None:
-                cells.append("")
-                continue
-            found = Estimate.of(paired)
-            cells.append(f"**{found.text('+.3f')}**" if found.excludes_zero else found.text("+.3f"))
-        rows.append(cells)
-    return "\n".join(markdown_table(heads, rows))
+                row.append(Text(f"{e[f'{m.name}_seed_sd']:.3f}" if m.name in e else ""))
+            paired = Estimate.of(e[f"{m.name}_difference"]) if f"{m.name}_difference" in e else None
+            bold = "best" if paired and paired.excludes_zero else ""
+            row.append(Text(paired.text("+.3f") if paired else "", "", bold))
+        rows.append(row)
+    heads = ["method", "calls", "s/image"]
+    heads += [h for m in used for h in (m.heading, *(["SD of seeds"] if several else []), "difference")]
+    title = f"{first['mask']} mask, {first['n']} images{', ' + first['group'] if first['group'] else ''}"
+    return Grid(title, heads, rows)
 
 
-def write(folder: Path, plan: DictConfig, tables: list[dict[str, Any]], metrics: list[Metric], notes: dict) -> None:
+def write(
+    folder: Path, title: str, tables: list[list[dict[str, Any]]], metrics: list[Metric], notes: dict[str, str]
+) -> None:
     """``table.json`` with everything, and ``summary.md`` for people."""
+    rows = [entry for table in tables for entry in table]
     with atomic_open(folder / "table.json") as stream:
-        json.dump({"rows": tables, "skipped": notes}, stream, indent=1)
-    parts = [markdown_line(f"# {plan.title}"), ""]
-    seen: list[tuple[str, str, int]] = []
-    for e in tables:
-        key = (e["group"], e["mask"], e["n"])
-        if key not in seen:
-            seen.append(key)
-    for group, mask, n in seen:
-        chosen = [e for e in tables if (e["group"], e["mask"], e["n"]) == (group, mask, n)]
-        parts += [
-            markdown_line(f"## {mask} mask, {n} images{', ' + group if group else ''}"),
-            "",
-            markdown(chosen, metrics),
-            "",
-        ]
+        json.dump({"rows": rows, "skipped": notes}, stream, indent=1)
+    parts = [markdown_line(f"# {title}"), ""]
+    for each in [grid(table, metrics) for table in tables]:
+        parts += [markdown_line(f"## {each.title}"), "", *each.markdown(), ""]
     parts.append(
         "95 % bootstrap intervals over images; differences are paired, to the first row over images that both have, "
         f"bold where zero is outside and at least {VERDICT_IMAGES} images stand behind it."
     )
-    models = dict.fromkeys("{model}, {size}, weights: {weights}".format(**e["network"]) for e in tables)
+    models = dict.fromkeys("{model}, {size}, weights: {weights}".format(**e["network"]) for e in rows)
     parts.append(f"\nModels: {'; '.join(models)}.")
-    parts += [f"\n{name} skipped: {reason}" for name, reason in notes.items() if not any(name in e for e in tables)]
+    parts += [f"\n{name} skipped: {reason}" for name, reason in notes.items() if not any(name in e for e in rows)]
     with atomic_open(folder / "summary.md") as stream:
         stream.write("\n".join(parts) + "\n")
 
@@ -238,15 +133,14 @@ def write(folder: Path, plan: DictConfig, tables: list[dict[str, Any]], metrics:
 def draw(path: Path, rows: list[Row]) -> None:
     """Input, every method's result and truth, for the first images of a group."""
     tiles = []
-    first = rows[0].experiment
-    everywhere = set.intersection(*(set(row.ids) for row in rows))
-    for record in [r for r in rows[0].records if r["id"] in everywhere][:GRID_ROWS]:
-        truth = first.dataset.image(record["id"])
-        hole = first.read(record["id"]).hole
-        line = [(with_hole(truth, hole), record["id"])]
-        for row in rows:
-            own = next(r for r in row.records if r["id"] == record["id"])
-            line.append((row.experiment.store.image(own["id"]), f"{own['network_calls']} calls"))
-        tiles.append([*line, (truth, "")])
+    records = [{record["id"]: record for record in row.records} for row in rows]
+    everywhere = set.intersection(*map(set, records))
+    for image_id in [i for i in rows[0].ids if i in everywhere][:GRID_ROWS]:
+        given = rows[0].experiment.read(image_id)
+        results = [
+            (row.experiment.store.image(image_id), f"{own[image_id]['network_calls']} calls")
+            for row, own in zip(rows, records, strict=True)
+        ]
+        tiles.append([(with_hole(given.pixels, given.hole), image_id), *results, (given.pixels, "")])
     side = min(LARGEST_TILE, max(TILE, *(picture.shape[0] for picture, _ in tiles[0])))
     contact_sheet(path, ["input", *(row.label for row in rows), "truth"], tiles, side)

@@ -8,21 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from isdiff.config.build import as_dict
+from isdiff.config.checked import read_checked
 from isdiff.errors import UserError
 
 
 @dataclass
 class PlannedRow:
+    """A method and how it runs."""
+
     label: str = MISSING
     overrides: list[str] = MISSING
 
 
 @dataclass
 class Group:
+    """Rows that are compared with the first of them, over the same images."""
+
     rows: list[PlannedRow] = MISSING
     limit: int = MISSING
     title: str = ""
@@ -46,29 +49,24 @@ class Plan:
 
 
 def read_plan(path: Path) -> DictConfig:
-    """
+    """A comparison's file, with what is meant where it leaves something out.
+
     Raises:
         UserError: it is no comparison: a key that nobody reads, a value of another kind, or something is missing.
     """
     usual = Plan(title=path.stem, folder=f"outputs/compare/{path.stem}")
-    try:
-        plan = OmegaConf.load(path)
-        checked = OmegaConf.merge(OmegaConf.structured(usual), plan)
-        lacking = sorted(OmegaConf.missing_keys(checked))
-    except (OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise UserError(f"{path} is no comparison: {str(error).splitlines()[0]}") from None
-    if lacking:
-        raise UserError(f"{path} is no comparison: {lacking[0]} is missing")
-    assert isinstance(plan, DictConfig)
+    plan, _ = read_checked(path, usual, "comparison")
     left_out = {key: value for key, value in vars(usual).items() if key not in plan and key != "groups"}
     return OmegaConf.create(left_out | as_dict(plan))
 
 
 def overrides_of(plan: DictConfig, group: DictConfig, row: DictConfig, extra: Sequence[str]) -> list[str]:
+    """What a row's runs are composed of."""
     return [*plan.common, *group.get("common", []), f"limit={group.limit}", *row.overrides, *extra]
 
 
 def seeds_of(plan: DictConfig, group: DictConfig) -> Sequence[int]:
+    """A group's own, or the plan's."""
     return group.get("seeds", plan.seeds)
 
 

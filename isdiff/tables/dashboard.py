@@ -6,20 +6,17 @@ in their seeds. The workspace is a specification; it can be written to a file wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from isdiff.config.composing import compose_run
 from isdiff.errors import UserError, explained
-from isdiff.loggers.base import Logger
 from isdiff.loggers.weights_and_biases import WandbLogger, has_key
 from isdiff.metrics.base import Metric
 from isdiff.runs.measure import build_metrics, configured_metrics
-from isdiff.tables.compare import UNUSED
-from isdiff.tables.logged import logger_of
+from isdiff.tables.make import logger_of
 from isdiff.tables.plan import plan
 
-CELL = "cell"
 COSTS = {
     "cost/seconds_per_image": "Seconds per image", "cost/network_calls_per_image": "Network calls per image",
     "cost/peak_memory_mib": "Peak memory, MiB",
@@ -31,11 +28,51 @@ LIVE = {
 HISTOGRAMS = {"dce": "DCE of kept attempts", "attempts": "Attempts per image"}
 
 
-def libraries() -> tuple[Any, Any]:
-    """Workspaces and their panels.
+def metrics_of(table: str | None, profile: str) -> list[Metric]:
+    """Those of a table in a profile; without a table, those of a run by default."""
+    if table is None:
+        return configured_metrics(compose_run([]))
+    return build_metrics(list(plan(table, profile).metrics.values()))
 
+
+def sections(panels: Any, metrics: Sequence[Metric]) -> dict[str, list[Any]]:
+    """The panels by the names of their sections: a bar a cell, and a line a run."""
+
+    def bars(key: str, title: str) -> Any:
+        return panels.BarPlot(
+            title=title, metrics=[key], groupby=panels.Config("cell"), groupby_aggfunc="mean",
+            groupby_rangefunc="stddev", max_bars_to_show=50, max_runs_to_show=200,
+        )  # fmt: skip
+
+    def histogram(column: str, title: str) -> Any:
+        return panels.CustomChart(
+            query={"summaryTable": {"tableKey": "images"}}, chart_name="wandb/histogram/v0",
+            chart_fields={"value": column}, chart_strings={"title": title},
+        )  # fmt: skip
+
+    def line(key: str, title: str) -> Any:
+        return panels.LinePlot(title=title, x="RelativeTime(Process)", y=[key], title_x="seconds")
+
+    quality = [bars(f"quality/{metric.name}", metric.heading) for metric in metrics]
+    tables = [panels.WeavePanelSummaryTable(table_name=name) for name in ("table", "comparisons", "images")]
+    attempts = bars("dsr/attempts_per_image", HISTOGRAMS["attempts"])
+    sheet = panels.MediaBrowser(title="First images", media_keys=["contact_sheet"], num_columns=1)
+    return {
+        "Quality": [*quality, *tables[:2]],
+        "Cost": [bars(key, title) for key, title in COSTS.items()],
+        "DSR": [attempts, *(histogram(column, title) for column, title in HISTOGRAMS.items())],
+        "Pictures": [sheet, tables[2]],
+        "Progress": [line(key, title) for key, title in LIVE.items()],
+    }
+
+
+def workspace(logger: WandbLogger, metrics: Sequence[Metric], table: str | None = None) -> Any:
+    """The workspace of a logger's project.
+
+    Args:
+        table: only runs of this table (or another group).
     Raises:
-        UserError: the package is not here.
+        UserError: the packages are not here.
     """
     try:
         import wandb_workspaces.reports.v2 as panels
@@ -44,44 +81,17 @@ def libraries() -> tuple[Any, Any]:
         raise UserError(
             "a dashboard needs the packages wandb and wandb-workspaces: pip install 'isdiff[wandb]'"
         ) from None
-    return workspaces, panels
-
-
-def metrics_of(table: str | None, profile: str) -> list[Metric]:
-    """Those of a table in a profile; without a table, those of a run by default."""
-    if table is None:
-        return configured_metrics(compose_run([]))
-    return build_metrics(list(plan(table, profile).metrics.values()), UNUSED)
-
-
-def workspace(logger: WandbLogger, metrics: Sequence[Metric], table: str | None = None) -> Any:
-    """The workspace of a logger's project.
-
-    Args:
-        table: only runs of this table (or another group).
-    """
-    workspaces, panels = libraries()
     group = logger.group or table
-    sections = [
-        workspaces.Section(name=name, panels=found, is_open=True)
-        for name, found in (
-            ("Quality", [*quality(panels, metrics), *tables(panels)]),
-            ("Cost", [bars(panels, key, title) for key, title in COSTS.items()]),
-            ("DSR", list(refinement(panels))),
-            ("Pictures", pictures(panels)),
-            ("Progress", [line(panels, key, title) for key, title in LIVE.items()]),
-        )
-    ]
-    numbered = [panel for section in sections for panel in section.panels]
-    for place, panel in enumerate(numbered):  # the library draws lots; the same dashboard is to be the same file
-        panel._id = f"isdiff{place:02d}"
+    found = sections(panels, metrics)
+    for place, panel in enumerate(panel for each in found.values() for panel in each):
+        panel._id = f"isdiff{place:02d}"  # the library draws lots; the same dashboard is to be the same file
     shown = [f"summary:quality/{metric.name}" for metric in metrics]
     shown += ["summary:cost/seconds_per_image", "summary:cost/network_calls_per_image"]
     made = workspaces.Workspace(
         entity=logger.entity or "",
         project=logger.project,
         name=f"isdiff: {group or 'all runs'}",
-        sections=sections,
+        sections=[workspaces.Section(name=name, panels=each, is_open=True) for name, each in found.items()],
         settings=workspaces.WorkspaceSettings(x_axis="RelativeTime(Process)", max_runs=100),
         runset_settings=workspaces.RunsetSettings(
             filters=f"Metric('Group') == {group!r}" if group else "",  # Python, which the library parses
@@ -90,45 +100,6 @@ def workspace(logger: WandbLogger, metrics: Sequence[Metric], table: str | None 
     )
     made._internal_runset_id = "isdiffruns"
     return made
-
-
-def quality(panels: Any, metrics: Sequence[Metric]) -> Iterator[Any]:
-    return (bars(panels, f"quality/{metric.name}", metric.title) for metric in metrics)
-
-
-def tables(panels: Any) -> list[Any]:
-    """Tables as they were reported, and their paired comparisons."""
-    return [panels.WeavePanelSummaryTable(table_name=name) for name in ("table", "comparisons")]
-
-
-def refinement(panels: Any) -> Iterator[Any]:
-    yield bars(panels, "dsr/attempts_per_image", "Attempts per image")
-    for column, title in HISTOGRAMS.items():
-        yield panels.CustomChart(
-            query={"summaryTable": {"tableKey": "images"}},
-            chart_name="wandb/histogram/v0",
-            chart_fields={"value": column},
-            chart_strings={"title": title},
-        )
-
-
-def pictures(panels: Any) -> list[Any]:
-    return [
-        panels.MediaBrowser(title="First images", media_keys=["contact_sheet"], num_columns=1),
-        panels.WeavePanelSummaryTable(table_name="images"),
-    ]
-
-
-def bars(panels: Any, key: str, title: str) -> Any:
-    """A bar a cell: the mean over its runs, and the standard deviation between them."""
-    return panels.BarPlot(
-        title=title, metrics=[key], groupby=panels.Config(CELL), groupby_aggfunc="mean", groupby_rangefunc="stddev",
-        max_bars_to_show=50, max_runs_to_show=200,
-    )  # fmt: skip
-
-
-def line(panels: Any, key: str, title: str) -> Any:
-    return panels.LinePlot(title=title, x="RelativeTime(Process)", y=[key], title_x="seconds")
 
 
 def specification(made: Any) -> dict[str, Any]:
@@ -146,7 +117,7 @@ def configured_logger(overrides: Sequence[str]) -> WandbLogger:
     Raises:
         UserError: a value that it refuses, or another logger.
     """
-    logger: Logger = logger_of(["logger=wandb", *overrides])
+    logger = logger_of(["logger=wandb", *overrides])
     if not isinstance(logger, WandbLogger):
         raise UserError("a dashboard is for runs that were reported with logger=wandb")
     return logger

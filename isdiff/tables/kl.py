@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
 from isdiff.data.images import to_tensor
 from isdiff.errors import UserError
+from isdiff.metrics.samples import MeanSample
+from isdiff.runs.measure import sources
 from isdiff.seeds.base import SeededStart
-from isdiff.tables.compare import Row
-from isdiff.trajectory import Stream
+from isdiff.tables.rows import Row
 
 BINS = 8  # of each colour channel
+
+
+class Divergence:
+    """How it is called where metrics are; smaller is nearer, and neither is better."""
+
+    name = "kl"
+    title = "KL divergence to the hole's true colours (nats)"
+    higher_is_better = False
+
+    @property
+    def heading(self) -> str:
+        """Without an arrow."""
+        return self.title
+
+
+KL = Divergence()
 
 
 def divergences(row: Row, first: int = 0) -> dict[str, float]:
@@ -32,14 +51,26 @@ def divergences(row: Row, first: int = 0) -> dict[str, float]:
                 raise
             continue
         given = experiment.inputs.pop(image_id)
-        stream = Stream(experiment.cfg.seed, image_id, 0)
+        stream = experiment.stream(image_id, 0)
         filled = start.seed.fill(task, stream) if isinstance(start, SeededStart) else stream.normal(like=task.image)
         values[image_id] = divergence(to_tensor(given.pixels), filled.cpu(), torch.from_numpy(given.hole))
     return values
 
 
+def divergence_sample(row: Row, values: Mapping[str, float]) -> MeanSample:
+    """The divergences of a row's images, by id, for the bootstrap."""
+    sample = MeanSample(np.array(list(values.values())))
+    sample.groups = sources(row.experiment, [{"id": image_id} for image_id in values])
+    return sample
+
+
 def divergence(truth: torch.Tensor, filled: torch.Tensor, hole: torch.Tensor) -> float:
-    """truth, filled: (3, H, W), about [-1, 1]; hole: (H, W), bool."""
+    """The divergence in one hole.
+
+    Args:
+        truth, filled: (3, H, W), about [-1, 1].
+        hole: (H, W), bool.
+    """
     true, given = (counts(image[:, hole]) for image in (truth, filled))
     p = true / true.sum()
     q = (given + 1 / given.size) / (given.sum() + 1)

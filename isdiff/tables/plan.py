@@ -6,7 +6,7 @@ mean: which dataset stands for ImageNet, which metric for LPIPS, how many images
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -17,7 +17,6 @@ from omegaconf import OmegaConf
 from isdiff.config.search_path import config_names
 from isdiff.errors import UserError
 from isdiff.paths import located
-from isdiff.tables.labels import label_of
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,10 @@ class CellPlan:
 
 @dataclass(frozen=True)
 class RowPlan:
-    """
+    """The cells of one row, one for each mask.
+
     Attributes:
+        isdiff: whether it runs with IS-Diff.
         against: names of the rows that this one is compared with.
         paper_time: the paper's seconds per image on its own GPU.
         source: where its printed values come from, if not from the paper.
@@ -52,11 +53,13 @@ class RowPlan:
     against: tuple[str, ...] = ()
     paper_time: float | None = None
     source: str = ""
+    isdiff: bool = False
 
 
 @dataclass(frozen=True)
 class TablePlan:
-    """
+    """A table's rows and columns in a profile.
+
     Attributes:
         metrics: from the paper's metric to the one that is measured, in order.
         dataset: in the paper's words.
@@ -111,7 +114,8 @@ def names(group: str) -> list[str]:
 
 
 def load(group: str, name: str) -> Any:
-    """
+    """The content of ``configs/<group>/<name>.yaml``.
+
     Raises:
         UserError: there is no such file.
     """
@@ -147,59 +151,43 @@ def plan(
     """
     table = load("table", name) if table is None else table
     setting = load("profile", profile)
+    data = setting.datasets[table.dataset]
     printed = paper_values()[table.paper] if "paper" in table else {}
     if rows == ["printed"]:
-        rows = [row.name for row in table.rows if row.name in printed and "source" not in printed[row.name]]
-        if not rows:
+        picked = {row.name for row in table.rows if row.name in printed and "source" not in printed[row.name]}
+        if not picked:
             raise NothingChosen(f"the paper prints no row of {name}")
-        picked = set(rows)
     else:
-        picked = with_partners(table.rows, chosen([row.name for row in table.rows], rows, f"rows of {name}"))
-    shown = chosen(list(table.masks), masks, f"masks of {name}")
+        picked = set(choose([row.name for row in table.rows], rows, f"rows of {name}"))
+        picked |= {partner for row in table.rows if row.name in picked for partner in row.get("against", ())}
+    chosen_masks = choose(list(table.masks), masks, f"masks of {name}")
     made = []
-    for row in table.rows:
-        if row.name in picked:
-            values = printed.get(row.name, {})
-            cells = tuple(
-                cell_plan(table, row, mask, setting, limit, seeds, [*extra], values.get(mask, ())) for mask in shown
-            )
-            against = tuple(partner for partner in row.get("against", ()) if partner in picked)
-            instead = in_place(row, setting)
-            label = label_of(row.label, own(row), instead, [*shared(row, setting), *instead, *extra], extra)
-            made.append(RowPlan(row.name, label, cells, against, values.get("time"), values.get("source", "")))
-    measured = {metric: setting.metrics[metric] for metric in table.metrics}
+    for row in [row for row in table.rows if row.name in picked]:
+        values = printed.get(row.name, {})
+        cells = tuple(
+            cell_plan(table, row, mask, setting, limit, seeds, extra, values.get(mask, ())) for mask in chosen_masks
+        )
+        against = tuple(partner for partner in row.get("against", ()) if partner in picked)
+        label = label_of(row, setting, extra)
+        isdiff = method_of(row).endswith("+isdiff") and "isdiff=off" not in row.overrides
+        time, source = values.get("time"), values.get("source", "")
+        made.append(RowPlan(row.name, label, cells, against, time, source, isdiff))
+    kinds = {row.get("model", "pixel") for row in table.rows if row.name in picked}
+    own_data = list(data.overrides) == [f"dataset={table.dataset}"]
+    instead = "" if own_data else f" ({' '.join(data.overrides)} in the place of {table.dataset})"
     return TablePlan(
-        name,
-        table.title,
-        profile,
-        stated(setting, table.dataset),
-        tuple(shown),
-        measured,
-        tuple(made),
-        setting.bootstrap,
-        notes=notes_of(table, picked, setting),
-        dataset=table.dataset,
-        own_data=itself(setting, table.dataset),
-        times=setting.get("times", ""),
-    )
-
-
-def stated(setting: Any, dataset: str) -> str:
-    """The profile's title; with what stands for the dataset, where that is another."""
-    overrides = " ".join(setting.datasets[dataset].overrides)
-    return setting.title + ("" if itself(setting, dataset) else f" ({overrides} in the place of {dataset})")
-
-
-def itself(setting: Any, dataset: str) -> bool:
-    """Whether the dataset of this name is used, and not one in its place."""
-    return list(setting.datasets[dataset].overrides) == [f"dataset={dataset}"]
+        name, table.title, profile, setting.title + instead, tuple(chosen_masks),
+        {metric: setting.metrics[metric] for metric in table.metrics}, tuple(made), setting.bootstrap,
+        notes=(*table.get("notes", ()), *(text for kind, text in data.get("notes", {}).items() if kind in kinds)),
+        dataset=table.dataset, own_data=own_data, times=setting.get("times", ""),
+    )  # fmt: skip
 
 
 class NothingChosen(UserError):
     """A pattern that fits nothing of a table; a report leaves such a table out."""
 
 
-def chosen(there: list[str], asked: Sequence[str] | None, what: str) -> list[str]:
+def choose(there: list[str], asked: Sequence[str] | None, what: str) -> list[str]:
     """Those of ``there`` that a pattern of ``asked`` matches, all without patterns.
 
     Raises:
@@ -213,11 +201,6 @@ def chosen(there: list[str], asked: Sequence[str] | None, what: str) -> list[str
     return [name for name in there if any(fnmatchcase(name, pattern) for pattern in asked)]
 
 
-def with_partners(rows: Sequence[Any], picked: list[str]) -> set[str]:
-    """The names in ``picked`` and those of the rows that they are compared with."""
-    return set(picked) | {partner for row in rows if row.name in picked for partner in row.get("against", ())}
-
-
 def cell_plan(
     table: Any,
     row: Any,
@@ -225,7 +208,7 @@ def cell_plan(
     setting: Any,
     limit: int | None,
     seeds: Sequence[int] | None,
-    extra: list[str],
+    extra: Sequence[str],
     paper: Sequence[float | None],
 ) -> CellPlan:
     """One cell. What comes later wins: a profile's steps and resampling stand behind what a row says of single keys."""
@@ -263,12 +246,42 @@ def in_place(row: Any, setting: Any) -> list[str]:
 
 def shared(row: Any, setting: Any) -> list[str]:
     """What the profile says of all runs and of those with the row's method."""
-    method = next(o.partition("=")[2] for o in row.overrides if o.startswith("method="))
-    return [*setting.common, *setting.get("methods", {}).get(method, ())]
+    return [*setting.common, *setting.get("methods", {}).get(method_of(row), ())]
 
 
-def notes_of(table: Any, picked: set[str], setting: Any) -> tuple[str, ...]:
-    """The table's own, and what the profile says of the kinds of models that its rows have."""
-    kinds = {row.get("model", "pixel") for row in table.rows if row.name in picked}
-    said = setting.datasets[table.dataset].get("notes", {})
-    return (*table.get("notes", ()), *(text for kind, text in said.items() if kind in kinds))
+def method_of(row: Any) -> str:
+    """The name of a row's method."""
+    return next(o.partition("=")[2] for o in row.overrides if o.startswith("method="))
+
+
+WORDS = {
+    "sampler.steps": "{} steps", "sampler.inner_steps": "{} iterations", "sampler.repeat": "{} repeats",
+    "sampler.eta": "eta {}", "isdiff.refine.attempts": "N = {}", "isdiff.start.lambda": "lambda {}",
+}  # fmt: skip
+STATED = ("sampler.eta", "sampler.repeat")  # what labels say also of rows that leave it to their method
+
+
+def label_of(row: Any, setting: Any, extra: Sequence[str] = ()) -> str:
+    """The row's label with its ``{steps}`` filled in, and behind it every value that is not the row's own.
+
+    Args:
+        extra: overrides that a command gives.
+    """
+    instead = in_place(row, setting)
+    said, runs = values_of(own(row)), values_of([*shared(row, setting), *instead, *extra])
+    stated = [text for text in extra if text.partition("=")[0].lstrip("+") in STATED]
+    keys = values_of([*own(row), *instead, *stated])
+    other = [in_words(key, runs[key]) for key in keys if key in runs and said.get(key) != runs[key]]
+    whole = row.label.replace("{steps}", runs.get("sampler.steps", "its"))
+    return f"{whole} (here {', '.join(other)})" if other else whole
+
+
+def values_of(overrides: Iterable[str]) -> dict[str, str]:
+    """Values by key; of a key that stands twice the last."""
+    return {key.lstrip("+"): value for key, _, value in (override.partition("=") for override in overrides)}
+
+
+def in_words(key: str, value: str) -> str:
+    """A value as a label says it."""
+    text = WORDS.get(key, f"{key} {{}}").format(value)
+    return text.removesuffix("s") if value == "1" and key in WORDS else text

@@ -1,58 +1,106 @@
-"""A sheet as Markdown, CSV, LaTeX, HTML, and on a terminal."""
+"""A sheet as Markdown, CSV, LaTeX, HTML, and as tables of a logger."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from isdiff.errors import printable
 from isdiff.io.files import atomic_open
-from isdiff.io.texts import csv_text, markdown_line, markdown_table
-from isdiff.tables.sheet import Sheet, Text, body, comparison_rows, footnotes, heads
+from isdiff.io.texts import csv_text, markdown_line
+from isdiff.loggers.base import Tables
+from isdiff.metrics.intervals import Estimate
+from isdiff.tables.sheet import Sheet, footnotes
 
 if TYPE_CHECKING:
     from jinja2 import Template
-    from rich.table import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def markdown(sheet: Sheet) -> str:
     """Best bold, second best italic."""
-
-    def cell(text: Text) -> str:
-        value = {"best": f"**{text.value}**", "second": f"*{text.value}*", "bad": f"**{text.value}**"}
-        return f"{value.get(text.mark, text.value)} {text.detail}".strip()
-
-    def table(titles: list[str], rows: list[list[Text]]) -> list[str]:
-        return markdown_table(titles, [list(map(cell, row)) for row in rows])
-
-    parts = [markdown_line(f"# {sheet.title}"), "", *table(heads(sheet), body(sheet)), ""]
-    titles, rows = comparison_rows(sheet)
-    if rows:
-        parts += ["Paired over images:", "", *table(titles, rows), ""]
+    values, *paired = sheet.grids()
+    parts = [markdown_line(f"# {sheet.title}"), "", *values.markdown(), ""]
+    for grid in paired:
+        parts += [f"{grid.title}:", "", *grid.markdown(), ""]
     waits = [f"Waits for {thing}: {', '.join(cells)}" for thing, cells in sheet.gaps.waits.items()]
     parts += [markdown_line(f"- {note}") for note in [*footnotes(sheet), *waits]]
     return "\n".join(parts) + "\n"
 
 
-def comma_separated(sheet: Sheet) -> str:
-    """One line a cell, with full numbers."""
-    rows: list[list[object]] = [
-        ["table", "profile", "dataset", "row", "label", "mask", "metric", "value", "low", "high", "n", "seed_sd",
-         "paper_metric", "paper", "network_calls", "seconds_per_image", "protocol", "missing"]
+def value_entries(sheet: Sheet) -> list[dict[str, Any]]:
+    """Every cell with full numbers; None is what there is not."""
+    return [
+        {
+            "table": sheet.name, "profile": sheet.profile, "dataset": sheet.dataset, "row": line.name,
+            "label": line.label, "mask": column.mask, "metric": column.metric.name,
+            **{key: getattr(value.ours, key, None) for key in ("value", "low", "high", "n")},
+            "seed_sd": value.seed_sd, "paper_metric": column.paper_metric, "paper": value.paper,
+            "network_calls": getattr(value.cost, "network_calls", None),
+            "seconds_per_image": getattr(value.cost, "seconds", None),
+            "protocol": getattr(value.cost, "protocol", None), "missing": value.missing,
+        }
+        for line, column, value in sheet.cells()
     ]  # fmt: skip
+
+
+def comma_separated(sheet: Sheet) -> str:
+    """One line a cell."""
+    entries = value_entries(sheet)
+    rows = [["" if value is None else value for value in entry.values()] for entry in entries]
+    return csv_text([list(entries[0]), *rows])
+
+
+def logged_tables(sheet: Sheet) -> Tables:
+    """For loggers: the table as people read it, one with every number, and the comparisons."""
+    columns = ["method", *(f"{c.mask}: {c.heading}" for c in sheet.columns), "network_calls", "seconds_per_image"]
+    rows: list[list[Any]] = []
     for line in sheet.lines:
-        for value, column in zip(line.values, sheet.columns, strict=True):
-            ours = value.ours
-            found = [""] * 4 if ours is None else [ours.value, ours.low, ours.high, ours.n]
-            cost = ["", "", ""] if value.cost is None else [value.cost.calls, value.cost.seconds, value.cost.protocol]
-            given = ["" if x is None else x for x in (value.seed_sd, column.paper_metric, value.paper)]
-            rows.append(
-                [sheet.name, sheet.profile, sheet.dataset, line.name, line.label, column.mask, column.metric, *found,
-                 *given, *cost, value.missing]
-            )  # fmt: skip
-    return csv_text(rows)
+        cost = [None, None] if line.cost is None else [line.cost.network_calls, line.cost.seconds]
+        rows.append([line.label, *(bounds(value.ours)[0] for value in line.values), *cost, line.paper_time])
+    if sheet.timed:
+        columns.append("paper_seconds")
+    left_out = ("table", "profile", "dataset", "network_calls", "seconds_per_image", "protocol")
+    entries = [{key: value for key, value in each.items() if key not in left_out} for each in value_entries(sheet)]
+    compared = [
+        [each.label, each.against, column.mask, column.metric.name, *bounds(found.difference), finite(found.relative),
+         finite(found.p), found.difference.n, str(found.verdict)]
+        for each, column, found in sheet.paired()
+    ]  # fmt: skip
+    heads = [
+        "method",
+        "against",
+        "mask",
+        "metric",
+        "difference",
+        "low",
+        "high",
+        "relative_percent",
+        "p",
+        "n",
+        "verdict",
+    ]
+    return {
+        "table": (columns, [row[: len(columns)] for row in rows]),
+        "values": (
+            ["method" if key == "label" else key for key in entries[0]],
+            [[finite(value) for value in entry.values()] for entry in entries],
+        ),
+        "comparisons": (heads, compared),
+    }
+
+
+def bounds(found: Estimate | None) -> list[float | None]:
+    """Value and interval; None is what is not known."""
+    return [None] * 3 if found is None else [finite(x) for x in (found.value, found.low, found.high)]
+
+
+def finite(value: Any) -> Any:
+    """None for a number that is not finite; numbers of the paper's as plain ones."""
+    if not isinstance(value, float):
+        return value
+    return float(value) if math.isfinite(value) else None
 
 
 def template(name: str) -> Template:
@@ -79,15 +127,13 @@ SPECIAL = {
 
 
 def latex_text(text: str) -> str:
+    """Text as LaTeX writes it."""
     return "".join(SPECIAL.get(letter, letter) for letter in text)
 
 
 def latex(sheet: Sheet) -> str:
     """A table for ``booktabs``; needs ``\\usepackage{booktabs,graphicx}``. Best bold, second best underlined."""
-    titles, rows = comparison_rows(sheet)
-    return template("table.tex").render(
-        sheet=sheet, heads=heads(sheet), body=body(sheet), notes=footnotes(sheet), titles=titles, rows=rows
-    )
+    return template("table.tex").render(**parts(sheet))
 
 
 def html(sheet: Sheet) -> str:
@@ -96,52 +142,8 @@ def html(sheet: Sheet) -> str:
 
 
 def parts(sheet: Sheet) -> dict[str, object]:
-    """What the HTML templates show of a sheet."""
-    titles, rows = comparison_rows(sheet)
-    return {
-        "sheet": sheet, "heads": heads(sheet), "body": body(sheet), "notes": footnotes(sheet), "titles": titles,
-        "rows": rows,
-    }  # fmt: skip
-
-
-def side_by_side(titles: list[str], rows: list[list[Text]], width: int) -> list[list[int]]:
-    """Columns in as many groups as it takes for their longest words to fit; the first column begins each."""
-    words = [max(len(word) for text in column for word in text.split() or [""]) + 3 for column in zip(
-        titles, *([f"{text.value} {text.detail}" for text in row] for row in rows), strict=True)]  # fmt: skip
-    groups = [[0]]
-    for place in range(1, len(titles)):
-        if len(groups[-1]) > 1 and sum(words[i] for i in [*groups[-1], place]) >= width:
-            groups.append([0])
-        groups[-1].append(place)
-    return groups
-
-
-def terminal(sheet: Sheet, width: int | None = None) -> list[Table]:
-    """For a ``rich`` console of so many columns (this one's): the values, and below them the comparisons."""
-    from rich import get_console
-    from rich.markup import escape
-    from rich.table import Table
-
-    styles = {"best": "bold green", "second": "underline", "bad": "bold red"}
-
-    def cell(text: Text) -> str:
-        value = escape(printable(text.value))
-        value = f"[{styles[text.mark]}]{value}[/]" if text.mark else value
-        return f"{value}\n[dim]{escape(text.detail)}[/]" if text.detail else value
-
-    found = []
-    for title, (titles, rows) in (
-        (sheet.title, (heads(sheet), body(sheet))),
-        ("Paired over images", comparison_rows(sheet)),
-    ):
-        for group in side_by_side(titles, rows, width or get_console().width) if rows else []:
-            table = Table(title=escape(title))
-            for place in group:
-                table.add_column(escape(titles[place]), overflow="fold")
-            for row in rows:
-                table.add_row(*(cell(row[place]) for place in group))
-            found.append(table)
-    return found
+    """What the templates show of a sheet."""
+    return {"sheet": sheet, "grids": sheet.grids(), "notes": footnotes(sheet)}
 
 
 FORMS = {"md": markdown, "csv": comma_separated, "tex": latex, "html": html}

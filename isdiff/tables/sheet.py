@@ -1,41 +1,55 @@
-"""A table with its numbers, ready to be shown in any form."""
+"""A table with its numbers, and the text that people read of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
-from isdiff.metrics.contrast import Contrast
+from isdiff.metrics.contrast import Contrast, Verdict
 from isdiff.metrics.intervals import Estimate
+from isdiff.tables.grid import Grid, Text
+
+
+class Measure(Protocol):
+    """What a column shows: a :class:`~isdiff.metrics.base.Metric`, or something else that is read like one."""
+
+    name: str
+    title: str
+    higher_is_better: bool
+
+    @property
+    def heading(self) -> str:
+        """The title with an arrow for the better direction."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """
+    """One metric on one mask.
+
     Attributes:
-        title: the metric's heading, with an arrow for the better direction.
         paper_metric: what the paper printed here.
         same: whether that is the metric measured, so that the two values may be subtracted.
     """
 
     mask: str
-    metric: str
-    title: str
-    paper_metric: str
-    same: bool
+    metric: Measure
+    paper_metric: str = ""
+    same: bool = False
 
     @property
-    def higher_is_better(self) -> bool:
-        return self.title.endswith("↑")
+    def heading(self) -> str:
+        """The metric's, with its arrow."""
+        return self.metric.heading
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What images took, under which protocol (network, precision, batch size, device)."""
+    """What images took on average, under which protocol (network, precision, batch size, device)."""
 
-    calls: float
+    network_calls: float
     seconds: float
     protocol: str
 
@@ -62,11 +76,14 @@ class Value:
 
 @dataclass
 class Line:
+    """A row of the table; ``isdiff`` says whether it runs with IS-Diff."""
+
     name: str
     label: str
     values: list[Value]
     cost: Cost | None = None
     paper_time: float | None = None
+    isdiff: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,11 @@ class Comparison:
     label: str
     against: str
     contrasts: tuple[Contrast | None, ...]
+    isdiff: bool = False
+
+    def count(self, verdict: Verdict) -> int:
+        """In how many columns this comes out."""
+        return sum(found is not None and found.verdict is verdict for found in self.contrasts)
 
 
 @dataclass
@@ -99,7 +121,8 @@ class Gaps:
 
 @dataclass
 class Sheet:
-    """
+    """A whole table.
+
     Attributes:
         dataset: in the paper's words.
         notes: sentences below the table.
@@ -111,7 +134,7 @@ class Sheet:
     profile: str
     setting: str
     columns: list[Column]
-    lines: list[Line]
+    lines: list[Line] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     gaps: Gaps = field(default_factory=Gaps)
     notes: list[str] = field(default_factory=list)
@@ -125,30 +148,41 @@ class Sheet:
             most = max((v.ours.n for v in values if v.ours is not None), default=0)
             full = {i: v.ours.value for i, v in enumerate(values) if v.ours is not None and v.ours.n == most}
             known = {i: value for i, value in full.items() if np.isfinite(value)}
-            ordered = sorted(known, key=lambda i: known[i], reverse=column.higher_is_better)
+            ordered = sorted(known, key=lambda i: known[i], reverse=column.metric.higher_is_better)
             for place, i in enumerate(ordered[:2] if len(ordered) > 2 else ordered[:1], 1):
                 values[i].rank = place
+
+    def cells(self) -> Iterator[tuple[Line, Column, Value]]:
+        """All of them, line by line."""
+        for line in self.lines:
+            for column, value in zip(self.columns, line.values, strict=True):
+                yield line, column, value
+
+    def paired(self) -> Iterator[tuple[Comparison, Column, Contrast]]:
+        """All contrasts of the comparisons."""
+        for each in self.comparisons:
+            for column, found in zip(self.columns, each.contrasts, strict=True):
+                if found is not None:
+                    yield each, column, found
+
+    @property
+    def timed(self) -> bool:
+        """Whether the paper has seconds of some lines."""
+        return any(line.paper_time is not None for line in self.lines)
 
     @property
     def protocols(self) -> list[str]:
         """Each gets a column of seconds of its own: times of two networks are not to be compared."""
         return list(dict.fromkeys(line.cost.protocol for line in self.lines if line.cost))
 
-    @property
-    def has_paper(self) -> bool:
-        return any(value.paper is not None for line in self.lines for value in line.values)
-
-
-@dataclass(frozen=True)
-class Text:
-    """A cell as text, in no markup yet. ``mark``: ``best``, ``second`` or empty."""
-
-    value: str
-    detail: str = ""
-    mark: str = ""
+    def grids(self) -> list[Grid]:
+        """The values, and the paired comparisons where there are some."""
+        paired = comparison_grid(self)
+        return [value_grid(self), paired] if paired.rows else [value_grid(self)]
 
 
 MARKS = {1: "best", 2: "second", 0: ""}
+VERDICT_MARKS = {Verdict.GAIN: "best", Verdict.WORSE: "bad"}
 
 
 def number(value: float, signed: bool = False) -> str:
@@ -160,12 +194,13 @@ def number(value: float, signed: bool = False) -> str:
 
 
 def span(found: Estimate, signed: bool = False) -> str:
+    """The interval in brackets; empty where none is known."""
     if not (np.isfinite(found.low) and np.isfinite(found.high)):
         return ""
     return f"[{number(found.low, signed)}, {number(found.high, signed)}]"
 
 
-def shown(value: Value, column: Column) -> Text:
+def value_text(value: Value, column: Column) -> Text:
     """Value, interval, spread between seeds; the paper's value and, where it is the same metric, the difference."""
     details = []
     if value.ours is not None:
@@ -180,80 +215,61 @@ def shown(value: Value, column: Column) -> Text:
     return Text(text, ", ".join(part for part in details if part), MARKS[value.rank])
 
 
-def heads(sheet: Sheet) -> list[str]:
-    several = len({column.mask for column in sheet.columns}) > 1
-    titles = [f"{column.mask}: {column.title}" if several else column.title for column in sheet.columns]
-    seconds = ["s/image" if len(sheet.protocols) == 1 else f"s/image [{i}]" for i in range(1, len(sheet.protocols) + 1)]
-    return ["method", *titles, "n", "calls", *seconds, *(["paper's s"] if any_times(sheet.lines) else [])]
-
-
-def any_times(lines: Iterable[Line]) -> bool:
-    return any(line.paper_time is not None for line in lines)
-
-
-def body(sheet: Sheet) -> list[list[Text]]:
-    """The rows under ``heads``."""
+def value_grid(sheet: Sheet) -> Grid:
+    """A row for each line."""
+    several, protocols = len({column.mask for column in sheet.columns}) > 1, sheet.protocols
+    titles = [f"{column.mask}: {column.heading}" if several else column.heading for column in sheet.columns]
+    seconds = ["s/image" if len(protocols) == 1 else f"s/image [{i}]" for i in range(1, len(protocols) + 1)]
+    heads = ["method", *titles, "n", "calls", *seconds, *(["paper's s"] if sheet.timed else [])]
     rows = []
     for line in sheet.lines:
-        row = [Text(line.label)]
-        row += [shown(value, column) for value, column in zip(line.values, sheet.columns, strict=True)]
-        counts = sorted({value.ours.n for value in line.values if value.ours is not None})
-        row.append(Text("–".join(str(n) for n in {*counts[:1], *counts[-1:]}) if counts else ""))
-        row.append(Text(f"{line.cost.calls:.0f}" if line.cost else ""))
-        row += [
-            Text(f"{line.cost.seconds:.2f}" if line.cost and line.cost.protocol == protocol else "")
-            for protocol in sheet.protocols
-        ]
-        if any_times(sheet.lines):
-            row.append(Text("" if line.paper_time is None else f"{line.paper_time:g}"))
-        rows.append(row)
-    return rows
+        counts, cost = sorted({value.ours.n for value in line.values if value.ours is not None}), line.cost
+        costs = ["–".join(str(n) for n in {*counts[:1], *counts[-1:]}), f"{cost.network_calls:.0f}" if cost else ""]
+        costs += [f"{cost.seconds:.2f}" if cost and cost.protocol == protocol else "" for protocol in protocols]
+        if sheet.timed:
+            costs.append("" if line.paper_time is None else f"{line.paper_time:g}")
+        values = [value_text(value, column) for value, column in zip(line.values, sheet.columns, strict=True)]
+        rows.append([Text(line.label), *values, *map(Text, costs)])
+    return Grid(sheet.title, heads, rows)
 
 
-def comparison_rows(sheet: Sheet) -> tuple[list[str], list[list[Text]]]:
-    """Headings and rows of the paired comparisons."""
+def comparison_grid(sheet: Sheet) -> Grid:
+    """A row for each paired difference."""
     rows = []
-    for each in sheet.comparisons:
-        for column, found in zip(sheet.columns, each.contrasts, strict=True):
-            if found is None:
-                continue
-            mark = {"gain confirmed": "best", "worse": "bad"}.get(found.verdict, "")
-            cells = [each.label, each.against, column.mask, column.title]
-            texts = [Text(cell) for cell in cells]
-            texts.append(Text(number(found.difference.value, signed=True), span(found.difference, signed=True)))
-            relative = f"{found.relative:+.1f} %" if np.isfinite(found.relative) else ""
-            texts += [Text(relative), Text(f"{found.p:.3f}"), Text(str(found.difference.n))]
-            rows.append([*texts, Text(found.verdict, "", mark)])
-    return ["method", "against", "mask", "metric", "difference", "relative", "p", "n", "verdict"], rows
+    for each, column, found in sheet.paired():
+        difference = found.difference
+        relative = f"{found.relative:+.1f} %" if np.isfinite(found.relative) else ""
+        rows.append([
+            *map(Text, (each.label, each.against, column.mask, column.heading)),
+            Text(number(difference.value, signed=True), span(difference, signed=True)),
+            *map(Text, (relative, f"{found.p:.3f}", str(difference.n))),
+            Text(str(found.verdict), "", VERDICT_MARKS.get(found.verdict, "")),
+        ])  # fmt: skip
+    heads = ["method", "against", "mask", "metric", "difference", "relative", "p", "n", "verdict"]
+    return Grid("Paired over images", heads, rows)
 
 
 def footnotes(sheet: Sheet) -> list[str]:
+    """What the numbers are, the paper's, the seconds, and the sheet's own notes."""
+    values: list[dict[str, Any]] = [vars(value) for _, _, value in sheet.cells()]
+    spread = any(value["seed_sd"] is not None for value in values)
+    sizes = {value["ours"].n for value in values if value["ours"] is not None}
     found = [
         f"{sheet.setting[:1].upper()}{sheet.setting[1:]}. In brackets 95 % bootstrap intervals over images"
-        + (", SD: standard deviation between seeds" if has_seeds(sheet.lines) else "")
+        + (", SD: standard deviation between seeds" if spread else "")
         + ". Best and second best of a column are marked"
-        + (", among the rows with the most images." if len(sizes(sheet)) > 1 else ".")
+        + (", among the rows with the most images." if len(sizes) > 1 else ".")
     ]
-    if sheet.has_paper:
-        differ = sorted({(c.title.rstrip(" ↓↑"), c.paper_metric) for c in sheet.columns if not c.same})
-        found.append(
-            "paper: the value printed in the paper"
-            + ("; " + ", ".join(f"its {p.upper()} stands beside our {o}" for o, p in differ)
-               + ": other measures of other images, not to be compared" if differ else " (ours minus the paper's)")
-            + "."
-        )  # fmt: skip
-    if sheet.protocols:
-        several = len(sheet.protocols) > 1
-        ways = (f"[{i}] {protocol}" if several else protocol for i, protocol in enumerate(sheet.protocols, 1))
+    if any(value["paper"] is not None for value in values):
+        differ = sorted({(c.metric.title, c.paper_metric) for c in sheet.columns if not c.same})
+        beside = ", ".join(f"its {paper.upper()} stands beside our {ours}" for ours, paper in differ)
+        what = (
+            f"; {beside}: other measures of other images, not to be compared" if differ else " (ours minus the paper's)"
+        )
+        found.append(f"paper: the value printed in the paper{what}.")
+    if protocols := sheet.protocols:
+        ways = [f"[{i}] {each}" if len(protocols) > 1 else each for i, each in enumerate(protocols, 1)]
         taken = f"; {sheet.times}" if sheet.times else ""
         what = "an image's encoders and seeds, and its share of the network's time"
         found.append(f"Seconds are of {what}: {'; '.join(ways)}{taken}.")
     return [*found, *sheet.notes]
-
-
-def sizes(sheet: Sheet) -> set[int]:
-    return {value.ours.n for line in sheet.lines for value in line.values if value.ours is not None}
-
-
-def has_seeds(lines: Sequence[Line]) -> bool:
-    return any(value.seed_sd is not None for line in lines for value in line.values)
