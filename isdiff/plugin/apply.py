@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -13,10 +12,9 @@ from isdiff.checks import BadValue, check_choice, check_whole
 from isdiff.criteria.base import Criterion
 from isdiff.criteria.cross_entropy import CrossEntropy
 from isdiff.paths import config_folders
-from isdiff.plugin.call import Call
-from isdiff.plugin.pipelines import Kind, checked_kind
-from isdiff.plugin.rows import named_arguments
-from isdiff.plugin.state import Plugin
+from isdiff.plugin.batch import named_arguments
+from isdiff.plugin.call import Call, Plugin
+from isdiff.plugin.pipelines import Kind, kind_of
 from isdiff.refine import Refinement
 from isdiff.seeds.base import NoiseStart, Seed, SeededStart
 from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, OracleSeed
@@ -91,7 +89,7 @@ def apply(
     Raises:
         UserError: a pipeline that is not supported, or a value that cannot work, alone or with the others.
     """
-    kind = checked_kind(pipe)
+    kind = kind_of(pipe)
     values = {**kind.values, **({} if model is None else suited(model))}
     given = {"start": start, "lambda": lambda_, "tau": tau, "checkpoint": checkpoint}
     values |= {key: value for key, value in given.items() if value is not None}
@@ -118,6 +116,7 @@ def remove(pipe: Pipeline) -> Pipeline:
 
 
 def named_seed(seed: str | Seed) -> Seed:
+    """A seed, or the usual one of a name."""
     if isinstance(seed, Seed):
         return seed
     check_choice("seed", seed, (*SEEDS, OFF))
@@ -125,16 +124,12 @@ def named_seed(seed: str | Seed) -> Seed:
 
 
 def suited(model: str) -> dict[str, float]:
-    """The values that a model of ``configs/model`` comes with.
-
-    Raises:
-        BadValue: there is no such model.
-    """
+    """The values that a model of ``configs/model`` comes with."""
     import yaml
 
     files = {path.stem: path for folder in reversed(config_folders()) for path in (folder / "model").glob("*.yaml")}
     check_choice("model", model, sorted(files))
-    return yaml.safe_load(Path(files[model]).read_text("utf-8")).get("isdiff") or {}
+    return yaml.safe_load(files[model].read_text("utf-8")).get("isdiff") or {}
 
 
 def again(cls: Any, kind: type[Kind], plugin: Plugin) -> Any:

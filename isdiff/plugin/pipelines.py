@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from isdiff.errors import UserError
-from isdiff.plugin.autoencoder import means
 from isdiff.plugin.scheduler import DIFFUSION, FLOW
+from isdiff.priors.autoencoder import means
 
 
 class Kind:
@@ -179,31 +179,19 @@ KINDS: tuple[type[Kind], ...] = (Kind, StableDiffusion3, FluxInpaint, FluxFill)
 
 
 def kind_of(pipe: Any) -> type[Kind]:
-    """
-    Raises:
-        UserError: a pipeline that is not supported.
-    """
+    """The kind of a pipeline, whose network is checked."""
     names = {cls.__name__ for cls in type(pipe).__mro__ if cls.__module__.startswith("diffusers.")}
-    for kind in KINDS:
-        if names & set(kind.names):
-            return kind
-    known = [name for kind in KINDS for name in kind.names]
-    raise UserError(f"isdiff.apply takes {', '.join(known[:-1])} and {known[-1]}; this is a {type(pipe).__name__}")
-
-
-def checked_kind(pipe: Any) -> type[Kind]:
-    """The kind of a pipeline whose network can be used.
-
-    Raises:
-        UserError: it cannot, or the pipeline is not supported.
-    """
-    kind = kind_of(pipe)(pipe)
-    plain, inpainting = kind.channels()
-    found = kind.network.config.in_channels
+    kind = next((kind for kind in KINDS if names & set(kind.names)), None)
+    if kind is None:
+        known = [name for kind in KINDS for name in kind.names]
+        raise UserError(f"isdiff.apply takes {', '.join(known[:-1])} and {known[-1]}; this is a {type(pipe).__name__}")
+    of_this = kind(pipe)
+    plain, inpainting = of_this.channels()
+    found = of_this.network.config.in_channels
     if found not in (plain, inpainting):
         usable = [f"{inpainting} (for inpainting)"] * (inpainting is not None) + [f"{plain}"] * (plain is not None)
         raise UserError(
             f"the network of this {type(pipe).__name__} takes {found} channels; isdiff.apply takes "
             f"{' and '.join(usable)}"
         )
-    return type(kind)
+    return kind
