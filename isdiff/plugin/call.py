@@ -123,7 +123,7 @@ class Call:
         if (noise := self.given.get("latents")) is not None:
             if len(noise) != self.count:
                 raise UserError(f"there are {len(noise)} latents for {self.count} pictures; give one for each")
-            self.given["latents"] = self.kind.from_argument(noise)
+            self.given["latents"] = self.kind.spatial(noise) if self.kind.takes_looped else noise
         self.streams: dict[tuple[int, int], Stream] = {}
         self.made = plugin.images = [Made() for _ in range(self.count)]
         self.paused: list[Leg] = []
@@ -219,6 +219,7 @@ class Call:
         """What the stock call is given: the images of the leg, its latents and where it begins."""
         chosen = {key: pick(self.given[key], self.counts[key], leg.rows) for key in ("image", "mask_image")}
         dtype, known = self.kind.network.dtype, stacked([self.tasks[row] for row in leg.rows])
+        latents = (leg.states / self.scale).to(dtype)
         if self.kind.plain and self.given.get("padding_mask_crop") is None:
             chosen["image"] = known  # or the pipeline would encode them itself, with noise of the generators
         callback = self.given.get("callback_on_step_end")
@@ -226,7 +227,7 @@ class Call:
         return self.given | texts_of(self.given, leg.rows) | chosen | {
             "masked_image_latents": known.to(dtype) if self.kind.takes_masked else None,
             "num_images_per_prompt": 1,
-            "latents": self.kind.as_argument((leg.states / self.scale).to(dtype)),
+            "latents": self.kind.looped(latents) if self.kind.takes_looped else latents,
             # Half a step beside the share that is meant, as the pipeline rounds.
             "strength": min(1.0, (self.steps - leg.slot + self.kind.nudge) / self.steps),
             "generator": [self.stream(row, leg.attempt).generator for row in leg.rows],
