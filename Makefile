@@ -42,7 +42,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml setup.py
 	touch $@
 
 demo: install
-	$(RUN) scripts/compare.py demo
+	$(RUN) -m isdiff compare demo
 
 test: install
 	$(PYTEST) -m "not slow and not long" $(if $(UNHURRIED),--unhurried $(UNHURRIED))
@@ -65,27 +65,27 @@ coverage: install
 ci: coverage lint
 
 avatars: install
-	$(RUN) scripts/compare.py avatars $(POOL)
+	$(RUN) -m isdiff compare avatars $(POOL)
 
 drawings latent photos floors ours: install
-	$(RUN) scripts/compare.py $@ $(POOL)
+	$(RUN) -m isdiff compare $@ $(POOL)
 
 sweep: install
-	$(RUN) scripts/compare.py sweep_seed $(POOL)
-	$(RUN) scripts/compare.py sweep_refine $(POOL)
+	$(RUN) -m isdiff compare sweep_seed $(POOL)
+	$(RUN) -m isdiff compare sweep_refine $(POOL)
 
 sweep-photos: install
-	$(RUN) scripts/compare.py sweep_photos $(POOL)
+	$(RUN) -m isdiff compare sweep_photos $(POOL)
 
 sweep-patches sweep-seeds: install
-	$(RUN) scripts/compare.py $(subst -,_,$@) $(POOL)
+	$(RUN) -m isdiff compare $(subst -,_,$@) $(POOL)
 
 seven: install
 	$(RUN) scripts/seven_photos.py --teaser border grass blur
 
 sweep-latent: install
-	$(RUN) scripts/compare.py sweep_latent $(POOL)
-	$(RUN) scripts/compare.py sweep_guidance $(POOL)
+	$(RUN) -m isdiff compare sweep_latent $(POOL)
+	$(RUN) -m isdiff compare sweep_guidance $(POOL)
 
 # make variables become arguments: make table1 profile=paper limit=8 masks=half logger=wandb
 profile ?= demo

@@ -64,12 +64,14 @@ class Live:
             one that cannot be kept any more.
         sums: one of each answer, which is not finite where the answer is not. Cheaper than ``isfinite``, and looked at
             only where the loop waits for the device anyway.
+        chosen: number of the attempt that is kept, once that is decided.
     """
 
     tr: Trajectory
     steps: Steps
     asked: tuple[Tensor, int] | None
     judged: bool = False
+    chosen: int | None = None
     calls: int = 0
     seconds: float = 0.0
     attempts: list[Attempt] = field(default_factory=list)
@@ -266,18 +268,17 @@ class Engine:
         image.judged, image.attempts[-1].dce = True, dce
         judged = [attempt.dce for attempt in image.attempts if attempt.dce is not None]
         everyone = [*image.judged_attempts, image]
-        if self.refinement.passes(dce) or len(judged) >= self.refinement.attempts:
-            chosen = everyone[self.refinement.chosen(judged)]
-            assert chosen is not None
-            chosen.calls, chosen.seconds, chosen.attempts = image.calls, image.seconds, image.attempts
-            return chosen
+        if (decided := self.refinement.decide(judged)) is not None:
+            kept = everyone[decided]
+            assert kept is not None
+            kept.calls, kept.seconds, kept.attempts, kept.chosen = image.calls, image.seconds, image.attempts, decided
+            return kept
         may_be_kept = {0, judged.index(min(judged))}
         image.judged_attempts = [one if number in may_be_kept else None for number, one in enumerate(everyone)]
         return self.begin(image.tr.task, image)
 
     def result(self, image: Live, picture: Tensor) -> Result:
-        judged = [a.dce for a in image.attempts if a.dce is not None]
-        chosen = self.refinement.chosen(judged) if self.refinement and judged else len(image.attempts) - 1
+        chosen = len(image.attempts) - 1 if image.chosen is None else image.chosen
         failure = NOT_FINITE if image.broken else None
         return Result(
             image.tr.task, image.tr.x, picture, image.calls, image.seconds, tuple(image.attempts), chosen, failure

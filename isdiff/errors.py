@@ -44,12 +44,12 @@ ADVICE = {
     errno.ENOSPC: "the disk is full; make room and run the same command again",
     errno.EFBIG: "a file may not grow so large here (ulimit -f); raise the limit and run the same command again",
     errno.EDQUOT: "the disk quota is used up; make room and run the same command again",
-    errno.EROFS: "the file system is read-only; give another output_root=...",
+    errno.EROFS: "the file system is read-only; give another place for the output",
     errno.EACCES: "there is no permission; give another place or change its permissions",
-    errno.ENOTDIR: "a file is in the place of a folder; remove it or give another output_root=...",
-    errno.EEXIST: "a file is in the place of a folder; remove it or give another output_root=...",
-    errno.EISDIR: "a folder is in the place of a file; remove it or give another output_root=...",
-    errno.ENAMETOOLONG: "the name is too long; give shorter names or another output_root=...",
+    errno.ENOTDIR: "a file is in the place of a folder; remove it or give another place for the output",
+    errno.EEXIST: "a file is in the place of a folder; remove it or give another place for the output",
+    errno.EISDIR: "a folder is in the place of a file; remove it or give another place for the output",
+    errno.ENAMETOOLONG: "the name is too long; give shorter names or another place for the output",
 }
 
 

@@ -70,8 +70,14 @@ class Refinement(Component):
         """Whether an attempt with this value is kept at once."""
         return value <= self.tau
 
-    def chosen(self, values: Sequence[float]) -> int:
-        """Which of the attempts with these values is kept: the one that passes, or the best (of equals the first);
-        the first where no other is better by the margin."""
-        best = len(values) - 1 if self.passes(values[-1]) else min(range(len(values)), key=values.__getitem__)
+    def decide(self, values: Sequence[float]) -> int | None:
+        """Which of the attempts with these values is kept; None where another one is to be made.
+
+        It is the one that passes, else the best (of equals the first), and the first where no other is better by the
+        margin.
+        """
+        passed = self.passes(values[-1])
+        if not passed and len(values) < self.attempts:
+            return None
+        best = len(values) - 1 if passed else min(range(len(values)), key=values.__getitem__)
         return best if values[best] <= values[0] * (1 - self.margin) else 0

@@ -128,33 +128,34 @@ def golden_prior(golden_net):
 
 
 def run_script(
-    *args: str, script: str = "run.py", check: bool = True, process: bool = False, **options
+    *args: str, command: str = "run", script: str = "", check: bool = True, process: bool = False, **options
 ) -> subprocess.CompletedProcess:
-    """A script of the repository with what a user types behind it: exit status and all that it said.
+    """A command of isdiff, or a script of the repository, with what a user types behind it: exit status and all said.
 
     It runs in this process, where everything is imported already; in its own with ``process=True``, or where
     ``options`` of ``subprocess.run`` are given (an environment, limits).
     """
-    path = str(ROOT / "scripts" / script)
+    path = str(ROOT / "scripts" / script) if script else ""
+    words = [path, *args] if script else ["-m", "isdiff", command, *args]
     if process or options:
-        done = subprocess.run([sys.executable, path, *args], cwd=ROOT, capture_output=True, text=True, **options)
+        done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, **options)
     else:
-        done = run_here(path, *args)
+        done = run_here(path, *words[1 if script else 2 :])
     if check and done.returncode:
-        raise AssertionError(f"{script} {' '.join(args)} failed:\n{done.stdout}\n{done.stderr}")
+        raise AssertionError(f"{script or command} {' '.join(args)} failed:\n{done.stdout}\n{done.stderr}")
     return done
 
 
 def run_here(path: str, *args: str) -> subprocess.CompletedProcess:
-    """Run a script as ``__main__`` of this process; only what no script may end with (an exception) gets out."""
+    """Run a script, or isdiff, as ``__main__`` here; only what no script may end with (an exception) gets out."""
     before, out, err = (sys.argv, sys.path[:], os.getcwd()), io.StringIO(), io.StringIO()
     status: int | str | None = 0
     try:
-        sys.argv = [path, *args]
-        sys.path.insert(0, os.path.dirname(path))  # as Python does for a script
+        sys.argv = [path or "isdiff", *args]
+        sys.path.insert(0, os.path.dirname(path))  # as Python does
         os.chdir(ROOT)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            runpy.run_path(path, run_name="__main__")
+            runpy.run_path(path, run_name="__main__") if path else runpy.run_module("isdiff", run_name="__main__")
     except SystemExit as ended:
         status = ended.code
         if isinstance(status, str):  # sys.exit("a sentence")

@@ -15,13 +15,14 @@ from PIL import Image
 
 import isdiff
 from isdiff.app.catalog import examples, method_of, methods
-from isdiff.app.line import Cancelled, Done, Failed, Line, Waiting, Working
+from isdiff.app.line import Line
 from isdiff.app.photo import Photo, from_screen, screen_size, to_screen, uploaded
 from isdiff.app.studio import Limits, Order, Studio
 from isdiff.cli import main
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import build_isdiff
 from isdiff.errors import UserError
+from isdiff.pictures.files import write_picture
 from isdiff.pictures.jobs import Inpainter, Job
 from isdiff.pictures.picture import picture_of
 
@@ -134,28 +135,20 @@ def test_a_prompt_is_never_a_file(studio, tmp_path):
     assert (words.image == whole.image).all()
 
 
-@pytest.mark.parametrize(
-    ("changed", "sentence"),
-    [
-        ({"method": "../ddnm"}, "there is no method '../ddnm'"),
-        ({"method": None}, "method is None"),
-        ({"model": "avatars64_latent"}, "does not go with"),
-        ({"model": "/etc/passwd"}, "does not go with"),
-        ({"prompt": "a cat"}, "takes no prompt"),
-        ({"method": "si", "model": "avatars64_latent", "prompt": "x" * 501}, "501 letters"),
-        ({"steps": 251}, "steps is 251; this page takes up to 250"),
-        ({"steps": 0}, "steps is 0"),
-        ({"seed": -1}, "seed is -1"),
-        ({"variants": 4}, "variants is 4; this page takes up to 3"),
-        ({"strength": 2.0}, "between 0 and 1"),
-        ({"hole": np.zeros((64, 64), bool)}, "no hole yet"),
-        ({"hole": np.ones((64, 64), bool)}, "hides everything"),
-    ],
-)
-def test_what_cannot_be_done_is_one_sentence(studio, changed, sentence):
-    with pytest.raises(UserError, match=sentence) as said:
-        studio.make(order(**changed), stop=lambda: False)
-    assert "\n" not in str(said.value)
+WRONG = {
+    "method": ["../ddnm", None], "model": ["avatars64_latent", "/etc/passwd"], "prompt": ["a cat"], "steps": [251, 0],
+    "seed": [-1], "variants": [4], "strength": [2.0], "hole": [np.zeros((64, 64), bool), np.ones((64, 64), bool)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_what_cannot_be_done_is_one_sentence(studio, key):
+    for value in WRONG[key]:
+        with pytest.raises(UserError, match="hole|hides" if key == "hole" else key) as said:
+            studio.make(order(**{key: value}), stop=lambda: False)
+        assert "\n" not in str(said.value)
+    with pytest.raises(UserError, match="501 letters"):
+        studio.make(order(method="si", model="avatars64_latent", prompt="x" * 501), stop=lambda: False)
 
 
 def test_holes_that_take_too_long_are_refused(studio):
@@ -166,13 +159,6 @@ def test_holes_that_take_too_long_are_refused(studio):
         studio.make(order(photo=wide, hole=hole), stop=lambda: False)
 
 
-def test_limits_check_themselves():
-    with pytest.raises(ValueError, match="variants is 0"):
-        Limits(variants=0)
-    with pytest.raises(ValueError, match="megapixels"):
-        Limits(megapixels=0)
-
-
 def test_configurations_are_composed_in_several_threads():
     """The page's handlers and its work do so at the same time."""
     with ThreadPoolExecutor(4) as pool:
@@ -180,94 +166,75 @@ def test_configurations_are_composed_in_several_threads():
     assert made == list(range(12))
 
 
-class Held:
-    """Work that goes on when it is told to."""
-
-    def __init__(self):
-        self.go, self.done = threading.Semaphore(0), []
-
-    def __call__(self, asked, ticket):
-        ticket.tell(f"sees {asked}")
-        assert self.go.acquire(timeout=SLOW_ENOUGH)
-        if asked == "bad":
-            raise UserError("bad is refused")
-        if asked == "broken":
-            raise ZeroDivisionError("broken inside")
-        self.done.append(asked)
-        return asked.upper()
-
-
 @pytest.fixture
-def held():
-    work = Held()
-    line = Line(work, longest=3)
-    yield work, line
-    work.go.release(10)
+def enter():
+    """``enter(name, visitor)`` in a line of at most 3: a ticket, whose work goes on at ``enter.go.release()``."""
+    line, go, made = Line(longest=3), threading.Semaphore(0), []
+
+    def work(name, ticket):
+        ticket.tell(f"sees {name}")
+        assert go.acquire(timeout=SLOW_ENOUGH)
+        if name == "bad":
+            raise UserError("bad is refused")
+        if name == "broken":
+            raise ZeroDivisionError("broken inside")
+        made.append(name)
+        return name.upper()
+
+    def enter(name, visitor=""):
+        return line.enter(lambda ticket: work(name, ticket), visitor or name)
+
+    enter.line, enter.go, enter.made = line, go, made
+    yield enter
+    go.release(10)
     line.close()
-    line.thread.join(SLOW_ENOUGH)
-    assert not line.thread.is_alive()
+    line.pool.shutdown()
 
 
-def until(ticket, kind):
-    """The first of a ticket's states that is of a kind."""
-    return next(state for state in ticket.follow() if isinstance(state, kind))
-
-
-def started(line, asked):
-    ticket = line.enter(asked)
-    while not (isinstance(ticket.state, Working) and ticket.state.sight):
-        with ticket.changed:
-            ticket.changed.wait(0.05)
-    return ticket
-
-
-def test_places_in_the_line_move_up(held):
-    work, line = held
-    first = started(line, "a")
-    assert first.state.sight == "sees a"
-    second, third, fourth = (line.enter(name, visitor=name) for name in "bcd")
-    assert [ticket.state for ticket in (second, third, fourth)] == [Waiting(1), Waiting(2), Waiting(3)]
+def test_places_in_the_line_move_up(enter):
+    first, second, third, fourth = map(enter, "abcd")
+    assert "sees a" in first.follow()
+    assert [next(ticket.follow()) for ticket in (second, third, fourth)] == [1, 2, 3]
     with pytest.raises(UserError, match="3 requests are waiting already"):
-        line.enter("e")
-    line.cancel(third)
-    assert isinstance(third.state, Cancelled) and fourth.state == Waiting(2)
-    work.go.release(3)
-    assert until(fourth, Done).made == "D" and work.done == ["a", "b", "d"]
-    assert isinstance(first.state, Done) and first.ended
+        enter("e")
+    enter.line.cancel(third)
+    assert list(third.follow()) == [] and third.result() is None and next(fourth.follow()) == 2
+    enter.go.release(3)
+    assert fourth.future.result(SLOW_ENOUGH) == fourth.result() == "D" and first.result() == "A"
+    assert enter.made == ["a", "b", "d"]
 
 
-def test_one_visitor_fills_half_of_the_line_at_most():
-    work = Held()
-    line = Line(work, longest=4)
-    started(line, "a")
-    tickets = [line.enter(name, "greedy") for name in "bc"]
+def test_one_visitor_fills_half_of_the_line_at_most(enter):
+    enter.line.longest = 4
+    enter("a")
+    first, _ = enter("b", "greedy"), enter("c", "greedy")
     with pytest.raises(UserError, match="2 of your requests are waiting already"):
-        line.enter("d", "greedy")
-    line.enter("e", "another")
-    line.cancel(tickets[0])
-    line.enter("f", "greedy")
-    line.close()
-    work.go.release(10)
+        enter("d", "greedy")
+    enter("e", "another")
+    enter.line.cancel(first)
+    enter("f", "greedy")
 
 
-def test_a_request_that_fails_or_is_given_up_leaves_the_others_alone(held, caplog):
-    work, line = held
-    first = started(line, "a")
-    line.cancel(first)
-    bad, broken, good = (line.enter(name, visitor=name) for name in ("bad", "broken", "good"))
-    work.go.release(4)
-    assert until(good, Done).made == "GOOD"
-    assert isinstance(first.state, Cancelled)
-    assert bad.state == Failed("bad is refused") and broken.state == Failed("broken inside")
+def test_a_request_that_fails_or_is_given_up_leaves_the_others_alone(enter, caplog):
+    first, bad, broken, good = map(enter, ("a", "bad", "broken", "good"))
+    assert "sees a" in first.follow()
+    enter.line.cancel(first)
+    assert first.given_up, "the work may ask"
+    enter.go.release(4)
+    assert good.future.result(SLOW_ENOUGH) == good.result() == "GOOD" and first.result() is None
+    for ticket, error in ((bad, UserError), (broken, ZeroDivisionError)):
+        with pytest.raises(error):
+            ticket.result()
     assert "ZeroDivisionError" in caplog.text and "UserError" not in caplog.text
 
 
-def test_closing_gives_everything_up(held):
-    work, line = held
-    first, second = started(line, "a"), line.enter("b")
-    line.close()
-    work.go.release()
-    assert isinstance(until(first, Cancelled), Cancelled) and isinstance(second.state, Cancelled)
+def test_closing_gives_everything_up(enter):
+    first, second = map(enter, "ab")
+    assert "sees a" in first.follow()
+    enter.line.close()
+    enter.go.release()
+    list(first.follow())
+    assert first.result() is second.result() is None and enter.made == ["a"]
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (60, 33), (512, 20), (700, 900), (1500, 2200), (1, 3000)])
@@ -341,7 +308,8 @@ def test_uploads_keep_what_they_are(tmp_path):
     for name in ("cmyk.jpg", "deep.png", "turned.jpg"):
         found = uploaded(tmp_path / name, name, 1)
         hole = box(*found.shape)
-        found.write(tmp_path / "out.png", found.picture.filled(np.zeros((*hole.shape, 3), np.float32), hole))
+        filled = found.picture.filled(np.zeros((*hole.shape, 3), np.float32), hole)
+        write_picture(tmp_path / "out.png", filled, found.info)
         with Image.open(tmp_path / "out.png") as written:
             again = np.asarray(written)
         assert (again[hole] == 0).all() and (again[~hole] == np.asarray(found.picture.image)[~hole]).all(), name

@@ -165,7 +165,7 @@ def test_a_photo_is_painted_filled_watched_and_downloaded(visit, tmp_path):
     page.click("#go")
     page.wait_for_function(  # all at once, as it may be done the moment after
         """() => document.querySelector('#live img') && document.querySelector('#live').innerText.includes('seed 5')
-        && document.querySelector('#status .note').innerText.includes('samples')"""
+        && document.querySelector('#status .note').innerText.includes('Sampling')"""
     )
     assert "bit for bit" in says(page, "Done")
     name, result = downloaded(page, tmp_path)
@@ -194,12 +194,12 @@ def test_an_example_a_mask_the_line_cancelling_and_a_phone(visit, tmp_path):
         give(page, "steps", 250)
     assert first.input_value("#model input") == "avatars64", "the example's model"
     first.click("#go")
-    says(first, "samples")
+    says(first, "Sampling")
     phone.click("#go")
-    assert "place 1" in says(phone, "In the line")
+    assert "one job ahead of yours" in says(phone, "Waiting")
     first.click("#cancel")
     says(first, "Cancelled")
-    says(phone, "samples")
+    says(phone, "Sampling")
     phone.click("#cancel")
     says(phone, "Cancelled")
     give(phone, "steps", 2)
@@ -220,7 +220,7 @@ def test_an_example_a_mask_the_line_cancelling_and_a_phone(visit, tmp_path):
     choose_method(first, "ddnm")
     first.wait_for_selector("#prompt", state="hidden")
     first.click("#go")  # thousands of network calls
-    says(first, "samples")
+    says(first, "Sampling")
     first.close()
     phone.click("#go")
     phone.wait_for_function("!document.querySelector('#status').innerText.includes('Done')")

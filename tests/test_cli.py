@@ -100,14 +100,13 @@ def test_an_id_from_the_environment_is_not_that_of_several_runs(monkeypatch, cap
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_and_a_script(capsys, monkeypatch, tmp_path, command):
+def test_every_command_has_help(capsys, monkeypatch, tmp_path, command):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["isdiff"])  # Hydra's commands set it
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0 and not list(tmp_path.iterdir())
     assert ("dataset: " if command == "run" else f"usage: isdiff {command}") in capsys.readouterr().out
-    assert f'main(["{command}"' in (ROOT / "scripts" / f"{command}.py").read_text()
 
 
 def test_hydras_own_options_work_from_any_folder(tmp_path):
@@ -141,7 +140,7 @@ def test_a_multirun_with_two_processes_outside_of_the_repository(tmp_path):
     assert not list((tmp_path / "here").iterdir())
 
 
-@pytest.mark.parametrize("script", [*COMMANDS, "make_photos", "make_drawn", "make_avatars"])
+@pytest.mark.parametrize("script", ["run", "make_photos", "make_avatars"])
 def test_a_script_says_where_the_package_is_not_installed(tmp_path, script):
     """``-S``: a Python without any packages."""
     command = [sys.executable, "-S", str(ROOT / "scripts" / f"{script}.py")]

@@ -55,7 +55,7 @@ def test_a_multirun_through_submitit(tiny, tmp_path):
 
 
 def test_packages_that_are_not_installed_are_named(monkeypatch, capsys):
-    monkeypatch.setattr("isdiff.cli.outcomes.SUBMITIT", "hydra_plugins.not_there")
+    monkeypatch.setitem(sys.modules, "hydra_plugins.hydra_submitit_launcher", None)
     assert main(["run", "-m", "hydra/launcher=submitit_slurm", "seed=0,1"]) == 1
     assert "hydra-submitit-launcher: pip install 'isdiff[cluster]'" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -10,8 +10,7 @@ from conftest import ROOT
 from PIL import Image
 
 import isdiff
-from isdiff.app.line import Done
-from isdiff.app.show import said
+from isdiff.app.show import done
 from isdiff.cli import main
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.pictures.familiar import FILE, known_of, looks
@@ -90,4 +89,4 @@ def test_a_photograph_for_the_model_of_faces_is_said_everywhere(tmp_path, monkey
     picture = picture_of(photo, "photo")
     order = Order(Photo("photo", picture), hole_of("center", picture), "ddnm", "avatars64", steps=2)
     made = Studio(Limits()).make(order, lambda: False)
-    assert says in said(Done(made)) and "bit for bit" in said(Done(made))
+    assert says in done(made) and "bit for bit" in done(made)

@@ -70,7 +70,7 @@ def test_a_copy_renumbered_from_one(tmp_path):
     "name, count, last", [("celeba", 1000, 29999), ("imagenet", 1000, 50000), ("places2", 5000, 36500)]
 )
 def test_manifests_follow_their_rule(tmp_path, name, count, last):
-    run_script("manifests", "--out", str(tmp_path), script="data.py")
+    run_script("manifests", "--out", str(tmp_path), command="data")
     committed = (ROOT / "data" / "manifests" / f"{name}.csv").read_text()
     assert committed == (tmp_path / f"{name}.csv").read_text()
     numbers = [int(line.split(",")[1]) for line in committed.splitlines()[1:]]
@@ -126,11 +126,11 @@ def test_preprocessing_takes_the_centre():
 
 
 def test_doctor(tmp_path):
-    done = run_script("doctor", "celeba", f"dataset.path={tmp_path}", script="data.py", check=False)
+    done = run_script("doctor", "celeba", f"dataset.path={tmp_path}", command="data", check=False)
     assert done.returncode == 2 and "1000 of 1000 images of celeba are not below" in done.stderr
     picture(tmp_path / "x.png")
     (tmp_path / "y.png").write_text("broken")
-    done = run_script("doctor", "folder", f"dataset.path={tmp_path}", script="data.py", check=False)
+    done = run_script("doctor", "folder", f"dataset.path={tmp_path}", command="data", check=False)
     assert done.returncode == 1 and "1 are readable" in done.stdout and "y.png cannot be read" in done.stderr
 
 
@@ -139,25 +139,25 @@ def test_doctor_knows_other_copies_by_their_hashes(tmp_path):
     here = [f"dataset.path={tmp_path / 'images'}", f"data_root={tmp_path}"]
     first = picture(tmp_path / "images" / "a.png")
     picture(tmp_path / "images" / "bb.png")
-    run_script("doctor", "folder", "--record", *here, script="data.py")
+    run_script("doctor", "folder", "--record", *here, command="data")
     (tmp_path / "images" / "a.png").unlink()
     first.save(tmp_path / "images" / "a.bmp")
     picture(tmp_path / "images" / "ccc.png")
-    assert "2 are those of" in run_script("doctor", "folder", *here, script="data.py").stdout
+    assert "2 are those of" in run_script("doctor", "folder", *here, command="data").stdout
     first.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(tmp_path / "images" / "a.bmp")
-    done = run_script("doctor", "folder", *here, script="data.py", check=False)
+    done = run_script("doctor", "folder", *here, command="data", check=False)
     assert done.returncode == 1 and "1 images are not those of" in done.stderr and "(first: a)" in done.stderr
 
 
 def test_masks_are_written_with_their_hashes(tmp_path):
     few = ["dataset.count=5", f"data_root={tmp_path / 'data'}", "dataset.split=dev"]
-    run_script("masks", "avatars", "wide", "--out", str(tmp_path / "out"), *few, script="data.py")
+    run_script("masks", "avatars", "wide", "--out", str(tmp_path / "out"), *few, command="data")
     lines = (tmp_path / "out" / "sha256.txt").read_text().splitlines()
     assert len(lines) == len(list((tmp_path / "out").glob("*.png"))) == 5
     assert len({line.split()[0] for line in lines}) == 5
-    run_script("masks", "avatars", "wide", "--record", *few, script="data.py")
-    assert "are those of" in run_script("masks", "avatars", "wide", *few, script="data.py").stdout
-    other = run_script("masks", "avatars", "wide", "mask.seed=1", *few, script="data.py", check=False)
+    run_script("masks", "avatars", "wide", "--record", *few, command="data")
+    assert "are those of" in run_script("masks", "avatars", "wide", *few, command="data").stdout
+    other = run_script("masks", "avatars", "wide", "mask.seed=1", *few, command="data", check=False)
     assert other.returncode == 1 and "another mask.seed" in other.stderr
 
 

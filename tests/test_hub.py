@@ -72,7 +72,7 @@ def weights(tmp_path, address: str, *args: str, repo: str = "owner/tiny", revisi
     OmegaConf.save(OmegaConf.create({"files": {}, "hub": {"tiny": entry}}), tmp_path / "models" / "manifest.yaml")
     env = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_DISABLE_XET": "1",
            "HF_HUB_OFFLINE": "0"}  # fmt: skip
-    return run_script("--root", str(tmp_path / "models"), *args, script="weights.py", check=False, env=env)
+    return run_script("--root", str(tmp_path / "models"), *args, command="weights", check=False, env=env)
 
 
 @pytest.mark.long

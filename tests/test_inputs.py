@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 import isdiff.data.files
-from isdiff.cli.data import main
+from isdiff.cli.command import call as call_command
 from isdiff.config.settings import text_of
 from isdiff.data.base import MAX_ID_BYTES, Dataset, read_table, safe_id
 from isdiff.data.drawn_dataset import DrawnDataset
@@ -712,7 +712,7 @@ def script(capsys):
     """``isdiff data`` in this process: (exit code, what it says on stderr)."""
 
     def call(*args: object) -> tuple[int, str]:
-        code = main([str(a) for a in args])
+        code = call_command("data", [str(a) for a in args])
         return code, capsys.readouterr().err
 
     return call
@@ -750,5 +750,5 @@ def test_the_script_says_what_is_wrong_in_one_line(tmp_path, script):
 def test_the_doctor_says_what_is_left_out(tmp_path):
     picture(tmp_path / "x.png")
     (tmp_path / "y.txt").touch()
-    done = run_script("doctor", "folder", f"dataset.path={tmp_path}", script="data.py")
+    done = run_script("doctor", "folder", f"dataset.path={tmp_path}", command="data")
     assert "1 file is left out: 1 .txt" in done.stdout

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import images_of
 from latent_parts import build_parts, read, set_weights
-from test_plugin import call, half, middling, seeded, state
+from test_plugin import broken, call, half, middling, seeded, state
 
 import isdiff
 from isdiff.errors import UserError
@@ -184,28 +184,18 @@ def test_the_checkpoint_sees_the_clean_picture_of_its_step(pipe, faces, monkeypa
 # What it leaves alone
 
 
-def test_it_leaves_nothing_behind(pipe, faces):
-    pipe.transformer.train()
+def test_it_leaves_nothing_behind_and_no_other_precision(pipe, faces):
+    pipe.to(torch.bfloat16).transformer.train()
     next(iter(pipe.vae.parameters())).requires_grad_(False)
     filled(pipe, faces[:1], num_inference_steps=2)  # transformers hooks text encoders up at their first call
     before, stock = state(pipe), type(pipe)
-    assert isdiff.apply(pipe, tau=0.0) is pipe and isinstance(pipe, stock) and type(pipe).__name__ == stock.__name__
-    filled(pipe, faces[:1], generator=seeded(1))
-    applied = state(pipe)
-    assert {k: v for k, v in applied.items() if k != "class"} == {k: v for k, v in before.items() if k != "class"}
-
-    def broken(pipe, step, t, tensors):
-        raise ZeroDivisionError
-
+    isdiff.apply(pipe, tau=0.0)
+    assert torch.isfinite(filled(pipe, faces[:1], generator=seeded(1))).all()
     with pytest.raises(ZeroDivisionError):
         filled(pipe, faces[:1], callback_on_step_end=broken)
+    applied = state(pipe)
+    assert {k: v for k, v in applied.items() if k != "class"} == {k: v for k, v in before.items() if k != "class"}
     assert isdiff.remove(pipe) is pipe and state(pipe) == before and type(pipe) is stock
-
-
-def test_half_precision_stays(pipe, faces):
-    isdiff.apply(pipe.to(torch.bfloat16), tau=0.0)
-    assert torch.isfinite(filled(pipe, faces[:1], generator=seeded(1))).all()
-    assert all(p.dtype == torch.bfloat16 for part in (pipe.transformer, pipe.vae) for p in part.parameters())
 
 
 # Batches
@@ -305,30 +295,27 @@ def test_refusals(pipe, faces):
     from diffusers import FlowMatchHeunDiscreteScheduler
 
     isdiff.apply(pipe)
-    for options, message in (
-        ({"strength": 0.5}, "strength is 0.5; IS-Diff's start step takes its place"),
-        ({"mask_image": torch.ones(1, 1, 64, 64)}, "the mask_image hides everything"),
-        ({"num_inference_steps": 1}, "no step of 1 is left after the checkpoint"),
-        ({"latents": noise_of(pipe).repeat(2, *[1] * (noise_of(pipe).ndim - 1))}, "there are 2 latents for 1 pictures"),
-    ):
+    latents = noise_of(pipe).repeat(2, *[1] * (noise_of(pipe).ndim - 1))
+    cases: list[tuple[str, dict]] = [
+        ("strength", {"strength": 0.5}),
+        ("hides everything", {"mask_image": torch.ones(1, 1, 64, 64)}),
+        ("checkpoint", {"num_inference_steps": 1}),
+        ("2 latents for 1", {"latents": latents}),
+    ]
+    if filling(pipe):
+        cases.append(("masked_image_latents", {"masked_image_latents": torch.zeros(1, 64, 192)}))
+    for message, options in cases:
         with pytest.raises(UserError, match=message):
             filled(pipe, faces[:1], **options)
-    if filling(pipe):
-        with pytest.raises(
-            UserError, match="FluxFillPipeline takes no masked_image_latents; give image and mask_image"
-        ):
-            filled(pipe, faces[:1], masked_image_latents=torch.zeros(1, 64, 192))
     own = pipe.scheduler
-    pipe.scheduler = type(own).from_config(own.config, stochastic_sampling=True)
-    with pytest.raises(UserError, match=r"has stochastic_sampling=True; isdiff\.apply does not take it so"):
-        filled(pipe, faces[:1])
-    pipe.scheduler = FlowMatchHeunDiscreteScheduler()
-    with pytest.raises(
-        UserError,
-        match=r"has a FlowMatchHeunDiscreteScheduler; isdiff\.apply takes FlowMatchEulerDiscreteScheduler here",
+    for scheduler, message in (
+        (type(own).from_config(own.config, stochastic_sampling=True), "stochastic_sampling=True"),
+        (FlowMatchHeunDiscreteScheduler(), "FlowMatchHeunDiscreteScheduler"),
     ):
-        filled(pipe, faces[:1])
+        pipe.scheduler = scheduler
+        with pytest.raises(UserError, match=message):
+            filled(pipe, faces[:1])
     isdiff.remove(pipe)
     pipe.transformer.register_to_config(in_channels=33)
-    with pytest.raises(UserError, match=r"the network of this \w+ takes 33 channels; isdiff\.apply takes \d+"):
+    with pytest.raises(UserError, match="takes 33 channels"):
         isdiff.apply(pipe)

@@ -89,15 +89,14 @@ VALUES = st.lists(st.floats(0, 6), min_size=1, max_size=5)
 
 @given(VALUES, st.floats(0, 5))
 def test_without_a_margin_the_passing_or_the_best_is_kept(values, tau):
-    rule = Refinement(CrossEntropy(), tau=tau)
-    kept = rule.chosen(values)
+    kept = Refinement(CrossEntropy(), len(values), tau).decide(values)
     assert values[kept] <= tau if values[-1] <= tau else values[kept] == min(values)
 
 
 @given(VALUES, st.floats(0, 5), st.floats(0.01, 1))
 def test_with_a_margin_a_retry_is_kept_only_if_it_is_clearly_better(values, tau, margin):
-    kept = Refinement(CrossEntropy(), tau=tau, margin=margin).chosen(values)
-    papers = Refinement(CrossEntropy(), tau=tau).chosen(values)
+    kept = Refinement(CrossEntropy(), len(values), tau, margin=margin).decide(values)
+    papers = Refinement(CrossEntropy(), len(values), tau).decide(values)
     assert kept in (0, papers)
     assert kept == 0 or values[kept] <= (1 - margin) * values[0]
     assert papers == 0 or kept == papers or values[papers] > (1 - margin) * values[0]

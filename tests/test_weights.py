@@ -21,11 +21,12 @@ from conftest import ROOT, golden_json, run_script
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
-from isdiff.cli.weights import main
+from isdiff.cli.command import call
 from isdiff.errors import UserError
 from isdiff.io.models import build_net, load_net
 from isdiff.io.weights import Weights
 
+main = partial(call, "weights")
 NET = {
     "_target_": "isdiff.nets.unet.UNet", "model_channels": 32, "channel_mult": [1], "num_res_blocks": 1,
     "attention_resolutions": [],
@@ -435,8 +436,8 @@ def test_the_manifests_networks_have_the_published_shapes(name):
 
 
 def test_the_command_lists_and_refuses():
-    assert "adm256_uncond" in run_script("list", script="weights.py").stdout
-    done = run_script("get", "nonsense", script="weights.py", check=False)
+    assert "adm256_uncond" in run_script("list", command="weights").stdout
+    done = run_script("get", "nonsense", command="weights", check=False)
     assert done.returncode == 1 and "there are no weights 'nonsense'" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -521,7 +522,7 @@ def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint, certifica
         def log_message(self, *args):
             pass
 
-    command = [sys.executable, str(ROOT / "scripts" / "weights.py"), "--root", str(tmp_path), "get", "net"]
+    command = [sys.executable, "-m", "isdiff", "weights", "--root", str(tmp_path), "get", "net"]
     heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which a shell has its background jobs ignore
     begun = tmp_path / "downloads" / "net.pt.partial"
     with serving(Handler, certificate) as url:
@@ -538,5 +539,5 @@ def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint, certifica
                 _, text = process.communicate(timeout=10)
                 break
         stop.set()
-    assert process.returncode == 130 and "interrupted" in text and "Traceback" not in text
+    assert process.returncode == 130 and "stopped" in text and "Traceback" not in text
     assert begun.stat().st_size >= 1 << 20

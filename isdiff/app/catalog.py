@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,6 +20,9 @@ from isdiff.models.none import NO_MODEL
 from isdiff.pictures.jobs import OWN_MODEL, check_named
 from isdiff.seeds.base import SeededStart
 
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
 EXAMPLES = {  # a dataset's overrides and images
     ("dataset=photos", "dataset.size=256", "model=patches"): ("0040", "0033", "0046", "0115"),
     ("dataset=avatars",): ("00000", "00015", "00034"),
@@ -25,8 +30,7 @@ EXAMPLES = {  # a dataset's overrides and images
 }
 
 
-@dataclass(frozen=True)
-class Strength:
+class Strength(NamedTuple):
     """Where IS-Diff's first attempt may start, from ``low`` to 1, as a fraction of the process; and where it does."""
 
     low: float
@@ -35,17 +39,16 @@ class Strength:
 
 @dataclass(frozen=True)
 class Method:
-    """
+    """A method with the models that it works with and that are here, its own first.
+
     Attributes:
-        models: that it works with and that are here, its own first; ``no network`` where it needs none.
+        models: their names; ``no network`` where it needs none.
         latent: whether it takes a prompt.
-        steps: that it makes of itself.
     """
 
     name: str
     models: tuple[str, ...]
     latent: bool
-    steps: int
 
     def strength(self, model: str) -> Strength | None:
         """None for methods without IS-Diff's seed."""
@@ -63,6 +66,7 @@ class Example:
 
 @lru_cache
 def strength(method: str, model: str) -> Strength | None:
+    """See :meth:`Method.strength`."""
     if model == NO_MODEL:
         return None
     start, refinement = build_isdiff(compose_run([f"method={method}", f"model={model}"]))
@@ -76,39 +80,33 @@ def strength(method: str, model: str) -> Strength | None:
 
 @lru_cache
 def methods() -> dict[str, Method]:
-    """Those for which a model is here, by their names.
-
-    Raises:
-        Missing: there is none.
-    """
+    """Those for which a model is here, by their names."""
     models = {name: model for name, cfg in runs_of("model").items() if not (model := build(cfg.model, Model)).missing()}
     found = {}
     for name, cfg in runs_of("method").items():
-        if is_floor(cfg):
-            found[name] = Method(name, (NO_MODEL,), False, cfg.sampler.steps)
-            continue
         latent = cfg.get("latent") is not None
         own = cfg.model.name if latent else OWN_MODEL
-        usable = []
-        for model_name, model in models.items():
-            try:
-                model.check_method(cfg.method.name, build_conditioning(cfg, model))
-            except UserError:
-                continue
-            usable.append(model_name)
+        usable = [each for each in sorted(models, key=lambda each: each != own) if goes_with(cfg, models[each])]
+        if is_floor(cfg):
+            usable = [NO_MODEL]
         if usable:
-            usable.sort(key=lambda model_name: model_name != own)
-            found[name] = Method(name, tuple(usable), latent, cfg.sampler.steps)
+            found[name] = Method(name, tuple(usable), latent)
     if not found:
         raise Missing(["no model is here: isdiff models lists them, with the commands that get them"])
     return found
 
 
+def goes_with(cfg: DictConfig, model: Model) -> bool:
+    """Whether a run's method works with a model."""
+    try:
+        model.check_method(cfg.method.name, build_conditioning(cfg, model))
+    except UserError:
+        return False
+    return True
+
+
 def method_of(name: object) -> Method:
-    """
-    Raises:
-        UserError: there is no such method, or no model for it is here.
-    """
+    """The method of a name."""
     check_named("method", name)
     if name not in methods():
         raise UserError(f"no model for method {name} is here; isdiff models lists what there is and how to get it")
@@ -117,15 +115,12 @@ def method_of(name: object) -> Method:
 
 @lru_cache
 def examples() -> list[Example]:
-    """Of datasets that are here."""
+    """Pictures of datasets that are here."""
     found = []
     for overrides, ends in EXAMPLES.items():
         cfg = compose_run([*overrides])
-        try:
+        with suppress(UserError):  # data of somebody's own in the place of what ships
             dataset = build(cfg.dataset, Dataset)
-            for image_id in dataset.ids():
-                if image_id.endswith(ends):
-                    found.append(Example(image_id, np.array(dataset.image(image_id)), cfg.model.name))
-        except UserError:  # data of somebody's own in the place of what ships
-            continue
+            ids = [image_id for image_id in dataset.ids() if image_id.endswith(ends)]
+            found += [Example(image_id, np.array(dataset.image(image_id)), cfg.model.name) for image_id in ids]
     return found

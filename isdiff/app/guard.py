@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from starlette.requests import ClientDisconnect
-
-from isdiff.errors import UserError
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -22,7 +21,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 ASKED = re.compile(r"/gradio_api/(upload|queue/join|cancel|reset|run/\w+)/?")  # what the page posts
-DECIDING = (b"host", b"x-forwarded-host", b"origin", b"content-length")
+DECIDING = ("host", "x-forwarded-host", "origin", "content-length")
 LONGEST_BODY = 1_000_000  # bytes of a JSON body: names, numbers and texts; pictures come as uploads
 LARGEST_UPLOAD = 65 << 20  # bytes of one request
 FILES, SESSIONS = 128, 64  # uploads and photographs that are kept
@@ -30,6 +29,7 @@ REFUSAL = "files are uploaded here; addresses and paths are not opened"
 
 
 def is_inside(path: object, folder: str) -> bool:
+    """Whether it is the path of something in a folder."""
     if not isinstance(path, str) or "://" in path or "\0" in path:
         return False
     return os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
@@ -61,6 +61,10 @@ class Shares(dict[str, str]):
         return gone
 
 
+class Refused(Exception):
+    """A request that must not get through; says why."""
+
+
 class Guard:
     """ASGI middleware: answers 403 where a request comes from another site's page, names a file that was not uploaded
     or an address, or goes beyond a visitor's share.
@@ -79,38 +83,38 @@ class Guard:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         try:
             if scope["type"] == "http":
-                receive, send = await self.checked(scope, receive, send)
-        except (UserError, ValueError, RecursionError) as error:
-            return await refuse(send, str(error) if isinstance(error, UserError) else REFUSAL)
-        try:
+                receive, send = await self.check(scope, receive, send)
             await self.app(scope, receive, send)
+        except Refused as refused:
+            await JSONResponse({"detail": str(refused)}, 403)(scope, receive, send)
         except ClientDisconnect:  # the visitor left in the middle of an upload
             return
 
-    async def checked(self, scope: Message, receive: Receive, send: Send) -> tuple[Receive, Send]:
-        """What the application is to read from and to write to.
-
-        Raises:
-            UserError, ValueError: the request is refused.
-        """
-        path, headers = scope["path"], check_headers(scope["headers"])
+    async def check(self, scope: Message, receive: Receive, send: Send) -> tuple[Receive, Send]:
+        """What the application is to read from and to write to; a request that must not get through is refused."""
+        path, headers = scope["path"], check_headers(Headers(scope=scope))
         visitor = scope["client"][0] if scope.get("client") else ""
         if any(f"{kind}=" in path and ":/" in path.split(f"{kind}=", 1)[1] for kind in ("file", "proxy")):
-            raise UserError(REFUSAL)
+            raise Refused(REFUSAL)
         if "/heartbeat/" in path:
             self.place(path.split("/heartbeat/", 1)[1], visitor)
         if scope["method"] != "POST":
             return receive, send
         if (asked := ASKED.fullmatch(path)) is None:
-            raise UserError("there is nothing of that name here")
+            raise Refused("there is nothing of that name here")
         if asked[1] == "upload":
-            if int(headers.get(b"content-length", b"")) > LARGEST_UPLOAD:
-                raise UserError("this is too large")
+            length = headers.get("content-length", "")
+            if not length.isdecimal() or int(length) > LARGEST_UPLOAD:
+                raise Refused("this is too large")
             return receive, self.noting(send, visitor)
-        body = await whole_body(receive)
-        said = json.loads(body or b"null")
-        if names_others(said, self.folder):
-            raise UserError(REFUSAL)
+        body = await read_body(Request(scope, receive))
+        try:
+            said = json.loads(body or b"null")
+            others = names_others(said, self.folder)
+        except (ValueError, RecursionError):
+            others = True
+        if others:
+            raise Refused(REFUSAL)
         if isinstance(said, dict):
             self.place(said.get("session_hash"), visitor)
         parts = [body]
@@ -121,6 +125,7 @@ class Guard:
         return again, send
 
     def place(self, session: object, visitor: str) -> None:
+        """Give a visitor's session a place, which another one may lose."""
         if isinstance(session, str) and self.sessions.take(session, visitor) is not None:
             self.keep(self.sessions)
 
@@ -137,39 +142,22 @@ class Guard:
         return noted
 
 
-def check_headers(given: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """The headers by name.
-
-    Raises:
-        UserError: one that decides is there twice, or they come from the page of another site.
-    """
-    headers = dict(given)
-    if any(count > 1 and name in DECIDING for name, count in Counter(name for name, _ in given).items()):
-        raise UserError("a header came twice")
-    origin = headers.get(b"origin")
-    hosts = {headers.get(b"host"), headers.get(b"x-forwarded-host")}  # the second where a proxy stands in front
-    if origin is not None and urlsplit(origin).netloc not in hosts - {b""}:
-        raise UserError("this comes from the page of another site")
+def check_headers(headers: Headers) -> Headers:
+    """The headers; refused where one that decides is there twice, or they come from the page of another site."""
+    if any(len(headers.getlist(name)) > 1 for name in DECIDING):
+        raise Refused("a header came twice")
+    origin = headers.get("origin")
+    hosts = {headers.get("host"), headers.get("x-forwarded-host")}  # the second where a proxy stands in front
+    if origin is not None and origin.partition("://")[2] not in hosts - {""}:
+        raise Refused("this comes from the page of another site")
     return headers
 
 
-async def whole_body(receive: Receive) -> bytes:
-    """
-    Raises:
-        UserError: it is too long, or the sender has gone.
-    """
+async def read_body(request: Request) -> bytes:
+    """All of it, unless it is too long."""
     body = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > LONGEST_BODY or message["type"] != "http.request":
-            raise UserError(REFUSAL)
-        if not message.get("more_body"):
-            return body
-
-
-async def refuse(send: Send, why: str) -> None:
-    text = json.dumps({"detail": why}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(text)).encode())]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
+    async for part in request.stream():
+        body += part
+        if len(body) > LONGEST_BODY:
+            raise Refused(REFUSAL)
+    return body

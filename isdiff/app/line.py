@@ -1,161 +1,111 @@
-"""The line in which requests wait: one is worked on at a time, each can be followed and given up."""
+"""The line in which requests wait: one is worked on at a time, each can be followed and given up.
+
+Gradio's queue does not replace it: it cannot refuse a visitor who has enough in it, and its ``cancels`` ends the
+listening and not the work.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
-from isdiff.errors import UserError, explained
+from isdiff.errors import UserError
 
-Asked = TypeVar("Asked")
-Made = TypeVar("Made")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """``place`` 1 is the next one."""
-
-    place: int
-
-
-@dataclass(frozen=True, eq=False)
-class Working(Generic[Made]):
-    """``sight`` is what the work told last; None before."""
-
-    sight: Made | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Done(Generic[Made]):
-    made: Made
-
-
-@dataclass(frozen=True)
-class Failed:
-    """``why`` is a sentence."""
-
-    why: str
-
-
-@dataclass(frozen=True)
-class Cancelled:
-    """It was given up."""
-
-
-State = Waiting | Working | Done | Failed | Cancelled
-ENDS = (Done, Failed, Cancelled)
-
-
 class Ticket:
-    """A request's place in the line, and what has become of it."""
+    """A request in the line.
 
-    def __init__(self, asked: object, changed: threading.Condition, state: State, visitor: str) -> None:
-        self.asked, self.changed, self.state, self.visitor = asked, changed, state, visitor
-        self.given_up = False
+    Attributes:
+        given_up: whether the work is to end early.
+        sight: what the work told last.
+    """
 
-    def tell(self, sight: object) -> None:
+    future: Future
+
+    def __init__(self, line: Line, visitor: str) -> None:
+        self.line, self.visitor = line, visitor
+        self.given_up, self.sight = False, None
+
+    def tell(self, sight: Any) -> None:
         """From within the work: what can be seen of it."""
-        self.become(Working(sight))
+        with self.line.changed:
+            self.sight = sight
+            self.line.changed.notify_all()
 
-    def become(self, state: State) -> None:
-        with self.changed:
-            self.state = state
-            self.changed.notify_all()
-
-    @property
-    def ended(self) -> bool:
-        return isinstance(self.state, ENDS)
-
-    def follow(self) -> Iterator[State]:
-        """Its states up to the last one; some are left out where the listener is slow."""
-        seen: State | None = None
-        while not isinstance(seen, ENDS):
-            with self.changed:
-                while self.state is seen:
-                    self.changed.wait()
-                seen = self.state
+    def follow(self) -> Iterator[Any]:
+        """What is new, up to its end: the number of requests ahead of it, then 0 or what can be seen of the work."""
+        seen: Any = None
+        while True:
+            with self.line.changed:
+                if self not in self.line.tickets:
+                    return
+                now = self.line.tickets.index(self) or self.sight or 0
+                if now == seen:
+                    self.line.changed.wait()
+                    continue
+            seen = now
             yield seen
 
+    def result(self) -> Any:
+        """What was made, once it has ended; None where it was given up. Errors of the work are raised."""
+        return None if self.given_up else self.future.result()
 
-class Line(Generic[Asked, Made]):
-    """
+
+class Line:
+    """Requests, of which one is worked on at a time.
+
     Args:
-        work: makes something of a request; it is called in one thread of its own, one request after the other, and
-            tells the ticket what can be seen, and asks it whether it was given up.
         longest: so many may wait, half of them of one visitor.
     """
 
-    def __init__(self, work: Callable[[Asked, Ticket], Made], longest: int) -> None:
-        self.work, self.longest = work, longest
+    def __init__(self, longest: int) -> None:
+        self.longest = longest
+        self.tickets: list[Ticket] = []  # that have not ended; the first is worked on
         self.changed = threading.Condition()
-        self.waiting: deque[Ticket] = deque()
-        self.current: Ticket | None = None
-        self.closed = False
-        self.thread = threading.Thread(target=self.serve, name="isdiff-app", daemon=True)
-        self.thread.start()
+        self.pool = ThreadPoolExecutor(1, "isdiff-app")
 
-    def enter(self, asked: Asked, visitor: str = "") -> Ticket:
-        """
-        Raises:
-            UserError: the line is full, or the visitor's share of it.
-        """
+    def enter(self, work: Callable[[Ticket], Any], visitor: str = "") -> Ticket:
+        """A place in the line for work; refused where the line is full, or the visitor's share of it."""
         with self.changed:
-            if len(self.waiting) >= self.longest:
-                raise UserError(f"{len(self.waiting)} requests are waiting already, no more fit; try again in a while")
-            if sum(other.visitor == visitor for other in self.waiting) >= max(1, self.longest // 2):
-                raise UserError(
-                    f"{self.longest // 2 or 1} of your requests are waiting already; wait for one, or cancel it"
-                )
-            ticket = Ticket(asked, self.changed, Waiting(len(self.waiting) + 1), visitor)
-            self.waiting.append(ticket)
-            self.changed.notify_all()
+            waiting, share = self.tickets[1:], max(1, self.longest // 2)
+            if len(waiting) >= self.longest:
+                raise UserError(f"{len(waiting)} requests are waiting already, no more fit; try again in a while")
+            if sum(other.visitor == visitor for other in waiting) >= share:
+                raise UserError(f"{share} of your requests are waiting already; wait for one, or cancel it")
+            ticket = Ticket(self, visitor)
+            self.tickets.append(ticket)
+            ticket.future = self.pool.submit(self.serve, work, ticket)
+        ticket.future.add_done_callback(lambda _: self.leave(ticket))
         return ticket
+
+    def serve(self, work: Callable[[Ticket], Any], ticket: Ticket) -> Any:
+        """What the work makes; whatever happens to one request, the others go on."""
+        try:
+            return work(ticket)
+        except (UserError, OSError):
+            raise
+        except Exception:
+            log.exception("a request failed")
+            raise
+
+    def leave(self, ticket: Ticket) -> None:
+        """Take a ticket that has ended out of the line."""
+        with self.changed:
+            self.tickets.remove(ticket)
+            self.changed.notify_all()
 
     def cancel(self, ticket: Ticket) -> None:
         """Give a request up: at once if it waits, otherwise as soon as the work asks."""
-        with self.changed:
-            ticket.given_up = True
-            if ticket in self.waiting:
-                self.waiting.remove(ticket)
-                ticket.become(Cancelled())
-                self.renumber()
-
-    def renumber(self) -> None:
-        for place, ticket in enumerate(self.waiting, 1):
-            if ticket.state != Waiting(place):
-                ticket.become(Waiting(place))
-
-    def next(self) -> Ticket | None:
-        """The next request, once there is one; None once the line is closed."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.waiting or self.closed)
-            if self.closed:
-                return None
-            self.current = self.waiting.popleft()
-            self.current.become(Working())
-            self.renumber()
-            return self.current
-
-    def serve(self) -> None:
-        while (ticket := self.next()) is not None:
-            try:
-                made = self.work(ticket.asked, ticket)  # type: ignore[arg-type]
-            except Exception as error:  # whatever happens to one request, the others go on
-                if not isinstance(error, (UserError, OSError)):
-                    log.exception("a request failed")
-                ticket.become(Failed(explained(error)))
-            else:
-                ticket.become(Cancelled() if ticket.given_up else Done(made))
+        ticket.given_up = ticket.given_up or not ticket.future.done()
+        ticket.future.cancel()
 
     def close(self) -> None:
         """Give everything up and end the thread."""
-        with self.changed:
-            self.closed = True
-            for ticket in [*self.waiting, *filter(None, [self.current])]:
-                self.cancel(ticket)
-            self.changed.notify_all()
+        for ticket in [*self.tickets]:
+            self.cancel(ticket)
+        self.pool.shutdown(wait=False)

@@ -14,7 +14,7 @@ from PIL import Image
 from isdiff.data.images import FORMATS
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import with_hole
-from isdiff.pictures.files import PNG_MODES, read_picture, write_picture
+from isdiff.pictures.files import PNG_MODES, read_picture
 from isdiff.pictures.inpaint import NAMED, hole_of
 from isdiff.pictures.picture import Picture, PillowPicture
 
@@ -23,7 +23,8 @@ SHOWN = (512, 1024)  # sides of pictures on the page: smaller ones are enlarged 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """
+    """A photo and what its file says about it.
+
     Attributes:
         name: without a suffix, for messages and for the names of results.
         info: what its file says about it, see :class:`isdiff.pictures.files.PictureFile`.
@@ -48,8 +49,6 @@ class Photo:
 
         Args:
             layers: files of the editor, at most one; all that has some colour is hole.
-        Raises:
-            UserError: there is no such mask, or the layer cannot be used.
         """
         if mask is not None and mask not in NAMED:
             raise UserError(f"there is no mask {mask!r}; there are {', '.join(NAMED)}")
@@ -59,10 +58,6 @@ class Photo:
         for layer in layers:
             found = found | from_screen(painted(layer, screen_size(*self.shape)), self.shape)
         return found
-
-    def write(self, path: Path, filled: Any) -> None:
-        """A filled picture of this photo's kind, with its profile and EXIF data, as a PNG."""
-        write_picture(path, filled, self.info)
 
 
 def screen_size(height: int, width: int) -> tuple[int, int]:
@@ -83,11 +78,7 @@ def to_screen(pixels: np.ndarray) -> np.ndarray:
 
 
 def painted(path: str, size: tuple[int, int]) -> np.ndarray:
-    """What has some colour in a layer of this height and width, (h, w) bool; nothing else is decoded.
-
-    Raises:
-        UserError: it is damaged or of another size.
-    """
+    """What has some colour in a layer of this height and width, (h, w) bool; layers of another size are not decoded."""
     try:
         with Image.open(path, formats=FORMATS) as layer:
             if layer.size == size[::-1]:
@@ -107,12 +98,11 @@ def from_screen(painted: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def uploaded(path: str | Path, name: str, megapixels: float) -> Photo:
-    """
+    """The photo of an upload; its size is read before it is decoded.
+
     Args:
-        path: where the server put an upload.
+        path: where the server put it.
         name: that the visitor's file has.
-    Raises:
-        UserError: it is too large, damaged, or of another format than :data:`isdiff.data.images.FORMATS`.
     """
     try:
         with Image.open(path, formats=FORMATS) as opened:
@@ -137,4 +127,5 @@ def uploaded(path: str | Path, name: str, megapixels: float) -> Photo:
 
 
 def too_large(name: str, count: float, megapixels: float) -> str:
+    """A sentence for a photo of so many pixels."""
     return f"{name} has {count / 1e6:.3g} megapixels and this page takes up to {megapixels:g}; save it smaller"

@@ -8,12 +8,11 @@ import io
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from isdiff.app.line import Cancelled, Done, Failed, State, Waiting, Working
 from isdiff.app.photo import to_screen
 from isdiff.app.studio import Order, Sight, Sketch, Variant
+from isdiff.pictures.files import write_picture
 from isdiff.progress import clock
 
 TRACE = ["seed", "crop", "attempt", "starts at", "DCE", "kept", "calls"]
@@ -25,26 +24,22 @@ def note(text: str, trouble: bool = False) -> str:
     return f'<p class="note{" trouble" if trouble else ""}" role="status">{html.escape(text)}</p>'
 
 
-def said(state: State) -> str:
-    """A sentence about where a request stands."""
-    if isinstance(state, Waiting):
-        ahead = f"{state.place} ahead of yours" if state.place > 1 else "one ahead of yours"
-        return note(f"In the line, place {state.place}: {ahead}.")
-    if isinstance(state, Working):
-        if not isinstance(state.sight, Sight):
-            return note("It begins: the model is loaded and the seed is fitted.")
-        left = "" if state.sight.seconds_left is None else f", about {clock(state.sight.seconds_left)} left"
-        return note(f"It samples: {state.sight.share:.0%}{left}.")
-    if isinstance(state, Failed):
-        return note(state.why, trouble=True)
-    if isinstance(state, Cancelled):
-        return note("Cancelled.")
-    assert isinstance(state, Done)
-    variants: list[Variant] = state.made
+def progress(seen: int | Sight) -> str:
+    """A sentence about a request that waits behind so many others, or is worked on."""
+    if isinstance(seen, Sight):
+        left = "" if seen.seconds_left is None else f", about {clock(seen.seconds_left)} left"
+        return note(f"Sampling: {seen.share:.0%}{left}.")
+    if seen:
+        return note(f"Waiting: {'one job' if seen == 1 else f'{seen} jobs'} ahead of yours.")
+    return note("Starting: the model is loaded and the seed is fitted.")
+
+
+def done(variants: list[Variant]) -> str:
+    """Sentences about variants that are finished."""
     calls = sum(trace.network_calls for variant in variants for trace in variant.trace)
     seconds = sum(trace.seconds for variant in variants for trace in variant.trace)
-    done = f"Done: {calls} network calls, {seconds:.1f} s. What is outside of the hole is the photo's, bit for bit."
-    return "".join(map(note, [done, *sorted({variant.advice for variant in variants if variant.advice})]))
+    what = f"Done: {calls} network calls, {seconds:.1f} s. What is outside of the hole is the photo's, bit for bit."
+    return "".join(map(note, [what, *sorted({variant.advice for variant in variants if variant.advice})]))
 
 
 def live(sight: Sight) -> str:
@@ -53,6 +48,7 @@ def live(sight: Sight) -> str:
 
 
 def figure(sketch: Sketch) -> str:
+    """One variant of the strip."""
     dce = ", ".join(f"{value:.2f}" for value in sketch.dce)
     words = [f"seed {sketch.seed}", *(["finished"] if sketch.finished else []), *([f"DCE {dce}"] if dce else [])]
     image = Image.fromarray(to_screen(sketch.pixels))
@@ -83,20 +79,10 @@ class Results:
         self.order, self.variants = order, variants
         self.folder = tempfile.TemporaryDirectory(prefix="isdiff-app-")
 
-    def file(self, number: int) -> Path:
+    def file(self, variant: Variant) -> Path:
         """The PNG of a variant."""
-        variant = self.variants[number]
         letters = (letter if letter.isalnum() or letter in "-_" else "_" for letter in self.order.photo.name[:80])
         path = Path(self.folder.name) / f"{''.join(letters) or 'photo'}-{self.order.method}-seed{variant.seed}.png"
         if not path.exists():
-            self.order.photo.write(path, variant.image)
+            write_picture(path, variant.image, self.order.photo.info)
         return path
-
-    def pair(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Before and after, as the page shows them."""
-        return to_screen(self.order.photo.picture.rgb()), to_screen(self.variants[number].pixels)
-
-    def seed(self, number: int) -> np.ndarray | None:
-        """The seed picture as the page shows it."""
-        pixels = self.variants[number].seed_pixels
-        return None if pixels is None else to_screen(pixels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from isdiff.checks import check_number, check_whole
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import with_hole
 from isdiff.models.none import NO_MODEL
-from isdiff.pictures.canvas import Filled, Glimpse, Job, WindowTrace
+from isdiff.pictures.canvas import Glimpse, Job, WindowTrace
 from isdiff.pictures.inpaint import job_of
 from isdiff.pictures.jobs import Inpainter
 from isdiff.pictures.windows import mirrored, plan
@@ -36,8 +36,6 @@ class Limits:
         variants: side by side.
         waiting: requests in the line.
         crops: that the holes of one picture may take.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     megapixels: float = 16
@@ -53,7 +51,8 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """
+    """What a visitor asks for.
+
     Attributes:
         hole: (H, W) bool.
         strength: start step of IS-Diff's first attempt; None for the model's own. Other methods have none.
@@ -71,10 +70,7 @@ class Order:
     variants: int = 1
 
     def check(self, limits: Limits) -> None:
-        """
-        Raises:
-            UserError: something that there is not, that cannot work, or that is beyond the limits.
-        """
+        """Refuse what there is not, what cannot work, and what is beyond the limits."""
         method = method_of(self.method)
         if self.model not in method.models:
             models = ", ".join(method.models)
@@ -106,7 +102,8 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """
+    """A result.
+
     Attributes:
         image: of the photo's kind, as :meth:`isdiff.pictures.picture.Picture.filled` gives it.
         pixels: the same as (H, W, 3) uint8.
@@ -171,8 +168,6 @@ class Studio:
 
         Args:
             tell: hears now and then what can be seen.
-        Raises:
-            UserError: what :meth:`Order.check` refuses, a hole that takes too many crops, or one that cannot be filled.
         """
         order.check(self.limits)
         jobs = order.jobs()
@@ -185,52 +180,48 @@ class Studio:
             )
         advice = inpainter.unlike_said([order.photo.name]) if inpainter.unlike(jobs[0]) else ""
         watcher = Watcher(order, tell)
-        made: dict[int, Variant] = {}
-        stream = inpainter.stream(
+        made: list[Variant] = []
+        for filled in inpainter.stream(
             jobs, seeds=True, progress=watcher.count, expected=watcher.expect, watch=watcher.watch, stop=stop
-        )
-        for filled in stream:
+        ):
             if filled.failure:
                 raise UserError(filled.failure)
-            made[filled.job.seed] = replace(variant_of(order.photo, filled), advice=advice)
-            watcher.finish(made[filled.job.seed])
-        return [made[seed] for seed in sorted(made)]
-
-
-def variant_of(photo: Photo, filled: Filled) -> Variant:
-    seeds = None if filled.seed_values is None else filled.paste(filled.seed_values)
-    image = photo.picture.filled(filled.values, filled.job.hole)
-    return Variant(filled.job.seed, image, filled.paste(filled.values), seeds, filled.trace)
+            seeds = None if filled.seed_values is None else filled.paste(filled.seed_values)
+            image = order.photo.picture.filled(filled.values, filled.job.hole)
+            pixels, trace = filled.paste(filled.values), filled.trace
+            made.append(Variant(filled.job.seed, image, pixels, seeds, trace, advice))
+            dces = [dce for window in trace for dce in window.dce if dce is not None]
+            watcher.sketches[filled.job.seed] = Sketch(filled.job.seed, pixels, dces, finished=True)
+        return sorted(made, key=lambda variant: variant.seed)
 
 
 class Watcher:
     """Turns what the stream says into sights, a few a second."""
 
     def __init__(self, order: Order, tell: Callable[[Sight], None]) -> None:
-        self.order, self.tell = order, tell
+        self.variants, self.tell = order.variants, tell
         self.begun, self.told = 0.0, 0.0  # when sampling began, and when it was told last
         self.calls, self.expected = 0, 1.0
         self.sketches: dict[int, Sketch] = {}
 
     def count(self, calls: int) -> None:
+        """So many network calls were made."""
         self.begun = self.begun or time.monotonic()
         self.calls += calls
 
     def expect(self, calls: float) -> None:
+        """A variant takes about so many network calls."""
         self.expected = max(calls, 1.0)
 
-    def finish(self, variant: Variant) -> None:
-        judged = [dce for trace in variant.trace for dce in trace.dce if dce is not None]
-        self.sketches[variant.seed] = Sketch(variant.seed, variant.pixels, judged, finished=True)
-
     def watch(self, glimpses: Sequence[Glimpse]) -> None:
+        """Tell what can be seen now, if the last time is a while ago."""
         if (now := time.monotonic()) - self.told < BETWEEN_SIGHTS:
             return
         self.told = now
         for glimpse in glimpses:
             pixels, hidden = glimpse.picture()
-            judged = [attempt.dce for attempt in glimpse.attempts if attempt.dce is not None]
-            self.sketches[glimpse.job.seed] = Sketch(glimpse.job.seed, with_hole(pixels, hidden), judged)
-        share = min(self.calls / (self.expected * self.order.variants), 0.99)
+            dces = [attempt.dce for attempt in glimpse.attempts if attempt.dce is not None]
+            self.sketches[glimpse.job.seed] = Sketch(glimpse.job.seed, with_hole(pixels, hidden), dces)
+        share = min(self.calls / (self.expected * self.variants), 0.99)
         left = (now - self.begun) * (1 - share) / share if share and now > self.begun + BETWEEN_SIGHTS else None
         self.tell(Sight(share, left, [self.sketches[seed] for seed in sorted(self.sketches)]))

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from importlib import import_module
 
 from isdiff import __version__
 from isdiff.cli.output import Output
@@ -30,18 +29,11 @@ COMMANDS = {
 
 
 def usage() -> str:
-    lines = [f"  {name:9} {text}" for name, text in COMMANDS.items()]
-    example = "  isdiff run dataset=photos mask=half method=ddnm+isdiff limit=16"
-    return "\n".join(
-        [
-            "usage: isdiff [--plugin PACKAGE] COMMAND ...",
-            "",
-            *lines,
-            "",
-            "isdiff COMMAND --help says more.",
-            "",
-            example,
-        ]
+    """What ``isdiff --help`` prints."""
+    commands = "\n".join(f"  {name:9} {text}" for name, text in COMMANDS.items())
+    return (
+        f"usage: isdiff [--plugin PACKAGE] COMMAND ...\n\n{commands}\n\nisdiff COMMAND --help says more.\n\n"
+        "  isdiff run dataset=photos mask=half method=ddnm+isdiff limit=16"
     )
 
 
@@ -64,18 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def alone(words: list[str]) -> int:
     """The exit code of a command in this process."""
-    if words[:1] == ["--version"]:
-        print(f"isdiff {__version__}")
+    if words and words[0] in COMMANDS:
+        from isdiff.cli.command import call
+
+        return call(words[0], words[1:])
+    if words[:1] in (["--version"], ["--help"], ["-h"]):
+        print(f"isdiff {__version__}" if words[0] == "--version" else usage())
         return 0
-    if words[:1] in (["--help"], ["-h"]):
-        print(usage())
-        return 0
-    if not words or words[0] not in COMMANDS:
-        what = f"there is no command {words[0]!r}" if words else "no command is given"
-        print(f"isdiff: {what}; there are {', '.join(COMMANDS)} (isdiff --help)", file=sys.stderr)
-        return 1
-    try:
-        return import_module(f"isdiff.cli.{words[0]}").main(words[1:])
-    except KeyboardInterrupt:  # before a command could say what happens next
-        print("isdiff: stopped", file=sys.stderr)
-        return 130
+    what = f"there is no command {words[0]!r}" if words else "no command is given"
+    print(f"isdiff: {what}; there are {', '.join(COMMANDS)} (isdiff --help)", file=sys.stderr)
+    return 1

@@ -15,12 +15,13 @@ import threading
 from importlib.util import find_spec
 from urllib.request import getproxies
 
-from isdiff.cli import picture_options
+from isdiff.cli.command import Parser
 from isdiff.errors import UserError
 
 
-def act(arguments: list[str]) -> int:
-    parser = picture_options.Parser("isdiff app", description=__doc__)
+def main(arguments: list[str]) -> None:
+    """Serve the page until Ctrl-C or SIGTERM."""
+    parser = Parser("isdiff app", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: this one alone)")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     parser.add_argument("--share", action="store_true", help="a public address, through gradio's servers")
@@ -40,34 +41,22 @@ def act(arguments: list[str]) -> int:
         direct = ",".join((*LOCAL, args.host, getproxies().get("no", ""))) if args.share else "*"  # past any proxy
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder, "no_proxy": direct}
         try:
-            serve(args)
+            from isdiff.app.page import Page
+            from isdiff.app.studio import Limits
+
+            page = Page(Limits(args.megapixels, args.variants, args.queue, args.crops))
         except ImportError as error:  # a kind of proxy that needs another package
             raise UserError(f"the page cannot start: {error}") from None
-    return 0
-
-
-def serve(args) -> None:
-    """Until Ctrl-C or SIGTERM."""
-    from isdiff.app.guard import LOCAL
-    from isdiff.app.page import Page
-    from isdiff.app.studio import Limits
-
-    logging.basicConfig(format="isdiff: %(message)s")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads go then too
-    page = Page(Limits(args.megapixels, args.variants, args.queue, args.crops))
-    try:
-        local, public = page.launch(args.host, args.port, args.share)
-        reach = "" if args.host in LOCAL else "; every machine that reaches this one can use it"
-        print(f"isdiff: the page is at {local}{reach} (Ctrl-C ends it)", flush=True)
-        if public:
-            print(f"isdiff: and, for everyone who knows it, at {public}", flush=True)
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print("isdiff: stopped")
-    finally:
-        page.close()
-
-
-def main(arguments: list[str]) -> int:
-    """The exit code."""
-    return picture_options.guarded(act, arguments)
+        logging.basicConfig(format="isdiff: %(message)s")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that uploads go then too
+        try:
+            local, public = page.launch(args.host, args.port, args.share)
+            reach = "" if args.host in LOCAL else "; every machine that reaches this one can use it"
+            print(f"isdiff: the page is at {local}{reach} (Ctrl-C ends it)", flush=True)
+            if public:
+                print(f"isdiff: and, for everyone who knows it, at {public}", flush=True)
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            print("isdiff: stopped")
+        finally:
+            page.close()

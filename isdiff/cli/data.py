@@ -12,22 +12,19 @@ Arguments with "=" are Hydra overrides, e.g. dataset.path=/where/they/are.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
-import sys
 from functools import partial
 from pathlib import Path
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 from rich.progress import track
 
+from isdiff.cli.command import Parser
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
 from isdiff.data.base import Dataset
 from isdiff.data.files import BenchmarkDataset
-from isdiff.errors import Missing, UserError, explained, summed_up
+from isdiff.errors import UserError, summed_up
 from isdiff.io.files import atomic_open, atomic_save, plain
 from isdiff.masks.base import MaskSource
 from isdiff.paths import located, placed
@@ -43,6 +40,7 @@ def draw_manifest(name: str, numbers: range, count: int) -> list[int]:
 
 
 def write_manifests(folder: Path) -> None:
+    """Draw the list of every benchmark."""
     for name, (numbers, count) in BENCHMARKS.items():
         with atomic_open(folder / f"{name}.csv") as stream:
             writer = csv.writer(stream, lineterminator="\n")
@@ -52,6 +50,7 @@ def write_manifests(folder: Path) -> None:
 
 
 def doctor(name: str, record: bool, overrides: list[str]) -> None:
+    """Print what of a dataset is here and readable, and whether it is what was recorded."""
     cfg = compose_run([f"dataset={name}", *overrides])
     dataset = build(cfg.dataset, Dataset)
     ids = dataset.ids()
@@ -79,11 +78,7 @@ def doctor(name: str, record: bool, overrides: list[str]) -> None:
 
 
 def compare_hashes(file: Path, hashes: dict[str, str], record: bool) -> None:
-    """Hashes of 8-bit images against those recorded in ``file``, one line ``<sha256>  <image id>`` each.
-
-    Raises:
-        UserError: some differ, with the first of them, or the file is no such list.
-    """
+    """Compare hashes of 8-bit images with those in ``file``, one line ``<sha256>  <image id>`` each; or record them."""
     there = located(file)
     known = read_hashes(there) if there.exists() else {}
     if record:
@@ -117,6 +112,7 @@ def hash_list(hashes: dict[str, str]) -> str:
 
 
 def masks(name: str, mask: str, out: Path | None, record: bool, overrides: list[str]) -> None:
+    """Draw a benchmark's masks, write them where asked, and compare them with the committed list."""
     from PIL import Image
 
     cfg = compose_run([f"dataset={name}", f"mask={mask}", *overrides])
@@ -141,10 +137,9 @@ def masks(name: str, mask: str, out: Path | None, record: bool, overrides: list[
         print(f"the masks are those of {committed}")
 
 
-def act(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        "isdiff data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(arguments: list[str]) -> None:
+    """Check data, write masks or draw lists."""
+    parser = Parser("isdiff data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("doctor")
     check.add_argument("dataset")
@@ -163,22 +158,3 @@ def act(arguments: list[str]) -> None:
         masks(args.dataset, args.mask, args.out, args.record, overrides)
     else:
         write_manifests(args.out)
-
-
-def main(arguments: list[str]) -> int:
-    """The exit code; what went wrong is one line on stderr."""
-    try:
-        act(arguments)
-    except Missing as error:
-        print(f"isdiff: {error}", file=sys.stderr)
-        return error.exit_code
-    except (UserError, OSError) as error:  # Hydra's explanations have several lines
-        print(f"isdiff: {' '.join(explained(error).split())}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
-    except (HydraException, OmegaConfBaseException) as error:
-        print(f"isdiff: the configuration does not resolve: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("isdiff: stopped", file=sys.stderr)
-        return 130
-    return 0

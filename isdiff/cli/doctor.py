@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 
-from isdiff.cli import picture_options
+from isdiff.cli.command import Parser
 
 STEPS = 10
 
 
-def act(arguments: list[str]) -> int:
-    parser = picture_options.Parser("isdiff doctor", description=__doc__)
+def main(arguments: list[str]) -> None:
+    """Print all of it."""
+    parser = Parser("isdiff doctor", description=__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     args = parser.parse_args(arguments)
-    from isdiff.cli.models import nodes, state
+    from isdiff.cli.models import model_states
     from isdiff.config.search_path import config_names
     from isdiff.environment import device_name, git_commit, package_versions
-    from isdiff.io.weights import Weights
     from isdiff.paths import located, placed
     from isdiff.priors.pixel import resolve_device, resolve_precision
     from isdiff.runs.measure import absent, build_metrics
@@ -29,13 +29,11 @@ def act(arguments: list[str]) -> int:
     print(f"{'precision':24} {resolve_precision('auto', device)}")
     print(f"{'written to':24} {placed('outputs').absolute()}")
     print(f"{'models from':24} {located('models').absolute()}")
-    weights = Weights()
-    for name, node in nodes().items():
-        print(f"{'model ' + name:24} {state(node, weights)}")
+    for name, (_, state, _) in model_states().items():
+        print(f"{'model ' + name:24} {state}")
     for name in config_names("metric"):
         print(f"{'metric ' + name:24} {'; '.join(absent(build_metrics([name]))) or 'here'}")
     try_one(args.device)
-    return 0
 
 
 def try_one(device: str) -> None:
@@ -60,8 +58,3 @@ def try_one(device: str) -> None:
             raise UserError(f"the test image could not be made: {filled.failure}")
     calls = sum(trace.network_calls for trace in filled.trace)
     print(f"{'test image':24} {inpainter.label} with {inpainter.model}: {calls} network calls in {seconds:.2f} s")
-
-
-def main(arguments: list[str]) -> int:
-    """The exit code."""
-    return picture_options.guarded(act, arguments)

@@ -20,11 +20,16 @@ CONFIG_PATH = ("--config-path", "-cp")
 MULTIRUN = {"--multirun", "-m"}
 
 
-def start(command: str, config_name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
+def start(
+    command: str,
+    config_name: str,
+    task: Callable[[DictConfig], None],
+    arguments: Sequence[str],
+    elsewhere: bool = False,
+) -> str:
     """Call ``task`` with the configuration that the arguments describe, once or for every job of a multirun.
 
-    Raises:
-        UserError: they describe none.
+    Returns a sentence if a job that a launcher ran ``elsewhere``, in another process, did not end by itself.
     """
     within = False
 
@@ -35,36 +40,20 @@ def start(command: str, config_name: str, task: Callable[[DictConfig], None], ar
         task(cfg)
         within = False
 
-    with full_errors():
-        try:
-            begin(command, config_name, job, arguments)
-        except Exception as error:  # Hydra's own and, where it had not thought of it, Python's
-            if within:
-                raise
-            raise refused(overrides_in(arguments), error, config_name) from None
-
-
-def begin(command: str, config_name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
     sweeps = not MULTIRUN.isdisjoint(arguments)
     words = [word if word.startswith("-") else as_typed(word, sweeps) for word in from_here(arguments)]
     sys.argv = [f"isdiff {command}", *words]  # Hydra reads them there
-    with own_hydra() as folder:
-        hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
-
-
-def start_elsewhere(
-    command: str, config_name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]
-) -> str:
-    """As :func:`start` with a launcher that runs the jobs in other processes; a sentence if one of them did not end."""
-    with full_errors():
-        try:
-            begin(command, config_name, task, arguments)
-        except Exception as error:
-            overrides = overrides_in(arguments)
-            if isinstance(error, HydraException) or nameless(overrides):
-                return str(refused(overrides, error, config_name))
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            return f"a job did not end by itself ({why}); what is finished is kept, the same command goes on from here"
+    try:
+        with full_errors(), own_hydra() as folder:
+            hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(job)()
+    except Exception as error:  # Hydra's own and, where it had not thought of it, Python's
+        if within:
+            raise
+        overrides = [word for word in arguments if not word.startswith("-") and ("=" in word or word.startswith("~"))]
+        if not elsewhere or isinstance(error, HydraException) or nameless(overrides):
+            raise refused(overrides, error, config_name) from None
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"a job did not end by itself ({why}); what is finished is kept, the same command goes on from here"
     return ""
 
 
@@ -80,11 +69,6 @@ def full_errors() -> Iterator[None]:
             del os.environ[FULL_ERROR]
         else:
             os.environ[FULL_ERROR] = before
-
-
-def overrides_in(arguments: Sequence[str]) -> list[str]:
-    """Those words that are neither options of Hydra's nor their values."""
-    return [word for word in arguments if not word.startswith("-") and ("=" in word or word.startswith("~"))]
 
 
 def from_here(arguments: Sequence[str]) -> list[str]:

@@ -21,17 +21,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isdiff.cli import picture_options
-from isdiff.errors import SomeFailed, UserError, summed_up
+from isdiff.errors import SomeFailed, UserError, explained, summed_up
 
 if TYPE_CHECKING:
     from isdiff.pictures.files import PictureFile
-    from isdiff.pictures.jobs import Filled, Inpainter, Job
+    from isdiff.pictures.jobs import Filled, Job
 
 MOST_VARIANTS = 1000
 SOFT = 2  # a crop that is resized by more than this is said to be
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
+    """The options of the command, with a mask among them."""
     parser = picture_options.parser("inpaint", __doc__)
     parser.add_argument("inputs", nargs="+", metavar="FILE|FOLDER|PATTERN")
     parser.add_argument("-o", "--out", required=True, help="a file's name, or a folder")
@@ -39,10 +40,8 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--variants", type=int, default=1, help="so many results each, with seeds from --seed on")
     args = parser.parse_args(arguments)
     if not 1 <= args.variants <= MOST_VARIANTS:
-        raise UserError(
-            f"--variants is {args.variants}; it must be a whole number from 1 to {MOST_VARIANTS} "
-            "(another --seed goes on from there)"
-        )
+        what = f"--variants is {args.variants}; it must be a whole number from 1 to {MOST_VARIANTS}"
+        raise UserError(f"{what} (another --seed goes on from there)")
     if args.mask is None:
         if len(args.inputs) < 2:
             raise UserError("no mask is given; give one after the image, or --mask half, for example")
@@ -51,37 +50,33 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 
 
 def is_image_name(out: str) -> bool:
+    """Whether it ends as the names of image files do."""
     from isdiff.data.images import image_suffixes, suffix_of
 
     return suffix_of(Path(out).name) in image_suffixes()
 
 
 def targets(out: str, files: dict[str, Path], seeds: list[int]) -> dict[tuple[str, int], Path]:
-    """Where each result goes; names in folders get their suffix once the file has been read.
-
-    Raises:
-        UserError: a file is named for several pictures or where a folder is, or an input would be replaced.
-    """
+    """Where each result goes; names in folders get their suffix once the file has been read."""
     place = Path(out)
     if is_image_name(out):
         if place.is_dir():
             raise UserError(f"-o {out} is a folder; give a file's name, or a folder's without {place.suffix}")
         if len(files) > 1:
             raise UserError(f"-o {out} is one file for {len(files)} images; give a folder")
-        stem, suffix = place.with_suffix(""), place.suffix
+        bases, suffix = dict.fromkeys(files, place.with_suffix("")), place.suffix
     else:
         if place.exists() and not place.is_dir():
             raise UserError(f"-o {out} is a file, and its name has no suffix of an image; give a folder, or a .png")
         if place.suffix and not place.exists() and not out.endswith(("/", os.sep)):
             raise UserError(f"-o {out}: {place.suffix} is no image format here; give a .png, or {out}/ for a folder")
-        stem, suffix = None, ""
-    found = {}
-    for name in files:
-        for seed in seeds:
-            base = stem or place / name
-            ending = f"_seed{seed}" if len(seeds) > 1 else ""
-            found[name, seed] = base.with_name(f"{base.name}{ending}{suffix}")
-    return found
+        bases, suffix = {name: place / name for name in files}, ""
+    endings = {seed: f"_seed{seed}{suffix}" if len(seeds) > 1 else suffix for seed in seeds}
+    return {
+        (name, seed): base.with_name(base.name + ending)
+        for name, base in bases.items()
+        for seed, ending in endings.items()
+    }
 
 
 class Work:
@@ -94,9 +89,8 @@ class Work:
         before = out.parent.glob(f"{glob.escape(out.stem)}_seed*{glob.escape(out.suffix)}") if self.is_file else ()
         for word in args.inputs:
             if os.path.isdir(word) and os.path.exists(out) and os.path.samefile(word, out):
-                raise UserError(
-                    f"-o {out} is the folder of the images, where results would be images too; give another"
-                )
+                what = "is the folder of the images, where results would be images too"
+                raise UserError(f"-o {out} {what}; give another")
         self.files = picture_options.files_of(args.inputs, [out, *before, mask])
         self.masks = picture_options.Masks(args.mask, args.invert, self.files)
         self.targets = targets(args.out, self.files, self.seeds)
@@ -120,7 +114,7 @@ class Work:
                 if lost := check_writable(places[0], file, hole):  # all are of one format
                     self.lost[file.picture.name] = f"the result has not its {', '.join(lost)}"
             except (UserError, OSError) as error:
-                self.failed[str(path)] = picture_options.said(error)
+                self.failed[str(path)] = explained(error)
                 skip(len(self.seeds))
                 continue
             if file.frames > 1:
@@ -131,46 +125,43 @@ class Work:
                 yield one
 
     def target(self, name: str, seed: int, file: PictureFile) -> Path:
-        """
-        Raises:
-            UserError: it is the input, another input or a mask.
-        """
-        place = self.targets[name, seed]
+        """Where a result goes, which is no input and no mask."""
+        place, mask = self.targets[name, seed], self.masks.file_of(file)
         if not self.is_file:
             place = place.with_name(place.name + file.lossless_suffix)
-        if place.exists() and place.samefile(file.path):
-            raise UserError(f"{place} is the input itself; give another place with -o")
-        if place.exists() and any(place.samefile(other) for other in self.given(file) if other.exists()):
-            raise UserError(f"{place} is one of the inputs or masks; give another place with -o")
+        given = [*self.files.values(), *([mask] if mask else [])]
+        if place.exists() and any(place.samefile(other) for other in given if other.exists()):
+            what = "the input itself" if place.samefile(file.path) else "one of the inputs or masks"
+            raise UserError(f"{place} is {what}; give another place with -o")
         return place
-
-    def given(self, file: PictureFile) -> list[Path]:
-        mask = self.masks.file_of(file)
-        return [*self.files.values(), *([mask] if mask else [])]
 
     def take(self, filled: Filled) -> Path | None:
         """Write a result; None where there is none."""
         from isdiff.pictures.files import write_picture
 
         name, file = self.read.pop(filled.job)
-        if filled.failure:
-            self.failed[f"{file.picture.name}, seed {filled.job.seed}"] = filled.failure
-            return None
-        place = self.target(name, filled.job.seed, file)
-        try:
-            write_picture(place, file.picture.filled(filled.values, filled.job.hole), file.info)
-        except (UserError, OSError) as error:
-            if isinstance(error, OSError):  # of a temporary file beside it
-                error.filename = str(place)
-            self.failed[f"{file.picture.name}, seed {filled.job.seed}"] = picture_options.said(error)
-            return None
-        return place
+        place, failure = self.target(name, filled.job.seed, file), filled.failure
+        if not failure:
+            try:
+                write_picture(place, file.picture.filled(filled.values, filled.job.hole), file.info)
+                return place
+            except (UserError, OSError) as error:
+                if isinstance(error, OSError):  # of a temporary file beside it
+                    error.filename = str(place)
+                failure = explained(error)
+        self.failed[f"{file.picture.name}, seed {filled.job.seed}"] = failure
+        return None
 
 
-def act(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> int:
+    """Fill the pictures; 3 where some could not be."""
     args = parsed(arguments)
-    picture_options.take_up_to(args.megapixels)
-    work = Work(args)
+    with picture_options.take_up_to(args.megapixels):
+        return fill(args, Work(args))
+
+
+def fill(args: argparse.Namespace, work: Work) -> int:
+    """Fill the pictures, print where they are, and say what is worth knowing about them."""
     from isdiff.data.images import suffix_of
     from isdiff.pictures.files import LOSSY
     from isdiff.pictures.jobs import Inpainter
@@ -194,48 +185,36 @@ def act(arguments: list[str]) -> int:
             bar.finish(sum(trace.network_calls for trace in filled.trace))
     for place in made:
         print(place)
-    for line in notes(factors, named(inpainter)):
-        print(f"isdiff: {line}", file=sys.stderr)
-    if work.first_of:
-        print(f"isdiff: {first_frames(work.first_of)}", file=sys.stderr)
-    if unlike:
-        print(f"isdiff: {inpainter.unlike_said(sorted(unlike))}", file=sys.stderr)
-    if made and suffix_of(made[0].name) in LOSSY:
-        form = "JPEG" if suffix_of(made[0].name) in (".jpg", ".jpeg") else suffix_of(made[0].name)
-        print(f"isdiff: {form} keeps no pixel exactly, known ones neither; -o NAME.png does", file=sys.stderr)
-    for line in [*summed_up(work.lost), *summed_up(work.failed)]:
+    side = inpainter.sizes.model
+    lines = notes(factors, f"{inpainter.model} ({side}x{side})" if side else inpainter.model)
+    lines += first_frames(work.first_of)
+    lines += [inpainter.unlike_said(sorted(unlike))] if unlike else []
+    if made and (suffix := suffix_of(made[0].name)) in LOSSY:
+        form = "JPEG" if suffix in (".jpg", ".jpeg") else suffix
+        lines.append(f"{form} keeps no pixel exactly, known ones neither; -o NAME.png does")
+    for line in [*lines, *summed_up(work.lost), *summed_up(work.failed)]:
         print(f"isdiff: {line}", file=sys.stderr)
     return SomeFailed.exit_code if work.failed else 0
-
-
-def named(inpainter: Inpainter) -> str:
-    """The model with the side of its images, where it has one."""
-    side = inpainter.sizes.model
-    return f"{inpainter.model} ({side}x{side})" if side else inpainter.model
 
 
 def notes(factors: dict[str, float], model: str) -> list[str]:
     """A sentence for crops that were made much smaller, and one for those that were made much larger, for the model."""
     lines = []
-    for what, strong in (
-        ("reduced", {name: f for name, f in factors.items() if f > SOFT}),
-        ("enlarged", {name: 1 / f for name, f in factors.items() if f < 1 / SOFT}),
+    for what, effect, strong in (
+        ("reduced", "fills will be soft", {name: f for name, f in factors.items() if f > SOFT}),
+        ("enlarged", "the model sees little detail", {name: 1 / f for name, f in factors.items() if f < 1 / SOFT}),
     ):
         if strong:
-            name, most = max(strong.items(), key=lambda entry: entry[1])
+            name = max(strong, key=strong.__getitem__)
             more = f" and {len(strong) - 1} more" if len(strong) > 1 else ""
-            effect = "fills will be soft" if what == "reduced" else "the model sees little detail"
-            lines.append(f"{name}{more}: the crop was {what} {most:.1f}-fold for {model}, so {effect}")
+            lines.append(f"{name}{more}: the crop was {what} {strong[name]:.1f}-fold for {model}, so {effect}")
     return lines
 
 
-def first_frames(frames: dict[str, int]) -> str:
-    """A sentence for files of several frames."""
-    name, count = next(iter(frames.items()))
+def first_frames(frames: dict[str, int]) -> list[str]:
+    """A sentence for files of several frames, if there are any."""
     more = f" (and {len(frames) - 1} more have several)" if len(frames) > 1 else ""
-    return f"{name} has {count} frames{more}; only the first is filled and written"
-
-
-def main(arguments: list[str]) -> int:
-    """The exit code."""
-    return picture_options.guarded(act, arguments)
+    firsts = [
+        f"{name} has {count} frames{more}; only the first is filled and written" for name, count in frames.items()
+    ]
+    return firsts[:1]

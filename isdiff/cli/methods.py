@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isdiff.cli import picture_options
+from isdiff.cli.command import Parser
 
 
 def summary(file: Path) -> str:
@@ -14,8 +14,9 @@ def summary(file: Path) -> str:
     return next((line for line in lines if not line.startswith("@package")), "")
 
 
-def act(arguments: list[str]) -> int:
-    picture_options.Parser("isdiff methods", description=__doc__).parse_args(arguments)
+def main(arguments: list[str]) -> None:
+    """Print them."""
+    Parser("isdiff methods", description=__doc__).parse_args(arguments)
     from isdiff.config.composing import runs_of
     from isdiff.config.search_path import config_names
     from isdiff.config.setup import is_floor
@@ -25,11 +26,4 @@ def act(arguments: list[str]) -> int:
     files = config_names("method")
     for name, cfg in runs_of("method").items():
         model = OWN_MODEL if cfg.get("latent") is None else cfg.model.name
-        model = NO_MODEL if is_floor(cfg) else model
-        print(f"{name:20} {model:18} {summary(files[name])}")
-    return 0
-
-
-def main(arguments: list[str]) -> int:
-    """The exit code."""
-    return picture_options.guarded(act, arguments)
+        print(f"{name:20} {NO_MODEL if is_floor(cfg) else model:18} {summary(files[name])}")

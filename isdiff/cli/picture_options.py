@@ -9,11 +9,13 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from isdiff.errors import Missing, UserError, explained
+from isdiff.cli.command import Parser
+from isdiff.errors import Missing, UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,72 +23,46 @@ if TYPE_CHECKING:
     from isdiff.pictures.files import PictureFile
 
 
-class Parser(argparse.ArgumentParser):
-    """Says in one sentence what is wrong, with the exit code of a configuration that does not work."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} ({self.prog} --help says more)")
-
-
 def parser(command: str, text: str | None) -> Parser:
-    made = Parser(f"isdiff {command}", description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """A parser with the options that both commands have."""
+    made = Parser(f"isdiff {command}", description=text)
     made.add_argument("--mask", help="FILE, FOLDER (one of each image's name), half, expand, wide, center or alpha")
     made.add_argument("--invert", action="store_true", help="what the mask shows is known")
     made.add_argument("--model", help="isdiff models lists them (default: patches; latent methods have their own)")
-    made.add_argument(
-        "--prompt", default="", help="what the hole is to show, for latent models; @FILE is the text in a file"
-    )
+    made.add_argument("--prompt", default="", help="what the hole is to show, for latent models; @FILE reads a file")
     made.add_argument("--seed", type=int, default=0, help="another one gives another result (0)")
     made.add_argument("--size", type=int, help="side at which the model works, in the place of its own")
-    made.add_argument(
-        "--steps", type=int, help="of the sampler, in the place of the method's own (50 with patches); 25 is quick"
-    )
-    made.add_argument(
-        "--reduction", type=float, default=4.0, help="shrink a crop by at most this; larger holes take several (4)"
-    )
+    made.add_argument("--steps", type=int, help="of the sampler (default: the method's own, 50 with patches)")
+    made.add_argument("--reduction", type=float, default=4.0, help="shrink a crop by at most this (4)")
     made.add_argument("--megapixels", type=float, help="that a picture may have (89)")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an override, as of isdiff run")
     return made
 
 
-def guarded(act: Callable[[list[str]], int], arguments: list[str]) -> int:
-    """The exit code of a command: every mistake of the user's, and of the machine's, is one sentence."""
+def options(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of an ``Inpainter``, but for its method."""
+    names = ("model", "prompt", "size", "steps", "reduction")
+    return {name: getattr(args, name) for name in names} | {"overrides": args.set}
+
+
+@contextmanager
+def take_up_to(megapixels: float | None) -> Iterator[None]:
+    """Meanwhile pictures may be so large."""
     from PIL import Image
 
     limit = Image.MAX_IMAGE_PIXELS
-    try:
-        return act(arguments)
-    except (UserError, OSError) as error:
-        print(f"isdiff: {said(error)}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
-    except KeyboardInterrupt:
-        print("isdiff: stopped", file=sys.stderr)
-        return 130
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-
-
-def take_up_to(megapixels: float | None) -> None:
-    """Until the command ends, pictures may be so large."""
-    from PIL import Image
-
     if megapixels is not None:
         if not 0 < megapixels < float("inf"):
             raise UserError(f"--megapixels is {megapixels}; it must be above 0, such as 200")
         Image.MAX_IMAGE_PIXELS = round(megapixels * 1e6)
-
-
-def said(error: BaseException) -> str:
-    """One sentence for an error, with the options of these commands."""
-    text = explained(error).replace("output_root=...", "-o")
-    return text.replace("pixels; save it smaller", "pixels; save it smaller or give --megapixels")
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def check_folder(folder: Path) -> None:
-    """
-    Raises:
-        UserError: there is no such folder, and none can be made, or nothing can be written into it.
-    """
+    """Refuse a folder that cannot be made, or into which nothing can be written."""
     from isdiff.data.base import shown
 
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
@@ -100,21 +76,11 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"nothing can be written into {shown(there)}{reason}; give another place with -o") from None
 
 
-def options(args: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of an ``Inpainter``, but for its method."""
-    names = ("model", "prompt", "size", "steps", "reduction")
-    return {name: getattr(args, name) for name in names} | {"overrides": args.set}
-
-
 def files_of(words: list[str], aside: list[Path]) -> dict[str, Path]:
     """The images that files, folders and patterns name, each by a name that no other has.
 
     Args:
-        aside: places of results and masks, of which folders and patterns take nothing, which is said.
-
-    Raises:
-        UserError: a pattern that fits nothing.
-        Missing: a file that is not there, a folder without images.
+        aside: places of results and masks. Folders and patterns take nothing from them, and a line on stderr says so.
     """
     from isdiff.data.base import ids_of_files, shown
     from isdiff.data.files import below, reason_to_skip, walk
@@ -122,26 +88,23 @@ def files_of(words: list[str], aside: list[Path]) -> dict[str, Path]:
     found: dict[Path, str] = {}
     aside, met = [place for place in aside if place.exists()], set[Path]()
     for word in words:
-        path = Path(word)
+        path, named, missing = Path(word), dict[Path, str](), f"image {word} is missing"
         if path.is_dir():
             inside = sorted(file for name, file in walk(path, without=aside) if reason_to_skip(name, file) is None)
+            named = {file: file.relative_to(path).as_posix() for file in inside}
             met |= {place for place in aside if below(place, path)}
-            if not inside:
-                raise Missing([f"{word} has no image (.png, .jpg or another usual format)"])
-            found |= {file: file.relative_to(path).as_posix() for file in inside if file not in found}
+            missing = f"{word} has no image (.png, .jpg or another usual format)"
         elif path.exists():
-            found.setdefault(path, path.name)
+            named = {path: path.name}
         elif glob.has_magic(word):
             fitting = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if os.path.isfile(name)]
             hidden = {file: place for file in fitting for place in aside if file.samefile(place) or below(file, place)}
+            named = {file: file.name for file in fitting if file not in hidden}
             met |= set(hidden.values())
-            fitting = [file for file in fitting if file not in hidden]
-            if not fitting:
-                raise Missing([f"no file fits {word}"])
-            for file in fitting:
-                found.setdefault(file, file.name)
-        else:
-            raise Missing([f"image {word} is missing"])
+            missing = f"no file fits {word}"
+        if not named:
+            raise Missing([missing])
+        found |= {file: name for file, name in named.items() if file not in found}
     if met:
         places = ", ".join(sorted(map(shown, met)))
         print(f"isdiff: no images are taken from {places}, which hold results or masks", file=sys.stderr)
@@ -149,48 +112,32 @@ def files_of(words: list[str], aside: list[Path]) -> dict[str, Path]:
 
 
 class Masks:
-    """The hole of every file, as ``--mask`` and ``--invert`` say; ``files`` are all of them, by their names.
-
-    Raises:
-        Missing: there is no such file or folder.
-    """
+    """The hole of every file, as ``--mask`` and ``--invert`` say; ``files`` are all of them, by their names."""
 
     def __init__(self, mask: str, invert: bool, files: Mapping[str, Path]) -> None:
         from isdiff.data.base import stem_of
         from isdiff.masks.files import FileMask
         from isdiff.pictures.inpaint import ALPHA, NAMED
 
-        self.mask, self.invert, self.folder = mask, invert, None
-        if mask in (*NAMED, ALPHA):
-            return
-        if not os.path.exists(mask):
+        self.mask, self.invert = mask, invert
+        self.is_file = mask not in (*NAMED, ALPHA)
+        if self.is_file and not os.path.exists(mask):
             raise Missing([f"mask {mask} is missing; give a file, a folder, or {', '.join((*NAMED, ALPHA))}"])
-        if os.path.isdir(mask):
-            self.folder = FileMask(mask)
+        self.folder = FileMask(mask) if self.is_file and os.path.isdir(mask) else None
         self.names = {path: name for name, path in files.items()}
         self.stems = Counter(stem_of(path.name) for path in files.values())
 
     def file_of(self, file: PictureFile) -> Path | None:
-        """The file that the hole comes from; None where it comes from none.
-
-        Raises:
-            UserError: the folder has none that is for this file alone.
-        """
+        """The file that the hole comes from; None where it comes from none."""
         from isdiff.data.base import stem_of
 
-        if not self.folder:
-            return Path(self.mask) if os.path.exists(self.mask) else None
+        if self.folder is None:
+            return Path(self.mask) if self.is_file else None
         name, stem = self.names[file.path], stem_of(file.path.name)
-        if name not in self.folder.index and self.stems[stem] == 1:
-            name = stem
-        return self.folder.file_for(name)
+        return self.folder.file_for(stem if name not in self.folder.index and self.stems[stem] == 1 else name)
 
     def hole(self, file: PictureFile) -> np.ndarray:
-        """(H, W) bool.
-
-        Raises:
-            UserError: there is none for this file, it cannot be read, or is of another size.
-        """
+        """The hole, (H, W) bool."""
         from isdiff.pictures.inpaint import hole_of
 
         return hole_of(self.file_of(file) or self.mask, file.picture, self.invert)

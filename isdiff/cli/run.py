@@ -7,116 +7,110 @@ could not be made.
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sys
+import tempfile
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from isdiff.cli.hydra_app import start, start_elsewhere
-from isdiff.cli.outcomes import Outcome, Outcomes, launcher
-from isdiff.errors import SomeFailed, UserError, explained, summed_up
+from isdiff.cli.command import tell
+from isdiff.cli.hydra_app import MULTIRUN, start
+from isdiff.config.composing import parsed
+from isdiff.errors import SomeFailed, UserError, summed_up
+from isdiff.io.files import atomic_open
 from isdiff.loggers.base import several
+from isdiff.paths import placed
 from isdiff.runs import run_cache
 
 if TYPE_CHECKING:
     from isdiff.runs.store import RunFolder
 
+LAUNCHER = "hydra/launcher="
+
+
+def main(arguments: list[str]) -> int:
+    """The worst exit code; a multirun ends with a line for each job, also where other processes ran it."""
+    if MULTIRUN & {*arguments}:
+        several()
+    elsewhere = launcher(arguments)
+    folder = notes_folder(arguments) if elsewhere else Path(tempfile.mkdtemp(prefix="isdiff-"))
+
+    def job(cfg: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        hydra = HydraConfig.get()
+        words: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # ${...} may lead nowhere
+        number = 0 if OmegaConf.is_missing(hydra.job, "num") else hydra.job.num  # without -m there is none
+        line, code = one_run(cfg)
+        with atomic_open(folder / f"{number:06d}.json") as stream:
+            json.dump([" ".join(words), line, code], stream)
+
+    try:
+        failure = start("run", "config", job, arguments, bool(elsewhere))
+        outcomes = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if elsewhere or len(outcomes) > 1:
+        print("\n" + "\n".join(f"{asked}: {line}" for asked, line, _ in outcomes))
+    if failure:
+        print(f"isdiff: {failure}", file=sys.stderr)
+    return max([int(bool(failure)), *(code for *_, code in outcomes)])
+
+
+def launcher(arguments: Sequence[str]) -> str:
+    """The launcher that is asked for; empty for Hydra's own, which runs jobs in this process."""
+    name = next((word.partition("=")[2] for word in reversed(arguments) if word.startswith(LAUNCHER)), "")
+    if name.startswith("submitit"):
+        try:
+            import hydra_plugins.hydra_submitit_launcher  # noqa: F401
+        except ImportError:
+            what = f"{LAUNCHER}{name} needs the package hydra-submitit-launcher: pip install 'isdiff[cluster]'"
+            raise UserError(what) from None
+    return name
+
+
+def notes_folder(arguments: Sequence[str]) -> Path:
+    """A folder beside the runs, which all machines see that write them."""
+    given = [found for word in arguments if word.startswith("output_root=") and (found := parsed(word))]
+    return (
+        placed(str(given[-1].value()) if given else "outputs") / "multirun" / f".{uuid.uuid4().hex[:12]}"
+    ).absolute()
+
 
 def one_run(cfg: DictConfig) -> tuple[str, int]:
-    """A sentence about the run and its exit code; prints what went wrong."""
-
+    """A sentence about the run and its exit code; prints what came out or went wrong."""
     try:
         store = run_cache.finished(cfg)
         if store is not None:
-            return told(store, store.read_json("summary.json"), {})
+            return report(store, store.read_json("summary.json"), {})
         from isdiff.runs.run import execute  # takes seconds to import
 
         outcome = execute(cfg)
         if not outcome.failed:
             run_cache.leave(cfg, outcome.experiment.store, outcome.experiment.ids())
-    except (UserError, OSError) as error:
-        print(f"isdiff: {explained(error)}", file=sys.stderr)
-        return explained(error), getattr(error, "exit_code", 1)
-    except OmegaConfBaseException as error:
-        line = f"the configuration does not resolve: {' '.join(str(error).split())}"
-        print(f"isdiff: {line}", file=sys.stderr)
-        return line, 1
+        return report(outcome.experiment.store, outcome.summary, outcome.failed)
     except KeyboardInterrupt:
         print("isdiff: stopped; the same command goes on from here", file=sys.stderr)
         sys.stderr.flush()
         os._exit(130)  # Hydra's clean-up would show a traceback
-    return told(outcome.experiment.store, outcome.summary, outcome.failed)
+    except Exception as error:
+        line = tell(error)
+        print(f"isdiff: {line}", file=sys.stderr)
+        return line, getattr(error, "exit_code", 1)
 
 
-def told(store: RunFolder, summary: dict[str, Any], failed: dict[str, str]) -> tuple[str, int]:
-    """Prints what came out; a sentence about it and the exit code."""
+def report(store: RunFolder, summary: dict[str, Any], failed: dict[str, str]) -> tuple[str, int]:
+    """Print what came out; returns a sentence about it and the exit code."""
     print((store.path / "summary.md").read_text("utf-8"))
     print(f"results: {store.path}")
     for line in summed_up(failed):
         print(f"isdiff: {line}", file=sys.stderr)
-    found = {name: m.get("value") for name, m in summary["metrics"].items()}
-    values = (f"{name} {value:.4g}" for name, value in found.items() if value is not None)
+    values = [f"{name} {m['value']:.4g}" for name, m in summary["metrics"].items() if m.get("value") is not None]
     some = [f"{len(failed)} failed"] if failed else []
     return ", ".join([f"{summary['n']} images", *some, *values]), SomeFailed.exit_code * bool(failed)
-
-
-def main(arguments: list[str]) -> int:
-    """The exit code: the worst of a multirun, which ends with a table."""
-    try:
-        if {"-m", "--multirun"} & {*arguments}:
-            several()
-        return launched(arguments) if launcher(arguments) else here(arguments)
-    except UserError as error:
-        print(f"isdiff: {error}", file=sys.stderr)
-        return error.exit_code
-
-
-def here(arguments: list[str]) -> int:
-    """The exit code of jobs that run in this process.
-
-    Raises:
-        UserError: the overrides do not compose.
-    """
-    outcomes: list[Outcome] = []
-
-    def job(cfg: DictConfig) -> None:
-        line, code = one_run(cfg)
-        outcomes.append((asked_for(), line, code))
-
-    start("run", "config", job, arguments)
-    return concluded(outcomes, len(outcomes) > 1)
-
-
-def asked_for() -> str:
-    from hydra.core.hydra_config import HydraConfig
-
-    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # ${...} may lead nowhere
-    return " ".join(words)
-
-
-def concluded(outcomes: list[Outcome], shown: bool) -> int:
-    """The worst exit code; prints a line for each job if they are to be ``shown``."""
-    if shown:
-        print("\n" + "\n".join(f"{asked}: {line}" for asked, line, _ in outcomes))
-    return max((code for *_, code in outcomes), default=0)
-
-
-def launched(arguments: list[str]) -> int:
-    """The exit code of jobs that a launcher runs elsewhere; what they print is in the launcher's files."""
-    notes = Outcomes(arguments)
-
-    def job(cfg: DictConfig) -> None:
-        from hydra.core.hydra_config import HydraConfig
-
-        line, code = one_run(cfg)
-        hydra_job = HydraConfig.get().job
-        number = 0 if OmegaConf.is_missing(hydra_job, "num") else hydra_job.num  # without -m there is none
-        notes.note(number, asked_for(), line, code)
-
-    failure = start_elsewhere("run", "config", job, arguments)
-    code = concluded(notes.collect(), shown=True)
-    if failure:
-        print(f"isdiff: {failure}", file=sys.stderr)
-    return max(code, 1 if failure else 0)

@@ -12,26 +12,26 @@ import sys
 from pathlib import Path
 
 from isdiff.cli import picture_options
-from isdiff.errors import UserError
+from isdiff.errors import Missing, UserError
 
 TILE = 256
 
 
-def act(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> None:
+    """Write the strip."""
     parser = picture_options.parser("strip", __doc__)
     parser.add_argument("image", metavar="FILE")
     parser.add_argument("hole", nargs="?", metavar="MASK", help="or --mask")
     parser.add_argument("-o", "--out", required=True, help="a .png")
     parser.add_argument("--methods", default="ddnm,ddnm+isdiff,repaint", help="names with commas between")
     args = parser.parse_args(arguments)
-    picture_options.take_up_to(args.megapixels)
     if (args.hole is None) == (args.mask is None):
         raise UserError("give one mask, after the image or as --mask")
     if Path(args.out).suffix.lower() != ".png" or Path(args.out).is_dir():
         raise UserError(f"-o is {args.out}; a strip is a .png file")
     picture_options.check_folder(Path(args.out).parent)
     if not Path(args.image).is_file():
-        raise picture_options.Missing([f"image {args.image} is missing"])
+        raise Missing([f"image {args.image} is missing"])
     masks = picture_options.Masks(args.mask or args.hole, args.invert, {"": Path(args.image)})
 
     from isdiff.io.contact_sheet import contact_sheet, with_hole
@@ -40,8 +40,9 @@ def act(arguments: list[str]) -> int:
     from isdiff.pictures.jobs import Inpainter
     from isdiff.progress import Reporter
 
-    file = read_picture(Path(args.image), shallow=True)
-    job = job_of(file.picture, masks.hole(file), file.picture.name, args.seed)
+    with picture_options.take_up_to(args.megapixels):
+        file = read_picture(Path(args.image), shallow=True)
+        job = job_of(file.picture, masks.hole(file), file.picture.name, args.seed)
     methods = [name.strip() for name in args.methods.split(",")]
     prompts = prompts_for(methods, args.prompt)
     inpainters = [Inpainter(name, **picture_options.options(args) | {"prompt": prompts[name]}) for name in methods]
@@ -57,14 +58,12 @@ def act(arguments: list[str]) -> int:
             tiles.append((squared(filled.paste(filled.values)), f"{calls} calls, {seconds:.1f} s"))
             bar.finish(calls)
     print(contact_sheet(Path(args.out), header, [tiles], TILE))
-    return 0
 
 
 def prompts_for(methods: list[str], prompt: str) -> dict[str, str]:
-    """``prompt`` for the methods that take one; says which ignore it. If none takes one all get it, and refuse it.
+    """The prompt of each method: none for those that take none, and a line on stderr names them.
 
-    Raises:
-        UserError: there is no method of such a name.
+    If no method takes one, all get it, and refuse it.
     """
     from isdiff.config.composing import compose_run
     from isdiff.pictures.jobs import check_named
@@ -81,15 +80,10 @@ def prompts_for(methods: list[str], prompt: str) -> dict[str, str]:
 
 
 def squared(pixels):
-    """``pixels`` (H, W, 3) uint8 in the middle of a white square."""
+    """Pixels (H, W, 3) uint8 in the middle of a white square."""
     import numpy as np
     from PIL import Image, ImageOps
 
     side = max(pixels.shape[:2])
     image = Image.fromarray(pixels)
     return np.asarray(image if image.width == image.height else ImageOps.pad(image, (side, side), color="white"))
-
-
-def main(arguments: list[str]) -> int:
-    """The exit code."""
-    return picture_options.guarded(act, arguments)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isdiff.cli.command import Parser
+from isdiff.errors import UserError
+
+if TYPE_CHECKING:
+    from isdiff.io.weights import Weights
 
 
-def parsed(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("isdiff weights", description=__doc__)
+def main(arguments: list[str]) -> None:
+    """List, check or change what is here."""
+    parser = Parser("isdiff weights", description=__doc__)
     parser.add_argument("--root", default="models", help="folder of the weights (model_root)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="what there is, and what is here")
@@ -20,10 +27,20 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     register.add_argument("name")
     register.add_argument("path", type=Path)
     register.add_argument("--again", action="store_true", help="replace the file and the hash recorded for it")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    from isdiff.io.weights import Weights
+
+    weights = Weights(args.root)
+    if args.command == "list":
+        show(weights)
+    elif args.command == "check":
+        check(weights)
+    else:
+        change(weights, args)
 
 
-def show(weights) -> None:
+def show(weights: Weights) -> None:
+    """Print what there is, one line each."""
     from isdiff.io.hub import SUMS
 
     for entry in weights.entries.values():
@@ -33,39 +50,30 @@ def show(weights) -> None:
         print(f"{repo.name:20} {status:12} hub {repo.repo}: {repo.source}, {repo.gigabytes} GB ({repo.licence})")
 
 
-def check(weights) -> None:
-    """Everything that is here, one line each.
-
-    Raises:
-        UserError: what is damaged, after all has been looked at.
-    """
-    from isdiff.errors import UserError
+def check(weights: Weights) -> None:
+    """Print of everything that is here that it is whole; what is damaged is one error, after all has been looked at."""
     from isdiff.io.hub import SUMS, verify
 
-    tests = {
-        e.name: (weights.path(e), lambda e=e: weights.verify(e, weights.path(e))) for e in weights.entries.values()
-    }
-    for name in weights.repositories:
-        folder = weights.root / name
-        tests[name] = (folder / SUMS, lambda folder=folder: f"{verify(folder)} files as noted")
+    places = {name: weights.path(entry) for name, entry in weights.entries.items()}
+    places |= {name: weights.root / name / SUMS for name in weights.repositories}
     damaged = []
-    for name, (path, test) in tests.items():
+    for name, path in places.items():
         if path.is_symlink() and not path.exists():
             damaged.append(
                 f"{path} is a link to {os.readlink(path)}, which is gone; register {name} PATH links it anew"
             )
         elif path.exists():
             try:
-                print(f"{name:20} {test()}")
+                entry = weights.entries.get(name)
+                print(f"{name:20} {weights.verify(entry, path) if entry else f'{verify(path.parent)} files as noted'}")
             except UserError as error:
                 damaged.append(str(error))
     if damaged:
         raise UserError("\n".join(damaged))
 
 
-def change(weights, args: argparse.Namespace) -> None:
-    """``get``, ``register`` or ``convert`` one."""
-    from isdiff.errors import UserError
+def change(weights: Weights, args: argparse.Namespace) -> None:
+    """Get, register or convert one."""
     from isdiff.io import hub
 
     if args.name in weights.repositories:
@@ -80,36 +88,3 @@ def change(weights, args: argparse.Namespace) -> None:
         print(f"registered {weights.register(args.name, args.path, args.again)}")
     if args.command == "convert" or weights.entry(args.name).net:
         print(f"converted to {weights.convert(args.name)}")
-
-
-def act(arguments: list[str]) -> None:
-    args = parsed(arguments)
-    from isdiff.io.weights import Weights
-
-    weights = Weights(args.root)
-    if args.command == "list":
-        show(weights)
-    elif args.command == "check":
-        check(weights)
-    else:
-        change(weights, args)
-    sys.stdout.flush()
-
-
-def main(arguments: list[str]) -> int:
-    """The exit code: every mistake of the user's, and of the machine's, is one sentence."""
-    from isdiff.errors import UserError, explained
-
-    try:
-        act(arguments)
-    except KeyboardInterrupt:
-        print("isdiff: interrupted; what came is kept, run the same command again to go on", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read the list has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except (UserError, OSError) as error:
-        text = explained(error).replace("output_root=...", "--root")
-        print(f"isdiff: {text}", file=sys.stderr)
-        return error.exit_code if isinstance(error, UserError) else 1
-    return 0

@@ -71,8 +71,8 @@ def decoded(path: str | Path, what: str = "image") -> Image.Image:
     except FileNotFoundError:
         raise UserError(f"{file} is missing") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        limit = f"{Image.MAX_IMAGE_PIXELS or 0:,}"
-        raise UserError(f"{file} has more than {limit} pixels; save it smaller") from None
+        limit = f"has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels"
+        raise UserError(f"{file} {limit}; save it smaller (isdiff inpaint also has --megapixels)") from None
     except UnidentifiedImageError:
         raise UserError(f"{file} cannot be read as an image (damaged, or no PNG, JPEG, WebP, TIFF or such)") from None
     except Exception as error:  # decoders of damaged files raise nearly anything

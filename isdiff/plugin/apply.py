@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -13,10 +12,9 @@ from isdiff.checks import BadValue, check_choice, check_whole
 from isdiff.criteria.base import Criterion
 from isdiff.criteria.cross_entropy import CrossEntropy
 from isdiff.paths import config_folders
-from isdiff.plugin.call import Call
-from isdiff.plugin.pipelines import Kind, checked_kind
-from isdiff.plugin.rows import named_arguments
-from isdiff.plugin.state import Plugin
+from isdiff.plugin.batch import named_arguments
+from isdiff.plugin.call import Call, Plugin
+from isdiff.plugin.pipelines import Kind, kind_of
 from isdiff.refine import Refinement
 from isdiff.seeds.base import NoiseStart, Seed, SeededStart
 from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, OracleSeed
@@ -46,30 +44,20 @@ def apply(
     """Let every call of a diffusers inpainting pipeline begin with IS-Diff's seed and refine it.
 
     The pipeline is called as before, and answers as before. Afterwards ``pipe.isdiff.images`` says of each image which
-    attempts there were, what their checkpoints said and how many network calls it took.
+    attempts there were, what their checkpoints said and how many network calls it took. Only the pipeline's class
+    changes: to a subclass of the same name. Its own ``__call__`` samples every attempt; images that fail the checkpoint
+    are tried again without the others. What differs from the stock call:
 
-    Within a call the pipeline's own ``__call__`` does all the sampling, once for each attempt, with its documented
-    arguments: ``latents`` holds the seed noised to the start step, ``strength`` begins there, and
-    ``callback_on_step_end`` judges at the checkpoint. Images that fail are tried again without the others. Where some
-    fail, the attempt pauses (its callback raises) and is resumed later, with the images that go on with it, from the
-    latents and the scheduler's history at the checkpoint; where all go on, it just runs through. A copy of the
-    scheduler makes the steps, in the place of the pipeline's own as long as the call lasts. Modules are never wrapped,
-    frozen or cast (but a float16 autoencoder that asks for float32 is there meanwhile, as in diffusers' own calls).
-    What ``apply`` itself changes is the pipeline's class: to a subclass of the same name.
-
-    What differs from the stock call:
-
-    - The masked image's latents are the posterior's mean, not a sample (as in the engine of isdiff). A U-Net of 4
-      channels, not made for inpainting, gets the whole image's, noised anew at every step, as its pipeline does it.
+    - The masked image's latents are the posterior's mean, not a sample. A U-Net of 4 channels, not made for
+      inpainting, gets the whole image's, noised anew at every step, as its pipeline does it.
     - ``strength`` stays at its default, as the start step takes its place.
     - With rectified flow (Stable Diffusion 3, Flux) start, lambda and checkpoint are values of sigma; their defaults
-      have the signal-to-noise ratios of those of Stable Diffusion. Checkpoints see pictures with the autoencoder's
-      shift, also where the pipeline itself decodes without it.
+      have the signal-to-noise ratios of those of Stable Diffusion.
     - Generators give one whole number for each image, from which all of its noise follows; so with a list of them an
       image does not depend on its neighbours. With ``run_seed`` they are not asked: the keyword ``image_ids`` of the
       call (default: "0", "1", ...) then names each image's noise, which is that of ``method=si+isdiff`` for an image
       of that id and that seed: the same attempts, and pictures to float rounding, with a DDIM scheduler whose number
-      of steps divides its process's (of others diffusers rounds the next timestep down).
+      of steps divides its process's.
     - Given ``latents`` are the noise of the first attempt.
     - ``callback_on_step_end`` sees every step of every attempt, with only the images that take part in it. What it
       changes besides latents is forgotten where an attempt is resumed. After an interrupt nothing is tried again; what
@@ -86,12 +74,11 @@ def apply(
         criterion: what is measured there, in decoded pictures; DCE by default.
         model: a name in ``configs/model``, whose own start, lambda, tau and checkpoint count where none is given.
         run_seed: see above.
+
     Returns:
         ``pipe`` itself. If it had the plug-in already, the new options take the place of the old ones.
-    Raises:
-        UserError: a pipeline that is not supported, or a value that cannot work, alone or with the others.
     """
-    kind = checked_kind(pipe)
+    kind = kind_of(pipe)
     values = {**kind.values, **({} if model is None else suited(model))}
     given = {"start": start, "lambda": lambda_, "tau": tau, "checkpoint": checkpoint}
     values |= {key: value for key, value in given.items() if value is not None}
@@ -118,6 +105,7 @@ def remove(pipe: Pipeline) -> Pipeline:
 
 
 def named_seed(seed: str | Seed) -> Seed:
+    """A seed, or the usual one of a name."""
     if isinstance(seed, Seed):
         return seed
     check_choice("seed", seed, (*SEEDS, OFF))
@@ -125,20 +113,16 @@ def named_seed(seed: str | Seed) -> Seed:
 
 
 def suited(model: str) -> dict[str, float]:
-    """The values that a model of ``configs/model`` comes with.
-
-    Raises:
-        BadValue: there is no such model.
-    """
+    """The values that a model of ``configs/model`` comes with."""
     import yaml
 
     files = {path.stem: path for folder in reversed(config_folders()) for path in (folder / "model").glob("*.yaml")}
     check_choice("model", model, sorted(files))
-    return yaml.safe_load(Path(files[model]).read_text("utf-8")).get("isdiff") or {}
+    return yaml.safe_load(files[model].read_text("utf-8")).get("isdiff") or {}
 
 
-def again(cls: Any, kind: type[Kind], plugin: Plugin) -> Any:
-    """A pipeline with IS-Diff, without its attributes."""
+def restore(cls: Any, kind: type[Kind], plugin: Plugin) -> Any:
+    """A pipeline with IS-Diff that was pickled or copied, without its attributes."""
     return object.__new__(plugged(cls, kind, plugin))
 
 
@@ -153,7 +137,7 @@ def plugged(cls: Any, kind: type[Kind], plugin: Plugin) -> type:
         return Call(self, kind, stock, plugin, given, image_ids).run()
 
     def reduced(self: Any, protocol: Any) -> tuple:  # for pickle and copy, which find no class of this making
-        return again, (cls, kind, plugin), vars(self)
+        return restore, (cls, kind, plugin), vars(self)
 
     def num_timesteps(self: Any) -> int:  # of the attempt, for callbacks that wait for a share of it
         return plugin.behind + cls.num_timesteps.fget(self)

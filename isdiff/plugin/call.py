@@ -4,22 +4,53 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from isdiff.errors import UserError
-from isdiff.plugin.autoencoder import decoded
-from isdiff.plugin.latents import stacked, tasks_of
+from isdiff.plugin.batch import merged, pick, prompts, texts_of
 from isdiff.plugin.pipelines import Kind
-from isdiff.plugin.rows import merged, pick, prompts, texts_of
 from isdiff.plugin.scheduler import Watched, check_known, grid_of, repeats, rows_of
-from isdiff.plugin.state import Made, Plugin
+from isdiff.plugin.tasks import stacked, tasks_of
+from isdiff.priors.autoencoder import decode
 from isdiff.process_state import with_own_defaults
-from isdiff.seeds.base import NoiseStart
+from isdiff.refine import Refinement
+from isdiff.seeds.base import NoiseStart, Start
 from isdiff.trajectory import Attempt, Stream
+
+
+@dataclass
+class Made:
+    """How one image of a call came about: its attempts, which of them is kept (from 0), and its network calls.
+
+    Until that is decided ``chosen`` is None.
+    """
+
+    attempts: list[Attempt] = field(default_factory=list)
+    chosen: int | None = 0
+    calls: int = 0
+
+
+@dataclass
+class Plugin:
+    """What a pipeline was given, as ``pipe.isdiff``.
+
+    Attributes:
+        start: where attempts begin.
+        refinement: how they are judged; None where there is one attempt only.
+        run_seed: with an image's id it fixes all of its noise; None: the call's generators do.
+        images: of the latest call, how each of its images came about.
+        behind: steps that an attempt has made before the stock call that runs now.
+    """
+
+    start: Start
+    refinement: Refinement | None
+    run_seed: int | None = None
+    images: list[Made] = field(default_factory=list)
+    behind: int = 0
 
 
 class Stopped(Exception):
@@ -59,14 +90,13 @@ class GivenNoise(Stream):
 
 
 class Call:
-    """
+    """One call of a pipeline.
+
     Args:
         kind: of the pipeline.
         stock: the pipeline's own ``__call__``.
         given: what it was called with, by name, defaults included.
         image_ids: name the images' noise, where there is a ``run_seed``.
-    Raises:
-        UserError: what was given cannot be used with IS-Diff.
     """
 
     @with_own_defaults
@@ -86,16 +116,14 @@ class Call:
         self.given["num_images_per_prompt"] = self.given["num_images_per_prompt"] or 1
         self.count = prompts(self.given) * self.given["num_images_per_prompt"]
         # Under offloading, pipe.device is where the modules wait, and not where they work.
-        self.device = getattr(pipe, "_execution_device", pipe.device)
+        device = getattr(pipe, "_execution_device", pipe.device)
         self.grid, self.scale = self.levels()
-        self.tasks, self.counts = tasks_of(
-            self.kind, self.count, self.device, self.start.enough, self.start.needs_truth
-        )
+        self.tasks, self.counts = tasks_of(self.kind, self.count, device, self.start.enough, self.start.needs_truth)
         self.keys = self.named(image_ids)
         if (noise := self.given.get("latents")) is not None:
             if len(noise) != self.count:
                 raise UserError(f"there are {len(noise)} latents for {self.count} pictures; give one for each")
-            self.given["latents"] = self.kind.from_argument(noise)
+            self.given["latents"] = self.kind.spatial(noise) if self.kind.takes_looped else noise
         self.streams: dict[tuple[int, int], Stream] = {}
         self.made = plugin.images = [Made() for _ in range(self.count)]
         self.paused: list[Leg] = []
@@ -133,13 +161,12 @@ class Call:
         return [(drawn(generator), "") for generator in generators]
 
     def stream(self, row: int, attempt: int) -> Stream:
+        """The noise of an attempt at an image, the same object all along."""
         if (row, attempt) not in self.streams:
+            noise = GivenNoise(*self.keys[row], attempt)
             latents = self.given.get("latents")
-            if attempt or latents is None:
-                self.streams[row, attempt] = Stream(*self.keys[row], attempt)
-            else:
-                noise = self.streams[row, attempt] = GivenNoise(*self.keys[row], attempt)
-                noise.first = latents[row]
+            noise.first = None if attempt or latents is None else latents[row]
+            self.streams[row, attempt] = noise
         return self.streams[row, attempt]
 
     def run(self) -> Any:
@@ -148,7 +175,7 @@ class Call:
         for number in range(self.refinement.attempts if self.refinement else 1):
             if waiting and not self.interrupted:
                 self.sample(self.begun(number, waiting))
-                waiting = [row for row in waiting if self.made[row].chosen < 0]
+                waiting = [row for row in waiting if self.made[row].chosen is None]
         for leg in self.paused:
             kept = [place for place, row in enumerate(leg.rows) if self.made[row].chosen == leg.attempt]
             if kept:
@@ -192,6 +219,7 @@ class Call:
         """What the stock call is given: the images of the leg, its latents and where it begins."""
         chosen = {key: pick(self.given[key], self.counts[key], leg.rows) for key in ("image", "mask_image")}
         dtype, known = self.kind.network.dtype, stacked([self.tasks[row] for row in leg.rows])
+        latents = (leg.states / self.scale).to(dtype)
         if self.kind.plain and self.given.get("padding_mask_crop") is None:
             chosen["image"] = known  # or the pipeline would encode them itself, with noise of the generators
         callback = self.given.get("callback_on_step_end")
@@ -199,7 +227,7 @@ class Call:
         return self.given | texts_of(self.given, leg.rows) | chosen | {
             "masked_image_latents": known.to(dtype) if self.kind.takes_masked else None,
             "num_images_per_prompt": 1,
-            "latents": self.kind.as_argument((leg.states / self.scale).to(dtype)),
+            "latents": self.kind.looped(latents) if self.kind.takes_looped else latents,
             # Half a step beside the share that is meant, as the pipeline rounds.
             "strength": min(1.0, (self.steps - leg.slot + self.kind.nudge) / self.steps),
             "generator": [self.stream(row, leg.attempt).generator for row in leg.rows],
@@ -247,18 +275,14 @@ class Call:
 
     @with_own_defaults
     def judge(self, leg: Leg, clean: Tensor) -> bool:
-        """Say of each image which attempt is kept, -1 for one still to come; returns whether all keep this one."""
+        """Note of each image which attempt is kept, if that can be said yet; returns whether all keep this one."""
         rule = self.refinement
         assert rule is not None
         for row, latents in zip(leg.rows, clean, strict=True):
-            made = self.made[row]
-            guess = self.tasks[row].compose(latents) if self.kind.plain else latents
-            dce = rule.judge(self.tasks[row], decoded(self.pipe.vae, guess[None])[0])
-            made.attempts[leg.attempt].dce = dce
-            if not rule.passes(dce) and len(made.attempts) < rule.attempts:
-                made.chosen = -1
-            else:
-                made.chosen = rule.chosen([a.dce for a in made.attempts if a.dce is not None])
+            task, made = self.tasks[row], self.made[row]
+            guess = task.compose(latents) if self.kind.plain else latents
+            made.attempts[leg.attempt].dce = rule.judge(task, decode(self.pipe.vae, guess[None])[0])
+            made.chosen = rule.decide([a.dce for a in made.attempts if a.dce is not None])
         return all(self.made[row].chosen == leg.attempt for row in leg.rows)
 
 
@@ -268,10 +292,7 @@ def drawn(generator: torch.Generator | None) -> int:
 
 
 def check_given(stock: Callable, kind: Kind) -> None:
-    """
-    Raises:
-        UserError: an argument whose place IS-Diff takes, or that the pipeline does not take.
-    """
+    """Refuse arguments whose place IS-Diff takes, or that the pipeline does not take."""
     given = kind.given
     own = inspect.signature(stock).parameters["strength"].default
     if given["strength"] not in (own, 1.0):

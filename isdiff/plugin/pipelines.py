@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from isdiff.errors import UserError
-from isdiff.plugin.autoencoder import means
 from isdiff.plugin.scheduler import DIFFUSION, FLOW
+from isdiff.priors.autoencoder import means
 
 
 class Kind:
@@ -21,24 +21,25 @@ class Kind:
         given: what it is called with, by name.
     Attributes:
         names: of the classes in diffusers.
+        part: the pipeline's attribute that is its network.
         values: start, lambda, tau and checkpoint where none are given; for 256 pixels and more, as ``configs/isdiff``.
         schedulers: that are known to fit.
         nudge: steps that are added to the share of them that ``strength`` is to be, so that rounding hits it.
         takes_masked: whether the latents of the masked image can be given.
+        takes_looped: whether the call takes its ``latents`` as :meth:`looped` has them.
     """
 
     names: tuple[str, ...] = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
+    part = "unet"
     values: Mapping[str, float] = {"start": 1.0, "lambda": 0.05, "tau": 2.5, "checkpoint": 0.65}
     schedulers: tuple[str, ...] = DIFFUSION
     nudge = 0.5
     takes_masked = True
+    takes_looped = False
 
     def __init__(self, pipe: Any, given: Mapping[str, Any] | None = None) -> None:
         self.pipe, self.given = pipe, given or {}
-
-    @property
-    def network(self) -> Any:
-        return self.pipe.unet
+        self.network = getattr(pipe, self.part)
 
     def channels(self) -> tuple[int | None, int | None]:
         """How many a network takes that is not made for inpainting, and one that is; None: there is none."""
@@ -51,11 +52,12 @@ class Kind:
 
     def sides(self) -> tuple[int, int]:
         """Height and width of the pictures: what is asked for, or the model's own."""
-        own = self.own_side()
+        own = self.cells() * self.pipe.vae_scale_factor
         return self.given.get("height") or own, self.given.get("width") or own
 
-    def own_side(self) -> int:
-        return self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor
+    def cells(self) -> int:
+        """The model's own side, in latents."""
+        return self.network.config.sample_size
 
     def set_levels(self, scheduler: Any) -> int:
         """Set the timesteps as the pipeline will, and return how many steps are asked for; 0: as many as there are."""
@@ -74,14 +76,6 @@ class Kind:
         """The other way round."""
         return latents
 
-    def as_argument(self, latents: Tensor) -> Tensor:
-        """(B, C, h, w) as the call takes its ``latents``."""
-        return latents
-
-    def from_argument(self, latents: Tensor) -> Tensor:
-        """The other way round."""
-        return latents
-
     @staticmethod
     def methods(cls: Any) -> dict[str, Callable]:
         """What a pipeline of the class ``cls`` does otherwise with IS-Diff, by name."""
@@ -96,31 +90,27 @@ class StableDiffusion3(Kind):
     """
 
     names = ("StableDiffusion3InpaintPipeline",)
+    part = "transformer"
     values: Mapping[str, float] = {"start": 0.936, "lambda": 0.022, "tau": 2.5, "checkpoint": 0.732}
     schedulers = FLOW
     nudge = -0.5  # these pipelines round the steps down that they leave out, not those that they make
 
-    @property
-    def network(self) -> Any:
-        return self.pipe.transformer
-
     def channels(self) -> tuple[int | None, int | None]:
         return 16, None
 
-    def own_side(self) -> int:
-        return self.pipe.default_sample_size * self.pipe.vae_scale_factor
+    def cells(self) -> int:
+        return self.pipe.default_sample_size
 
     def set_levels(self, scheduler: Any) -> int:
-        sigmas, steps = self.sigmas(), self.given["num_inference_steps"]
-        mu = self.given.get("mu")
-        shift = {"mu": self.mu(scheduler) if mu is None else mu} if scheduler.config.get("use_dynamic_shifting") else {}
-        if sigmas is None:
-            scheduler.set_timesteps(steps, **shift)
-        else:
-            scheduler.set_timesteps(sigmas=sigmas, **shift)
+        sigmas, mu = self.sigmas(), self.given.get("mu")
+        levels = {"num_inference_steps": self.given["num_inference_steps"]} if sigmas is None else {"sigmas": sigmas}
+        if scheduler.config.get("use_dynamic_shifting"):
+            levels["mu"] = self.mu(scheduler) if mu is None else mu
+        scheduler.set_timesteps(**levels)
         return len(scheduler.timesteps)
 
     def sigmas(self) -> Any:
+        """Noise levels that are given; None: the scheduler has its own."""
         return self.given.get("sigmas")
 
     def mu(self, scheduler: Any) -> float:
@@ -134,7 +124,7 @@ class StableDiffusion3(Kind):
 
 
 class FluxInpaint(StableDiffusion3):
-    """Latents are packed: (B, h/2 * w/2, 4 C)."""
+    """Flux; latents are packed: (B, h/2 * w/2, 4 C)."""
 
     names = ("FluxInpaintPipeline",)
 
@@ -142,8 +132,7 @@ class FluxInpaint(StableDiffusion3):
         return 4 * self.pipe.vae.config.latent_channels, None
 
     def sigmas(self) -> Any:
-        steps = self.given["num_inference_steps"]
-        own = super().sigmas()
+        steps, own = self.given["num_inference_steps"], self.given.get("sigmas")
         return np.linspace(1.0, 1 / steps, steps) if own is None else own
 
     def looped(self, latents: Tensor) -> Tensor:
@@ -154,17 +143,14 @@ class FluxInpaint(StableDiffusion3):
 
 
 class FluxFill(FluxInpaint):
+    """Flux Fill, whose network is told of the masked image."""
+
     names = ("FluxFillPipeline",)
     takes_masked = False  # its call refuses them beside the image, which it needs
+    takes_looped = True
 
     def channels(self) -> tuple[int | None, int | None]:
         return None, 4 * (2 * self.pipe.vae.config.latent_channels + self.pipe.vae_scale_factor**2)
-
-    def as_argument(self, latents: Tensor) -> Tensor:
-        return self.looped(latents)
-
-    def from_argument(self, latents: Tensor) -> Tensor:
-        return self.spatial(latents)
 
     @staticmethod
     def methods(cls: Any) -> dict[str, Callable]:
@@ -179,31 +165,19 @@ KINDS: tuple[type[Kind], ...] = (Kind, StableDiffusion3, FluxInpaint, FluxFill)
 
 
 def kind_of(pipe: Any) -> type[Kind]:
-    """
-    Raises:
-        UserError: a pipeline that is not supported.
-    """
+    """The kind of a pipeline, whose network is checked."""
     names = {cls.__name__ for cls in type(pipe).__mro__ if cls.__module__.startswith("diffusers.")}
-    for kind in KINDS:
-        if names & set(kind.names):
-            return kind
-    known = [name for kind in KINDS for name in kind.names]
-    raise UserError(f"isdiff.apply takes {', '.join(known[:-1])} and {known[-1]}; this is a {type(pipe).__name__}")
-
-
-def checked_kind(pipe: Any) -> type[Kind]:
-    """The kind of a pipeline whose network can be used.
-
-    Raises:
-        UserError: it cannot, or the pipeline is not supported.
-    """
-    kind = kind_of(pipe)(pipe)
-    plain, inpainting = kind.channels()
-    found = kind.network.config.in_channels
+    kind = next((kind for kind in KINDS if names & set(kind.names)), None)
+    if kind is None:
+        known = [name for kind in KINDS for name in kind.names]
+        raise UserError(f"isdiff.apply takes {', '.join(known[:-1])} and {known[-1]}; this is a {type(pipe).__name__}")
+    of_this = kind(pipe)
+    plain, inpainting = of_this.channels()
+    found = of_this.network.config.in_channels
     if found not in (plain, inpainting):
         usable = [f"{inpainting} (for inpainting)"] * (inpainting is not None) + [f"{plain}"] * (plain is not None)
         raise UserError(
             f"the network of this {type(pipe).__name__} takes {found} channels; isdiff.apply takes "
             f"{' and '.join(usable)}"
         )
-    return type(kind)
+    return kind

@@ -25,10 +25,7 @@ UNKNOWN = {"stochastic_sampling": True, "invert_sigmas": True, "use_flow_sigmas"
 
 
 def check_known(scheduler: Any, known: Sequence[str]) -> None:
-    """
-    Raises:
-        UserError: its levels or steps are not known to fit.
-    """
+    """Refuse a scheduler of which it is not known that its levels and steps fit."""
     name = type(scheduler).__name__
     if name not in known:
         raise UserError(f"the pipeline has a {name}; isdiff.apply takes {', '.join(known)} here")
@@ -40,27 +37,21 @@ def check_known(scheduler: Any, known: Sequence[str]) -> None:
 def grid_of(scheduler: Any) -> Grid:
     """The levels of a scheduler whose timesteps are set, in its own scale: what ``add_noise`` makes of image and noise.
 
-    Raises:
-        UserError: it predicts something unknown.
+    Those of rectified flow are (1 - sigma, sigma).
     """
-    if predicts(scheduler) == "flow":
-        return flow_grid(scheduler)
     kind = predicts(scheduler)
-    if kind not in ("epsilon", "v_prediction", "sample"):
+    if kind == "flow":
+        timesteps, sigmas = scheduler.timesteps, scheduler.sigmas[:-1]
+        levels = [1 - sigma for sigma in sigmas.tolist()], sigmas.tolist()
+    elif kind in ("epsilon", "v_prediction", "sample"):
+        timesteps = torch.unique_consecutive(scheduler.timesteps.cpu())
+        one = torch.ones(len(timesteps), 1, dtype=torch.float64)
+        parts = (one, torch.zeros_like(one)), (torch.zeros_like(one), one)
+        levels = tuple(scheduler.add_noise(*part, timesteps).flatten().tolist() for part in parts)
+    else:
         raise UserError(f"the pipeline's model predicts {kind!r}; epsilon, v_prediction and sample can be used")
-    timesteps = torch.unique_consecutive(scheduler.timesteps.cpu())
-    one = torch.ones(len(timesteps), 1, dtype=torch.float64)
-    alphas = scheduler.add_noise(one, torch.zeros_like(one), timesteps)
-    sigmas = scheduler.add_noise(torch.zeros_like(one), one, timesteps)
-    ascending = [tuple(values.flatten().tolist()[::-1]) for values in (timesteps, alphas, sigmas)]
+    ascending = [tuple(values[::-1]) for values in (timesteps.tolist(), *levels)]
     return Grid(ascending[0], ascending[1], ascending[2], scheduler.config.num_train_timesteps)
-
-
-def flow_grid(scheduler: Any) -> Grid:
-    """Of rectified flow."""
-    timesteps, sigmas = (values.tolist()[::-1] for values in (scheduler.timesteps, scheduler.sigmas[:-1]))
-    alphas = tuple(1 - sigma for sigma in sigmas)
-    return Grid(tuple(timesteps), alphas, tuple(sigmas), scheduler.config.num_train_timesteps)
 
 
 def predicts(scheduler: Any) -> str:

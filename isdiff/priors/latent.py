@@ -18,6 +18,7 @@ from torch import Tensor
 from isdiff.diffusion.process import abar_at
 from isdiff.errors import UserError
 from isdiff.prediction import Prediction
+from isdiff.priors.autoencoder import decode, encode
 from isdiff.priors.conditioning.attention import KEY
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.latent_task import LatentTask
@@ -112,7 +113,7 @@ class LatentPrior:
 
     def encode(self, image: Tensor) -> Tensor:
         """Scaled latents (4, h, w), the posterior's mean, of an image (3, H, W) in [-1, 1]."""
-        return self.vae.encode(image[None].float()).latent_dist.mean[0] * self.vae.config.scaling_factor
+        return encode(self.vae, image[None])[0]
 
     @torch.inference_mode()
     def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> list[Tensor]:
@@ -121,7 +122,7 @@ class LatentPrior:
 
     def pictures(self, states: Sequence[Tensor]) -> list[Tensor]:
         stacked = torch.stack([*states, *[states[-1]] * (-len(states) % self.pad_to)])
-        return list(self.vae.decode(stacked / self.vae.config.scaling_factor).sample[: len(states)].clamp(-1, 1))
+        return list(decode(self.vae, stacked)[: len(states)])
 
     def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
         return self.fitting(states, timesteps, tasks)

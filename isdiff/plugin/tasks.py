@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,19 +10,14 @@ from PIL import Image
 from torch import Tensor
 
 from isdiff.errors import UserError
-from isdiff.plugin.autoencoder import encoded
 from isdiff.plugin.pipelines import Kind
-from isdiff.plugin.rows import pick
+from isdiff.priors.autoencoder import encode
 from isdiff.priors.latent import sure_cells
 from isdiff.priors.latent_task import LatentTask
 
 
 def pixels_of(kind: Kind, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Images (A, 3, H, W) float32 in [-1, 1] and holes (B, 1, H, W) bool, as the pipeline itself will see them.
-
-    Raises:
-        UserError: one of them is missing.
-    """
+    """Images (A, 3, H, W) float32 in [-1, 1] and holes (B, 1, H, W) bool, as the pipeline itself will see them."""
     pipe, given = kind.pipe, kind.given
     if given.get("image") is None or given.get("mask_image") is None:
         raise UserError("the pipeline was given no image or no mask_image; give both")
@@ -38,25 +33,34 @@ def pixels_of(kind: Kind, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def known_latents(vae: Any, images: Tensor) -> Tensor:
-    """Of whole images, which may be latents already, as diffusers allows here."""
-    return images if images.shape[1] == vae.config.latent_channels else encoded(vae, images)
+    """Latents of whole images, which may be latents already, as diffusers allows here."""
+    return images if images.shape[1] == vae.config.latent_channels else encode(vae, images)
+
+
+def masked_latents(kind: Kind, images: Tensor, holes: Tensor) -> Tensor:
+    """Latents of what is known: those that were given, or of the images with grey holes."""
+    if (given := kind.given.get("masked_image_latents")) is not None:
+        return given
+    if images.shape[1] != 3:
+        other = ", or masked_image_latents" if kind.takes_masked else ""
+        raise UserError(f"the image has {images.shape[1]} channels; give pictures of 3{other}")
+    count = max(len(images), len(holes))
+    images, holes = (x.repeat(count // len(x), 1, 1, 1) for x in (images, holes))
+    return encode(kind.pipe.vae, images.masked_fill(holes, 0.0))
 
 
 def tasks_of(
     kind: Kind, rows: int, device: torch.device, enough: int, truth: bool
 ) -> tuple[list[LatentTask], dict[str, int]]:
-    """One task for each of ``rows`` images of a batch, shared where picture and mask are, and how many pictures, masks
-    and latents were given.
+    """One task for each of ``rows`` images of a batch, shared where picture and mask are.
+
+    Returns also how many pictures, masks and masked latents were given.
 
     Args:
         enough: known cells that must remain for the cautious choice of what seeds are fitted to.
         truth: whether tasks must know the whole image.
-    Raises:
-        UserError: sizes or numbers that do not go together, or a mask that leaves nothing.
     """
     images, holes = pixels_of(kind, device)
-    vae = kind.pipe.vae
-    latents = known_latents(vae, images) if kind.plain else kind.given.get("masked_image_latents")
     counts = {"image": len(images), "mask_image": len(holes)}
     pairs = max(counts.values())
     if pairs % len(images) or pairs % len(holes) or rows % pairs:
@@ -64,37 +68,26 @@ def tasks_of(
             f"there are {len(images)} of image and {len(holes)} of mask_image for {rows} pictures; give one of each, "
             "or one for each prompt"
         )
-    if latents is None:
-        if images.shape[1] != 3:
-            other = ", or masked_image_latents" if kind.takes_masked else ""
-            raise UserError(f"the image has {images.shape[1]} channels; give pictures of 3{other}")
-        whole = [pick(images, len(images), [i]) for i in range(pairs)]
-        masked = [x.masked_fill(pick(holes, len(holes), [i]), 0.0) for i, x in enumerate(whole)]
-        latents = encoded(vae, torch.cat(masked))
+    wholes = known_latents(kind.pipe.vae, images) if truth or kind.plain else None
+    latents = masked_latents(kind, images, holes) if wholes is None or not kind.plain else wholes
     counts["masked_image_latents"] = len(latents)
     if rows % len(latents):
         raise UserError(f"there are {len(latents)} masked_image_latents for {rows} pictures; give one for each")
-    wholes = known_latents(vae, images) if truth else None
-    factor, made = kind.pipe.vae_scale_factor, {}
-    for key in [place_of(row, counts) for row in range(rows)]:
-        if key in made:
-            continue
-        picture, mask, place = key
+    factor, made = kind.pipe.vae_scale_factor, dict[tuple[int, ...], LatentTask]()
+    places = [tuple(row % count for count in counts.values()) for row in range(rows)]
+    for picture, mask, place in dict.fromkeys(places):
         hole = holes[mask]
         sure = sure_cells(hole[0].cpu().numpy(), factor, enough)
         if not sure.any():
             raise UserError("the mask_image hides everything (white is the hole); leave some pixels to fit a seed to")
-        made[key] = LatentTask(
+        made[picture, mask, place] = LatentTask(
             f"{picture}", latents[place].to(device, torch.float32), hole[:, ::factor, ::factor],
-            truth=None if wholes is None else wholes[picture],
+            truth=wholes[picture] if truth and wholes is not None else None,
             sure=torch.from_numpy(sure)[None].to(device), hidden=hole,
         )  # fmt: skip
-    return [made[place_of(row, counts)] for row in range(rows)], counts | {"latents": len(latents)}
-
-
-def place_of(row: int, counts: Mapping[str, int]) -> tuple[int, int, int]:
-    return row % counts["image"], row % counts["mask_image"], row % counts["masked_image_latents"]
+    return [made[place] for place in places], counts
 
 
 def stacked(tasks: Sequence[LatentTask]) -> Tensor:
+    """The latents of what is known, (B, C, h, w)."""
     return torch.stack([task.image for task in tasks])

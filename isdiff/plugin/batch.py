@@ -26,11 +26,7 @@ def named_arguments(stock: Callable, pipe: Any, args: tuple, kwargs: Mapping[str
 
 
 def prompts(given: Mapping[str, Any]) -> int:
-    """How many prompts there are.
-
-    Raises:
-        UserError: none.
-    """
+    """How many prompts there are."""
     prompt, embedded = given.get("prompt"), given.get("prompt_embeds")
     if embedded is None and (prompt is None or (isinstance(prompt, list) and not prompt)):
         raise UserError("the pipeline was given no prompt; give prompt (it may be empty) or prompt_embeds")
@@ -53,8 +49,10 @@ def texts_of(given: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
 
 
 def pick(value: Any, count: int, rows: Sequence[int]) -> Any:
-    """Of pictures, masks or latents in any form that diffusers takes, ``count`` of them, those of these rows; as in
-    diffusers, fewer than there are rows are repeated as a whole. A single one stands for all."""
+    """Those of these rows, of ``count`` pictures, masks or latents in any form that diffusers takes.
+
+    As in diffusers, fewer than there are rows are repeated as a whole. A single one stands for all.
+    """
     if value is None or count == 1:
         return value
     if isinstance(value, (list, tuple)) and len(value) != count:  # of batches

@@ -1,0 +1,41 @@
+"""What all commands share: reading options, and telling errors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+from isdiff.errors import UserError, explained
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one sentence what is wrong, with the exit code of a configuration that does not work."""
+
+    def __init__(self, prog: str | None = None, **options: Any) -> None:
+        super().__init__(prog, **{"formatter_class": argparse.RawDescriptionHelpFormatter, **options})
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} ({self.prog} --help says more)")
+
+
+def tell(error: BaseException) -> str:
+    """One sentence for an error of the user's, of the machine's or of a configuration; bugs are raised again."""
+    if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):  # which take long to import
+        return f"the configuration does not resolve: {' '.join(str(error).split())}"
+    if not isinstance(error, (UserError, OSError)):
+        raise error
+    return explained(error)
+
+
+def call(name: str, arguments: list[str]) -> int:
+    """The exit code of a command; what went wrong is told on stderr."""
+    try:
+        return import_module(f"isdiff.cli.{name}").main(arguments) or 0
+    except KeyboardInterrupt:
+        print("isdiff: stopped; what is finished is kept", file=sys.stderr)
+        return 130
+    except Exception as error:
+        print(f"isdiff: {tell(error)}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
