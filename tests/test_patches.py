@@ -389,7 +389,7 @@ def test_the_model_has_the_levels_of_its_process():
         {"shift": -0.1},
         {"edge": float("nan")},
     ):
-        with pytest.raises(ValueError, match=f"model.{next(iter(wrong))} is"):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
             PatchModel(**wrong)
 
 

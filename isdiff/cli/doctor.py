@@ -15,10 +15,10 @@ def act(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     from isdiff.cli.models import nodes, state
     from isdiff.config.search_path import config_names
+    from isdiff.devices import resolve_device, resolve_precision
     from isdiff.environment import device_name, git_commit, package_versions
     from isdiff.io.weights import Weights
     from isdiff.paths import located, placed
-    from isdiff.priors.pixel import resolve_device, resolve_precision
     from isdiff.runs.measure import absent, build_metrics
     from isdiff.tables.compare import UNUSED
 

@@ -26,9 +26,6 @@ def load_pipeline(weights: str, revision: str | None = None, variant: str | None
 
     Args:
         revision, variant: of an id on the hub; of the files in a folder or on the hub.
-    Raises:
-        UserError: it is not there, parts of it are missing or not finite, or files are not those whose hashes were
-            noted.
     """
     source = located(weights)
     if (source / SUMS).exists():
@@ -85,10 +82,7 @@ def whole_pipeline(folder: Path, variant: str | None):
 
 
 def check_words(pipeline) -> None:
-    """
-    Raises:
-        UserError: the tokenizer has no words, or words for which the text encoder has no vectors.
-    """
+    """Refuse a tokenizer without words, or with words for which the text encoder has no vectors."""
     if pipeline.text_encoder is None or pipeline.tokenizer is None:
         return
     words, vectors = len(pipeline.tokenizer), pipeline.text_encoder.get_input_embeddings().num_embeddings
@@ -97,8 +91,10 @@ def check_words(pipeline) -> None:
 
 
 def random_pipeline(sizes: Mapping[str, Any]):
-    """Untrained parts of the sizes of ``unet``, ``vae`` and ``text``, to check memory and speed; a tokenizer of a few
-    words."""
+    """Untrained parts of the sizes of ``unet``, ``vae`` and ``text``, to check memory and speed.
+
+    The tokenizer has a few words.
+    """
     from types import SimpleNamespace
 
     from diffusers import AutoencoderKL, UNet2DConditionModel

@@ -50,8 +50,6 @@ class LatentPrior:
         conditioning: how they are asked.
         enough: known cells that must remain for the cautious choice of what seeds are fitted to.
         velocity: (T,) alphas_cumprod, for a U-Net that predicts velocity (Salimans & Ho 2022) instead of noise.
-    Raises:
-        UserError: a model that is not made for inpainting.
     """
 
     def __init__(
@@ -80,11 +78,7 @@ class LatentPrior:
 
     @torch.inference_mode()
     def prepare(self, task: Task, prompt: str = "") -> LatentTask:
-        """
-        Raises:
-            UserError: sizes that the model cannot take, a prompt that is too long, guidance without a text encoder, or
-                latents that are not finite.
-        """
+        """The task in latent space, with its prompt embedded."""
         height, width = task.hole.shape[1:]
         unit = self.conditioning.unit(self.factor, len(self.unet.config.block_out_channels))
         if height % unit or width % unit:

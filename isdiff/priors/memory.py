@@ -9,8 +9,9 @@ import torch
 
 
 class Halving:
-    """Calls ``part`` on as many images at once as fit: half as many from each time that memory runs out, for as long as
-    the model stays loaded.
+    """Calls ``part`` on as many images at once as fit.
+
+    Each time that memory runs out it halves their number, for as long as the model stays loaded.
 
     Args:
         part: from columns of equal length, one entry an image, to one answer an image.
@@ -21,7 +22,8 @@ class Halving:
         self.most: int | None = None  # images per call, once memory has run out
 
     def __call__(self, *columns: Sequence) -> list:
-        """
+        """The answers of ``part`` for all images, in their order.
+
         Raises:
             torch.cuda.OutOfMemoryError: a single image does not fit.
         """

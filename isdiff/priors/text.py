@@ -40,11 +40,7 @@ class TextEncoder:
         return min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
 
     def ids(self, text: str) -> list[int]:
-        """Token ids with start and end.
-
-        Raises:
-            UserError: more than the model takes; diffusers would cut the rest off.
-        """
+        """Token ids with start and end."""
         ids = self.tokenizer(text).input_ids
         if len(ids) > self.length:
             raise UserError(
