@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from isdiff.checks import BadValue, check_choice, check_whole
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
@@ -26,7 +28,7 @@ class Walk(Component):
         check_choice("spacing", spacing, tuple(SPACINGS))
         self.steps, self.spacing, self.jump, self.repeat = steps, spacing, jump, repeat
 
-    def fingerprint(self) -> dict:
+    def fingerprint(self) -> dict[str, Any]:
         found = super().fingerprint()
         return found if self.repeat > 1 else {key: value for key, value in found.items() if key != "jump"}
 

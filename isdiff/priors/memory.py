@@ -17,11 +17,11 @@ class Halving:
         part: from columns of equal length, one entry an image, to one answer an image.
     """
 
-    def __init__(self, part: Callable[..., list]) -> None:
+    def __init__(self, part: Callable[..., list[Any]]) -> None:
         self.part = part
         self.most: int | None = None  # images per call, once memory has run out
 
-    def __call__(self, *columns: Sequence) -> list:
+    def __call__(self, *columns: Sequence[Any]) -> list[Any]:
         """The answers of ``part`` for all images, in their order.
 
         Raises:
@@ -39,7 +39,7 @@ class Halving:
                 answers += found
         return answers
 
-    def attempt(self, *columns: Sequence) -> list | None:
+    def attempt(self, *columns: Sequence[Any]) -> list[Any] | None:
         try:
             return self.part(*columns)
         except torch.cuda.OutOfMemoryError:

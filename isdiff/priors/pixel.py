@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ class PixelPrior:
         """States are pictures already."""
         return states
 
-    def batch(self, images: Sequence[Tensor], timesteps: Sequence[int], conditions: Sequence) -> list[Prediction]:
+    def batch(self, images: Sequence[Tensor], timesteps: Sequence[int], conditions: Sequence[Any]) -> list[Prediction]:
         count = len(images)
         missing = -count % self.pad_to
         x = torch.stack([*images, *[images[-1]] * missing]).to(memory_format=self.memory_format)

@@ -57,5 +57,5 @@ class PowerPaint(Conditioning):
 
     def prompts(self, prompt: str) -> PromptPair:
         pair = powerpaint_prompts(self.task, prompt, self.negative_prompt, self.fitting_degree)
-        words = lambda texts: (expand_task_words(texts[0]), expand_task_words(texts[1]))  # noqa: E731
-        return PromptPair(words(pair.prompts), words(pair.negative), pair.weight)
+        first, second, negative, other = map(expand_task_words, (*pair.prompts, *pair.negative))
+        return PromptPair((first, second), (negative, other), pair.weight)
