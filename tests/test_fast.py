@@ -82,6 +82,7 @@ def test_a_run_finds_its_batch_size_and_gives_the_same_pictures(place, tmp_path)
     assert len(found) == 3 and all((found[i] == plain[i]).all() for i in plain)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_answers_the_same_within_rounding():
     """A small one, for it takes its time; benchmarks/ladder.py compares whole runs."""
