@@ -26,8 +26,8 @@ from torch import Tensor
 from isdiff import environment
 from isdiff.config.composing import compose_run
 from isdiff.criteria.cross_entropy import CrossEntropy
+from isdiff.devices import resolve_device
 from isdiff.engine import Engine
-from isdiff.priors.pixel import resolve_device
 from isdiff.runs import sampling
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.store import RunFolder

@@ -21,9 +21,9 @@ from PIL import Image
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
 from isdiff.data.drawn import draw, split_ids
+from isdiff.devices import resolve_device
 from isdiff.environment import device_name
 from isdiff.io.files import atomic_open
-from isdiff.priors.pixel import resolve_device
 
 ROOT = Path(__file__).parents[1]
 DATASETS, MASKS = ("celeba", "imagenet", "places2"), ("wide", "half", "expand")

@@ -25,9 +25,9 @@ from throughput import overrides, seconds
 from isdiff import environment
 from isdiff.checks import BadValue
 from isdiff.config.composing import compose_run
+from isdiff.devices import resolve_device
 from isdiff.engine import Engine
 from isdiff.io.files import atomic_open
-from isdiff.priors.pixel import resolve_device
 from isdiff.refine import Refinement
 from isdiff.runs.experiment import Experiment
 from isdiff.trajectory import Task

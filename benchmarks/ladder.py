@@ -26,12 +26,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from isdiff import environment
 from isdiff.config.composing import compose_run
+from isdiff.devices import DTYPES, resolve_device, resolve_precision
 from isdiff.engine import Engine, Result
 from isdiff.io.files import atomic_open
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.lite0 import Lite0Features
 from isdiff.metrics.samples import MeanSample
-from isdiff.priors.pixel import DTYPES, resolve_device, resolve_precision
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.store import RunFolder
 from isdiff.runs.writer import Writer

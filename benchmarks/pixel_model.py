@@ -20,13 +20,14 @@ from isdiff.config.build import build
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.data.images import paste, to_tensor, to_uint8
+from isdiff.devices import resolve_device
 from isdiff.diffusion.process import named_betas
 from isdiff.io.contact_sheet import contact_sheet, with_hole
 from isdiff.io.files import atomic_open
 from isdiff.io.models import load_net
 from isdiff.masks.base import MaskSource
 from isdiff.metrics.lite0 import Lite0Features
-from isdiff.priors.pixel import PixelPrior, resolve_device
+from isdiff.priors.pixel import PixelPrior
 from isdiff.trajectory import Task
 
 sys.path.append(str(Path(__file__).parents[1] / "scripts"))

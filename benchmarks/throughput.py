@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from isdiff import environment
 from isdiff.config.composing import compose_run
+from isdiff.devices import DTYPES, resolve_device
 from isdiff.io.files import atomic_open
-from isdiff.priors.pixel import DTYPES, resolve_device
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.model_cache import Shelf
 from isdiff.trajectory import Task

@@ -30,57 +30,39 @@ def is_number(value: Any) -> bool:
 
 
 def check_flag(key: str, value: Any) -> None:
-    """
-    Raises:
-        BadValue: the value is not a bool; ``"no"`` would otherwise mean yes.
-    """
+    """Refuse what is no bool; ``"no"`` would otherwise mean yes."""
     if not isinstance(value, bool):
         raise BadValue(f"{key} is {value!r}; it must be true or false")
 
 
 def check_whole(key: str, value: Any, low: int | None = 1) -> None:
-    """
-    Raises:
-        BadValue: the value is no whole number, or below ``low``.
-    """
+    """Refuse what is no whole number, or below ``low``."""
     if not isinstance(value, int) or isinstance(value, bool) or (low is not None and value < low):
         raise BadValue(f"{key} is {value!r}; it must be a whole number{'' if low is None else f' of at least {low}'}")
 
 
 def check_side(key: str, value: Any) -> None:
-    """
-    Raises:
-        BadValue: the value is no number of pixels that an image's side can have.
-    """
+    """Refuse what is no number of pixels that an image's side can have."""
     check_whole(key, value)
     if value > LONGEST_SIDE:
         raise BadValue(f"{key} is {value}; it must be at most {LONGEST_SIDE} pixels")
 
 
 def check_number(key: str, value: Any, low: float = 0, high: float = math.inf) -> None:
-    """
-    Raises:
-        BadValue: the value is no finite number, or not between ``low`` and ``high``.
-    """
+    """Refuse what is no finite number, or not between ``low`` and ``high``."""
     if not is_number(value) or not low <= value <= high:
         bounds = f"a number of at least {low:g}" if high == math.inf else f"a number between {low:g} and {high:g}"
         raise BadValue(f"{key} is {value!r}; it must be {bounds}")
 
 
 def check_text(key: str, value: Any) -> None:
-    """
-    Raises:
-        BadValue: the value is no text, or an empty one (as a path, that would be the current folder).
-    """
+    """Refuse what is no text, or an empty one (as a path, that would be the current folder)."""
     if not isinstance(value, (str, os.PathLike)) or not str(value):
-        quoted = f"; as a text it is '{key}=\"{value}\"'" if isinstance(value, (int, float)) else ""
+        quoted = f"; a number in quotes is one: '\"{value}\"'" if isinstance(value, (int, float)) else ""
         raise BadValue(f"{key} is {value!r}; it must be a text that is not empty{quoted}")
 
 
 def check_choice(key: str, value: Any, allowed: Sequence[Any], what: str = "it must be one of") -> None:
-    """
-    Raises:
-        BadValue: the value is none of those allowed.
-    """
+    """Refuse what is none of the values allowed."""
     if not isinstance(value, str) or value not in allowed:
         raise BadValue(f"{key} is {value!r}; {what} {', '.join(map(str, allowed))}")

@@ -112,7 +112,8 @@ def calls_expected(plan: Callable[[int], Sequence[int]], start: Start, grid: Gri
 
 
 class Engine:
-    """
+    """The sampling loop: it serves many images with each network call.
+
     Args:
         prior: the model.
         grid: timesteps and noise levels.

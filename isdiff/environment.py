@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,9 +33,11 @@ def git_commit() -> str:
     """
     if not is_checkout():
         return "unknown"
-    run = lambda *args: subprocess.run(  # noqa: E731
-        ["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
-    ).stdout.strip()
+
+    def run(*args: str) -> str:
+        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 10, "check": True}
+        return str(subprocess.run(["git", *args], cwd=Path(__file__).parent, **options).stdout).strip()
+
     try:
         return run("rev-parse", "--short=12", "HEAD") + ("+changes" if run("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.SubprocessError):

@@ -37,11 +37,7 @@ def add_package(name: str) -> None:
 
 
 def package_folder(name: str) -> Path:
-    """Where a named package lies; it is imported, also from the working folder.
-
-    Raises:
-        UserError: it cannot be imported.
-    """
+    """Where a named package lies; it is imported, also from the working folder."""
     here = os.getcwd()
     if here not in sys.path:  # a command that pip installed has not got it
         sys.path.append(here)

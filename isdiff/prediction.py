@@ -14,7 +14,8 @@ Level = float | Tensor  # of one image, or of each of a batch, broadcasting
 
 @dataclass(frozen=True)
 class Prediction:
-    """
+    """What a model says of one noisy image.
+
     Attributes:
         noise: (C, H, W), the noise that the network sees in the image.
         variance: (C, H, W) in [-1, 1], where the network learned it.

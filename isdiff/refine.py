@@ -17,7 +17,8 @@ from isdiff.trajectory import Task
 
 
 class Refinement(Component):
-    """
+    """Judges attempts at a checkpoint and says which one is kept.
+
     Args:
         criterion: what is measured; DCE in the paper.
         attempts: N, the number of attempts before the best one is taken.
@@ -25,8 +26,6 @@ class Refinement(Component):
         checkpoint: the step at which attempts are judged, as a fraction of the process.
         margin: a retry is kept only where the criterion falls by at least this share of the first attempt's value;
             otherwise the first attempt is. 0: as in the paper, however little it falls.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     labels = ("enabled",)
@@ -39,10 +38,10 @@ class Refinement(Component):
         checkpoint: float = 0.65,
         margin: float = 0.0,
     ) -> None:
-        check_whole("isdiff.refine.attempts", attempts)
-        check_number("isdiff.refine.tau", tau)
-        check_number("isdiff.refine.checkpoint", checkpoint, high=1)
-        check_number("isdiff.refine.margin", margin, high=1)
+        check_whole("attempts", attempts)
+        check_number("tau", tau)
+        check_number("checkpoint", checkpoint, high=1)
+        check_number("margin", margin, high=1)
         self.criterion, self.attempts, self.tau, self.checkpoint = criterion, attempts, tau, checkpoint
         self.margin = margin
 
@@ -55,11 +54,7 @@ class Refinement(Component):
         return index <= grid.index_at(self.checkpoint)
 
     def judge(self, task: Task, picture: Tensor) -> float:
-        """What the criterion says of an attempt whose prediction looks like ``picture`` (C, H, W).
-
-        Raises:
-            UserError: it is no number that attempts can be compared by.
-        """
+        """What the criterion says of an attempt whose prediction looks like ``picture`` (C, H, W)."""
         value = self.criterion(picture, task.reference(picture), task.pixel_hole)
         if not math.isfinite(value):
             name = type(self.criterion).__name__

@@ -19,8 +19,9 @@ import torch
 from hypothesis import settings
 from safetensors.torch import load_file
 
-settings.register_profile("isdiff", deadline=None)  # machines are slow and busy
-settings.load_profile("isdiff")
+# Machines are slow and busy. Where slow tests are left out, ten examples, each time the same.
+settings.register_profile("all", deadline=None)
+settings.register_profile("few", settings.get_profile("all"), max_examples=10, derandomize=True)
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="isdiff-cache-")  # nothing of the user's is read or written
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
@@ -46,6 +47,10 @@ def pytest_addoption(parser):
     parser.addoption("--fast", action="store_true", help="leave out the tests that tests/unhurried.txt names")
     parser.addoption("--rest", action="store_true", help="only those, which --fast leaves out")
     parser.addoption("--unhurried", type=float, metavar="S", help="write there which tests took more than S seconds")
+
+
+def pytest_configure(config):
+    settings.load_profile("few" if "not slow" in config.getoption("markexpr") else "all")
 
 
 def pytest_collection_modifyitems(config, items):

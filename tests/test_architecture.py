@@ -1,6 +1,7 @@
 """The house keeps its shape: imports run downwards, without circles, and configurations stay upstairs."""
 
 import ast
+import re
 from pathlib import Path
 
 from conftest import ROOT
@@ -8,7 +9,7 @@ from conftest import ROOT
 # From the ground up: a module imports from its own floor and those below. What comes before config is the library:
 # tensors in, tensors out.
 FLOORS = [
-    ("errors", "environment", "packages", "paths", "progress", "checks", "component", "process_state"),
+    ("errors", "environment", "devices", "packages", "paths", "progress", "checks", "component", "process_state"),
     ("diffusion",),
     ("prediction", "trajectory"),
     ("nets", "known", "seeds", "criteria", "refine"),
@@ -85,3 +86,11 @@ def test_the_library_knows_no_configuration():
 def test_modules_stay_short():
     long = {name: n for name, path in MODULES.items() if (n := path.read_text("utf-8").count("\n")) > 340}
     assert not long
+
+
+def test_classes_name_their_arguments_and_not_keys_of_configurations():
+    """Who builds an object from YAML adds the key; a key in the class would stand there twice."""
+    key = re.compile(
+        r'(?:check_\w+|BadValue)\(\s*f?"(?:sampler|isdiff|model|latent|dataset|mask|metric|logger|output|runtime)\.'
+    )
+    assert not [name for name, path in MODULES.items() if key.search(path.read_text("utf-8"))]

@@ -6,12 +6,20 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, run_here
 
 
 def benchmark(name: str, *args: str, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "benchmarks" / name), *args]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+@pytest.mark.parametrize("words", ["throughput.py", "ladder.py --device cuda", "gpu.py"])
+def test_without_a_gpu_it_is_one_sentence(words):
+    name, *args = words.split()
+    done = run_here(str(ROOT / "benchmarks" / name), *args)
+    assert done.returncode == 1 and "there is no CUDA device here" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.long
@@ -24,12 +32,6 @@ def test_throughput_on_the_cpu(tmp_path):
     assert set(found["milliseconds_per_image_and_call"]) == {"1", "2"}
     assert found["runs"]["ddnm"]["network_calls_per_image"] == 4
     assert found["runs"]["ddnm+isdiff"]["network_calls_per_image"] >= 3
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_throughput_without_a_gpu_is_one_sentence():
-    done = benchmark("throughput.py")
-    assert done.returncode == 1 and "there is no CUDA device here" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.long
@@ -56,12 +58,6 @@ def test_the_ladder_on_the_cpu(tmp_path):
     assert "channels last" in done.stdout
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_the_ladder_without_a_gpu_is_one_sentence():
-    done = benchmark("ladder.py", "--device", "cuda")
-    assert done.returncode == 1 and "there is no CUDA device here" in done.stderr and "Traceback" not in done.stderr
-
-
 @pytest.mark.long
 def test_what_is_measured_on_a_gpu_runs_on_the_cpu(tmp_path):
     """Memory grows with the batch, graphs are refused in a sentence, and refilling needs no more batches than waves."""
@@ -75,12 +71,6 @@ def test_what_is_measured_on_a_gpu_runs_on_the_cpu(tmp_path):
     assert list(found["refill"]) == ["10%", "30%", "60%"]
     for share in found["refill"].values():
         assert share["network_batches"]["refilled"] <= share["network_batches"]["waves"] and share["times_faster"] > 0
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_the_gpu_s_benchmark_without_a_gpu_is_one_sentence():
-    done = benchmark("gpu.py")
-    assert done.returncode == 1 and "there is no CUDA device here" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.long

@@ -17,6 +17,7 @@ from conftest import ROOT
 from diffusers import UNet2DModel
 
 import isdiff
+from isdiff.cli import main
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.diffusion.grid import Grid
@@ -96,26 +97,23 @@ def outside(folder, tmp_path, words, **variables):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("way", ["--plugin", "ISDIFF_PLUGINS", "entry point"])
-def test_the_shell_takes_them(folder, tmp_path, way):
-    words, variables = ["run", *EVERYTHING, *FEW, f"output_root={tmp_path}/out"], {}
-    if way == "--plugin":
-        words = ["--plugin", "my_methods", *words]
-    elif way == "ISDIFF_PLUGINS":
-        variables["ISDIFF_PLUGINS"] = "my_methods"
-    else:  # as pip writes it where pyproject.toml says so
-        there = tmp_path / "my_methods-1.dist-info"
-        there.mkdir()
-        (there / "METADATA").write_text("Metadata-Version: 2.1\nName: my_methods\nVersion: 1")
-        (there / "entry_points.txt").write_text("[isdiff.components]\nmine = my_methods\n")
-        variables["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(tmp_path), str(folder)])
-    done = outside(folder, tmp_path, words, **variables)
-    assert done.returncode == 0, done.stderr
+def test_the_shell_takes_them_by_environment(folder, tmp_path):
+    assert main(["run", *EVERYTHING, *FEW, f"output_root={tmp_path}/out"]) == 0
     (summary,) = tmp_path.rglob("summary.json")
     assert list(json.loads(summary.read_text())["metrics"]) == ["brightness"]
 
 
-def test_a_comparison_takes_them(folder, tmp_path):
+def test_the_shell_takes_them_by_entry_point(folder, tmp_path):
+    """As pip writes it where pyproject.toml says so."""
+    there = tmp_path / "my_methods-1.dist-info"
+    there.mkdir()
+    (there / "METADATA").write_text("Metadata-Version: 2.1\nName: my_methods\nVersion: 1")
+    (there / "entry_points.txt").write_text("[isdiff.components]\nmine = my_methods\n")
+    done = outside(folder, tmp_path, ["methods"], PYTHONPATH=os.pathsep.join(map(str, (ROOT, tmp_path, folder))))
+    assert done.returncode == 0 and "faded" in done.stdout, done.stderr
+
+
+def test_a_comparison_takes_them_by_option(folder, tmp_path):
     (folder / "my_methods" / "configs" / "compare").mkdir(exist_ok=True)
     rows = [{"label": name, "overrides": [f"method={name}"]} for name in ("faded", "copied")]
     (folder / "my_methods" / "configs" / "compare" / "mine.yaml").write_text(yaml.safe_dump({
@@ -127,10 +125,11 @@ def test_a_comparison_takes_them(folder, tmp_path):
     assert "| copied |" in done.stdout and "error of the mean brightness" in done.stdout
 
 
-def test_a_package_that_cannot_be_imported_is_named(tmp_path):
-    done = outside(tmp_path, tmp_path, ["--plugin", "no_such_package", "methods"])
-    assert done.returncode == 1 and "plugin no_such_package cannot be imported" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_package_that_cannot_be_imported_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("ISDIFF_PLUGINS", "")  # which the option changes
+    assert main(["--plugin", "no_such_package", "methods"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("isdiff: plugin no_such_package cannot be imported") and said.count("\n") == 1
 
 
 def test_methods_and_sampler(shown, golden_prior):

@@ -86,9 +86,9 @@ def test_archives_are_reproducible(tmp_path):
 
 
 def test_errors(tmp_path):
-    with pytest.raises(UserError, match=r"dataset\.split is 'valid'"):
+    with pytest.raises(UserError, match=r"split is 'valid'"):
         DrawnDataset("avatars", "valid")
-    with pytest.raises(UserError, match=r"dataset\.name is 'cats'; drawn datasets are avatars, drawings, landscapes"):
+    with pytest.raises(UserError, match=r"name is 'cats'; drawn datasets are avatars, drawings, landscapes"):
         DrawnDataset("cats")
     with pytest.raises(UserError, match=r"test\.zip is missing"):
         DrawnDataset("avatars", root=str(tmp_path))

@@ -8,11 +8,11 @@ import torch
 from conftest import ROOT, golden_json, run_script
 from PIL import Image
 
+from isdiff.devices import resolve_precision
 from isdiff.io.models import build_net
 from isdiff.io.weights import Weights
 from isdiff.nets.classifier import Classifier
 from isdiff.priors.guidance import ClassifierGuidance
-from isdiff.priors.pixel import resolve_precision
 
 ENTRIES = Weights(ROOT / "models").entries
 # The other entries' networks are the same, argument by argument.

@@ -151,6 +151,7 @@ def test_held_out_errors_fall_for_a_network_that_knows_more():
     assert {"dev", "train", "spike", "dev_20", "train_750"} <= set(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", SHIPPED)
 def test_shipped_models_have_no_droplet(model):
     """Error in the bottom right corner like in the others, and no position whose activations stand out."""

@@ -100,13 +100,13 @@ def test_even_timesteps_are_whole_where_they_can_be():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"inner_steps": 2.5}, "sampler.inner_steps is 2.5"),
-        ({"inner_steps": -1}, "sampler.inner_steps is -1"),
-        ({"step_size": 0}, "sampler.step_size is 0"),
-        ({"friction": "high"}, "sampler.friction is 'high'"),
-        ({"known_weight": -1}, "sampler.known_weight is -1"),
-        ({"exponent": math.nan}, "sampler.exponent is nan"),
-        ({"signal_share": True}, "sampler.signal_share is True"),
+        ({"inner_steps": 2.5}, "inner_steps is 2.5"),
+        ({"inner_steps": -1}, "inner_steps is -1"),
+        ({"step_size": 0}, "step_size is 0"),
+        ({"friction": "high"}, "friction is 'high'"),
+        ({"known_weight": -1}, "known_weight is -1"),
+        ({"exponent": math.nan}, "exponent is nan"),
+        ({"signal_share": True}, "signal_share is True"),
     ],
 )
 def test_bad_arguments(arguments, message):

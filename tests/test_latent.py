@@ -155,8 +155,6 @@ def test_powerpaint_prompts_equal_the_official_ones():
         if row["task"] == "context-aware":
             pair = powerpaint_prompts(row["task"], row["prompt"], row["negative_prompt"])
             assert (pair.prompts[0], pair.negative[0]) == (row["promptA"], row["negative_promptA"])
-    with pytest.raises(ValueError, match=r"latent\.task is 'erase'"):
-        powerpaint_prompts("erase", "", "")
 
 
 def test_task_words_become_their_tokens(parts):
@@ -426,12 +424,12 @@ def test_clear_errors(parts):
         LatentPrior(UNet2DConditionModel(**config), vae, Conditioning(text=text), CPU)
     with pytest.raises(ValueError, match="HD-Painter needs one above 1"):
         HDPainter(1.0, text=text)
-    with pytest.raises(ValueError, match=r"sampler\.sigma is 'x'"):
+    with pytest.raises(ValueError, match="sigma is 'x'"):
         RASG(sigma="x")
 
 
 def test_rasg_refuses_steps_that_the_model_does_not_have():
     words = ["method=hd_painter", "sampler.spacing=even"]
-    with pytest.raises(UserError, match=r"sampler\.sigma=ddim"):
+    with pytest.raises(UserError, match=r"sampler\.spacing .* sigma=ddim"):
         Setup.of(compose_run(words))
     assert Setup.of(compose_run([*words, "sampler.sigma=ddim"]))

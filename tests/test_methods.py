@@ -88,11 +88,11 @@ def test_repaint_replays(path, golden_prior):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: DDNMSteps(eta=1.2), "sampler.eta is 1.2"),
-        (lambda: DDNMSteps(version="new"), "sampler.version is 'new'"),
-        (lambda: Renoised(clip_denoised="no"), "method.known.clip_denoised is 'no'"),
-        (lambda: DDIM(eta=-1), "sampler.eta is -1"),
-        (lambda: DDIM(eta=True), "sampler.eta is True"),
+        (lambda: DDNMSteps(eta=1.2), "eta is 1.2"),
+        (lambda: DDNMSteps(version="new"), "version is 'new'"),
+        (lambda: Renoised(clip_denoised="no"), "clip_denoised is 'no'"),
+        (lambda: DDIM(eta=-1), "eta is -1"),
+        (lambda: DDIM(eta=True), "eta is True"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -230,7 +230,7 @@ def test_a_file_that_cannot_grow(tmp_path):
     [("cuda:99", "torch sees"), ("toaster", "it must be auto, cpu, cuda or cuda:1"), ("xla", "does not work here")],
 )
 def test_devices_that_are_not_here(device, message):
-    from isdiff.priors.pixel import resolve_device
+    from isdiff.devices import resolve_device
 
     with pytest.raises(UserError, match=message):
         resolve_device(device)

@@ -157,7 +157,7 @@ def test_scikit_learn_can_be_asked_for():
     task = two_colors()
     own, other = (MixtureSeed(2, fit=fit).fit(task) for fit in ("em", "sklearn"))
     assert np.allclose(np.sort(own.weights), np.sort(other.weights), atol=1e-3)
-    with pytest.raises(ValueError, match=r"isdiff\.seed\.fit is 'mle'; it must be one of em, sklearn"):
+    with pytest.raises(ValueError, match=r"fit is 'mle'; it must be one of em, sklearn"):
         MixtureSeed(fit="mle")
 
 
@@ -291,5 +291,5 @@ def test_the_patches_seed_is_a_run_on_the_patch_prior():
     [lambda: PositionSeed(0), lambda: PositionSeed(height=0), lambda: PatchSeed(0), lambda: PatchSeed(eta=2)],
 )
 def test_values_that_these_seeds_cannot_use(make):
-    with pytest.raises(ValueError, match=r"isdiff\.seed\.(components|height|steps|eta) is"):
+    with pytest.raises(ValueError, match=r"(components|height|steps|eta) is"):
         make()

@@ -16,9 +16,9 @@ def main(arguments: list[str]) -> None:
     args = parser.parse_args(arguments)
     from isdiff.cli.models import model_states
     from isdiff.config.search_path import config_names
+    from isdiff.devices import resolve_device, resolve_precision
     from isdiff.environment import device_name, git_commit, package_versions
     from isdiff.paths import located, placed
-    from isdiff.priors.pixel import resolve_device, resolve_precision
     from isdiff.runs.measure import absent, build_metrics
 
     for name, version in package_versions().items():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import keyword
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from isdiff.checks import BadValue
 from isdiff.component import parameters
 from isdiff.data.base import Dataset
 from isdiff.errors import UserError
@@ -77,13 +80,15 @@ def build(node: DictConfig | None, base: type[T], **given: Any) -> T:
     """
     values = resolved(node, base.__name__)
     cls = named_class(values.pop("_target_", None), base)
-    return filled(cls, values, getattr(base, "labels", ()), given)
+    return filled(cls, values, node._get_full_key(None), getattr(base, "labels", ()), given)  # type: ignore[union-attr]
 
 
 def filled(
-    cls: type[T], values: dict[str, Any], labels: tuple[str, ...] = (), given: dict[str, Any] | None = None
+    cls: type[T], values: dict[str, Any], where: str, labels: tuple[str, ...] = (), given: dict[str, Any] | None = None
 ) -> T:
-    """An object of ``cls`` with these arguments; a Python keyword stands for the argument with ``_`` after it.
+    """An object of ``cls`` with the arguments at the key ``where``.
+
+    A Python keyword stands for the argument with ``_`` after it.
 
     Raises:
         UserError: a key that the class does not take, or a value that it refuses.
@@ -96,9 +101,19 @@ def filled(
             raise UserError(f"{key} is no argument of {cls.__name__}, which takes {open_to}")
     arguments = {takes[key]: value for key, value in values.items() if key in takes} | given
     try:
-        return cls(**arguments)
+        with under(where):
+            return cls(**arguments)
     except (ValueError, TypeError) as error:
         raise UserError(f"{cls.__name__}: {error}" if isinstance(error, TypeError) else str(error)) from None
+
+
+@contextmanager
+def under(key: str) -> Iterator[None]:
+    """A refused argument is named by its key in the configuration, which begins with ``key``."""
+    try:
+        yield
+    except BadValue as error:
+        raise UserError(f"{key}.{error}" if key else str(error)) from None
 
 
 def data_of(cfg: DictConfig) -> tuple[Dataset, MaskSource]:

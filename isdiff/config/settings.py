@@ -52,15 +52,15 @@ class Runtime:
         compile: bool | str = False,
         pad_to: int = 4,
     ) -> None:
-        check_choice("runtime.precision", precision, ("fp32", "bf16", "fp16", "auto"))
+        check_choice("precision", precision, ("fp32", "bf16", "fp16", "auto"))
         for key, value in (("workers", workers), ("pad_to", pad_to)):
-            check_whole(f"runtime.{key}", value)
+            check_whole(key, value)
         if batch_size != AUTO:
-            check_whole("runtime.batch_size", batch_size)
+            check_whole("batch_size", batch_size)
         if compile not in (AUTO, GRAPHS):
-            check_flag("runtime.compile", compile)
+            check_flag("compile", compile)
         if batch_size == AUTO and compile:
-            raise BadValue("runtime.batch_size is auto; with runtime.compile it must be a number")
+            raise BadValue("batch_size is auto; with compile it must be a number")
         self.device, self.precision, self.batch_size = device, precision, batch_size
         self.workers, self.compile, self.pad_to = workers, compile, pad_to
 
@@ -75,10 +75,12 @@ class Runtime:
         Nothing but the configuration decides: a run that is taken up again must go on with the same kernels.
 
         Raises:
-            BadValue: a CUDA graph is asked for where there is no CUDA.
+            UserError: a CUDA graph is asked for where there is no CUDA.
         """
         if self.compile == GRAPHS and device != "cuda":
-            raise BadValue(f"runtime.compile is graphs, which needs a CUDA device and not {device}; give true or false")
+            raise UserError(
+                f"runtime.compile is graphs, which needs a CUDA device and not {device}; give true or false"
+            )
         return calls() >= REPAID.get(device, math.inf) if self.compile == AUTO else bool(self.compile)
 
 
@@ -94,8 +96,8 @@ class Output(Component):
     """
 
     def __init__(self, composite: str = "paste", seam: float = 4) -> None:
-        check_choice("output.composite", composite, ("paste", "blend", "raw"))
-        check_number("output.seam", seam)
+        check_choice("composite", composite, ("paste", "blend", "raw"))
+        check_number("seam", seam)
         self.composite, self.seam = composite, seam
 
     def fingerprint(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from isdiff.config.build import build, data_of, filled, resolved
+from isdiff.config.build import build, data_of, filled, resolved, under
 from isdiff.config.settings import Output, Runtime, check_settings
 from isdiff.criteria.base import Criterion
 from isdiff.data.base import Dataset
@@ -77,9 +77,9 @@ class Setup:
             masks=masks,
             prompt=cfg.prompt,
             **vars(way),
-            output=filled(Output, resolved(cfg.get("output"), "output")),
+            output=filled(Output, resolved(cfg.get("output"), "output"), "output"),
             seed=cfg.seed,
-            runtime=filled(Runtime, resolved(cfg.get("runtime"), "runtime")),
+            runtime=filled(Runtime, resolved(cfg.get("runtime"), "runtime"), "runtime"),
             logger=build(cfg.get("logger"), Logger),
         )
 
@@ -181,7 +181,8 @@ class Way:
         """
         walk, sampler = build_steps(cfg)
         model = build(cfg.get("model"), Model)
-        sampler.check(walk.grid(model.schedule))
+        with under("sampler"):
+            sampler.check(walk.grid(model.schedule))
         conditioning = build_conditioning(cfg, model)
         model.check_method(cfg.method.name, conditioning)
         if sampler.pulls and not model.differentiable:
@@ -218,7 +219,7 @@ def build_steps(cfg: DictConfig) -> tuple[Walk, Sampler]:
     """The two halves of ``sampler``: which levels are visited, and how one gets from each to the next."""
     sampler = build(cfg.get("sampler"), Sampler)
     values = resolved(cfg.sampler, "sampler")
-    return filled(Walk, {key: values[key] for key in Sampler.labels if key in values}), sampler
+    return filled(Walk, {key: values[key] for key in Sampler.labels if key in values}, "sampler"), sampler
 
 
 def build_conditioning(cfg: DictConfig, model: Model) -> Conditioning | None:

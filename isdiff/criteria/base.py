@@ -14,7 +14,8 @@ class Criterion(Component, ABC):
 
     @abstractmethod
     def __call__(self, prediction: Tensor, image: Tensor, hole: Tensor) -> float:
-        """
+        """Say how badly the picture inside the hole fits; lower is better.
+
         Args:
             prediction: (3, H, W), about [-1, 1]; what it shows inside the hole is judged.
             image: (3, H, W), of which only the known pixels may be used.

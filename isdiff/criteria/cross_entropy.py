@@ -22,17 +22,15 @@ class CrossEntropy(Criterion):
         texture: weight of the texture histogram against one channel's; 0 leaves it out.
         direction: ``hole`` is ``-sum P_hole log Q_known`` (content that the known region never shows costs);
             ``known`` exchanges the two.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     def __init__(self, bins: int = 16, smoothing: float = 1e-3, texture: float = 1.0, direction: str = "hole") -> None:
-        check_whole("isdiff.criterion.bins", bins)
-        check_number("isdiff.criterion.smoothing", smoothing)
+        check_whole("bins", bins)
+        check_number("smoothing", smoothing)
         if smoothing == 0:
-            raise BadValue("isdiff.criterion.smoothing is 0; it must be above 0, or DCE can be infinite")
-        check_number("isdiff.criterion.texture", texture)
-        check_choice("isdiff.criterion.direction", direction, ("hole", "known"))
+            raise BadValue("smoothing is 0; it must be above 0, or DCE can be infinite")
+        check_number("texture", texture)
+        check_choice("direction", direction, ("hole", "known"))
         self.bins, self.smoothing, self.texture, self.direction = bins, smoothing, texture, direction
 
     def __call__(self, prediction: Tensor, image: Tensor, hole: Tensor) -> float:

@@ -35,11 +35,11 @@ class DrawnDataset(Dataset):
     """
 
     def __init__(self, name: str, split: str = "test", root: str = "data", size: int = 64, count: int = 1000) -> None:
-        check_choice("dataset.name", name, list(COLLECTIONS), "drawn datasets are")
-        check_choice("dataset.split", split, ("test", "dev", "train"), f"{name} has")
-        check_text("dataset.root", root)
-        check_side("dataset.size", size)
-        check_whole("dataset.count", count)
+        check_choice("name", name, list(COLLECTIONS), "drawn datasets are")
+        check_choice("split", split, ("test", "dev", "train"), f"{name} has")
+        check_text("root", root)
+        check_side("size", size)
+        check_whole("count", count)
         self.name, self.split, self.folder, self.size, self.count = name, split, Path(root) / name, size, count
         self.archive: zipfile.ZipFile | None = None
         if split == "test" and size == 64:

@@ -61,8 +61,8 @@ class EditBench(FileDataset):
         preprocess: str = "center_crop_long_edge",
     ) -> None:
         super().__init__(path, size, preprocess)
-        check_choice("dataset.part", part, (*PARTS, "both"), "EditBench has")
-        check_choice("dataset.prompt", prompt, PROMPTS, "EditBench has")
+        check_choice("part", part, (*PARTS, "both"), "EditBench has")
+        check_choice("prompt", prompt, PROMPTS, "EditBench has")
         self.parts, self.prompt = PARTS if part == "both" else (part,), prompt
 
     @cached_property

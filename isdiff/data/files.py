@@ -78,9 +78,9 @@ class FileDataset(Dataset):
     """
 
     def __init__(self, path: str, size: int, preprocess: str = "center_crop_long_edge") -> None:
-        check_text("dataset.path", path)
-        check_side("dataset.size", size)
-        check_choice("dataset.preprocess", preprocess, list(PREPROCESSING), "there are")
+        check_text("path", path)
+        check_side("size", size)
+        check_choice("preprocess", preprocess, list(PREPROCESSING), "there are")
         self.path, self.size, self.preprocess = located(path), size, preprocess
         self.without: Sequence[Path] = ()
 
@@ -217,9 +217,9 @@ class BenchmarkDataset(FileDataset):
         preprocess: str = "center_crop_long_edge",
     ) -> None:
         super().__init__(path, size, preprocess)
-        check_text("dataset.name", name)
-        check_text("dataset.manifest", manifest)
-        check_whole("dataset.total", total, 0)
+        check_text("name", name)
+        check_text("manifest", manifest)
+        check_whole("total", total, 0)
         check_patterns(patterns)
         self.name, self.patterns, self.advice, self.total = name, list(patterns), advice, total
         self.rows = read_manifest(located(manifest))

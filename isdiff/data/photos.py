@@ -131,8 +131,8 @@ class PhotoDataset(Dataset):
             raise UserError(f"dataset.split is {split!r}; photos has test, dev and train")
         if size not in (32, 64, 128, 256):
             raise UserError(f"dataset.size is {size!r}; photos come as 32, 64, 128 or 256 pixels")
-        check_whole("dataset.count", count)
-        check_text("dataset.root", root)
+        check_whole("count", count)
+        check_text("root", root)
         self.split, self.size, self.root, self.count = split, size, Path(root), count
         self.places = self.listed(count) if split == "test" else {}
 

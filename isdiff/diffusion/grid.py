@@ -46,8 +46,10 @@ class Grid:
 
     @classmethod
     def between(cls, betas: Tensor, timesteps: Sequence[float], last: float = 1.0) -> Grid:
-        """As ``of``, for timesteps that may lie between those of the process: there ``sigma / alpha`` is on the line
-        between its neighbours, as diffusers' Euler scheduler has it."""
+        """As ``of``, for timesteps that may lie between those of the process.
+
+        There ``sigma / alpha`` is on the line between its neighbours, as in diffusers' Euler scheduler.
+        """
         if all(float(t).is_integer() for t in timesteps):
             return cls.of(betas, [int(t) for t in timesteps], last)
         alphas_cumprod = torch.cumprod(1 - betas, 0)
@@ -82,8 +84,10 @@ class Grid:
         return self.alpha(index) ** 2
 
     def noise_between(self, low: int, high: int) -> float:
-        """Variance of the noise that the forward process adds on the way from ``low`` up to ``high``, for an image that
-        it scales by ``alpha(high) / alpha(low)``: beta of the respaced chain where the two are neighbours."""
+        """Variance of the noise that the forward process adds on the way from ``low`` up to ``high``.
+
+        It scales the image by ``alpha(high) / alpha(low)``. Between neighbours this is beta of the respaced chain.
+        """
         ratio = self.alpha(high) / self.alpha(low)
         return self.sigma(high) ** 2 - (ratio * self.sigma(low)) ** 2
 
@@ -107,8 +111,10 @@ class Grid:
         return self.alpha(index) * x0 + self.sigma(index) * noise
 
     def index_at(self, fraction: float) -> int:
-        """The index nearest to ``fraction`` of the process (1 = the noisiest step), e.g. for a start step; of two that
-        are equally near, the noisier."""
+        """The index nearest to ``fraction`` of the process, where 1 is the noisiest step.
+
+        Of two that are equally near, the noisier.
+        """
         target = fraction * self.num_timesteps
         above = bisect_right(self.timesteps, target)  # asked in every step, so not by looking at all of them
         near = [above - 1] if above else []

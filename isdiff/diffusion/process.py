@@ -18,9 +18,6 @@ def named_betas(name: str, num_timesteps: int = 1000) -> Tensor:
     ``linear``: Ho et al. 2020, 1e-4 .. 0.02 at 1000 steps and scaled so that other lengths end at the same noise.
     ``scaled_linear``: Rombach et al. 2022, linear between the roots of 0.00085 and 0.012.
     ``cosine``: Nichol & Dhariwal 2021, Eq. 17, betas capped at 0.999.
-
-    Raises:
-        ValueError: an unknown name, or too few steps for it.
     """
     if name == "linear":
         if num_timesteps <= 20:

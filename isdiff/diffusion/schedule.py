@@ -63,7 +63,7 @@ class VariancePreserving:
 
     def grid(self, steps: int, spacing: str) -> Grid:
         if spacing == "even" and steps < 2:
-            raise BadValue("sampler.steps is 1; sampler.spacing=even needs at least 2")
+            raise BadValue("steps is 1; spacing=even needs at least 2")
         return Grid.between(self.betas, SPACINGS[spacing](len(self.betas), steps))
 
 

@@ -10,11 +10,7 @@ from itertools import accumulate
 
 
 def spaced_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
-    """From the first to the last timestep at equal distances, rounded half to even (guided-diffusion's ``"250"``).
-
-    Raises:
-        ValueError: ``count`` is not in 1..num_timesteps.
-    """
+    """From the first to the last timestep at equal distances, rounded half to even (guided-diffusion's ``"250"``)."""
     if not 1 <= count <= num_timesteps:
         raise ValueError(f"cannot take {count} steps from a process of {num_timesteps}")
     spacing = (num_timesteps - 1) / (count - 1) if count > 1 else 1.0
@@ -22,33 +18,23 @@ def spaced_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
 
 
 def leading_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
-    """Multiples of ``num_timesteps // count``, the grid of DDIM and DDNM: 0, 10, .., 990 for 100 of 1000.
-
-    Raises:
-        ValueError: ``count`` is not in 1..num_timesteps.
-    """
+    """Multiples of ``num_timesteps // count``, the grid of DDIM and DDNM: 0, 10, .., 990 for 100 of 1000."""
     if not 1 <= count <= num_timesteps:
         raise ValueError(f"cannot take {count} steps from a process of {num_timesteps}")
     return tuple(i * (num_timesteps // count) for i in range(count))
 
 
 def trailing_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
-    """Ends at the noisiest timestep (Lin et al. 2024, Table 2): 19, 39, .., 999 for 50 of 1000.
-
-    Raises:
-        ValueError: ``count`` is not in 1..num_timesteps.
-    """
+    """Ends at the noisiest timestep (Lin et al. 2024, Table 2): 19, 39, .., 999 for 50 of 1000."""
     if not 1 <= count <= num_timesteps:
         raise ValueError(f"cannot take {count} steps from a process of {num_timesteps}")
     return tuple(sorted(round(num_timesteps * (1 - i / count)) - 1 for i in range(count)))
 
 
 def even_timesteps(num_timesteps: int, count: int) -> tuple[float, ...]:
-    """From the first to the last timestep at equal distances, which are whole numbers only if ``count - 1`` divides
-    ``num_timesteps - 1``: 0, 111, .., 999 for 10 of 1000.
+    """From the first to the last timestep at equal distances: 0, 111, .., 999 for 10 of 1000.
 
-    Raises:
-        ValueError: ``count`` is not in 2..num_timesteps.
+    They are whole numbers only if ``count - 1`` divides ``num_timesteps - 1``.
     """
     if not 2 <= count <= num_timesteps:
         raise ValueError(f"cannot spread {count} steps over a process of {num_timesteps}; at least 2 are needed")

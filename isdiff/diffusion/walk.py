@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from isdiff.checks import BadValue, check_choice, check_whole
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
@@ -10,35 +12,30 @@ from isdiff.diffusion.timesteps import resampling_plan
 
 
 class Walk(Component):
-    """
+    """The timesteps of a sampler and the order in which it visits them.
+
     Args:
         steps: how many timesteps.
         spacing: ``leading`` (multiples of T // steps), ``trailing`` (from the noisiest), ``linspace`` (from the
             first to the last, rounded) or ``even`` (the same, not rounded).
         jump: resampling climbs so many of them ...
         repeat: ... so often; 1: no resampling.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     def __init__(self, steps: int = 100, spacing: str = "leading", jump: int = 10, repeat: int = 1) -> None:
         for key, value in (("steps", steps), ("jump", jump), ("repeat", repeat)):
-            check_whole(f"sampler.{key}", value)
-        check_choice("sampler.spacing", spacing, tuple(SPACINGS))
+            check_whole(key, value)
+        check_choice("spacing", spacing, tuple(SPACINGS))
         self.steps, self.spacing, self.jump, self.repeat = steps, spacing, jump, repeat
 
-    def fingerprint(self) -> dict:
+    def fingerprint(self) -> dict[str, Any]:
         found = super().fingerprint()
         return found if self.repeat > 1 else {key: value for key, value in found.items() if key != "jump"}
 
     def grid(self, schedule: Schedule) -> Grid:
-        """The levels that are visited of a model's process.
-
-        Raises:
-            ValueError: there are more steps than timesteps.
-        """
+        """The levels that are visited of a model's process."""
         if self.steps > schedule.num_timesteps:
-            raise BadValue(f"sampler.steps is {self.steps}; the model has only {schedule.num_timesteps} timesteps")
+            raise BadValue(f"steps is {self.steps}; the model has only {schedule.num_timesteps} timesteps")
         return schedule.grid(self.steps, self.spacing)
 
     def plan(self, steps: int) -> tuple[int, ...]:

@@ -10,9 +10,11 @@ from isdiff.trajectory import Trajectory
 
 
 class NullSpace(Known):
-    """For inpainting the range-null-space correction of Eq. 13 is plain replacement of the known pixels in the
-    predicted clean image, before every step. Time travel noises the last, uncorrected prediction to the higher
-    level."""
+    """The range-null-space correction of Eq. 13.
+
+    For inpainting it replaces the known pixels in the predicted clean image before every step. Time travel noises the
+    last, uncorrected prediction to the higher level.
+    """
 
     def project(self, tr: Trajectory, x0: Tensor) -> Tensor:
         return tr.task.compose(x0)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from isdiff.checks import check_flag
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.trajectory import Trajectory
 
 
 class Renoised(Known):
-    """Before each step the known region is replaced by the image noised to the current level (Algorithm 1); jumps back
-    up are steps of the forward process.
+    """RePaint's Algorithm 1: before each step the known region is the image noised to the current level.
+
+    Jumps back up are steps of the forward process.
 
     Args:
         clip_denoised: clamp the predicted clean image to [-1, 1].
     """
 
     def __init__(self, clip_denoised: bool = True) -> None:
-        if not isinstance(clip_denoised, bool):
-            raise ValueError(f"method.known.clip_denoised is {clip_denoised!r}; it must be true or false")
+        check_flag("clip_denoised", clip_denoised)
         self.clip_denoised = clip_denoised
 
     def enter(self, tr: Trajectory, grid: Grid, index: int) -> Tensor:

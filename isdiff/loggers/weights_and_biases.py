@@ -49,12 +49,12 @@ class WandbLogger(Logger):
         job_type: str | None = None,
         pictures: int = 16,
     ) -> None:
-        check_choice("logger.mode (or WANDB_MODE)", mode, ("offline", "online", "disabled", "shared"))
-        check_text("logger.project", project)
+        check_choice("mode (or WANDB_MODE)", mode, ("offline", "online", "disabled", "shared"))
+        check_text("project", project)
         for key, text in (("entity", entity), ("group", group), ("job_type", job_type)):
             if text is not None:
-                check_text(f"logger.{key}", text)
-        check_whole("logger.pictures", pictures, low=0)
+                check_text(key, text)
+        check_whole("pictures", pictures, low=0)
         self.project, self.entity, self.mode = project, entity, mode
         self.group, self.job_type, self.pictures = group, job_type, pictures
 

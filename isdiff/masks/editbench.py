@@ -20,7 +20,7 @@ class EditBenchMask(MaskSource):
     """The hole that comes with each image; white = generate."""
 
     def __init__(self, path: str) -> None:
-        check_text("mask.path", path)
+        check_text("path", path)
         self.path = located(path)
 
     @cached_property

@@ -40,8 +40,8 @@ class FileMask(MaskSource):
     """
 
     def __init__(self, path: str, invert: bool = False) -> None:
-        check_text("mask.path", path)
-        check_flag("mask.invert", invert)
+        check_text("path", path)
+        check_flag("invert", invert)
         self.path, self.invert = located(path), invert
         if not self.path.exists():
             where = shown(self.path)

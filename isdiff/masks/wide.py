@@ -96,7 +96,7 @@ class WideMask(GeneratedMask):
     """
 
     def __init__(self, seed: int = 0) -> None:
-        check_whole("mask.seed", seed, low=None)
+        check_whole("seed", seed, low=None)
         self.seed = seed
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:

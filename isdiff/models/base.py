@@ -26,7 +26,8 @@ SUITED = ("start", "late", "lambda", "checkpoint", "tau")
 
 
 class Model(Component, ABC):
-    """
+    """A model as a configuration names it; ``load`` gives the prior that samples.
+
     Args:
         name: for messages and folders, and for the command that gets the weights.
         weights: a file or folder, or what else a subclass takes.
@@ -36,9 +37,6 @@ class Model(Component, ABC):
         how: the command that gets the weights, where it is not ``isdiff weights get``.
         path: ``own``, the process it was trained on, or ``flow``: asked at the levels of rectified flow.
         isdiff: values that suit the model, which ``configs/isdiff`` looks up: start, late, lambda, checkpoint, tau.
-    Raises:
-        ValueError: a value that cannot work.
-
     Attributes:
         num_classes: a number of classes, one of which has to be given with each image; None for none.
         differentiable: whether gradients flow through it.
@@ -63,21 +61,21 @@ class Model(Component, ABC):
         isdiff: Mapping[str, float] | None = None,
         path: str = OWN,
     ) -> None:
-        check_text("model.name", name)
-        check_text("model.weights", weights)
+        check_text("name", name)
+        check_text("weights", weights)
         if image_size is not None:
-            check_side("model.image_size", image_size)
-        check_choice("model.noise_schedule", noise_schedule, ("linear", "scaled_linear", "cosine"))
-        check_choice("model.path", path, self.paths)
+            check_side("image_size", image_size)
+        check_choice("noise_schedule", noise_schedule, ("linear", "scaled_linear", "cosine"))
+        check_choice("path", path, self.paths)
         self.path = path
-        check_whole("model.num_timesteps", num_timesteps)
-        check_keys("model.isdiff", isdiff, SUITED)
+        check_whole("num_timesteps", num_timesteps)
+        check_keys("isdiff", isdiff, SUITED)
         self.name, self.weights, self.image_size, self.how = name, str(weights), image_size, how
         self.noise_schedule, self.num_timesteps = noise_schedule, num_timesteps
         try:
             _ = self.own_schedule
         except ValueError as error:
-            raise BadValue(f"model.num_timesteps is {num_timesteps}: {error}") from None
+            raise BadValue(f"num_timesteps is {num_timesteps}: {error}") from None
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -91,11 +89,10 @@ class Model(Component, ABC):
 
     @abstractmethod
     def check_method(self, method: str, conditioning: Conditioning | None) -> None:
-        """
+        """Refuse methods that need a model of another kind.
+
         Args:
             conditioning: how the method asks a latent model; None for methods that work on pixels.
-        Raises:
-            UserError: the method is not for models of this kind.
         """
 
     def missing(self) -> list[str]:
@@ -120,16 +117,14 @@ class Model(Component, ABC):
         conditioning: Conditioning | None = None,
         enough: int = 50,
     ) -> Prior:
-        """
+        """Load the model onto ``device``.
+
         Args:
             precision: ``fp32``, ``bf16`` or ``fp16``.
             pad_to: batches are filled up to a multiple of it.
             compile: with torch.compile; ``graphs``: and as one CUDA graph.
             conditioning: how a latent model is asked.
             enough: known vectors that seeds should have to go by.
-        Raises:
-            Missing: the weights are not here.
-            UserError: they are damaged, or of another kind of model.
         """
 
 
@@ -146,10 +141,7 @@ def lacking(weights: str, name: str, how: str | None = None) -> list[str]:
 
 
 def check_keys(key: str, given: Any, allowed: tuple[str, ...]) -> None:
-    """
-    Raises:
-        BadValue: an entry that nobody reads.
-    """
+    """Refuse entries that nobody reads."""
     if given is not None and not isinstance(given, Mapping):
         raise BadValue(f"{key} is {given!r}; it must have {', '.join(allowed)}")
     if spare := [name for name in given or {} if name not in allowed]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from isdiff.checks import BadValue, check_number
 from isdiff.component import plain
+from isdiff.devices import DTYPES
 from isdiff.diffusion.schedule import VariancePreserving
 from isdiff.errors import UserError
 from isdiff.io.fingerprint import weights_fingerprint
@@ -18,20 +19,18 @@ from isdiff.models.pipeline import load_pipeline, random_pipeline
 from isdiff.priors.compiling import compiled
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.latent import LatentPrior
-from isdiff.priors.pixel import DTYPES
 from isdiff.priors.text import TextEncoder
 
 
 class LatentModel(Model):
-    """
+    """An inpainting model in the layout of diffusers.
+
     Args:
         weights: a diffusers folder, a single file, an id on the hub, or ``random``.
         revision: of an id on the hub.
         variant: of the files in a folder or on the hub.
         text_guidance: classifier-free guidance that ``latent.guidance_scale=auto`` means where there is text.
         random: sizes of ``unet``, ``vae`` and ``text``, for random weights.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     aside = (*Model.aside, "revision", "variant", "text_guidance", "random")
@@ -51,11 +50,11 @@ class LatentModel(Model):
         isdiff: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(name, weights, image_size, noise_schedule, num_timesteps, how, isdiff)
-        check_number("model.text_guidance", text_guidance, 1)
-        check_keys("model.random", random, ("unet", "vae", "text"))
+        check_number("text_guidance", text_guidance, 1)
+        check_keys("random", random, ("unet", "vae", "text"))
         for key, value in (("revision", revision), ("variant", variant)):
             if value is not None and not isinstance(value, str):
-                raise BadValue(f"model.{key} is {value!r}; it must be a text or null")
+                raise BadValue(f"{key} is {value!r}; it must be a text or null")
         self.revision, self.variant, self.text_guidance, self.random = revision, variant, text_guidance, random
 
     def check_method(self, method: str, conditioning: Conditioning | None) -> None:
@@ -98,11 +97,7 @@ class LatentModel(Model):
         return LatentPrior(unet, pipeline.vae, asking, device, pad_to=pad_to, enough=enough, velocity=velocity)
 
     def pipeline(self) -> Any:
-        """The model's parts.
-
-        Raises:
-            UserError: they are not here, not whole, or random and without sizes.
-        """
+        """The model's parts."""
         if self.weights != RANDOM:
             return load_pipeline(self.weights, self.revision, self.variant)
         if not self.random:
@@ -110,11 +105,7 @@ class LatentModel(Model):
         return random_pipeline(self.random)
 
     def velocity_table(self, scheduler: Any) -> Tensor | None:
-        """alphas_cumprod where a pipeline's scheduler says that its U-Net predicts velocity; None for noise.
-
-        Raises:
-            UserError: it predicts something else.
-        """
+        """alphas_cumprod where a pipeline's scheduler says that its U-Net predicts velocity; None for noise."""
         kind = "epsilon" if scheduler is None else scheduler.config.get("prediction_type", "epsilon")
         if kind == "epsilon":
             return None

@@ -25,10 +25,7 @@ class NoPrior:
         return task
 
     def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
-        """
-        Raises:
-            UserError: always.
-        """
+        """Refuse: there is no network."""
         raise UserError("a network is asked where there is none; give another model")
 
     def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:

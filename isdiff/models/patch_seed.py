@@ -25,15 +25,13 @@ class PatchSeed(Seed):
     Args:
         steps: of it.
         eta: share of fresh noise in each, in [0, 1].
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     pictures_only = True
 
     def __init__(self, steps: int = 12, eta: float = 0.85) -> None:
-        check_whole("isdiff.seed.steps", steps)
-        check_number("isdiff.seed.eta", eta, high=1)
+        check_whole("steps", steps)
+        check_number("eta", eta, high=1)
         self.walk, self.sampler, self.model = Walk(steps), DDIM(eta), PatchModel()
         self.grid = self.walk.grid(self.model.schedule)
         self.prepared: PerTask[Task] = PerTask()  # patches, for all attempts

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from isdiff.checks import check_number, check_whole
+from isdiff.checks import BadValue, check_number, check_whole
 from isdiff.errors import UserError
 from isdiff.models.base import FLOW, NOTHING, OWN, Model
 from isdiff.priors.conditioning.base import Conditioning
@@ -22,8 +22,6 @@ class PatchModel(Model):
         columns: the same sideways, in units of the hole's depth.
         shift: by how much the mean colour of a patch may differ: standard deviation, pictures being in [-1, 1].
         edge: differences of colour at the hole's edge that are evened out, likewise; 0: none.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     paths = (OWN, FLOW)
@@ -43,13 +41,13 @@ class PatchModel(Model):
         path: str = OWN,
     ) -> None:
         super().__init__(name, NOTHING, None, noise_schedule, num_timesteps, None, isdiff, path)
-        check_whole("model.window", window)
+        check_whole("window", window)
         if window % 2 == 0:
-            raise ValueError(f"model.window is {window}; it must be odd")
+            raise BadValue(f"window is {window}; it must be odd")
         for key, value in (("rows", rows), ("columns", columns)):
-            check_number(f"model.{key}", value, low=1e-3)
+            check_number(key, value, low=1e-3)
         for key, value in (("shift", shift), ("edge", edge)):
-            check_number(f"model.{key}", value)
+            check_number(key, value)
         self.settings = PatchSettings(window=window, rows=rows, columns=columns, shift=shift, edge=edge)
 
     def check_method(self, method: str, conditioning: Conditioning | None) -> None:

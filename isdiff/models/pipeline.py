@@ -21,14 +21,11 @@ WITHOUT_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_
 
 
 @quiet()
-def load_pipeline(weights: str, revision: str | None = None, variant: str | None = None):
+def load_pipeline(weights: str, revision: str | None = None, variant: str | None = None) -> Any:
     """A diffusers inpainting pipeline from a folder, a single file or the hub.
 
     Args:
         revision, variant: of an id on the hub; of the files in a folder or on the hub.
-    Raises:
-        UserError: it is not there, parts of it are missing or not finite, or files are not those whose hashes were
-            noted.
     """
     source = located(weights)
     if (source / SUMS).exists():
@@ -41,7 +38,7 @@ def load_pipeline(weights: str, revision: str | None = None, variant: str | None
         raise UserError(f"model {weights} is no whole diffusers inpainting pipeline ({brief(error)})") from None
 
 
-def single_file(path: Path):
+def single_file(path: Path) -> Any:
     from diffusers import StableDiffusionInpaintPipeline
 
     if not path.is_file():
@@ -61,7 +58,7 @@ def fetched(repo: str, revision: str | None, variant: str | None) -> Path:
     return Path(pipeline.download(repo, revision=revision, variant=variant, **WITHOUT_CHECKER))
 
 
-def whole_pipeline(folder: Path, variant: str | None):
+def whole_pipeline(folder: Path, variant: str | None) -> Any:
     """The pipeline in a folder, whose networks are loaded one by one, because only then missing tensors are noticed."""
     import diffusers
     import transformers
@@ -84,11 +81,8 @@ def whole_pipeline(folder: Path, variant: str | None):
     return pipeline
 
 
-def check_words(pipeline) -> None:
-    """
-    Raises:
-        UserError: the tokenizer has no words, or words for which the text encoder has no vectors.
-    """
+def check_words(pipeline: Any) -> None:
+    """Refuse a tokenizer without words, or with words for which the text encoder has no vectors."""
     if pipeline.text_encoder is None or pipeline.tokenizer is None:
         return
     words, vectors = len(pipeline.tokenizer), pipeline.text_encoder.get_input_embeddings().num_embeddings
@@ -96,9 +90,11 @@ def check_words(pipeline) -> None:
         raise UserError(f"its tokenizer has {words} words, its text_encoder vectors for {vectors}")
 
 
-def random_pipeline(sizes: Mapping[str, Any]):
-    """Untrained parts of the sizes of ``unet``, ``vae`` and ``text``, to check memory and speed; a tokenizer of a few
-    words."""
+def random_pipeline(sizes: Mapping[str, Any]) -> Any:
+    """Untrained parts of the sizes of ``unet``, ``vae`` and ``text``, to check memory and speed.
+
+    The tokenizer has a few words.
+    """
     from types import SimpleNamespace
 
     from diffusers import AutoencoderKL, UNet2DConditionModel

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from isdiff.checks import check_number, check_text, check_whole
+from isdiff.devices import DTYPES
 from isdiff.errors import UserError
 from isdiff.io.models import build_net, load_net
 from isdiff.io.weights import Weights
@@ -19,19 +20,18 @@ from isdiff.priors.compiling import compiled
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.flow_path import FlowPath
 from isdiff.priors.guidance import ClassifierGuidance
-from isdiff.priors.pixel import DTYPES, PixelPrior
+from isdiff.priors.pixel import PixelPrior
 
 
 class PixelModel(Model):
-    """
+    """A network on pixels from a safetensors file, with or without a classifier that guides it.
+
     Args:
         weights: a safetensors file, or ``random``: the network that the manifest lists under the model's name,
             untrained.
         num_classes: of a class-conditional model.
         guidance_scale: of classifier guidance; 0: none.
         classifier: ``name`` and ``weights`` of the classifier.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     paths = (OWN, FLOW)
@@ -53,14 +53,14 @@ class PixelModel(Model):
     ) -> None:
         super().__init__(name, weights, image_size, noise_schedule, num_timesteps, how, isdiff, path)
         if path == FLOW and guidance_scale:
-            raise ValueError("model.path is flow, where classifier guidance does not apply; set guidance_scale=0")
+            raise ValueError("path is flow, where classifier guidance does not apply; set guidance_scale=0")
         if num_classes is not None:
-            check_whole("model.num_classes", num_classes)
-        check_number("model.guidance_scale", guidance_scale)
-        check_keys("model.classifier", classifier, ("name", "weights", "how"))
+            check_whole("num_classes", num_classes)
+        check_number("guidance_scale", guidance_scale)
+        check_keys("classifier", classifier, ("name", "weights", "how"))
         guide = dict(classifier or {}) if guidance_scale else {}
         if guidance_scale:
-            check_text("model.classifier.weights", guide.get("weights"))
+            check_text("classifier.weights", guide.get("weights"))
         self.num_classes, self.guidance_scale, self.guide = num_classes, guidance_scale, guide
 
     @property
@@ -111,10 +111,7 @@ class PixelModel(Model):
         return prior
 
     def check_denoiser(self, net: nn.Module) -> None:
-        """
-        Raises:
-            UserError: the network predicts no noise, or takes other class labels than the model has.
-        """
+        """Refuse a network that predicts no noise, or takes other class labels than the model has."""
         if isinstance(net, Classifier):
             raise UserError(f"weights {self.weights} are a classifier's; give a diffusion model's as model.weights")
         takes = getattr(net, "num_classes", None)
@@ -124,12 +121,7 @@ class PixelModel(Model):
 
 
 def network(weights: str, name: str) -> nn.Module:
-    """The network in a file, float32; for ``random`` the one that the manifest lists under ``name``, untrained.
-
-    Raises:
-        Missing: the weights are not here.
-        UserError: they are damaged, not finite, or not those of the network that their header names.
-    """
+    """The network in a file, float32; for ``random`` the one that the manifest lists under ``name``, untrained."""
     if weights != RANDOM:
         return load_net(located(weights))
     torch.default_generator.manual_seed(0)

@@ -27,14 +27,13 @@ PREFIX = "text_model."  # of the text encoder's tensors, in files and in transfo
 
 
 class PowerPaintModel(LatentModel):
-    """
+    """PowerPaint v1: its own U-Net and text encoder, the rest from its base.
+
     Args:
         weights: a folder with ``unet/unet.safetensors`` and ``text_encoder/text_encoder.safetensors``.
         base: Stable Diffusion 1.5 inpainting, of which it takes autoencoder, scheduler and tokenizer: a diffusers
             folder, a single file, or an id on the hub.
         revision, variant: of the base.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     aside = (*LatentModel.aside, "base")
@@ -53,9 +52,9 @@ class PowerPaintModel(LatentModel):
         how: str | None = None,
         isdiff: Mapping[str, float] | None = None,
     ) -> None:
-        check_text("model.base", base)
+        check_text("base", base)
         if RANDOM in (weights, base):
-            raise BadValue(f"model.weights or model.base is random; {name} has no sizes for untrained weights")
+            raise BadValue(f"weights or base is random; {name} has no sizes for untrained weights")
         super().__init__(
             name, weights, image_size, noise_schedule, num_timesteps, revision, variant, text_guidance, how=how,
             isdiff=isdiff,
@@ -75,11 +74,7 @@ class PowerPaintModel(LatentModel):
         return hashlib.sha256("\n".join([*map(remembered_sha256, files), base]).encode()).hexdigest()
 
     def pipeline(self) -> Any:
-        """
-        Raises:
-            Missing: a file or the base is not here.
-            UserError: they are damaged, do not fit each other, or are not those whose hashes were noted.
-        """
+        """The base with the U-Net, the text encoder and the words of PowerPaint."""
         if things := self.missing():
             raise Missing(things)
         folder = located(self.weights)
@@ -94,11 +89,10 @@ class PowerPaintModel(LatentModel):
 
 
 def with_task_words(tensors: Mapping[str, Tensor], source: Path) -> dict[str, Tensor]:
-    """A text encoder's tensors without prefix and with one table of words: the authors keep the base's words and the
-    learned ones apart, each of which stands for ``VECTORS`` rows after them, in the order of ``TASK_WORDS``.
+    """A text encoder's tensors without prefix and with one table of words.
 
-    Raises:
-        UserError: a part of the table is missing or misshapen.
+    The authors keep the base's words and the learned ones apart. Each learned word stands for ``VECTORS`` rows after
+    the base's, in the order of ``TASK_WORDS``.
     """
     found = {name.removeprefix(PREFIX): value for name, value in tensors.items() if not name.endswith("position_ids")}
     names = [f"{EMBEDDING}wrapped.weight", *(f"{EMBEDDING}trainable_embeddings.{word}" for word in TASK_WORDS)]
@@ -111,11 +105,7 @@ def with_task_words(tensors: Mapping[str, Tensor], source: Path) -> dict[str, Te
 
 
 def add_task_words(pipeline: Any, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Give the pipeline's tokenizer the learned words and its text encoder ``tensors``.
-
-    Raises:
-        UserError: they are not those of the base's kind of encoder.
-    """
+    """Give the pipeline's tokenizer the learned words and its text encoder ``tensors``."""
     net = pipeline.text_encoder
     pipeline.tokenizer.add_tokens([f"{word}_{i}" for word in TASK_WORDS for i in range(VECTORS)])
     net.resize_token_embeddings(len(pipeline.tokenizer), mean_resizing=False)

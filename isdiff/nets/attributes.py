@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 
 class AttributeNet(nn.Module):
-    """Four convolution stages, each at half the size of the last, a 64-dimensional embedding and one linear head for
-    each attribute.
+    """Four convolution stages, an embedding and one linear head for each attribute.
+
+    Each stage has half the size of the last.
 
     Args:
         classes: for each attribute the list of its values.

@@ -124,7 +124,8 @@ class Level(nn.Module):
 
 
 class DDIMUNet(nn.Module):
-    """
+    """The U-Net of DDIM, which predicts noise.
+
     Args:
         image_size: side of the images; ``attn_resolutions`` are sides of feature maps.
         ch, ch_mult: width of the first level, and each level's multiple of it.
@@ -181,11 +182,7 @@ class DDIMUNet(nn.Module):
         return self.conv_in.weight.dtype
 
     def forward(self, x: Tensor, timesteps: Tensor, y: Tensor | None = None) -> Tensor:
-        """Predict the noise of images (B, C, side, side) at ``timesteps`` (B,); same shape and dtype as ``x``.
-
-        Raises:
-            ValueError: labels, which this network does not take.
-        """
+        """Predict the noise of images (B, C, side, side) at ``timesteps`` (B,); same shape and dtype as ``x``."""
         if y is not None:
             raise ValueError("this network is not class-conditional; leave y out")
         emb = self.temb(timestep_embedding(F.pad(timesteps, (0, -len(x) % ROWS)), self.ch).to(self.dtype))

@@ -268,8 +268,6 @@ class UNet(nn.Module):
             y: (B,) class labels, if and only if the network is class-conditional.
         Returns:
             (B, out_channels, H, W) in the dtype of ``x``.
-        Raises:
-            ValueError: a label without a class-conditional network, or the other way round.
         """
         if (y is not None) != (self.num_classes is not None):
             raise ValueError("pass y= exactly when the network is class-conditional (num_classes is set)")

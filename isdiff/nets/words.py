@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 # PowerPaint v1's learned words, in the order of their rows in the embedding table; each stands for ten vectors.
 TASK_WORDS = ("P_ctxt", "P_shape", "P_obj")
@@ -10,7 +11,7 @@ VECTORS = 10
 START, END, UNKNOWN = "<start>", "<end>", "<unknown>"
 
 
-def build_tokenizer(captions: Iterable[str], length: int = 48):
+def build_tokenizer(captions: Iterable[str], length: int = 48) -> Any:
     """A ``PreTrainedTokenizerFast`` that knows the captions' words and punctuation, and the task words.
 
     Ids are the special tokens, then the words in alphabetical order, then PowerPaint's; padding is ``<end>``, as in

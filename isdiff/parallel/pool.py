@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from isdiff.devices import resolve_device
 from isdiff.errors import UserError
-from isdiff.priors.pixel import resolve_device
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -15,12 +15,12 @@ WORTH = 1.03  # a larger batch must be so much faster, or smaller ones, which re
 
 def seconds(prior: Prior, task: Task, timestep: float, size: int) -> float:
     """Of one network call with ``size`` images, the faster of two after one to warm up."""
-    wait = torch.cuda.synchronize if task.image.device.type == "cuda" else lambda: None
     taken = []
     for _ in range(3):
         begun = time.perf_counter()
         prior.predict([task.image] * size, [timestep] * size, [task] * size)
-        wait()
+        if task.image.device.type == "cuda":
+            torch.cuda.synchronize()
         taken.append(time.perf_counter() - begun)
     return min(taken[1:])
 

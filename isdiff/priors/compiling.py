@@ -14,8 +14,10 @@ from torch import Tensor
 
 
 def compiled(net: Any, device: torch.device, graphs: bool = False) -> Any:
-    """``net`` through torch.compile for one shape of batches; on a CPU with its weights frozen in, which it then holds
-    twice. Compiling happens at the first call, takes its time, and needs a C++ compiler.
+    """``net`` through torch.compile for one shape of batches.
+
+    On a CPU its weights are frozen in, and memory holds them twice. The first call compiles, which takes long and needs
+    a C++ compiler.
 
     Args:
         graphs: on a CUDA device, replay all of a call's kernels as one CUDA graph.

@@ -51,14 +51,12 @@ class LatentPrior:
         conditioning: how they are asked.
         enough: known cells that must remain for the cautious choice of what seeds are fitted to.
         velocity: (T,) alphas_cumprod, for a U-Net that predicts velocity (Salimans & Ho 2022) instead of noise.
-    Raises:
-        UserError: a model that is not made for inpainting.
     """
 
     def __init__(
         self,
-        unet,
-        vae,
+        unet: Any,
+        vae: Any,
         conditioning: Conditioning,
         device: torch.device,
         *,
@@ -81,11 +79,7 @@ class LatentPrior:
 
     @torch.inference_mode()
     def prepare(self, task: Task, prompt: str = "") -> LatentTask:
-        """
-        Raises:
-            UserError: sizes that the model cannot take, a prompt that is too long, guidance without a text encoder, or
-                latents that are not finite.
-        """
+        """The task in latent space, with its prompt embedded."""
         height, width = task.hole.shape[1:]
         unit = self.conditioning.unit(self.factor, len(self.unet.config.block_out_channels))
         if height % unit or width % unit:
@@ -95,7 +89,10 @@ class LatentPrior:
         blanked, mask = self.conditioning.reduced(hole, self.factor)
         if self.conditioning.whole:
             mask = mask | (hidden_shares(blanked, self.factor) > 0)
-        tensor = lambda array: torch.from_numpy(np.ascontiguousarray(array))[None].to(self.device)  # noqa: E731
+
+        def tensor(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array))[None].to(self.device)
+
         latents = self.encode(task.image.masked_fill(tensor(blanked), 0.0))
         if not torch.isfinite(latents).all():
             raise UserError(f"the latents of image {task.id} are not finite numbers; check the autoencoder's weights")
@@ -130,21 +127,20 @@ class LatentPrior:
     def batch(
         self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[LatentTask]
     ) -> list[Prediction]:
-        missing = -len(states) % self.pad_to
-        fill = lambda values: [*values, *[values[-1]] * missing]  # noqa: E731
+        count, missing = len(states), -len(states) % self.pad_to
+        states, timesteps, tasks = ([*row, *[row[-1]] * missing] for row in (states, timesteps, tasks))
         gradients = self.conditioning.gradients
         # Gradients cannot flow through tensors of inference mode; what is stacked here is new.
         with torch.inference_mode(False), torch.set_grad_enabled(gradients):
-            tasks = fill(tasks)
-            x = torch.stack(fill(states)).requires_grad_(gradients)
-            t = torch.tensor(fill(timesteps), device=self.device)
+            x = torch.stack(states).requires_grad_(gradients)
+            t = torch.tensor(timesteps, device=self.device)
             known = torch.stack([torch.cat([task.hole.to(x), task.image]) for task in tasks])
             context = torch.cat([torch.stack(parts) for parts in zip(*(task.context for task in tasks), strict=True)])
             watched = self.conditioning.watch(x, t, tasks)
             noise = self.noise(x, t, known, context, watched)
             scores = self.conditioning.scores(watched, x)
         pairs = zip(noise.detach(), scores, strict=True)
-        return [Prediction(n, score=score) for n, score in list(pairs)[: len(x) - missing]]
+        return [Prediction(n, score=score) for n, score in list(pairs)[:count]]
 
     def noise(self, x: Tensor, t: Tensor, known: Tensor, context: Tensor, watched: Any = None) -> Tensor:
         """Guided noise estimates (B, 4, h, w) float32; ``context`` has one or two rows for each image."""

@@ -9,19 +9,21 @@ import torch
 
 
 class Halving:
-    """Calls ``part`` on as many images at once as fit: half as many from each time that memory runs out, for as long as
-    the model stays loaded.
+    """Calls ``part`` on as many images at once as fit.
+
+    Each time that memory runs out it halves their number, for as long as the model stays loaded.
 
     Args:
         part: from columns of equal length, one entry an image, to one answer an image.
     """
 
-    def __init__(self, part: Callable[..., list]) -> None:
+    def __init__(self, part: Callable[..., list[Any]]) -> None:
         self.part = part
         self.most: int | None = None  # images per call, once memory has run out
 
-    def __call__(self, *columns: Sequence) -> list:
-        """
+    def __call__(self, *columns: Sequence[Any]) -> list[Any]:
+        """The answers of ``part`` for all images, in their order.
+
         Raises:
             torch.cuda.OutOfMemoryError: a single image does not fit.
         """
@@ -37,7 +39,7 @@ class Halving:
                 answers += found
         return answers
 
-    def attempt(self, *columns: Sequence) -> list | None:
+    def attempt(self, *columns: Sequence[Any]) -> list[Any] | None:
         try:
             return self.part(*columns)
         except torch.cuda.OutOfMemoryError:

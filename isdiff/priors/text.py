@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class TextEncoder:
         tokenizer, model: of a diffusers pipeline.
     """
 
-    def __init__(self, tokenizer, model) -> None:
+    def __init__(self, tokenizer: Any, model: Any) -> None:
         self.tokenizer, self.model = tokenizer, model
         self.cache: dict[str, Tensor] = {}
 
@@ -40,11 +41,7 @@ class TextEncoder:
         return min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
 
     def ids(self, text: str) -> list[int]:
-        """Token ids with start and end.
-
-        Raises:
-            UserError: more than the model takes; diffusers would cut the rest off.
-        """
+        """Token ids with start and end."""
         ids = self.tokenizer(text).input_ids
         if len(ids) > self.length:
             raise UserError(

@@ -16,6 +16,7 @@ from isdiff.config.setup import Setup, config_hash
 from isdiff.data.base import Dataset
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.data.images import pixels_hash, to_tensor, to_uint8
+from isdiff.devices import resolve_device, resolve_precision
 from isdiff.engine import Engine, Result
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import is_sha256
@@ -23,7 +24,6 @@ from isdiff.masks.base import MaskSource
 from isdiff.models.base import RANDOM
 from isdiff.paths import placed
 from isdiff.priors.base import Prior
-from isdiff.priors.pixel import resolve_device, resolve_precision
 from isdiff.process_state import with_own_defaults
 from isdiff.runs.model_cache import Shelf
 from isdiff.runs.store import RunFolder

@@ -39,8 +39,10 @@ def posterior_mean(grid: Grid, t: int, s: int, x0: Tensor, x: Tensor) -> Tensor:
 
 
 def learned_log_variance(grid: Grid, t: int, s: int, prediction: Prediction) -> Tensor:
-    """Between log beta and the posterior's, as learned (Nichol & Dhariwal 2021, Eq. 15); the posterior's ("fixed
-    small") if it is not learned."""
+    """Between log beta and the posterior's, as learned (Nichol & Dhariwal 2021, Eq. 15).
+
+    The posterior's ("fixed small") if it is not learned.
+    """
     # The posterior variance of the last step is 0: its logarithm is taken one step earlier, where there is one.
     high, low = (t, s) if s >= 0 else (max(t, 1), max(t, 1) - 1)
     posterior = math.log(grid.posterior_variance(high, low) if len(grid) > 1 else grid.noise_between(s, t))

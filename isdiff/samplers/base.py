@@ -18,7 +18,6 @@ from typing import Any
 
 from torch import Tensor
 
-from isdiff.checks import check_number
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
@@ -46,10 +45,7 @@ class Sampler(Component, ABC):
     pulls = False  # whether it asks for gradients
 
     def check(self, grid: Grid) -> None:
-        """
-        Raises:
-            UserError: it cannot walk this grid.
-        """
+        """Refuse, by a ``UserError``, a grid that the sampler cannot walk."""
 
     @abstractmethod
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
@@ -63,13 +59,3 @@ def falls(tr: Trajectory, grid: Grid, known: Known) -> Iterator[tuple[int, int]]
             tr.x = known.renoise(tr, grid, s)
         else:
             yield t, s
-
-
-def share(name: str, value: float) -> float:
-    """``value`` if it is in [0, 1].
-
-    Raises:
-        ValueError: it is not.
-    """
-    check_number(name, value, high=1)
-    return float(value)

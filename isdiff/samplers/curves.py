@@ -15,7 +15,7 @@ from torch import Tensor
 from isdiff.checks import check_choice, check_flag, check_number, check_whole
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler, Steps, falls, share
+from isdiff.samplers.base import Sampler, Steps, falls
 from isdiff.trajectory import Trajectory
 
 FRESH: dict[str, Callable[[float], float]] = {  # h, of the noise level that is stepped to
@@ -56,18 +56,19 @@ class TwoCurves(Sampler):
         draws: int = 1,
         ends: str = "state",
     ) -> None:
-        check_choice("sampler.fresh", fresh, tuple(FRESH))
-        check_choice("sampler.noise_of", noise_of, ("clean", "projected"))
-        check_choice("sampler.ends", ends, ENDS)
-        check_choice("sampler.weight_at", weight_at, ("old", "new"))
-        check_number("sampler.weight_power", weight_power)
-        check_number("sampler.weight_scale", weight_scale)
-        check_flag("sampler.fresh_known", fresh_known)
-        check_flag("sampler.clamp", clamp)
-        check_whole("sampler.draws", draws)
+        check_choice("fresh", fresh, tuple(FRESH))
+        check_choice("noise_of", noise_of, ("clean", "projected"))
+        check_choice("ends", ends, ENDS)
+        check_choice("weight_at", weight_at, ("old", "new"))
+        check_number("weight_power", weight_power)
+        check_number("weight_scale", weight_scale)
+        check_flag("fresh_known", fresh_known)
+        check_flag("clamp", clamp)
+        check_whole("draws", draws)
         if draws > 1 and (fresh != "constant" or fresh_scale != 1):
-            raise ValueError(f"sampler.draws is {draws}; more than one draw needs fresh=constant and fresh_scale=1")
-        self.fresh, self.fresh_scale = fresh, share("sampler.fresh_scale", fresh_scale)
+            raise ValueError(f"draws is {draws}; more than one draw needs fresh=constant and fresh_scale=1")
+        check_number("fresh_scale", fresh_scale, high=1)
+        self.fresh, self.fresh_scale = fresh, fresh_scale
         self.weight_power, self.weight_scale, self.weight_at = weight_power, weight_scale, weight_at
         self.noise_of = noise_of
         self.fresh_known, self.clamp, self.draws, self.ends = fresh_known, clamp, draws, ends

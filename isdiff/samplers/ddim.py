@@ -6,22 +6,23 @@ import math
 
 import torch
 
+from isdiff.checks import check_number
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler, Steps, falls, share
+from isdiff.samplers.base import Sampler, Steps, falls
 from isdiff.trajectory import Trajectory
 
 
 class DDIM(Sampler):
-    """
+    """DDIM (Song et al. 2021).
+
     Args:
         eta: share of fresh noise, in [0, 1]; 0 is deterministic, 1 has the variance of the posterior.
-    Raises:
-        ValueError: an eta outside [0, 1].
     """
 
     def __init__(self, eta: float = 0.0) -> None:
-        self.eta = share("sampler.eta", eta)
+        check_number("eta", eta, high=1)
+        self.eta = eta
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
         for t, s in falls(tr, grid, known):

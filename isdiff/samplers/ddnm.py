@@ -6,27 +6,27 @@ import math
 
 import torch
 
+from isdiff.checks import check_choice, check_number
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler, Steps, falls, share
+from isdiff.samplers.base import Sampler, Steps, falls
 from isdiff.trajectory import Trajectory
 
 
 class DDNMSteps(Sampler):
-    """
+    """The steps of DDNM's public code.
+
     Args:
         eta: share of fresh noise, in [0, 1]. Not DDIM's eta: the noise of level sigma is
             ``sigma (eta z + sqrt(1 - eta^2) eps)``, so 1 forgets the predicted noise altogether.
         version: ``svd`` (the published results), or ``simplified``, whose noise has the further factor
             ``sqrt(1 - abar_s^2)``.
-    Raises:
-        ValueError: a value outside these.
     """
 
     def __init__(self, eta: float = 0.85, version: str = "svd") -> None:
-        if version not in ("svd", "simplified"):
-            raise ValueError(f"sampler.version is {version!r}; DDNM has 'svd' and 'simplified'")
-        self.eta, self.version = share("sampler.eta", eta), version
+        check_number("eta", eta, high=1)
+        check_choice("version", version, ("svd", "simplified"))
+        self.eta, self.version = eta, version
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
         for t, s in falls(tr, grid, known):

@@ -24,8 +24,8 @@ class DING(Sampler):
     calls_per_step = 2
 
     def __init__(self, tau: str = "square", noise: float = 0.0) -> None:
-        check_choice("sampler.tau", tau, ("default", "square"))
-        check_number("sampler.noise", noise)
+        check_choice("tau", tau, ("default", "square"))
+        check_number("noise", noise)
         self.tau, self.observed_noise = tau, noise
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:

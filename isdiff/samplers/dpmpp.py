@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor
 
+from isdiff.checks import check_flag
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.samplers.base import Sampler, Steps, falls
@@ -20,8 +21,7 @@ class DPMPP2M(Sampler):
     """
 
     def __init__(self, stochastic: bool = False) -> None:
-        if not isinstance(stochastic, bool):
-            raise ValueError(f"sampler.stochastic is {stochastic!r}; it must be true or false")
+        check_flag("stochastic", stochastic)
         self.stochastic = stochastic
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
@@ -49,8 +49,10 @@ class DPMPP2M(Sampler):
 
 
 def extrapolated(x0: Tensor, before: tuple[Tensor, float] | None, now: float, then: float) -> Tensor:
-    """The clean image half a step ahead, on the line through the last two predictions; first order where there is no
-    last one, or the step is infinitely long."""
+    """The clean image half a step ahead, on the line through the last two predictions.
+
+    First order where there is no last one, or the step is infinitely long.
+    """
     if before is None or math.isinf(then) or math.isinf(before[1]) or math.isinf(now):
         return x0
     ratio = (now - before[1]) / (then - now)

@@ -18,7 +18,7 @@ class FlowChef(Sampler):
     """
 
     def __init__(self, strength: float = 1.0) -> None:
-        check_number("sampler.strength", strength)
+        check_number("strength", strength)
         self.strength = strength
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:

@@ -13,7 +13,7 @@ from isdiff.checks import check_number, check_whole
 from isdiff.diffusion.grid import Grid
 from isdiff.known.base import Known
 from isdiff.prediction import Prediction
-from isdiff.samplers.base import Pull, Sampler, Steps, falls, share
+from isdiff.samplers.base import Pull, Sampler, Steps, falls
 from isdiff.trajectory import Trajectory
 
 Question = Generator[Any, Any, Tensor]
@@ -29,7 +29,8 @@ class Guided(Sampler):
     pulls = True
 
     def __init__(self, eta: float = 1.0) -> None:
-        self.eta = share("sampler.eta", eta)
+        check_number("eta", eta, high=1)
+        self.eta = eta
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
         for t, s in falls(tr, grid, known):
@@ -58,7 +59,7 @@ class DPS(Guided):
 
     def __init__(self, eta: float = 1.0, strength: float = 1.0) -> None:
         super().__init__(eta)
-        check_number("sampler.strength", strength)
+        check_number("strength", strength)
         self.strength = strength
 
     def correct(self, tr: Trajectory, grid: Grid, t: int, x0: Tensor) -> Question:
@@ -88,8 +89,8 @@ class MMPS(Guided):
 
     def __init__(self, eta: float = 1.0, iterations: int = 3, noise: float = 0.01) -> None:
         super().__init__(eta)
-        check_whole("sampler.iterations", iterations)
-        check_number("sampler.noise", noise)
+        check_whole("iterations", iterations)
+        check_number("noise", noise)
         self.iterations, self.noise = iterations, noise
 
     def correct(self, tr: Trajectory, grid: Grid, t: int, x0: Tensor) -> Question:

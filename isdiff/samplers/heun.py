@@ -40,9 +40,11 @@ def projected(
 
 
 def midway(grid: Grid, t: int, s: int, x: Tensor, start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor]) -> Tensor:
-    """The step along the mean of the two slopes. With ``y = x / alpha`` against ``sigma / alpha`` the slope is the
-    noise; where nothing of the image is left at the start (flow models), the mean of the two velocities ``noise -
-    x0``."""
+    """The step along the mean of the two slopes.
+
+    With ``y = x / alpha`` against ``sigma / alpha`` the slope is the noise; where nothing of the image is left at the
+    start (flow models), the mean of the two velocities ``noise - x0``.
+    """
     if grid.alpha(t) == 0:
         velocity = (start[1] - start[0] + end[1] - end[0]) / 2
         return x + (grid.sigma(s) - grid.sigma(t)) * velocity

@@ -27,7 +27,8 @@ MARGIN = 1e-6  # least step and friction
 
 
 class LanPaint(Sampler):
-    """
+    """LanPaint: Langevin iterations before each step bring hole and known region together.
+
     Args:
         inner_steps: K, Langevin iterations a step, each with a network call of its own.
         step_size: eta, time of an iteration in units of the noise's variance.
@@ -36,8 +37,6 @@ class LanPaint(Sampler):
             they pull the hole along; 0 leaves them to the noised image alone.
         exponent: p, of the noise's variance in the time of an iteration.
         signal_share: alpha, how much of the signal's variance counts into the hole's own step.
-    Raises:
-        ValueError: an argument that cannot work.
     """
 
     def __init__(
@@ -49,11 +48,11 @@ class LanPaint(Sampler):
         exponent: float = 1.0,
         signal_share: float = 0.0,
     ) -> None:
-        check_whole("sampler.inner_steps", inner_steps, 0)
+        check_whole("inner_steps", inner_steps, 0)
         for name, value in (("step_size", step_size), ("friction", friction)):
-            check_number(f"sampler.{name}", value, MARGIN)
+            check_number(name, value, MARGIN)
         for name, value in (("known_weight", known_weight), ("exponent", exponent), ("signal_share", signal_share)):
-            check_number(f"sampler.{name}", value)
+            check_number(name, value)
         self.inner_steps, self.step_size, self.friction = inner_steps, step_size, friction
         self.known_weight, self.exponent, self.signal_share = known_weight, exponent, signal_share
         self.calls_per_step = 1 + inner_steps
@@ -71,8 +70,11 @@ class LanPaint(Sampler):
         tr.x = tr.task.compose(tr.x)
 
     def explore(self, tr: Trajectory, grid: Grid, t: int) -> Generator[tuple[Tensor, int], Prediction, None]:
-        """The iterations at level ``t``: a full move with the first force; then half a move, a new force, its kick, and
-        the other half of the move with the force from before."""
+        """The iterations at level ``t``.
+
+        A full move with the first force; then half a move, a new force, its kick, and the other half of the move with
+        the force from before.
+        """
         full, half = (self.oscillator(tr, grid, t, part) for part in (1.0, 0.5))
         velocity = tr.noise()
         force = self.force((yield tr.x, t), tr, grid, t, full)
@@ -84,8 +86,11 @@ class LanPaint(Sampler):
             force = new
 
     def force(self, prediction: Prediction, tr: Trajectory, grid: Grid, t: int, oscillator: Oscillator) -> Tensor:
-        """What the score leaves beside the oscillator's own ``-stiffness * x``; towards the prediction in the hole,
-        towards ``(1 + known_weight) image - known_weight prediction`` outside it."""
+        """What the score leaves beside the oscillator's own ``-stiffness * x``.
+
+        In the hole it pulls towards the prediction, outside towards ``(1 + known_weight) image - known_weight
+        prediction``.
+        """
         x0 = prediction.x0(tr.x, grid, t)
         target = tr.task.compose(x0, (1 + self.known_weight) * tr.task.image - self.known_weight * x0)
         score = (grid.alpha(t) * target - tr.x) / grid.sigma(t) ** 2
@@ -137,7 +142,8 @@ class Oscillator:
 
     @classmethod
     def of(cls, stiffness: float, time: float, friction: float, part: float) -> Oscillator:
-        """
+        """The oscillator of one move.
+
         Args:
             time: of a whole iteration.
             part: of it that the move takes.

@@ -28,9 +28,9 @@ class LanPaint2(Sampler):
     """
 
     def __init__(self, inner_steps: int = 5, step_size: float = 0.2, known_weight: float = 5.0) -> None:
-        check_whole("sampler.inner_steps", inner_steps, 0)
-        check_number("sampler.step_size", step_size)
-        check_number("sampler.known_weight", known_weight)
+        check_whole("inner_steps", inner_steps, 0)
+        check_number("step_size", step_size)
+        check_number("known_weight", known_weight)
         self.inner_steps, self.step_size, self.known_weight = inner_steps, step_size, known_weight
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:

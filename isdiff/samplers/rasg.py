@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from isdiff.checks import BadValue, check_choice, check_number
 from isdiff.diffusion.grid import Grid
-from isdiff.errors import UserError
 from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler, Steps, falls, share
+from isdiff.samplers.base import Sampler, Steps, falls
 from isdiff.trajectory import Trajectory
 
 
@@ -18,20 +18,18 @@ class RASG(Sampler):
         eta: weight of that direction; the published command line has 0.1, its evaluation 0.25.
         sigma: ``reference`` is what the published code computes, DDIM's formula with the alphas of single training
             steps: 10 to 25 times smaller than ``ddim``, the formula itself.
-    Raises:
-        ValueError: an unknown sigma, or an eta outside [0, 1].
     """
 
     def __init__(self, eta: float = 0.1, sigma: str = "reference") -> None:
-        if sigma not in ("reference", "ddim"):
-            raise ValueError(f"sampler.sigma is {sigma!r}; RASG has 'reference' and 'ddim'")
-        self.eta, self.sigma = share("sampler.eta", eta), sigma
+        check_number("eta", eta, high=1)
+        check_choice("sigma", sigma, ("reference", "ddim"))
+        self.eta, self.sigma = eta, sigma
 
     def check(self, grid: Grid) -> None:
         if self.sigma == "reference" and not grid.step_alphas:
-            raise UserError(
-                "sampler.spacing puts steps between those of the model, where sampler.sigma=reference says nothing; it "
-                "must be leading, linspace or trailing, or set sampler.sigma=ddim"
+            raise BadValue(
+                "spacing puts steps between those of the model, for which sigma=reference has no formula; it must be "
+                "leading, linspace or trailing, or set sigma=ddim"
             )
 
     def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:

@@ -99,13 +99,11 @@ class SeededStart(Start):
         step: start step of the first attempt, as a fraction of the process (1 = the noisiest step).
         lambda_: by how much lower each further attempt's start step is, likewise (the paper's lambda): less noise,
             stronger seed.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     def __init__(self, seed: Seed, step: float = 1.0, lambda_: float = 0.05) -> None:
-        check_number("isdiff.start.step", step, high=1)
-        check_number("isdiff.start.lambda", lambda_)
+        check_number("step", step, high=1)
+        check_number("lambda", lambda_)
         self.seed, self.step, self.lambda_ = seed, step, lambda_
         self.needs_truth, self.enough = seed.needs_truth, seed.enough
 

@@ -19,7 +19,7 @@ class DistributionSeed(Seed):
     """Independent samples in every cell of a grid ``scale`` pixels wide (1 = every pixel its own, as in the paper)."""
 
     def __init__(self, scale: int = 1) -> None:
-        check_whole("isdiff.seed.scale", scale)
+        check_whole("scale", scale)
         self.scale = scale
 
     @abstractmethod
@@ -36,11 +36,7 @@ class DistributionSeed(Seed):
 
 
 def known_vectors(task: Task) -> np.ndarray:
-    """The known pixels, each a vector of C channels: float64 of shape (N, C).
-
-    Raises:
-        ValueError: the hole covers the whole image.
-    """
+    """The known pixels, each a vector of C channels: float64 of shape (N, C)."""
     sure = ~task.hole if task.sure is None else task.sure
     known = task.image[:, sure[0]].T.double().cpu().numpy()
     if not len(known):
@@ -65,9 +61,9 @@ class MixtureSeed(DistributionSeed):
 
     def __init__(self, components: int = 5, scale: int = 1, max_pixels: int = 4096, fit: str = "em") -> None:
         super().__init__(scale)
-        check_whole("isdiff.seed.components", components)
-        check_whole("isdiff.seed.max_pixels", max_pixels)
-        check_choice("isdiff.seed.fit", fit, ("em", "sklearn"))
+        check_whole("components", components)
+        check_whole("max_pixels", max_pixels)
+        check_choice("fit", fit, ("em", "sklearn"))
         self.components, self.max_pixels, self.enough = components, max_pixels, max(32, 10 * components)
         self.fitted_by = fit_with_sklearn if fit == "sklearn" else fit_mixture
         # One fit serves all attempts at an image and goes when the task does.
@@ -86,8 +82,10 @@ class MixtureSeed(DistributionSeed):
 
 
 def distinct(vectors: np.ndarray, enough: int) -> int:
-    """How many different vectors there are, at most ``enough``; float noise makes no new one, or flat regions would
-    ask for more components than they have."""
+    """How many different vectors there are, at most ``enough``.
+
+    Float noise makes no new one, or flat regions would ask for more components than they have.
+    """
     left, found = vectors.round(3), 0
     while len(left) and found < enough:
         left = left[(left != left[0]).any(1)]

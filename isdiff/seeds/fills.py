@@ -25,7 +25,8 @@ class PictureSeed(Seed):
 
     @abstractmethod
     def inpaint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
-        """
+        """The picture with its hole filled, (H, W, 3) uint8.
+
         Args:
             pixels: (H, W, 3) uint8, gray inside the hole.
             hole: (H, W) bool, neither empty nor everything.
@@ -44,11 +45,7 @@ class PictureSeed(Seed):
 
 
 def check_picture(task: Task) -> None:
-    """
-    Raises:
-        UserError: the task is in a latent space.
-        ValueError: nothing is known of it.
-    """
+    """Refuse a task in a latent space."""
     if len(task.image) != 3 or task.pixel_hole is not task.hole:
         raise UserError(f"image {task.id}: this seed fills pictures, not latent spaces; isdiff/seed=gmm fills both")
     if task.hole.all():
@@ -60,8 +57,6 @@ class TeleaSeed(PictureSeed):
 
     Args:
         radius: of the neighbourhood that a pixel is made from, in pixels.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     def __init__(self, radius: float = 3) -> None:
@@ -78,8 +73,6 @@ class PatchMatchSeed(PictureSeed):
 
     Args:
         loops: rounds of matching and voting at every coarse scale.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     def __init__(self, loops: int = 3) -> None:
@@ -88,10 +81,6 @@ class PatchMatchSeed(PictureSeed):
         self.loops = loops
 
     def inpaint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
-        """
-        Raises:
-            Missing: the package is not installed.
-        """
         try:
             from patchmatch_cython import inpaint_pyramid, inpaint_single
         except ImportError:

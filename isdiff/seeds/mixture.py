@@ -61,8 +61,13 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Conditional:
-    """A mixture of K Gaussians for each of N values: ``shares`` (N, K) that sum to 1, ``means`` (N, K, C); and
-    ``covariances`` (K, C, C), which are the same for all values."""
+    """A mixture of K Gaussians for each of N values.
+
+    Attributes:
+        shares: (N, K), each row of sum 1.
+        means: (N, K, C).
+        covariances: (K, C, C), the same for all values.
+    """
 
     shares: np.ndarray
     means: np.ndarray

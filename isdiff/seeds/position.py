@@ -33,13 +33,11 @@ class PositionSeed(Seed):
         components: K, lowered to the number of distinct known vectors where there are fewer.
         height: what the rows of the picture are scaled to, colours being in [-1, 1]: how much a row tells.
         max_pixels: fit to so many known pixels, drawn evenly; all of them if there are fewer.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     def __init__(self, components: int = 8, height: float = 3.0, max_pixels: int = 4096) -> None:
-        check_whole("isdiff.seed.components", components)
-        check_number("isdiff.seed.height", height, low=1e-3)
+        check_whole("components", components)
+        check_number("height", height, low=1e-3)
         self.plain = MixtureSeed(max_pixels=max_pixels)
         self.components, self.height, self.max_pixels = components, height, max_pixels
         self.enough = max(32, 10 * components)

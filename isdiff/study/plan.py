@@ -239,7 +239,7 @@ def read_run(method: str, content: Any, cell: DictConfig, profile: str, extra: S
         raise UserError(f"{method} names a row; give its table too, as in table: table1 beside runs")
     from isdiff.tables.plan import plan
 
-    whole = plan(cell.table, profile, masks=[cell.mask], rows=[value], extra=extra)
+    whole = plan(cell.table, profile, masks=[cell.mask], rows=[str(value)], extra=extra)
     found = next(
         (each for row in whole.rows if row.name == value for each in row.cells if each.mask == cell.mask), None
     )

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import nn
 
+from isdiff.devices import resolve_precision
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
@@ -25,7 +26,7 @@ from isdiff.io.hub import SUMS, model_files
 from isdiff.io.models import save_weights
 from isdiff.known.base import Known
 from isdiff.paths import placed
-from isdiff.priors.pixel import PixelPrior, resolve_precision
+from isdiff.priors.pixel import PixelPrior
 from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.trajectory import Task
 from training.health import LEVELS

@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from isdiff.devices import resolve_precision
 from isdiff.io.files import atomic_save
 from isdiff.paths import placed
-from isdiff.priors.pixel import resolve_precision
 from isdiff.progress import Reporter
 
 Net = TypeVar("Net", bound=nn.Module)

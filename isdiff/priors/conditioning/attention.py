@@ -7,7 +7,7 @@ Nothing here keeps state between calls: what a call needs comes with it (:class:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -48,13 +48,13 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-def attention_logits(attention, queries: Tensor, keys: Tensor) -> Tensor:
+def attention_logits(attention: Any, queries: Tensor, keys: Tensor) -> Tensor:
     """(B, heads, N, M) float32, scaled, of a diffusers ``Attention`` module's inputs (B, N, C) and (B, M, C')."""
     q, k = split_heads(attention.to_q(queries), attention.heads), split_heads(attention.to_k(keys), attention.heads)
     return (q @ k.mT).float() * attention.scale
 
 
-def attend(attention, logits: Tensor, values: Tensor) -> Tensor:
+def attend(attention: Any, logits: Tensor, values: Tensor) -> Tensor:
     """(B, N, C): the rest of the layer after its logits."""
     v = split_heads(attention.to_v(values), attention.heads)
     return attention.to_out[0](merge_heads(logits.softmax(-1).to(v.dtype) @ v))
@@ -96,7 +96,9 @@ class ReweighedBlock(nn.Module):
         super().__init__()
         self.block = block
 
-    def forward(self, hidden_states, attention_mask=None, encoder_hidden_states=None, **options) -> Tensor:
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Any = None, encoder_hidden_states: Any = None, **options: Any
+    ) -> Tensor:
         attended = (options.get("cross_attention_kwargs") or {}).get(KEY)
         if attended is None:
             return self.block(hidden_states, attention_mask, encoder_hidden_states, **options)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from isdiff.checks import check_number
 from isdiff.component import Component
 from isdiff.errors import UserError
 from isdiff.priors.latent_task import LatentTask
@@ -16,13 +17,12 @@ from isdiff.priors.text import PromptPair, TextEncoder
 
 
 class Conditioning(Component):
-    """
+    """How a latent model is asked: with a prompt, or with nothing.
+
     Args:
         guidance_scale: classifier-free guidance (Ho & Salimans 2022); 1 asks the network once.
         negative_prompt: what is not asked for.
         text: the text encoder; None for models that get ``context`` with each task.
-    Raises:
-        ValueError: a guidance scale below 1.
     """
 
     aside = ("text",)  # the model's
@@ -30,9 +30,7 @@ class Conditioning(Component):
     gradients = False  # whether scores are taken from the network's answer, for which it must keep gradients
 
     def __init__(self, guidance_scale: float = 1.0, negative_prompt: str = "", text: TextEncoder | None = None) -> None:
-        number = isinstance(guidance_scale, (int, float)) and not isinstance(guidance_scale, bool)
-        if not number or not guidance_scale >= 1:
-            raise ValueError(f"latent.guidance_scale is {guidance_scale!r}; it must be auto or a number of at least 1")
+        check_number("guidance_scale", guidance_scale, low=1)
         self.guidance_scale, self.negative_prompt, self.text = float(guidance_scale), negative_prompt, text
 
     def reading(self, text: TextEncoder | None) -> Conditioning:
@@ -46,11 +44,7 @@ class Conditioning(Component):
         return PromptPair.plain(prompt, self.negative_prompt)
 
     def embedded(self, prompt: str) -> Tensor:
-        """(1 or 2, tokens, E): the prompt's embedding, the negative one first where there is guidance.
-
-        Raises:
-            UserError: there is no text encoder, or the prompt is too long for it.
-        """
+        """(1 or 2, tokens, E): the prompt's embedding, the negative one first where there is guidance."""
         if self.text is None:
             raise UserError("this model has no text encoder; prompts and guidance_scale need one")
         return self.text.context(self.prompts(prompt), self.guidance_scale > 1)

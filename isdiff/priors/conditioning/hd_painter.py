@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from isdiff.checks import BadValue, check_flag
 from isdiff.priors.conditioning.attention import Attended, install, rasg_score
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.latent_task import LatentTask
@@ -27,13 +28,12 @@ def shrink(hole: np.ndarray, factor: int) -> np.ndarray:
 
 
 class HDPainter(Conditioning):
-    """
+    """HD-Painter: attention that is reweighed, and steps that are guided, by the prompt.
+
     Args:
         positive_prompt: added to every prompt.
         painta: self-attention is reweighed by what the prompt attends to.
         rasg: the network's answer comes with the gradient of the prompt's attention to the hole.
-    Raises:
-        ValueError: a guidance scale of 1 or less, or an addition that is no text.
     """
 
     def __init__(
@@ -46,13 +46,12 @@ class HDPainter(Conditioning):
         rasg: bool = True,
     ) -> None:
         super().__init__(guidance_scale, negative_prompt, text)
-        for name, value in (("painta", painta), ("rasg", rasg)):
-            if not isinstance(value, bool):
-                raise ValueError(f"latent.{name} is {value!r}; it must be true or false")
+        check_flag("painta", painta)
+        check_flag("rasg", rasg)
         if self.guidance_scale <= 1:
-            raise ValueError(f"latent.guidance_scale is {guidance_scale}; HD-Painter needs one above 1")
+            raise BadValue(f"guidance_scale is {guidance_scale}; HD-Painter needs one above 1")
         if not isinstance(positive_prompt, str):
-            raise ValueError(f"latent.positive_prompt is {positive_prompt!r}; it must be a text")
+            raise BadValue(f"positive_prompt is {positive_prompt!r}; it must be a text")
         self.positive_prompt, self.painta, self.gradients = positive_prompt, painta, rasg
 
     def prompts(self, prompt: str) -> PromptPair:

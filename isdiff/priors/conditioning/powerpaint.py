@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isdiff.checks import check_choice, check_number
 from isdiff.nets.words import TASK_WORDS, VECTORS
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.text import PromptPair, TextEncoder
@@ -11,12 +12,10 @@ TASKS = ("text-guided", "shape-guided", "object-removal", "image-outpainting", "
 
 
 def powerpaint_prompts(task: str, prompt: str, negative: str, fitting_degree: float = 1.0) -> PromptPair:
-    """The prompts of a task (official demo; ``context-aware`` is IOPaint's).
+    """The prompts of one of ``TASKS`` (official demo; ``context-aware`` is IOPaint's).
 
     Args:
         fitting_degree: in [0, 1]; only ``shape-guided`` has two different prompts to mix.
-    Raises:
-        ValueError: an unknown task.
     """
     if task == "text-guided":
         return PromptPair.plain(f"{prompt} P_obj", f"{negative}{QUALITY}P_obj")
@@ -25,9 +24,7 @@ def powerpaint_prompts(task: str, prompt: str, negative: str, fitting_degree: fl
         return PromptPair((f"{prompt} P_shape", f"{prompt} P_ctxt"), negatives, fitting_degree)
     if task in ("object-removal", "image-outpainting"):
         return PromptPair.plain(f"empty scene blur {prompt} P_ctxt", f"{negative} P_obj")
-    if task == "context-aware":
-        return PromptPair.plain(f"{prompt} P_ctxt", negative)
-    raise ValueError(f"latent.task is {task!r}; PowerPaint has {', '.join(TASKS)}")
+    return PromptPair.plain(f"{prompt} P_ctxt", negative)
 
 
 def expand_task_words(text: str) -> str:
@@ -38,12 +35,11 @@ def expand_task_words(text: str) -> str:
 
 
 class PowerPaint(Conditioning):
-    """
+    """PowerPaint: learned words for each of its tasks stand beside the prompt.
+
     Args:
         task: one of ``TASKS``.
         fitting_degree: of ``shape-guided``: how closely the object fills the hole, in [0, 1].
-    Raises:
-        ValueError: a value outside these.
     """
 
     def __init__(
@@ -55,13 +51,11 @@ class PowerPaint(Conditioning):
         fitting_degree: float = 1.0,
     ) -> None:
         super().__init__(guidance_scale, negative_prompt, text)
-        number = isinstance(fitting_degree, (int, float)) and not isinstance(fitting_degree, bool)
-        if not number or not 0 <= fitting_degree <= 1:
-            raise ValueError(f"latent.fitting_degree is {fitting_degree!r}; it must be between 0 and 1")
-        powerpaint_prompts(task, "", "")
+        check_choice("task", task, TASKS)
+        check_number("fitting_degree", fitting_degree, high=1)
         self.task, self.fitting_degree = task, fitting_degree
 
     def prompts(self, prompt: str) -> PromptPair:
         pair = powerpaint_prompts(self.task, prompt, self.negative_prompt, self.fitting_degree)
-        words = lambda texts: (expand_task_words(texts[0]), expand_task_words(texts[1]))  # noqa: E731
-        return PromptPair(words(pair.prompts), words(pair.negative), pair.weight)
+        first, second, negative, other = map(expand_task_words, (*pair.prompts, *pair.negative))
+        return PromptPair((first, second), (negative, other), pair.weight)

@@ -28,7 +28,8 @@ from isdiff.trajectory import Task
 
 @dataclass(frozen=True)
 class PatchSettings:
-    """
+    """How windows are taken and compared.
+
     Attributes:
         window: side of windows in cells, odd; smaller ones where few are known or the hole is narrow.
         context: radius of windows as a share of the hole's depth, where that is smaller.
@@ -88,7 +89,8 @@ def cells_of(shape: Sequence[int], coarsest: int) -> list[int]:
 
 
 def build_pyramid(image: Tensor, hole: Tensor, settings: PatchSettings) -> Pyramid:
-    """
+    """Known windows of a picture, from the coarsest scale down.
+
     Args:
         image: (3, H, W) in [-1, 1]; what it has in the hole is not looked at.
         hole: (1, H, W) bool, not everywhere True.
@@ -113,7 +115,8 @@ def build_pyramid(image: Tensor, hole: Tensor, settings: PatchSettings) -> Pyram
 
 
 class PatchPrior:
-    """
+    """The exact denoiser of one picture: the mean of its known windows, weighed by likelihood.
+
     Args:
         levels: from a timestep to signal and noise level, (alpha, sigma), of any process.
         settings: see :class:`PatchSettings`.
@@ -123,11 +126,7 @@ class PatchPrior:
         self.levels, self.settings = levels, settings or PatchSettings()
 
     def prepare(self, task: Task, prompt: str = "") -> Task:
-        """The task with its patches, which live as long as the task does.
-
-        Raises:
-            UserError: a prompt, which patches cannot read, or a picture that is hole everywhere.
-        """
+        """The task with its patches, which live as long as the task does."""
         if prompt:
             raise UserError("model patches takes no prompt")
         if task.hole.all():

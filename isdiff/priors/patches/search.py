@@ -127,8 +127,10 @@ def inherited(coarse: Level, fine: Level, chosen: Tensor) -> Tensor:
 
 
 def moved(level: Level, chosen: Tensor, step: tuple[int, int]) -> Tensor:
-    """(M, k): what a cell's match would be if its neighbour's (the cell one step away) went on to it; where that is
-    outside of the picture, its own."""
+    """(M, k): what a cell's match would be if the match of its neighbour, one step away, went on to it.
+
+    Where that is outside of the picture, its own.
+    """
     height, width = level.shape
     rows, columns = (level.places + torch.tensor(step, device=chosen.device)).T
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
