@@ -32,7 +32,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def make(words: Sequence[str], out: Path | None) -> int:
-    """
+    """Make the workspace, or its specification in ``out``.
+
     Raises:
         UserError: an unknown table, profile or key; no key, or an answer of wandb's.
     """

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from isdiff.cli.hydra_app import start, start_elsewhere
 from isdiff.cli.outcomes import Outcome, Outcomes, launcher
 from isdiff.errors import SomeFailed, UserError, explained, summed_up
-from isdiff.loggers.base import several
+from isdiff.loggers.base import drop_run_id
 from isdiff.runs import run_cache
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
     """The exit code: the worst of a multirun, which ends with a table."""
     try:
         if {"-m", "--multirun"} & {*arguments}:
-            several()
+            drop_run_id()
         return launched(arguments) if launcher(arguments) else here(arguments)
     except UserError as error:
         print(f"isdiff: {error}", file=sys.stderr)

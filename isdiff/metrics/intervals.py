@@ -115,8 +115,9 @@ def difference(
 def paired_differences(
     first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
 ) -> tuple[float, np.ndarray, int, float]:
-    """``second - first`` for two runs over the same images: on all of them, on ``count`` selections (``corrected``),
-    how many there are, and the value of ``first`` on them.
+    """``second - first`` for two runs over the same images.
+
+    On all of them, on ``count`` selections (``corrected``), how many there are, and the value of ``first`` on them.
 
     Args:
         ids: names of the two samples' images: those that both have are paired, in whatever order. Without it the

@@ -134,8 +134,10 @@ class Lite0Frechet(Lite0Metric, FrechetMetric):
 
 
 class Lite0KID(Lite0Metric, SetMetric):
-    """Kernel distance of the pooled features (Binkowski et al. 2018, on this network), times 1000; unbiased, a result
-    with its own truth being left out."""
+    """Kernel distance of the pooled features (Binkowski et al. 2018, on this network), times 1000.
+
+    It is unbiased: a result with its own truth is left out.
+    """
 
     name, title = "lite0_kid", "Lite0 KID x1000"
 

@@ -89,8 +89,7 @@ def axis_values(figure: Any, profile: str) -> list[float | None]:
 
 @dataclass
 class Drawn:
-    """A figure's markup and caption for a report, both empty where none of its runs can be had, what it lacks, and what
-    its runs cost."""
+    """A figure's markup and caption (both empty where none of its runs is there), its gaps, and its runs' costs."""
 
     name: str
     svg: str = ""

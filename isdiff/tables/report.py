@@ -83,8 +83,7 @@ def write_page(
 
 
 def tally(sheets: Sequence[Sheet]) -> list[tuple[str | int, ...]]:
-    """For each comparison of a row with IS-Diff: table, row, partner, and in how many columns it gains, neither, loses,
-    or has too few images to say."""
+    """For each comparison of a row with IS-Diff: table, row, partner, and how many columns have each verdict."""
     verdicts = (Verdict.GAIN, Verdict.NONE, Verdict.WORSE, Verdict.FEW)
     return [
         (sheet.title.split(":")[0], each.label, each.against, *map(each.count, verdicts))
@@ -140,8 +139,7 @@ def distances(row: Row, metric: str) -> dict[str, float]:
 
 
 def worst(row: Row, partner: Row | None, metric: Metric, among: Collection[str]) -> list[str]:
-    """Of the images ``among`` those on which ``row`` loses most against ``partner``, or has the worst values if there
-    is none."""
+    """The images ``among`` on which ``row`` loses most against ``partner``, or has the worst values without one."""
     own = distances(row, metric.name)
     base = distances(partner, metric.name) if partner is not None else {}
     loss = {i: own[i] - base.get(i, 0.0) for i in own if i in among and (not base or i in base)}
