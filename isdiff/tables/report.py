@@ -114,7 +114,7 @@ def draw_strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> 
             bad = worst(row, partner, metric, common)
             lost = f"loses most against {partner.label}" if partner is not None else "has the worst values"
             if bad:
-                text = f"where {judged.label} {lost}{ranking(row, len(common))}"
+                text = f"where {judged.label} {lost}{ranking(row, metric.name, len(common))}"
                 strips.append((f"{plan.name}_{mask}_worst.png", bad, text))
         for name, ids, text in strips:
             source = embed(draw_strip(folder / name, every, ids))
@@ -122,9 +122,9 @@ def draw_strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> 
     return found
 
 
-def ranking(row: Row, count: int) -> str:
+def ranking(row: Row, metric: str, count: int) -> str:
     """By what the worst images were found, where that is not what their pictures show."""
-    seeds = len(row.runs)
+    seeds = len(row.samples[metric].seeds)
     means = f" in the mean of {seeds} seeds; pictures of seed {row.experiment.cfg.seed}" if seeds > 1 else ""
     return f" (of the {count} images that all rows have{means})"
 
