@@ -426,6 +426,6 @@ def test_tables_stand_beside_the_paper_s_numbers(tmp_path, capsys):
 def test_without_the_paper_s_file_the_table_has_no_such_column(study, tmp_path):
     key = read_key(study.key)
     path = answer_file(tmp_path, study.id, "a" * 16, chosen(study, "ours", count=3))
-    results = Results.of(key, collect(key, [path]), {})
+    results = Results(key, collect(key, [path]), {})
     assert "paper" not in markdown(results).split("\n- ")[0]
     assert sum(int(line.split(",")[3]) for line in comma_separated(results).splitlines()[1:]) == 3
