@@ -17,7 +17,7 @@ from study_parts import IMAGES, MASKS, METHODS, answer_file, plan_of, study_runs
 from isdiff.cli.study import main
 from isdiff.errors import UserError
 from isdiff.runs.store import RunFolder
-from isdiff.study.build import build_study, keyed, orders
+from isdiff.study.build import build_study, generator_of, orders
 from isdiff.study.collect import KeyCell, answer_files, collect, read_key
 from isdiff.study.plan import read_plan
 from isdiff.study.report import Results, comma_separated, markdown
@@ -38,7 +38,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @given(k=st.integers(2, 6), n=st.integers(1, 40), seed=st.integers(0, 5))
 def test_every_method_stands_at_every_place_equally_often(k, n, seed):
-    found = orders(k, n, keyed(seed))
+    found = orders(k, n, generator_of(seed))
     assert len(found) == n and all(sorted(order) == list(range(k)) for order in found)
     for place in range(k):
         counts = Counter(dict.fromkeys(range(k), 0) | Counter(order[place] for order in found))

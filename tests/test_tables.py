@@ -19,7 +19,7 @@ from isdiff.metrics.samples import MeanSample, SeedsSample
 from isdiff.runs.measure import build_metrics
 from isdiff.tables import report
 from isdiff.tables.cells import explain_gaps, fill
-from isdiff.tables.figures import Panel, as_table, count, draw, figure_names, line_points, seeds_shown
+from isdiff.tables.figures import Panel, as_table, count, count_seeds, draw, figure_names, line_points
 from isdiff.tables.kl import divergence, divergences
 from isdiff.tables.make import folder_of, plans_of
 from isdiff.tables.plan import load, names, plan
@@ -294,7 +294,7 @@ def test_seeds_are_looked_at_in_more_images_than_have_results(tmp_path, monkeypa
     assert {i: more[i] for i in row.ids} == divergences(row), "an image's does not depend on the others"
     figure = load("figure", "fig4")
     shown = [
-        seeds_shown(figure, profile, {"limit": limit}) for profile, limit in (("demo", None), ("demo", 7), ("paper", 7))
+        count_seeds(figure, profile, {"limit": limit}) for profile, limit in (("demo", None), ("demo", 7), ("paper", 7))
     ]
     assert shown == [100, 7, 0]
     rows = list(csv.DictReader((tmp_path / "fig4.csv").open()))

@@ -82,7 +82,7 @@ class WandbLogger(Logger):
         with session:
             session.send(tables, content, {})
 
-    def begun(self, subject: Subject, **more: Any) -> Any:
+    def start_run(self, subject: Subject, **more: Any) -> Any:
         """A run of wandb's, beside whatever others this process has. What a run prints stays its own."""
         wandb = import_wandb()
         subject.folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ class WandbSession(Session):
         if self.run is None:
             known = self.ledger.entries().get(self.key, {}).get("id")
             resume = {"resume": "allow"} if self.logger.mode == "online" else {}  # offline, syncing puts them together
-            self.run = self.logger.begun(self.subject, id=known, **resume)
+            self.run = self.logger.start_run(self.subject, id=known, **resume)
             self.ledger.note(self.key, self.run.id)
 
     def progress(self, now: Mapping[str, float]) -> None:
