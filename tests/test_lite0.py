@@ -172,7 +172,7 @@ def test_one_pass_gives_what_single_ones_give():
     assert seen.values.shape == (20,)
 
 
-@pytest.mark.parametrize("side", [32, 64, 200, 300])
+@pytest.mark.parametrize("side", [32, 300])
 def test_any_size_is_measured(side):
     images = [np.asarray(Image.fromarray(image).resize((side, side))) for image in some(3)]
     for name in ("lite0_perceptual", "lite0_kid"):

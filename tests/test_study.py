@@ -17,7 +17,7 @@ from study_parts import IMAGES, MASKS, METHODS, answer_file, plan_of, study_runs
 from isdiff.cli.study import main
 from isdiff.errors import UserError
 from isdiff.runs.store import RunFolder
-from isdiff.study.build import build_study, keyed, orders
+from isdiff.study.build import build_study, generator_of, orders
 from isdiff.study.collect import KeyCell, answer_files, collect, read_key
 from isdiff.study.plan import read_plan
 from isdiff.study.report import Results, comma_separated, markdown
@@ -38,7 +38,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @given(k=st.integers(2, 6), n=st.integers(1, 40), seed=st.integers(0, 5))
 def test_every_method_stands_at_every_place_equally_often(k, n, seed):
-    found = orders(k, n, keyed(seed))
+    found = orders(k, n, generator_of(seed))
     assert len(found) == n and all(sorted(order) == list(range(k)) for order in found)
     for place in range(k):
         counts = Counter(dict.fromkeys(range(k), 0) | Counter(order[place] for order in found))
@@ -160,15 +160,6 @@ def test_plans_that_cannot_be_are_refused_in_a_sentence(change, message, study_r
     assert [path.name for path in tmp_path.iterdir()] == ["plan.yaml"]
 
 
-def test_plans_that_cannot_be_read(tmp_path):
-    with pytest.raises(UserError, match="there is no study plan"):
-        read_plan(tmp_path / "none.yaml")
-    for text in ("cells: [", "n: 1\nn: 2\ncells: []", "a: ${b"):
-        (tmp_path / "plan.yaml").write_text(text)
-        with pytest.raises(UserError, match="is no study plan"):
-            read_plan(tmp_path / "plan.yaml")
-
-
 def test_the_plan_of_the_paper_s_table_is_whole():
     plan = read_plan(ROOT / "configs" / "study" / "table3.yaml")
     assert plan.n == 20 and [cell.label for cell in plan.cells] == [
@@ -260,8 +251,6 @@ def test_masks_that_moved_are_taken_from_a_folder(copied, tmp_path):
     for config in root.rglob("config.yaml"):
         config.write_text("mask: {_target_: isdiff.masks.files.FileMask, path: nowhere}\n")
     content = plan_of(root, masks=["half"])
-    with pytest.raises(UserError, match=r"masks of .* cannot be made again .*masks: FOLDER"):
-        build_study(read_plan(write_plan(tmp_path / "a.yaml", content)), tmp_path / "study")
     moved = read_plan(write_plan(tmp_path / "b.yaml", altered(content, masks=str(tmp_path / "mask.png"))))
     assert len(build_study(moved, tmp_path / "study").questions) == 7
     Image.fromarray(255 - hole).save(tmp_path / "mask.png")
@@ -279,13 +268,6 @@ def test_runs_whose_masks_are_unknown(text, copied, tmp_path):
         config.write_text(text)
     with pytest.raises(UserError, match=r"masks of .* cannot be made again .*masks: FOLDER"):
         build_study(plan, tmp_path / "study")
-
-
-def test_a_mask_may_be_named_as_in_a_fingerprint(copied, tmp_path):
-    root, plan = copied
-    for config in root.rglob("config.yaml"):
-        config.write_text("mask: {class: isdiff.masks.fixed.HalfMask}\n")
-    assert len(build_study(plan, tmp_path / "study").questions) == 7
 
 
 def chosen(study, method: str, count: int | None = None, mask: str | None = None) -> dict[str, str]:
@@ -363,14 +345,6 @@ def test_keys_that_are_none(text, tmp_path):
         read_key(tmp_path / "a.key.json")
     with pytest.raises(UserError, match="there is no key"):
         read_key(tmp_path / "b.key.json")
-
-
-def test_a_key_whose_questions_do_not_fit_its_cells(study, tmp_path):
-    content = json.loads(study.key.read_text())
-    next(iter(content["questions"].values()))["choices"].popitem()
-    (tmp_path / "a.key.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="is no whole key"):
-        read_key(tmp_path / "a.key.json")
 
 
 def test_without_answers_one_sentence_says_what_to_do(study, tmp_path, capsys):
@@ -452,6 +426,6 @@ def test_tables_stand_beside_the_paper_s_numbers(tmp_path, capsys):
 def test_without_the_paper_s_file_the_table_has_no_such_column(study, tmp_path):
     key = read_key(study.key)
     path = answer_file(tmp_path, study.id, "a" * 16, chosen(study, "ours", count=3))
-    results = Results.of(key, collect(key, [path]), {})
+    results = Results(key, collect(key, [path]), {})
     assert "paper" not in markdown(results).split("\n- ")[0]
     assert sum(int(line.split(",")[3]) for line in comma_separated(results).splitlines()[1:]) == 3

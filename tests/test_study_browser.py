@@ -234,15 +234,8 @@ def large_study(tmp_path_factory):
     for method, shade in (("si", 40), ("sd", 200)):
         run = RunFolder(folder / method)
         pixels = np.where(hole[..., None], shade, 120).astype(np.uint8).repeat(3, 2)
-        numbers = {
-            "network_calls": 1,
-            "attempts": 1,
-            "chosen_attempt": 0,
-            "seconds": 1.0,
-            "dce": [],
-            "start_timesteps": [990],
-            "stamps": ["", "", ""],
-        }
+        numbers = {"network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 1.0, "dce": [],
+                   "start_timesteps": [990], "stamps": ["", "", ""]}  # fmt: skip
         shas = {"image_sha": "0" * 16, "mask_sha": pixels_hash(np.packbits(hole))}
         run.add(pixels, {"id": "a", **numbers, **shas})
         run.write_text("config.yaml", "mask: {name: half, _target_: isdiff.masks.fixed.HalfMask}\n")

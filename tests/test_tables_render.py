@@ -12,7 +12,7 @@ from rich.console import Console
 from isdiff.metrics.contrast import Contrast, Verdict
 from isdiff.metrics.intervals import Estimate
 from isdiff.runs.measure import build_metrics
-from isdiff.tables.render import comma_separated, html, latex, markdown, write
+from isdiff.tables.render import comma_separated, html, latex, markdown
 from isdiff.tables.report import write_page
 from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
 
@@ -87,11 +87,6 @@ def test_seconds_of_two_networks_stand_in_two_columns(sheet):
     assert row.rstrip(" |").endswith("|  | 1.50")  # nothing under the first network
 
 
-def test_how_seconds_were_taken_is_said_where_they_are_explained(sheet):
-    sheet.times = "taken on a busy machine"
-    assert "celeba_hq, bf16, batch 16; taken on a busy machine." in markdown(sheet) and sheet.times in html(sheet)
-
-
 def test_a_report_says_how_many_comparisons_it_makes(sheet, tmp_path):
     few = Contrast(Estimate(-0.07, -0.1, -0.04, 2), 0.002, -35.0, Verdict.FEW)
     sheet.comparisons.append(Comparison(NAMES[3], NAMES[0], (few, None, few)))  # gives no verdict
@@ -152,13 +147,6 @@ def test_html_escapes_and_stands_alone(sheet):
     assert page.count('class="best"') == 3 + 2  # a best value each column, and two confirmed gains
 
 
-def test_terminal_shows_the_same(sheet):
-    console = Console(width=220, record=True, file=io.StringIO())
-    console.print(*terminal(sheet))
-    text = console.export_text()
-    assert "DDNM & Co_1" in text and "12.25" in text and "[11.03, 13.48]" in text and "gain confirmed" in text
-
-
 def test_a_narrow_terminal_cuts_nothing(sheet):
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(*terminal(sheet, 80))
@@ -168,9 +156,3 @@ def test_a_narrow_terminal_cuts_nothing(sheet):
     grid = sheet.grids()[0]
     cells = [*grid.heads, *(f"{cell.value} {cell.detail}" for row in grid.rows for cell in row)]
     assert {word for cell in cells for word in cell.split()} <= words
-
-
-def test_all_forms_are_written(sheet, tmp_path):
-    assert sorted(path.name for path in write(sheet, tmp_path / "new")) == [
-        f"table1.{e}" for e in ("csv", "html", "md", "tex")
-    ]

@@ -32,12 +32,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def make(words: Sequence[str], out: Path | None) -> int:
-    """
+    """Make the workspace, or its specification in ``out``.
+
     Raises:
         UserError: an unknown table, profile or key; no key, or an answer of wandb's.
     """
     from isdiff.io.files import atomic_open
-    from isdiff.tables.dashboard import configured_logger, metrics_of, save, specification, workspace
+    from isdiff.tables.dashboard import build_logger, metrics_of, save, specification, workspace
     from isdiff.tables.make import is_logging
 
     names = [word for word in words if "=" not in word]
@@ -47,7 +48,7 @@ def make(words: Sequence[str], out: Path | None) -> int:
         wrong = names[1] if len(names) > 1 else next(iter(given))
         raise UserError(f"isdiff dashboard does not take {wrong!r}; it takes a table, profile=... and logger.KEY=...")
     table = names[0] if names else None
-    logger = configured_logger([word for word in words if is_logging(word)])
+    logger = build_logger([word for word in words if is_logging(word)])
     made = workspace(logger, metrics_of(table, profile), table)
     if out is None:
         print(f"dashboard: {save(logger, made)}")

@@ -24,7 +24,7 @@ from isdiff.cli.hydra_app import MULTIRUN, start
 from isdiff.config.composing import parsed
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.io.files import atomic_open
-from isdiff.loggers.base import several
+from isdiff.loggers.base import drop_run_id
 from isdiff.paths import placed
 from isdiff.runs import run_cache
 
@@ -37,7 +37,7 @@ LAUNCHER = "hydra/launcher="
 def main(arguments: list[str]) -> int:
     """The worst exit code; a multirun ends with a line for each job, also where other processes ran it."""
     if MULTIRUN & {*arguments}:
-        several()
+        drop_run_id()
     elsewhere = launcher(arguments)
     folder = notes_folder(arguments) if elsewhere else Path(tempfile.mkdtemp(prefix="isdiff-"))
 

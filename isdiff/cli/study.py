@@ -66,7 +66,7 @@ def gather(args: argparse.Namespace) -> None:
         print(printable(f"isdiff: {path} is left out: {reason}"), file=sys.stderr)
     if not any(answers.given.values()):
         raise UserError("none of the files holds an answer to this study; nothing was written")
-    results = Results.of(key, answers, paper_values()[NAME])
+    results = Results(key, answers, paper_values()[NAME])
     folder = args.out or args.key.with_name(f"{args.key.name.removesuffix(KEY_ENDING)}.results")
     write(results, folder)
     console = Console()

@@ -70,12 +70,11 @@ class Session:
         """Where sampling stands: :meth:`isdiff.progress.Reporter.numbers`."""
 
     def finish(self, summary: Mapping[str, Any], images: Images) -> None:
-        """The run is done, ``summary.json`` and ``grid.png`` are in its folder; those of its images that were there
-        before are among ``images``."""
+        """The run is done: its folder has ``summary.json`` and ``grid.png``; ``images`` are all that it has."""
 
 
 class Logger(Component):
-    """Reports nowhere."""
+    """One that reports nowhere; subclasses do."""
 
     def prepare(self) -> None:
         """Before hours of sampling: whether it will be able to log.
@@ -85,6 +84,7 @@ class Logger(Component):
         """
 
     def session(self, subject: Subject) -> Session:
+        """What reports this run."""
         return Session()
 
     def tables(self, subject: Subject, tables: Tables) -> None:
@@ -96,20 +96,18 @@ def chosen_dce(record: Mapping[str, Any]) -> float | None:
     return record["dce"][record["chosen_attempt"]] if record["chosen_attempt"] < len(record["dce"]) else None
 
 
-def several() -> None:
-    """What comes are several runs, in this process or others: the id that wandb takes from the environment is one's."""
+def drop_run_id() -> None:
+    """Before several runs: the id that wandb takes from the environment is that of one."""
     if os.environ.pop("WANDB_RUN_ID", None):
-        print(
-            "isdiff: WANDB_RUN_ID is passed over, as there are several runs; each gets an id of its own",
-            file=sys.stderr,
-        )
+        print("isdiff: WANDB_RUN_ID is ignored: there are several runs, and each gets its own id", file=sys.stderr)
 
 
-def grouped(cfg: DictConfig, group: str, job_type: str) -> None:
+def set_group(cfg: DictConfig, group: str, job_type: str) -> None:
     """Make a run one of a group, if its logger knows groups; what a user gave stays."""
     node = cfg.get("logger")
-    if isinstance(node, DictConfig) and "group" in node:
-        several()
+    if not isinstance(node, DictConfig) or "group" not in node:
+        return
+    drop_run_id()
     for key, value in (("group", group), ("job_type", job_type)):
-        if isinstance(node, DictConfig) and key in node and node[key] is None:
+        if node[key] is None:
             node[key] = value

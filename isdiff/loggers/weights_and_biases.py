@@ -30,7 +30,8 @@ UPLOAD_SECONDS = 900.0  # most that the end of a run waits for a slow line
 
 
 class WandbLogger(Logger):
-    """
+    """Reports to wandb.
+
     Args:
         project, entity: where the run appears.
         mode: ``offline`` (to be synchronised later, without an account), ``online``, ``shared`` or ``disabled``.
@@ -59,20 +60,29 @@ class WandbLogger(Logger):
         self.group, self.job_type, self.pictures = group, job_type, pictures
 
     def prepare(self) -> None:
+        """Refuse ``online`` without a key."""
         import_wandb()
         if self.mode == "online" and not has_key():
             raise UserError("logger=wandb in online mode needs a key: run wandb login, or give logger.mode=offline")
 
     def session(self, subject: Subject) -> Session:
+        """A run of wandb's."""
         return Session() if self.mode == "disabled" else WandbSession(self, subject)
 
     def tables(self, subject: Subject, tables: Tables) -> None:
-        if self.mode != "disabled":
-            session = WandbSession(self, subject)
-            with session:
-                session.send(tables, lambda: as_wandb(tables), {})
+        """A run of wandb's that has these tables and nothing else."""
+        if self.mode == "disabled":
+            return
 
-    def begun(self, subject: Subject, **more: Any) -> Any:
+        def content() -> dict[str, Any]:
+            table = import_wandb().Table
+            return {name: table(columns=list(columns), data=list(rows)) for name, (columns, rows) in tables.items()}
+
+        session = WandbSession(self, subject)
+        with session:
+            session.send(tables, content, {})
+
+    def start_run(self, subject: Subject, **more: Any) -> Any:
         """A run of wandb's, beside whatever others this process has. What a run prints stays its own."""
         wandb = import_wandb()
         subject.folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +162,7 @@ class WandbSession(Session):
         if self.run is None:
             known = self.ledger.entries().get(self.key, {}).get("id")
             resume = {"resume": "allow"} if self.logger.mode == "online" else {}  # offline, syncing puts them together
-            self.run = self.logger.begun(self.subject, id=known, **resume)
+            self.run = self.logger.start_run(self.subject, id=known, **resume)
             self.ledger.note(self.key, self.run.id)
 
     def progress(self, now: Mapping[str, float]) -> None:
@@ -202,9 +212,10 @@ class WandbSession(Session):
 
 
 def import_wandb() -> Any:
-    """
+    """The package.
+
     Raises:
-        UserError: the package is not here.
+        UserError: it is not here.
     """
     try:
         import wandb
@@ -261,8 +272,3 @@ def image_table(images: Images, shown: int) -> Any:
         row += [chosen_dce(record), *(record[name] for name in NUMBERS), *(float(v[place]) for v in values.values())]
         rows.append(row)
     return wandb.Table(columns=["id", *PICTURES, "dce", *NUMBERS, *values], data=rows)
-
-
-def as_wandb(tables: Tables) -> dict[str, Any]:
-    wandb = import_wandb()
-    return {name: wandb.Table(columns=list(columns), data=list(rows)) for name, (columns, rows) in tables.items()}

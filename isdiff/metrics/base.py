@@ -100,8 +100,7 @@ class Observer(ABC):
 
 
 class Metric(ABC):
-    """Compares results with truths, or with their prompts: looks at them through its observer, and makes a sample of
-    what was seen.
+    """Compares results with truths or prompts: makes a sample of what its observer sees of them.
 
     Attributes:
         name: key in summaries and of its file in ``configs/metric``.

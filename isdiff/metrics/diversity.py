@@ -12,7 +12,7 @@ import torch
 
 from isdiff.metrics.attributes import batches
 from isdiff.metrics.base import Metric, Observed, Observer, Unavailable, load_once
-from isdiff.metrics.learned import published
+from isdiff.metrics.learned import find_published
 from isdiff.metrics.lite0 import Lite0Features
 from isdiff.metrics.samples import MeanSample, Sample
 
@@ -33,12 +33,12 @@ class Diversity(Metric):
         raise Unavailable("compares two runs with different seeds; see isdiff table table7")
 
     @abstractmethod
-    def scaled(self, features: np.ndarray) -> np.ndarray:
+    def scale(self, features: np.ndarray) -> np.ndarray:
         """(N, D) as they are compared."""
 
     def between_runs(self, first: np.ndarray, second: np.ndarray) -> MeanSample:
         """From two (N, D) of the same images in the same order."""
-        a, b = (self.scaled(features.astype(np.float64)) for features in (first, second))
+        a, b = (self.scale(features.astype(np.float64)) for features in (first, second))
         return MeanSample(np.linalg.norm(a - b, axis=1))
 
 
@@ -51,7 +51,7 @@ class Lite0Diversity(Diversity):
     def observer(self) -> Observer:
         return Lite0Features()
 
-    def scaled(self, features: np.ndarray) -> np.ndarray:
+    def scale(self, features: np.ndarray) -> np.ndarray:
         return features / np.sqrt(features.shape[1])
 
 
@@ -64,7 +64,7 @@ class AlexNetFeatures(Observer):
 
     def weights(self) -> list[Path]:
         """The network's file."""
-        return [published("alexnet", self.model_root)]
+        return [find_published("alexnet", self.model_root)]
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
@@ -99,5 +99,5 @@ class AlexNetDiversity(Diversity):
     def observer(self) -> Observer:
         return AlexNetFeatures(self.model_root)
 
-    def scaled(self, features: np.ndarray) -> np.ndarray:
+    def scale(self, features: np.ndarray) -> np.ndarray:
         return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

@@ -66,7 +66,7 @@ def estimate(sample: Sample, count: int = 1000) -> Estimate:
     whole = sample.value(np.arange(sample.n))
     drawn = selections(sample.n, count, sample.groups) if sample.n > 1 else []
     values = [sample.value(chosen) for chosen in drawn] or [np.nan]
-    moved = corrected(np.array(values), whole, independent(sample.n, sample.groups))
+    moved = correct(np.array(values), whole, independent(sample.n, sample.groups))
     value, low, high = np.clip([whole, *interval(moved)], *sample.limits).tolist()
     return Estimate(value, low, high, sample.n)
 
@@ -76,7 +76,7 @@ def independent(n: int, groups: np.ndarray | None) -> int:
     return n if groups is None else len(np.unique(groups))
 
 
-def corrected(values: np.ndarray, whole: float, count: int) -> np.ndarray:
+def correct(values: np.ndarray, whole: float, count: int) -> np.ndarray:
     """Resampled values without the two faults of a bootstrap over ``count`` independent images.
 
     Resampling repeats images, which makes sets look less alike: a Frechet distance grows by it, a mean does not. The
@@ -115,8 +115,9 @@ def difference(
 def paired_differences(
     first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
 ) -> tuple[float, np.ndarray, int, float]:
-    """``second - first`` for two runs over the same images: on all of them, on ``count`` selections (``corrected``),
-    how many there are, and the value of ``first`` on them.
+    """``second - first`` for two runs over the same images.
+
+    On all of them, on ``count`` selections (``correct``), how many there are, and the value of ``first`` on them.
 
     Args:
         ids: names of the two samples' images: those that both have are paired, in whatever order. Without it the
@@ -137,4 +138,4 @@ def paired_differences(
     values = [second.value(two[c]) - first.value(one[c]) for c in selections(len(shared), count, groups)]
     base = first.value(one)
     whole = second.value(two) - base
-    return whole, corrected(np.array(values), whole, independent(len(shared), groups)), len(shared), base
+    return whole, correct(np.array(values), whole, independent(len(shared), groups)), len(shared), base

@@ -20,7 +20,7 @@ from isdiff.paths import located, shipped
 MANIFEST = "models/manifest.yaml"
 
 
-def published(name: str, model_root: str) -> Path:
+def find_published(name: str, model_root: str) -> Path:
     """A network's file that the manifest lists, in ``<model_root>/metrics`` or in torch's hub cache.
 
     Raises:
@@ -76,7 +76,7 @@ class LPIPS(PairMetric):
 
     def weights(self) -> list[Path]:
         """AlexNet's convolutions, and the layers that LPIPS was fitted with."""
-        return [published("alexnet", self.model_root), lpips_layers()]
+        return [find_published("alexnet", self.model_root), lpips_layers()]
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
@@ -102,7 +102,7 @@ class InceptionFeatures(Observer):
 
     def weights(self) -> list[Path]:
         """The network's file."""
-        return [published("inception", self.model_root)]
+        return [find_published("inception", self.model_root)]
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:

@@ -78,7 +78,7 @@ def lite0() -> Lite0:
     return Lite0()
 
 
-def resized(x: Tensor, exactly: bool) -> Tensor:
+def resize(x: Tensor, exactly: bool) -> Tensor:
     """The shorter side to 224 by antialiased bicubic; larger images stay as they are unless ``exactly``."""
     side = min(x.shape[2:])
     if side == SIDE or (side > SIDE and not exactly):
@@ -101,7 +101,7 @@ class Lite0Features(Observer):
     def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
         size, parts = at_once(results[0]), []
         for result, truth in zip(batches(results, size), batches(truths, size), strict=True):
-            (a, first), (b, second) = (lite0()(resized(x, exactly=False)) for x in (result, truth))
+            (a, first), (b, second) = (lite0()(resize(x, exactly=False)) for x in (result, truth))
             parts.append((map_distance(a, b), first, second))
         values, *pooled = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
         # Features are of 224 pixels, which larger images have not been shown at here.
@@ -109,7 +109,7 @@ class Lite0Features(Observer):
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
-        return torch.cat([lite0()(resized(x, exactly=True))[1] for x in batches(images, at_once(images[0]))]).numpy()
+        return torch.cat([lite0()(resize(x, exactly=True))[1] for x in batches(images, at_once(images[0]))]).numpy()
 
 
 class Lite0Metric(Metric):
@@ -134,8 +134,10 @@ class Lite0Frechet(Lite0Metric, FrechetMetric):
 
 
 class Lite0KID(Lite0Metric, SetMetric):
-    """Kernel distance of the pooled features (Binkowski et al. 2018, on this network), times 1000; unbiased, a result
-    with its own truth being left out."""
+    """Kernel distance of the pooled features (Binkowski et al. 2018, on this network), times 1000.
+
+    It is unbiased: a result with its own truth is left out.
+    """
 
     name, title = "lite0_kid", "Lite0 KID x1000"
 

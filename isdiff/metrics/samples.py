@@ -60,8 +60,10 @@ class FrechetSample(Sample):
         return self.of_products(chosen) if self.few else frechet_distance(self.results[chosen], self.truths[chosen])
 
     def of_products(self, chosen: np.ndarray) -> float:
-        """``frechet_distance``, which takes nothing but the products of features: those of all images are known, and an
-        image that was chosen several times is one row with a weight."""
+        """``frechet_distance`` from the products of features, which is all that it takes.
+
+        The products of all images are known; an image that was chosen several times is one row with a weight.
+        """
         times = np.bincount(chosen, minlength=self.n)
         (places,) = times.nonzero()
         n, counts = len(chosen), times[places]

@@ -34,7 +34,8 @@ class ArrayStore:
         return key in self.rows
 
     def add(self, keys: Sequence[str], rows: np.ndarray) -> None:
-        """
+        """Keep new rows.
+
         Args:
             rows: (N, ...), a row for each key.
         """

@@ -75,7 +75,7 @@ def key_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.key.json")
 
 
-def keyed(*parts: object) -> np.random.RandomState:
+def generator_of(*parts: object) -> np.random.RandomState:
     """The legacy generator, whose draws are frozen for good, keyed by ``parts``."""
     digest = hashlib.sha256("/".join(map(str, ("study", *parts))).encode()).digest()
     return np.random.RandomState(np.frombuffer(digest, np.uint32))
@@ -126,14 +126,14 @@ def draw_questions(plan: StudyPlan) -> list[Question]:
     questions = []
     for cell in plan.cells:
         source = open_cell(cell, plan.n)
-        rng = keyed(plan.seed, cell.dataset, cell.mask)
+        rng = generator_of(plan.seed, cell.dataset, cell.mask)
         methods, images = list(source.runs), list(source.images)
         chosen = [images[i] for i in rng.permutation(len(images))[: plan.n]]
         for image, order in zip(chosen, orders(len(methods), plan.n, rng), strict=True):
             names = [rng.bytes(8).hex() for _ in range(len(methods) + 2)]
             choices = dict(zip(names[2:], (methods[i] for i in order), strict=True))
             questions.append(Question(names[0], source, image, names[1], choices))
-    return [questions[i] for i in keyed(plan.seed).permutation(len(questions))]
+    return [questions[i] for i in generator_of(plan.seed).permutation(len(questions))]
 
 
 def pictures(question: Question) -> Iterator[tuple[str, np.ndarray]]:

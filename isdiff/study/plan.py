@@ -233,7 +233,7 @@ def read_run(method: str, content: Any, cell: DictConfig, profile: str, extra: S
     kind, value = next(iter(content.items())) if isinstance(content, DictConfig) and len(content) == 1 else ("", None)
     if kind == "overrides" and value:
         return Run(None, (*map(str, value), *extra), extra=tuple(extra))
-    if kind != "row":
+    if kind != "row" or not isinstance(value, str):
         raise UserError(f"{method} is {content!r}; give a folder, {{row: NAME}} or {{overrides: [KEY=VALUE]}}")
     if cell.table is None:
         raise UserError(f"{method} names a row; give its table too, as in table: table1 beside runs")
@@ -250,4 +250,4 @@ def read_run(method: str, content: Any, cell: DictConfig, profile: str, extra: S
         )
     overrides = [f"mask={cell.mask}", f"seed={found.seeds[0]}", *found.overrides]
     last = {override.partition("=")[0]: override for override in overrides}
-    return Run(None, tuple(last.values()), (cell.table, profile, str(value), cell.mask), tuple(extra))
+    return Run(None, tuple(last.values()), (cell.table, profile, value, cell.mask), tuple(extra))

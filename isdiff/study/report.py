@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from isdiff.io.files import atomic_open
 from isdiff.io.texts import csv_text, markdown_line
 from isdiff.study.collect import Answers, Key
-from isdiff.study.shares import ENOUGH, EXPECTED, CellShares, Share, all_shares
+from isdiff.study.shares import ENOUGH, EXPECTED, CellShares, Share, cell_shares
 from isdiff.tables.grid import Grid, Text
 
 PAPER_NAMES = {"ddnm+isdiff": "isdiff"}  # what a method is called in the paper's Table III
@@ -28,13 +29,13 @@ class Results:
 
     key: Key
     answers: Answers
-    cells: list[CellShares]
     paper: Mapping[str, Any]
 
-    @classmethod
-    def of(cls, key: Key, answers: Answers, paper: Mapping[str, Any]) -> Results:
-        """From the votes in ``answers``."""
-        return cls(key, answers, all_shares(key, answers), paper)
+    @cached_property
+    def cells(self) -> list[CellShares]:
+        """The shares of every cell with votes, in the key's order."""
+        found = [cell_shares(cell, self.answers.votes(self.key, i)) for i, cell in enumerate(self.key.cells)]
+        return [cell for cell in found if cell is not None]
 
     def paper_share(self, cell: CellShares, method: str) -> float | None:
         """In %; None where the paper has no such cell."""

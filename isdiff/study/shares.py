@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, chisquare
 
-from isdiff.study.collect import Answers, Key, KeyCell
+from isdiff.study.collect import KeyCell
 
 ENOUGH = 10  # participants for a bootstrap over them
 RESAMPLES = 10_000
@@ -100,9 +100,3 @@ def cell_shares(cell: KeyCell, votes: np.ndarray) -> CellShares | None:
         known = (low, high) if high > low else None
         shares.append(Share(method, count, of, (float(wilson.low), float(wilson.high)), known))
     return CellShares(cell, len(votes), of, tuple(shares), equal_shares(totals))
-
-
-def all_shares(key: Key, answers: Answers) -> list[CellShares]:
-    """Of every cell with votes, in the key's order."""
-    found = [cell_shares(cell, answers.votes(key, place)) for place, cell in enumerate(key.cells)]
-    return [cell for cell in found if cell is not None]

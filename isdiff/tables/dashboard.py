@@ -111,7 +111,7 @@ def specification(made: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def configured_logger(overrides: Sequence[str]) -> WandbLogger:
+def build_logger(overrides: Sequence[str]) -> WandbLogger:
     """The logger of the runs to be shown, with whatever keys of it are given.
 
     Raises:

@@ -89,8 +89,7 @@ def axis_values(figure: Any, profile: str) -> list[float | None]:
 
 @dataclass
 class Drawn:
-    """A figure's markup and caption for a report, both empty where none of its runs can be had, what it lacks, and what
-    its runs cost."""
+    """A figure's markup and caption (both empty where none of its runs is there), its gaps, and its runs' costs."""
 
     name: str
     svg: str = ""
@@ -109,7 +108,7 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
         table = plan(name, profile, table=as_table(figure, dataset, profile), **options)
         sheet, cells = fill(table, run)
         if of_seeds:
-            spread = {name: divergences(row, seeds_shown(figure, profile, options)) for (name, _), row in cells.items()}
+            spread = {name: divergences(row, count_seeds(figure, profile, options)) for (name, _), row in cells.items()}
             add_divergences(sheet, table, cells, spread)
         texts.append(comma_separated(sheet))
         drawn.gaps.add(sheet.gaps)
@@ -195,7 +194,7 @@ def count_images(figure: Any, profile: str, cells: Cells) -> str:
     return f"{usual} ({'; '.join(others)})" if others else str(usual)
 
 
-def seeds_shown(figure: Any, profile: str, options: dict[str, Any]) -> int:
+def count_seeds(figure: Any, profile: str, options: dict[str, Any]) -> int:
     """How many images' seeds are looked at, at least; 0 for those with results, as sampling takes much longer."""
     return min(figure.get("divergences", {}).get(profile, 0), options.get("limit") or sys.maxsize)
 

@@ -34,9 +34,9 @@ KL = Divergence()
 
 
 def divergences(row: Row, first: int = 0) -> dict[str, float]:
-    """KL divergence, in nats, of the hole's true colours from what the row's first attempt fills the hole with; by id
-    for the row's images, and for the ``first`` of its dataset that can be read, whether they have results or not.
+    """KL divergence, in nats, of the hole's true colours from what the row's first attempt fills the hole with.
 
+    By id: of the row's images, and of the ``first`` of its dataset that can be read, whether they have results or not.
     Both as joint histograms of 8 x 8 x 8 colours over [-1, 1] (values outside count into the outermost bins), with one
     pixel spread evenly over the bins of the second, so that the divergence stays finite.
     """

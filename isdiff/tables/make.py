@@ -27,8 +27,9 @@ from isdiff.tables.sheet import Gaps, Sheet
 
 
 def plans_of(asked: Sequence[str], profile: str, alone: bool = False, **options: Any) -> list[TablePlan]:
-    """The tables among ``asked`` and the tables behind its figures; with ``report`` all that a report runs, without
-    those of which the options leave nothing.
+    """The tables among ``asked`` and the tables behind its figures.
+
+    With ``report`` all that a report runs, without those of which the options leave nothing.
 
     Args:
         alone: also figures that a report shows but does not run.
@@ -126,6 +127,7 @@ def make_figure(name: str, profile: str, run: bool = True, **options: Any) -> tu
 
 def make_report(profile: str, only: Sequence[str] = (), run: bool = True, **options: Any) -> tuple[Path, Gaps]:
     """All tables, figures and picture strips in one page; returns its path, and what its tables and figures lack.
+
     Figures that stand alone are drawn from the runs that are there.
 
     Args:

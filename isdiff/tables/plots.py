@@ -111,8 +111,11 @@ def bars(found: Sequence[Estimate]) -> np.ndarray:
 def draw_initialisations(
     figure: Any, label: str, table: TablePlan, cells: Cells, divergent: Mapping[str, Mapping[str, float]]
 ) -> Any:
-    """Fig. 4: how far each initialisation's colours are from the hole's true ones (``divergent``, by row and image),
-    and the quality that follows, each with its number of images."""
+    """Fig. 4: how far each initialisation's colours are from the hole's true ones, and the quality that follows.
+
+    Args:
+        divergent: the distances, by row and image.
+    """
     metrics = build_metrics(list(table.metrics.values()))
     (mask,) = table.masks
     picture, axes = subplots(1, 1 + len(metrics))

@@ -83,8 +83,7 @@ def write_page(
 
 
 def tally(sheets: Sequence[Sheet]) -> list[tuple[str | int, ...]]:
-    """For each comparison of a row with IS-Diff: table, row, partner, and in how many columns it gains, neither, loses,
-    or has too few images to say."""
+    """For each comparison of a row with IS-Diff: table, row, partner, and how many columns have each verdict."""
     verdicts = (Verdict.GAIN, Verdict.NONE, Verdict.WORSE, Verdict.FEW)
     return [
         (sheet.title.split(":")[0], each.label, each.against, *map(each.count, verdicts))
@@ -115,7 +114,7 @@ def draw_strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> 
             bad = worst(row, partner, metric, common)
             lost = f"loses most against {partner.label}" if partner is not None else "has the worst values"
             if bad:
-                text = f"where {judged.label} {lost}{ranking(row, len(common))}"
+                text = f"where {judged.label} {lost}{ranking(row, metric.name, len(common))}"
                 strips.append((f"{plan.name}_{mask}_worst.png", bad, text))
         for name, ids, text in strips:
             source = embed(draw_strip(folder / name, every, ids))
@@ -123,9 +122,9 @@ def draw_strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> 
     return found
 
 
-def ranking(row: Row, count: int) -> str:
+def ranking(row: Row, metric: str, count: int) -> str:
     """By what the worst images were found, where that is not what their pictures show."""
-    seeds = len(row.runs)
+    seeds = len(row.samples[metric].seeds)
     means = f" in the mean of {seeds} seeds; pictures of seed {row.experiment.cfg.seed}" if seeds > 1 else ""
     return f" (of the {count} images that all rows have{means})"
 
@@ -140,8 +139,7 @@ def distances(row: Row, metric: str) -> dict[str, float]:
 
 
 def worst(row: Row, partner: Row | None, metric: Metric, among: Collection[str]) -> list[str]:
-    """Of the images ``among`` those on which ``row`` loses most against ``partner``, or has the worst values if there
-    is none."""
+    """The images ``among`` on which ``row`` loses most against ``partner``, or has the worst values without one."""
     own = distances(row, metric.name)
     base = distances(partner, metric.name) if partner is not None else {}
     loss = {i: own[i] - base.get(i, 0.0) for i in own if i in among and (not base or i in base)}

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from isdiff.config.composing import compose_run
 from isdiff.errors import UserError
-from isdiff.loggers.base import grouped
+from isdiff.loggers.base import set_group
 from isdiff.metrics.base import Metric
 from isdiff.metrics.samples import Sample, SeedsSample
 from isdiff.runs.experiment import Experiment
@@ -84,7 +84,7 @@ def row_configs(
     """
     composed = compose_run([f"mask={mask}", f"metrics.names=[{','.join(metrics)}]", *overrides])
     if group:
-        grouped(composed, group, name)
+        set_group(composed, group, name)
     return with_seeds(composed, seeds)
 
 
