@@ -17,7 +17,8 @@ from isdiff.trajectory import Task
 
 
 class Refinement(Component):
-    """
+    """When another attempt is made, and which attempt is kept.
+
     Args:
         criterion: what is measured; DCE in the paper.
         attempts: N, the number of attempts before the best one is taken.
