@@ -31,7 +31,7 @@ MOST_VARIANTS = 1000
 SOFT = 2  # a crop that is resized by more than this is said to be
 
 
-def parsed(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str]) -> argparse.Namespace:
     """The options of the command, with a mask among them."""
     parser = picture_options.parser("inpaint", __doc__)
     parser.add_argument("inputs", nargs="+", metavar="FILE|FOLDER|PATTERN")
@@ -154,7 +154,7 @@ class Work:
 
 def main(arguments: list[str]) -> int:
     """Fill the pictures; 3 where some could not be."""
-    args = parsed(arguments)
+    args = parse(arguments)
     with picture_options.take_up_to(args.megapixels):
         return fill(args, Work(args))
 
