@@ -14,15 +14,13 @@ from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from isdiff.errors import UserError, explained
+from isdiff.cli.command import guard
+from isdiff.errors import UserError
 from training import CONFIGS, KINDS
 
 
 def configured(overrides: list[str]) -> DictConfig:
-    """
-    Raises:
-        UserError: the overrides do not compose.
-    """
+    """The configuration of a training."""
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             cfg = compose("train", overrides).train
@@ -34,22 +32,14 @@ def configured(overrides: list[str]) -> DictConfig:
         raise UserError(f"these overrides do not compose: {' '.join(str(error).split())}") from None
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> None:
+    """Train what is asked for."""
     trainings = ", ".join(sorted(path.stem for path in Path(CONFIGS, "train").glob("*.yaml")))
     parser = argparse.ArgumentParser(description=f"Train a model of models/. Trainings: {trainings}.")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="train=NAME, train.optim.lr=1e-4, seed=1 ...")
-    overrides = parser.parse_args(arguments).overrides
-    try:
-        cfg = configured(overrides)
-        get_method(f"training.{KINDS[cfg.kind]}")(cfg)
-    except (UserError, OSError) as error:
-        print(f"isdiff: {explained(error)}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
-    except KeyboardInterrupt:
-        print("isdiff: stopped; the same command goes on from the last saved state", file=sys.stderr)
-        return 130
-    return 0
+    cfg = configured(parser.parse_args(arguments).overrides)
+    get_method(f"training.{KINDS[cfg.kind]}")(cfg)
 
 
 if __name__ == "__main__":  # processes that draw images import this file as well
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guard(lambda: main(sys.argv[1:])))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from isdiff import progress
 from isdiff.cli import main, picture_options
-from isdiff.cli.inpaint import Work, first_frames, notes, parsed
+from isdiff.cli.inpaint import Work, notes, parse
 from isdiff.errors import UserError
 from isdiff.pictures.files import PictureFile
 
@@ -150,17 +150,15 @@ def test_of_several_frames_the_first_is_filled_which_is_said(here, capsys):
     frames = [smooth(70, 100, seed) for seed in (5, 6, 7)]
     frames[0].save("pages.tif", save_all=True, append_images=frames[1:])
     assert main(["inpaint", "pages.tif", "photos/a.png", "--mask", "mask.png", "-o", "out", *FAST]) == 0
-    assert "isdiff: pages.tif has 3 frames; only the first is filled and written\n" in capsys.readouterr().err
+    assert "pages.tif: of its 3 frames only the first is filled and written\n" in capsys.readouterr().err
     known = pixels("mask.png") == 0
     assert (pixels("out/pages.tif")[known] == np.asarray(frames[0])[known]).all()
-    said = "a has 2 frames (and 1 more have several); only the first is filled and written"
-    assert first_frames({"a": 2, "b": 3}) == [said] and first_frames({}) == []
 
 
 @pytest.mark.parametrize("words", [["."], ["**/*.png"], ["photos/*.png", "."]], ids=str)
 def test_own_results_and_masks_are_no_images(here, capsys, words):
     def names(*arguments: str) -> list[str]:
-        return sorted(map(str, Work(parsed([*words, *arguments])).files.values()))
+        return sorted(map(str, Work(parse([*words, *arguments])).files.values()))
 
     before = names("--mask", "mask.png", "-o", "out")
     assert "no images are taken from mask.png, which" in capsys.readouterr().err and "photos/a.png" in before
@@ -177,7 +175,7 @@ def test_results_of_variants_are_no_images_and_no_folder_is_both(here, capsys):
     for name in ("made.png", "made_seed3.png"):
         smooth(8, 8).save(f"photos/{name}")
     os.remove("photos/c.png"), os.remove("photos/b.jpg"), os.remove("photos/deep/a.webp")
-    assert list(Work(parsed(["photos", "half", "-o", "photos/made.png", "--variants", "2"])).files) == ["a"]
+    assert list(Work(parse(["photos", "half", "-o", "photos/made.png", "--variants", "2"])).files) == ["a"]
     assert main(["inpaint", "photos", "half", "-o", "./photos/"]) == 1
     assert "is the folder of the images" in capsys.readouterr().err
 
@@ -187,7 +185,7 @@ def test_images_of_one_name_have_masks_of_their_own(here):
     smooth(8, 8).save("photos/e\u0301/u\u0308.png")
 
     def mask_of(name: str) -> str:
-        work = Work(parsed(["photos", "--mask", "masks", "-o", "out"]))
+        work = Work(parse(["photos", "--mask", "masks", "-o", "out"]))
         return str(work.masks.file_of(PictureFile(work.files[name], None, {})))
 
     assert mask_of("a") == "masks/a.png"
@@ -202,7 +200,7 @@ def test_images_of_one_name_have_masks_of_their_own(here):
 
 
 def test_variants_share_their_picture(here):
-    args = parsed(["photos/a.png", "mask.png", "-o", "out", "--variants", "3"])
+    args = parse(["photos/a.png", "mask.png", "-o", "out", "--variants", "3"])
     jobs = [*Work(args).jobs(lambda count: None)]
     assert [job.seed for job in jobs] == [0, 1, 2] and len({id(job.pixels) for job in jobs}) == 1
 

@@ -211,12 +211,6 @@ def test_it_is_saved_as_the_stock_pipeline_and_copied_with_isdiff(pipe, faces, t
         assert other.isdiff is not pipe.isdiff and type(isdiff.remove(other)) is stock
 
 
-def test_half_precision_stays(pipe, faces):
-    isdiff.apply(pipe.to(torch.bfloat16), tau=0.0)
-    assert torch.isfinite(call(pipe, faces[:1], generator=seeded(1))).all()
-    assert all(p.dtype == torch.bfloat16 for part in (pipe.unet, pipe.vae) for p in part.parameters())
-
-
 # Batches
 
 

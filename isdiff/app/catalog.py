@@ -6,7 +6,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from isdiff.models.base import Model
 from isdiff.models.none import NO_MODEL
 from isdiff.pictures.jobs import OWN_MODEL, check_named
 from isdiff.seeds.base import SeededStart
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 EXAMPLES = {  # a dataset's overrides and images
     ("dataset=photos", "dataset.size=256", "model=patches"): ("0040", "0033", "0046", "0115"),
@@ -96,7 +93,7 @@ def methods() -> dict[str, Method]:
     return found
 
 
-def goes_with(cfg: DictConfig, model: Model) -> bool:
+def goes_with(cfg: Any, model: Model) -> bool:
     """Whether a run's method works with a model."""
     try:
         model.check_method(cfg.method.name, build_conditioning(cfg, model))

@@ -66,10 +66,10 @@ class Refused(Exception):
 
 
 class Guard:
-    """ASGI middleware: answers 403 where a request comes from another site's page, names a file that was not uploaded
-    or an address, or goes beyond a visitor's share.
+    """ASGI middleware that answers 403 to what its own page does not ask for.
 
-    Gradio refuses such paths too, but downloads from addresses; here neither gets so far.
+    Such a request comes from another site's page, names a file that was not uploaded or an address, or goes beyond a
+    visitor's share. Gradio refuses such paths too, but downloads from addresses; here neither gets so far.
 
     Args:
         folder: where uploads are.

@@ -178,7 +178,7 @@ class Page:
 
     def show_mask(self, photo: Photo | None, mask: str) -> Any:
         """Show a mask on the photo."""
-        return gr.skip() if photo is None else on_canvas(photo, named(mask))
+        return gr.skip() if photo is None else on_canvas(photo, mask_name(mask))
 
     def fit_method(self, name: str, model: str) -> Changes:
         """Offer what goes with a method."""
@@ -195,7 +195,7 @@ class Page:
         photo, method, model = given[self.photo], given[self.method], given[self.model]
         if photo is None:
             raise UserError("there is no photo yet: load one, or pick an example")
-        hole = photo.hole(named(given[self.mask]), given[self.editor])
+        hole = photo.hole(mask_name(given[self.mask]), given[self.editor])
         start = given[self.strength] if method_of(method).strength(model) else None
         steps, seed, variants = (int(given[part] or 0) for part in (self.steps, self.seed, self.variants))
         order = Order(photo, hole, method, model, given[self.prompt] or "", start, steps, seed, variants)
@@ -304,7 +304,7 @@ def beside(name: str) -> str:
     return files("isdiff.app").joinpath(name).read_text("utf-8")
 
 
-def named(mask: str) -> str | None:
+def mask_name(mask: str) -> str | None:
     """The name of a mask, if it is not only painted."""
     return None if mask == PAINTED else mask
 

@@ -56,7 +56,7 @@ class Photo:
         if len(layers) > 1:
             raise UserError("there are several layers of paint and one is taken; load the photo again")
         for layer in layers:
-            found = found | from_screen(painted(layer, screen_size(*self.shape)), self.shape)
+            found = found | from_screen(read_layer(layer, screen_size(*self.shape)), self.shape)
         return found
 
 
@@ -77,7 +77,7 @@ def to_screen(pixels: np.ndarray) -> np.ndarray:
     return cv2.resize(pixels, (width, height), interpolation=how)
 
 
-def painted(path: str, size: tuple[int, int]) -> np.ndarray:
+def read_layer(path: str, size: tuple[int, int]) -> np.ndarray:
     """What has some colour in a layer of this height and width, (h, w) bool; layers of another size are not decoded."""
     try:
         with Image.open(path, formats=FORMATS) as layer:

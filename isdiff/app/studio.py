@@ -94,10 +94,8 @@ class Order:
 
     def jobs(self) -> list[Job]:
         """One for each variant. The prompt is the job's, so that no ``@file`` in it is ever opened."""
-        seeds = range(self.seed, self.seed + self.variants)
-        return [
-            job_of(self.photo.picture, self.hole, self.photo.name, seed, prompt=self.prompt.strip()) for seed in seeds
-        ]
+        photo, seeds = self.photo, range(self.seed, self.seed + self.variants)
+        return [job_of(photo.picture, self.hole, photo.name, seed, prompt=self.prompt.strip()) for seed in seeds]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,17 +146,14 @@ class Studio:
     def inpainter(self, order: Order) -> Inpainter:
         """The one for an order, with the model of an earlier one where it is the same."""
         overrides = [] if order.strength is None else [f"isdiff.start.step={order.strength}"]
-        prompt = "caption" if order.prompt.strip() else ""
-        key = (order.method, order.model, prompt, order.steps, *overrides)
+        prompt, model = "caption" if order.prompt.strip() else "", None if order.model == NO_MODEL else order.model
+        key = (order.method, model, prompt, order.steps, *overrides)
         found = self.loaded.pop(key, None)
         if found is None:
-            model = None if order.model == NO_MODEL else order.model
             found = Inpainter(order.method, model, prompt=prompt, steps=order.steps, overrides=overrides)
             for other in self.loaded.values():
                 found.share_model(other)
-        self.loaded[key] = found
-        while len(self.loaded) > KEPT:
-            self.loaded.pop(next(iter(self.loaded)))
+        self.loaded = dict([*self.loaded.items(), (key, found)][-KEPT:])
         return found
 
     def make(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -30,9 +31,14 @@ def tell(error: BaseException) -> str:
 
 
 def call(name: str, arguments: list[str]) -> int:
-    """The exit code of a command; what went wrong is told on stderr."""
+    """The exit code of a command."""
+    return guard(lambda: import_module(f"isdiff.cli.{name}").main(arguments))
+
+
+def guard(action: Callable[[], int | None]) -> int:
+    """The exit code of what a command does; what went wrong is told on stderr."""
     try:
-        return import_module(f"isdiff.cli.{name}").main(arguments) or 0
+        return action() or 0
     except KeyboardInterrupt:
         print("isdiff: stopped; what is finished is kept", file=sys.stderr)
         return 130

@@ -31,7 +31,7 @@ MOST_VARIANTS = 1000
 SOFT = 2  # a crop that is resized by more than this is said to be
 
 
-def parsed(arguments: list[str]) -> argparse.Namespace:
+def parse(arguments: list[str]) -> argparse.Namespace:
     """The options of the command, with a mask among them."""
     parser = picture_options.parser("inpaint", __doc__)
     parser.add_argument("inputs", nargs="+", metavar="FILE|FOLDER|PATTERN")
@@ -97,8 +97,7 @@ class Work:
         picture_options.check_folder(next(iter(self.targets.values())).parent)
         self.read: dict[Job, tuple[str, PictureFile]] = {}
         self.failed: dict[str, str] = {}
-        self.lost: dict[str, str] = {}  # what files say about their pictures and results do not, in words
-        self.first_of: dict[str, int] = {}  # files of several frames, and how many
+        self.lost: dict[str, str] = {}  # what files have and results have not, in words
 
     def jobs(self, skip: Any) -> Iterator[Job]:
         """One for every picture and seed; what cannot be used is noted, and ``skip`` hears of it."""
@@ -111,14 +110,14 @@ class Work:
                 hole = self.masks.hole(file)
                 job = job_of(file.picture, hole, file.picture.name, self.seeds[0])
                 places = [self.target(name, seed, file) for seed in self.seeds]
-                if lost := check_writable(places[0], file, hole):  # all are of one format
-                    self.lost[file.picture.name] = f"the result has not its {', '.join(lost)}"
+                lost = check_writable(places[0], file, hole)  # all are of one format
             except (UserError, OSError) as error:
                 self.failed[str(path)] = explained(error)
                 skip(len(self.seeds))
                 continue
-            if file.frames > 1:
-                self.first_of[file.picture.name] = file.frames
+            missing = [f"the result has not its {', '.join(lost)}"] if lost else []
+            missing += [f"of its {file.frames} frames only the first is filled and written"] if file.frames > 1 else []
+            self.lost |= {file.picture.name: "; ".join(missing)} if missing else {}
             for seed in self.seeds:
                 one = replace(job, seed=seed)
                 self.read[one] = name, file
@@ -155,7 +154,7 @@ class Work:
 
 def main(arguments: list[str]) -> int:
     """Fill the pictures; 3 where some could not be."""
-    args = parsed(arguments)
+    args = parse(arguments)
     with picture_options.take_up_to(args.megapixels):
         return fill(args, Work(args))
 
@@ -187,7 +186,6 @@ def fill(args: argparse.Namespace, work: Work) -> int:
         print(place)
     side = inpainter.sizes.model
     lines = notes(factors, f"{inpainter.model} ({side}x{side})" if side else inpainter.model)
-    lines += first_frames(work.first_of)
     lines += [inpainter.unlike_said(sorted(unlike))] if unlike else []
     if made and (suffix := suffix_of(made[0].name)) in LOSSY:
         form = "JPEG" if suffix in (".jpg", ".jpeg") else suffix
@@ -209,12 +207,3 @@ def notes(factors: dict[str, float], model: str) -> list[str]:
             more = f" and {len(strong) - 1} more" if len(strong) > 1 else ""
             lines.append(f"{name}{more}: the crop was {what} {strong[name]:.1f}-fold for {model}, so {effect}")
     return lines
-
-
-def first_frames(frames: dict[str, int]) -> list[str]:
-    """A sentence for files of several frames, if there are any."""
-    more = f" (and {len(frames) - 1} more have several)" if len(frames) > 1 else ""
-    firsts = [
-        f"{name} has {count} frames{more}; only the first is filled and written" for name, count in frames.items()
-    ]
-    return firsts[:1]

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,25 +37,25 @@ def main(arguments: list[str]) -> int:
     """The worst exit code; a multirun ends with a line for each job, also where other processes ran it."""
     if MULTIRUN & {*arguments}:
         drop_run_id()
-    elsewhere = launcher(arguments)
-    folder = notes_folder(arguments) if elsewhere else Path(tempfile.mkdtemp(prefix="isdiff-"))
+    folder = notes_folder(arguments) if launcher(arguments) else None
+    outcomes: list[list[Any]] = []  # what was asked for, what came of it, and its exit code
 
     def job(cfg: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
 
         hydra = HydraConfig.get()
         words: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # ${...} may lead nowhere
-        number = 0 if OmegaConf.is_missing(hydra.job, "num") else hydra.job.num  # without -m there is none
-        line, code = one_run(cfg)
-        with atomic_open(folder / f"{number:06d}.json") as stream:
-            json.dump([" ".join(words), line, code], stream)
+        outcomes.append([" ".join(words), *one_run(cfg)])
+        if folder:
+            number = 0 if OmegaConf.is_missing(hydra.job, "num") else hydra.job.num  # without -m there is none
+            with atomic_open(folder / f"{number:06d}.json") as stream:
+                json.dump(outcomes[-1], stream)
 
-    try:
-        failure = start("run", "config", job, arguments, bool(elsewhere))
+    failure = start("run", "config", job, arguments, elsewhere=folder is not None)
+    if folder:
         outcomes = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
-    finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if elsewhere or len(outcomes) > 1:
+    if folder or len(outcomes) > 1:
         print("\n" + "\n".join(f"{asked}: {line}" for asked, line, _ in outcomes))
     if failure:
         print(f"isdiff: {failure}", file=sys.stderr)

@@ -79,12 +79,12 @@ def apply(
         ``pipe`` itself. If it had the plug-in already, the new options take the place of the old ones.
     """
     kind = kind_of(pipe)
-    values = {**kind.values, **({} if model is None else suited(model))}
+    values = {**kind.values, **({} if model is None else suited_to(model))}
     given = {"start": start, "lambda": lambda_, "tau": tau, "checkpoint": checkpoint}
     values |= {key: value for key, value in given.items() if value is not None}
     if run_seed is not None:
         check_whole("run_seed", run_seed, low=None)
-    begins = SeededStart(MeanSeed() if seed == OFF else named_seed(seed), values["start"], values["lambda"])
+    begins = SeededStart(MeanSeed() if seed == OFF else seed_of(seed), values["start"], values["lambda"])
     refinement = Refinement(criterion or CrossEntropy(), attempts, values["tau"], values["checkpoint"])
     if attempts > 1 and seed != OFF and begins.fraction(attempts - 1) <= refinement.checkpoint:
         raise BadValue(
@@ -93,7 +93,7 @@ def apply(
         )
     plugin = Plugin(NoiseStart() if seed == OFF else begins, refinement if attempts > 1 else None, run_seed)
     remove(pipe)
-    pipe.__class__ = plugged(type(pipe), kind, plugin)
+    pipe.__class__ = with_plugin(type(pipe), kind, plugin)
     return pipe
 
 
@@ -104,7 +104,7 @@ def remove(pipe: Pipeline) -> Pipeline:
     return pipe
 
 
-def named_seed(seed: str | Seed) -> Seed:
+def seed_of(seed: str | Seed) -> Seed:
     """A seed, or the usual one of a name."""
     if isinstance(seed, Seed):
         return seed
@@ -112,7 +112,7 @@ def named_seed(seed: str | Seed) -> Seed:
     return SEEDS[seed]()
 
 
-def suited(model: str) -> dict[str, float]:
+def suited_to(model: str) -> dict[str, float]:
     """The values that a model of ``configs/model`` comes with."""
     import yaml
 
@@ -123,10 +123,10 @@ def suited(model: str) -> dict[str, float]:
 
 def restore(cls: Any, kind: type[Kind], plugin: Plugin) -> Any:
     """A pipeline with IS-Diff that was pickled or copied, without its attributes."""
-    return object.__new__(plugged(cls, kind, plugin))
+    return object.__new__(with_plugin(cls, kind, plugin))
 
 
-def plugged(cls: Any, kind: type[Kind], plugin: Plugin) -> type:
+def with_plugin(cls: Any, kind: type[Kind], plugin: Plugin) -> type:
     """A subclass of a pipeline's class, of the same name, so that it is saved and shown as before."""
     stock = cls.__call__
 
@@ -136,12 +136,12 @@ def plugged(cls: Any, kind: type[Kind], plugin: Plugin) -> type:
         given = named_arguments(stock, self, args, kwargs)
         return Call(self, kind, stock, plugin, given, image_ids).run()
 
-    def reduced(self: Any, protocol: Any) -> tuple:  # for pickle and copy, which find no class of this making
+    def reduce(self: Any, protocol: Any) -> tuple:  # for pickle and copy, which find no class of this making
         return restore, (cls, kind, plugin), vars(self)
 
     def num_timesteps(self: Any) -> int:  # of the attempt, for callbacks that wait for a share of it
         return plugin.behind + cls.num_timesteps.fget(self)
 
-    body = {"__call__": call, "num_timesteps": property(num_timesteps), "isdiff": plugin, "__reduce_ex__": reduced}
+    body = {"__call__": call, "num_timesteps": property(num_timesteps), "isdiff": plugin, "__reduce_ex__": reduce}
     names = {key: getattr(cls, key) for key in ("__module__", "__qualname__", "__doc__")}
     return type(cls.__name__, (cls,), body | names | kind.methods(cls))

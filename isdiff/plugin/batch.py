@@ -61,18 +61,18 @@ def pick(value: Any, count: int, rows: Sequence[int]) -> Any:
     return [value[i] for i in chosen] if isinstance(value, (list, tuple)) else value[chosen]
 
 
-def merged(parts: Mapping[int, tuple[Any, int]], return_dict: bool) -> Any:
+def merge(parts: Mapping[int, tuple[Any, int]], return_dict: bool) -> Any:
     """One output of a pipeline from, for each row, an output and the place in it."""
     outputs = [parts[row] for row in sorted(parts)]
     kind = type(outputs[0][0])
     fields = {}
     for name in (field.name for field in dataclasses.fields(kind)):
         values = [(getattr(output, name), place) for output, place in outputs]
-        fields[name] = None if values[0][0] is None else together([value[place] for value, place in values])
+        fields[name] = None if values[0][0] is None else join([value[place] for value, place in values])
     return kind(**fields) if return_dict else tuple(fields.values())
 
 
-def together(values: list[Any]) -> Any:
+def join(values: list[Any]) -> Any:
     """Tensors and arrays as one; anything else as a list."""
     if isinstance(values[0], Tensor):
         return torch.stack(values)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from isdiff.errors import UserError
-from isdiff.plugin.batch import merged, pick, prompts, texts_of
+from isdiff.plugin.batch import merge, pick, prompts, texts_of
 from isdiff.plugin.pipelines import Kind
 from isdiff.plugin.scheduler import Watched, check_known, grid_of, repeats, rows_of
-from isdiff.plugin.tasks import stacked, tasks_of
+from isdiff.plugin.tasks import stack_latents, tasks_of
 from isdiff.priors.autoencoder import decode
 from isdiff.process_state import with_own_defaults
 from isdiff.refine import Refinement
@@ -119,7 +119,7 @@ class Call:
         device = getattr(pipe, "_execution_device", pipe.device)
         self.grid, self.scale = self.levels()
         self.tasks, self.counts = tasks_of(self.kind, self.count, device, self.start.enough, self.start.needs_truth)
-        self.keys = self.named(image_ids)
+        self.keys = self.noise_keys(image_ids)
         if (noise := self.given.get("latents")) is not None:
             if len(noise) != self.count:
                 raise UserError(f"there are {len(noise)} latents for {self.count} pictures; give one for each")
@@ -144,7 +144,7 @@ class Call:
             )
         return grid, float(getattr(scheduler, "init_noise_sigma", 1.0))
 
-    def named(self, image_ids: Sequence[str] | None) -> list[tuple[int, str]]:
+    def noise_keys(self, image_ids: Sequence[str] | None) -> list[tuple[int, str]]:
         """For each image the seed and the name that its noise follows from."""
         if self.plugin.run_seed is not None:
             ids = [f"{row}" for row in range(self.count)] if image_ids is None else list(image_ids)
@@ -158,7 +158,7 @@ class Call:
             generators = [generators] * self.count
         if len(generators) != self.count:
             raise UserError(f"there are {len(generators)} generators for {self.count} pictures; give 1 or {self.count}")
-        return [(drawn(generator), "") for generator in generators]
+        return [(draw(generator), "") for generator in generators]
 
     def stream(self, row: int, attempt: int) -> Stream:
         """The noise of an attempt at an image, the same object all along."""
@@ -174,7 +174,7 @@ class Call:
         waiting = list(range(self.count))
         for number in range(self.refinement.attempts if self.refinement else 1):
             if waiting and not self.interrupted:
-                self.sample(self.begun(number, waiting))
+                self.sample(self.begin(number, waiting))
                 waiting = [row for row in waiting if self.made[row].chosen is None]
         for leg in self.paused:
             kept = [place for place, row in enumerate(leg.rows) if self.made[row].chosen == leg.attempt]
@@ -183,10 +183,10 @@ class Call:
                 leg.rows = [leg.rows[place] for place in kept]
                 leg.states, leg.noise = leg.states[kept], leg.noise[kept]
                 self.sample(leg)
-        return merged(self.parts, self.given.get("return_dict", True))
+        return merge(self.parts, self.given.get("return_dict", True))
 
     @with_own_defaults
-    def begun(self, number: int, rows: list[int]) -> Leg:
+    def begin(self, number: int, rows: list[int]) -> Leg:
         """An attempt at these images, up to its first step."""
         states, noises, index = [], [], len(self.grid) - 1
         for row in rows:
@@ -218,7 +218,7 @@ class Call:
     def arguments(self, leg: Leg, watched: Watched) -> dict[str, Any]:
         """What the stock call is given: the images of the leg, its latents and where it begins."""
         chosen = {key: pick(self.given[key], self.counts[key], leg.rows) for key in ("image", "mask_image")}
-        dtype, known = self.kind.network.dtype, stacked([self.tasks[row] for row in leg.rows])
+        dtype, known = self.kind.network.dtype, stack_latents([self.tasks[row] for row in leg.rows])
         latents = (leg.states / self.scale).to(dtype)
         if self.kind.plain and self.given.get("padding_mask_crop") is None:
             chosen["image"] = known  # or the pipeline would encode them itself, with noise of the generators
@@ -232,11 +232,11 @@ class Call:
             "strength": min(1.0, (self.steps - leg.slot + self.kind.nudge) / self.steps),
             "generator": [self.stream(row, leg.attempt).generator for row in leg.rows],
             "return_dict": True,
-            "callback_on_step_end": self.watching(leg, watched, callback, list(wanted)),
+            "callback_on_step_end": self.make_callback(leg, watched, callback, list(wanted)),
             "callback_on_step_end_tensor_inputs": list(dict.fromkeys(["latents", *wanted])),
         }  # fmt: skip
 
-    def watching(self, leg: Leg, watched: Watched, callback: Any, wanted: list[str]) -> Callable:
+    def make_callback(self, leg: Leg, watched: Watched, callback: Any, wanted: list[str]) -> Callable:
         """The callback of a stock call: the caller's own, and the checkpoint."""
         stay = self.interrupted
 
@@ -247,7 +247,7 @@ class Call:
             done, index = leg.slot - leg.first + i, self.grid.timesteps.index(t.item())
             if self.kind.plain:  # the pipeline takes the latents that it was given for the noise in the known region
                 stays = repeats(watched.scheduler) and done == 1  # it comes to the same level once more
-                tensors["latents"] = self.composed(leg, tensors["latents"], index if stays else index - 1)
+                tensors["latents"] = self.compose(leg, tensors["latents"], index if stays else index - 1)
             changed = callback(pipe, done, t, {name: tensors[name] for name in wanted}) if callback else {}
             changed = {"latents": tensors["latents"]} | changed
             self.interrupted = self.interrupted or pipe.interrupt
@@ -260,10 +260,10 @@ class Call:
 
         return on_step_end
 
-    def composed(self, leg: Leg, latents: Tensor, index: int) -> Tensor:
+    def compose(self, leg: Leg, latents: Tensor, index: int) -> Tensor:
         """``latents`` in the holes, elsewhere those of the images with the attempt's noise at the level ``index``."""
         tasks = [self.tasks[row] for row in leg.rows]
-        known = self.grid.noised(stacked(tasks), leg.noise, index).to(latents)
+        known = self.grid.noised(stack_latents(tasks), leg.noise, index).to(latents)
         composed = torch.where(torch.stack([task.hole for task in tasks]), self.kind.spatial(latents), known)
         return self.kind.looped(composed)
 
@@ -286,7 +286,7 @@ class Call:
         return all(self.made[row].chosen == leg.attempt for row in leg.rows)
 
 
-def drawn(generator: torch.Generator | None) -> int:
+def draw(generator: torch.Generator | None) -> int:
     """A whole number of 62 bits."""
     return int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
 

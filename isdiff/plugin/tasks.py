@@ -88,6 +88,6 @@ def tasks_of(
     return [made[place] for place in places], counts
 
 
-def stacked(tasks: Sequence[LatentTask]) -> Tensor:
+def stack_latents(tasks: Sequence[LatentTask]) -> Tensor:
     """The latents of what is known, (B, C, h, w)."""
     return torch.stack([task.image for task in tasks])
