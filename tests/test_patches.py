@@ -23,7 +23,7 @@ from isdiff.known.repaint import Renoised
 from isdiff.models.patches import PatchModel
 from isdiff.priors.patches.level import Level, build_level
 from isdiff.priors.patches.membrane import doubled, match_edge, smooth_fill
-from isdiff.priors.patches.prior import Noisy, PatchPrior, PatchSettings, build_pyramid
+from isdiff.priors.patches.prior import TOLERANCE, Noisy, PatchPrior, PatchSettings, build_pyramid
 from isdiff.priors.patches.search import Precision, distances, inherited, moved, nearest, refine_matches
 from isdiff.refine import Refinement
 from isdiff.samplers.ddim import DDIM
@@ -138,7 +138,7 @@ def naive(task: Task, x: torch.Tensor, alpha: float, sigma: float, options: Patc
         query = window(cells, row, column)
         variance = np.full(side * side, sigma**2)
         if as_known:
-            variance[~window(holes, row, column).ravel()] = (alpha * options.tolerance) ** 2
+            variance[~window(holes, row, column).ravel()] = (alpha * TOLERANCE) ** 2
         covariance = np.diag(variance) + (alpha * options.shift) ** 2
         inverse = np.linalg.inv(covariance)
         logs, answers = [], []
@@ -156,7 +156,7 @@ def naive(task: Task, x: torch.Tensor, alpha: float, sigma: float, options: Patc
 @pytest.mark.parametrize("as_known", [False, True], ids=["all", "exact"])
 @pytest.mark.parametrize("alpha, sigma", [(0.1, 0.99), (0.6, 0.8), (0.97, 0.15)])
 def test_the_answer_is_the_mean_of_a_mixture_of_gaussians(alpha, sigma, as_known):
-    options = replace(PLAIN, shift=0.05, tolerance=0.1, rows=0.3, columns=2.0, exact=EVERYTHING * as_known)
+    options = replace(PLAIN, shift=0.05, rows=0.3, columns=2.0, exact=EVERYTHING * as_known)
     task = make_task(17, 18, (slice(5, 12), slice(0, 7)))
     assert build_pyramid(task.image, task.hole, options).levels[1].side == 5
     x = noisy(task, alpha, sigma)

@@ -11,26 +11,19 @@ from torch import Tensor
 from isdiff.errors import UserError
 from isdiff.models.base import NOTHING, Model
 from isdiff.prediction import Prediction
+from isdiff.priors.base import OnPixels
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.trajectory import Task
 
 NO_MODEL = "no network"
 
 
-class NoPrior:
+class NoPrior(OnPixels):
     """Takes pictures as they are and answers nothing."""
-
-    def prepare(self, task: Task, prompt: str = "") -> Task:
-        """The task as it is; no method that gets here takes a prompt."""
-        return task
 
     def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
         """Refuse: there is no network."""
         raise UserError("a network is asked where there is none; give another model")
-
-    def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
-        """States are pictures already."""
-        return states
 
 
 class NoModel(Model):

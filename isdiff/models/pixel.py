@@ -86,15 +86,10 @@ class PixelModel(Model):
         return found
 
     def load(
-        self,
-        device: torch.device,
-        precision: str = "fp32",
-        *,
-        pad_to: int = 4,
-        compile: bool | str = False,
-        conditioning: Conditioning | None = None,
-        enough: int = 50,
-    ) -> PixelPrior | FlowPath:
+        self, device: torch.device, precision: str = "fp32", *, pad_to: int = 4, compile: bool | str = False,
+        **options: Any,
+    ) -> PixelPrior | FlowPath:  # fmt: skip
+        """The network in ``precision``; what latent models are asked with does not matter."""
         net = network(self.weights, self.name)
         self.check_denoiser(net)
         prior = PixelPrior(net, device, precision, pad_to)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isdiff.nets.unet import ROWS
+from isdiff.nets.unet import ROWS, Upsample
 
 
 def timestep_embedding(timesteps: Tensor, dim: int) -> Tensor:
@@ -71,17 +71,6 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(F.pad(x, (0, 1, 0, 1)))
-
-
-class Upsample(nn.Module):
-    """Nearest-neighbour doubling and a 3x3 convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
 
 
 class TimeEmbedding(nn.Module):
@@ -171,7 +160,7 @@ class DDIMUNet(nn.Module):
                 at = widths[i]
             level = Level(blocks, [AttentionBlock(at) for _ in blocks if sides[i] in attn_resolutions])
             if i > 0:
-                level.upsample = Upsample(at)
+                level.upsample = Upsample(at, use_conv=True)
             levels.append(level)
         self.up = nn.ModuleList(reversed(levels))
         self.norm_out = norm(at)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from isdiff.errors import UserError
 from isdiff.prediction import Prediction
 from isdiff.trajectory import Task
 
@@ -29,3 +30,17 @@ class Prior(Protocol):
     def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
         """What people see of clean states: (3, H, W) each, about [-1, 1]."""
         ...
+
+
+class OnPixels:
+    """A prior whose space is that of pictures, and which takes no prompt."""
+
+    def prepare(self, task: Task, prompt: str = "") -> Task:
+        """The task as it is."""
+        if prompt:
+            raise UserError("this model takes no prompt")
+        return task
+
+    def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
+        """States are pictures already."""
+        return states

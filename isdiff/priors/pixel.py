@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from isdiff.devices import DTYPES
-from isdiff.errors import UserError
 from isdiff.prediction import Prediction
+from isdiff.priors.base import OnPixels
 from isdiff.priors.memory import Halving
 from isdiff.trajectory import Task
 
 
-class PixelPrior:
+class PixelPrior(OnPixels):
     """Runs ``net(x, timesteps, y)`` on whatever batch the engine has.
 
     Batches are filled up to a multiple of ``pad_to`` images. Convolution kernels are chosen by shape, and with
@@ -37,18 +37,8 @@ class PixelPrior:
         self.device, self.precision, self.pad_to = device, precision, pad_to
         self.fitting = Halving(self.batch)
 
-    def prepare(self, task: Task, prompt: str = "") -> Task:
-        """Tasks are in this model's space already."""
-        if prompt:
-            raise UserError("this model takes no prompt")
-        return task
-
     def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
         return self.fitting(states, timesteps, [task.condition for task in tasks])
-
-    def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
-        """States are pictures already."""
-        return states
 
     def batch(self, images: Sequence[Tensor], timesteps: Sequence[int], conditions: Sequence[Any]) -> list[Prediction]:
         count = len(images)

@@ -19,11 +19,16 @@ from torch.nn.functional import interpolate
 
 from isdiff.errors import UserError
 from isdiff.prediction import Prediction
+from isdiff.priors.base import OnPixels
 from isdiff.priors.patches.given import Given, compare
 from isdiff.priors.patches.level import Level, build_level
 from isdiff.priors.patches.membrane import match_edge
 from isdiff.priors.patches.search import Precision, average_all, best_of_all, refine_matches
 from isdiff.trajectory import Task
+
+CONTEXT = 0.5  # radius of windows as a share of the hole's depth, where that is smaller
+TOLERANCE = 0.15  # standard deviation by which the known part of a window differs from another known window
+FEW_PAIRS = 1_000_000  # of windows, which are always compared, however deep the hole
 
 
 @dataclass(frozen=True)
@@ -32,34 +37,28 @@ class PatchSettings:
 
     Attributes:
         window: side of windows in cells, odd; smaller ones where few are known or the hole is narrow.
-        context: radius of windows as a share of the hole's depth, where that is smaller.
         noise: noise at which a scale is used, in units of the picture, after averaging over its cells.
         rows: standard deviation of how far up or down patches come from, as a share of the height.
         columns: the same sideways, in units of the hole's depth.
         shift: standard deviation by which a patch's mean colour may differ, in units of the picture.
         edge: differences of colour at the hole's edge that are evened out, in units of the picture; 0: none.
-        tolerance: standard deviation by which the known part of a window differs from another known window, likewise.
         features: numbers by which windows are compared.
         matches: known windows that are kept for a cell, where not all are compared.
         compared: most pairs of windows that are compared at a scale.
-        few: pairs that are always compared, however deep the hole.
         exact: most pairs at a scale where known cells are compared as known, and not as the noisy picture has them.
         depth: all known windows are compared at scales where the hole is at most so many cells deep.
         coarsest: least number of cells of the shorter side.
     """
 
     window: int = 7
-    context: float = 0.5
     noise: float = 0.35
     rows: float = 0.05
     columns: float = 2.0
     shift: float = 0.02
     edge: float = 0.15
-    tolerance: float = 0.15
     features: int = 48
     matches: int = 4
     compared: int = 20_000_000
-    few: int = 1_000_000
     exact: int = 2_000_000
     depth: float = 4.0
     coarsest: int = 6
@@ -101,20 +100,20 @@ def build_pyramid(image: Tensor, hole: Tensor, settings: PatchSettings) -> Pyram
     radius = settings.window  # no limit yet
     for cell in reversed(cells_of(hole.shape[1:], settings.coarsest)):
         # What is known of a coarse window must do for the finer ones in it, so their radius at most doubles.
-        radius = min(settings.window // 2, max(1, int(settings.context * depth / cell)), 2 * radius or settings.window)
+        radius = min(settings.window // 2, max(1, int(CONTEXT * depth / cell)), 2 * radius or settings.window)
         level = build_level(image, hole, cell, 2 * radius + 1, settings.features)
         if level is not None:
             levels[cell], radius = level, level.side // 2
     complete = max(levels)
     for cell in sorted(levels, reverse=True):
         pairs = len(levels[cell].windows) * len(levels[cell].places)
-        if pairs > (settings.compared if depth / cell <= settings.depth else settings.few):
+        if pairs > (settings.compared if depth / cell <= settings.depth else FEW_PAIRS):
             break
         complete = cell
     return Pyramid(levels, complete, depth)
 
 
-class PatchPrior:
+class PatchPrior(OnPixels):
     """The exact denoiser of one picture: the mean of its known windows, weighed by likelihood.
 
     Args:
@@ -135,10 +134,6 @@ class PatchPrior:
 
     def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
         return [self.answer(*given) for given in zip(states, timesteps, tasks, strict=True)]
-
-    def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
-        """States are pictures already."""
-        return states
 
     def answer(self, x: Tensor, timestep: float, task: Task) -> Prediction:
         alpha, sigma = self.levels(timestep)
@@ -200,7 +195,7 @@ class Noisy:
     def given(self, level: Level) -> Given:
         return compare(
             level, self.x, self.task.image, self.task.hole, self.alpha, max(self.sigma, 1e-6) / level.cell,
-            precision=self.precision(level), tolerance=self.settings.tolerance, shift=self.settings.shift,
+            precision=self.precision(level), tolerance=TOLERANCE, shift=self.settings.shift,
         )  # fmt: skip
 
     def matches(self, level: Level) -> tuple[Tensor, Tensor]:
