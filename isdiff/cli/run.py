@@ -18,7 +18,6 @@ from isdiff.cli.hydra_app import start, start_elsewhere
 from isdiff.cli.outcomes import Outcome, Outcomes, launcher
 from isdiff.errors import SomeFailed, UserError, explained, summed_up
 from isdiff.loggers.base import several
-from isdiff.runs import run_cache
 
 if TYPE_CHECKING:
     from isdiff.runs.store import RunFolder
@@ -26,16 +25,10 @@ if TYPE_CHECKING:
 
 def one_run(cfg: DictConfig) -> tuple[str, int]:
     """A sentence about the run and its exit code; prints what went wrong."""
-
     try:
-        store = run_cache.finished(cfg)
-        if store is not None:
-            return told(store, store.read_json("summary.json"), {})
         from isdiff.runs.run import execute  # takes seconds to import
 
         outcome = execute(cfg)
-        if not outcome.failed:
-            run_cache.leave(cfg, outcome.experiment.store, outcome.experiment.ids())
     except (UserError, OSError) as error:
         print(f"isdiff: {explained(error)}", file=sys.stderr)
         return explained(error), getattr(error, "exit_code", 1)
