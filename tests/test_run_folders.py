@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from isdiff.config.build import data_of
 from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup
 from isdiff.data.base import safe_id
 from isdiff.errors import UserError
 from isdiff.runs.records import parsed
@@ -248,4 +248,4 @@ def test_results_and_masks_below_the_images_are_no_images(tmp_path, capsys, root
     assert json.loads((folder / "summary.json").read_text())["n"] == 2
     assert "2 with results or masks (first: " in capsys.readouterr().err
     cfg.dataset.path = str(folder / "images")
-    assert len(data_of(cfg)[0].ids()) == 2, "results can be images when they are asked for"
+    assert len(Setup.of(cfg).dataset.ids()) == 2, "results can be images when they are asked for"

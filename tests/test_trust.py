@@ -14,8 +14,8 @@ from PIL import Image
 
 from isdiff.config.build import named_class
 from isdiff.config.composing import compose_run
-from isdiff.config.settings import portable, text_of, with_texts
-from isdiff.config.setup import Setup
+from isdiff.config.settings import text_of
+from isdiff.config.setup import Setup, config_hash
 from isdiff.criteria.cross_entropy import CrossEntropy
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.diffusion.grid import Grid
@@ -249,13 +249,13 @@ def test_any_text_can_be_a_prompt_by_file(tmp_path_factory, text):
     path.write_text(text, "utf-8", newline="")
     cfg = SI.copy()
     cfg.prompt = f"@{path}"
-    assert with_texts(cfg).prompt == text
-    assert OmegaConf.create(portable(with_texts(cfg))).prompt == text, "also in another process"
+    setup = Setup.of(cfg)
+    assert setup.prompt == text
+    assert Setup.again(setup.config).prompt == text, "also in another process"
 
 
 def test_prompts_that_begin_with_at():
-    cfg = compose_run(["method=si", "prompt='@@home'"])
-    assert OmegaConf.create(portable(with_texts(cfg))).prompt == "@home"
+    assert Setup.of(compose_run(["method=si", "prompt='@@home'"])).prompt == "@home"
     assert text_of("@@home") == "@home" and text_of("red") == "red" and text_of(None) == ""
     with pytest.raises(UserError, match=r"there is no text file nowhere\.txt"):
         text_of("@nowhere.txt")
@@ -314,18 +314,13 @@ WHOLE = compose_run(["method=ddnm+isdiff", "dataset=avatars"])
 @given(st.sampled_from(KEYS), VALUES)
 def test_any_value_of_any_key_works_or_gets_one_sentence(key, value):
     """From configuration to engine and metrics, without sampling."""
-
-    from isdiff.config.setup import Setup, config_hash
-    from isdiff.runs.measure import configured_metrics
-
     cfg = WHOLE.copy()
     OmegaConf.update(cfg, key, value)
     try:
-        cfg = with_texts(cfg)
-        Setup.of(cfg)
-        Setup.of(cfg).engine(OneBroken(0.0, 0)).calls_expected()
-        config_hash(Setup.of(cfg).fingerprint("fp32"))
-        configured_metrics(cfg)
+        setup = Setup.of(cfg)
+        setup.engine(OneBroken(0.0, 0)).calls_expected()
+        config_hash(setup.fingerprint("fp32"))
+        _ = setup.metrics
     except UserError as error:
         assert "\n" not in str(error).strip() and str(error)
 
@@ -383,8 +378,6 @@ def test_any_content_of_a_run_folder_is_read_without_harm(tmp_path_factory, line
 def test_other_weights_are_other_results(tmp_path):
     """Under the same name and at the same place: the content counts."""
     import shutil
-
-    from isdiff.config.setup import Setup, config_hash
 
     def name(path) -> str:
         return config_hash(Setup.of(compose_run(["method=ddnm", f"model.weights={path}"])).fingerprint("fp32"))

@@ -12,7 +12,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from isdiff.cli.hydra_app import start, start_elsewhere
 from isdiff.cli.outcomes import Outcome, Outcomes, launcher
@@ -32,10 +31,6 @@ def one_run(cfg: DictConfig) -> tuple[str, int]:
     except (UserError, OSError) as error:
         print(f"isdiff: {explained(error)}", file=sys.stderr)
         return explained(error), getattr(error, "exit_code", 1)
-    except OmegaConfBaseException as error:
-        line = f"the configuration does not resolve: {' '.join(str(error).split())}"
-        print(f"isdiff: {line}", file=sys.stderr)
-        return line, 1
     except KeyboardInterrupt:
         print("isdiff: stopped; the same command goes on from here", file=sys.stderr)
         sys.stderr.flush()
@@ -78,7 +73,7 @@ def here(arguments: list[str]) -> int:
         line, code = one_run(cfg)
         outcomes.append((asked_for(), line, code))
 
-    start("run", "config", job, arguments)
+    start(job, arguments)
     return concluded(outcomes, len(outcomes) > 1)
 
 
@@ -108,7 +103,7 @@ def launched(arguments: list[str]) -> int:
         number = 0 if OmegaConf.is_missing(hydra_job, "num") else hydra_job.num  # without -m there is none
         notes.note(number, asked_for(), line, code)
 
-    failure = start_elsewhere("run", "config", job, arguments)
+    failure = start_elsewhere(job, arguments)
     code = concluded(notes.collect(), shown=True)
     if failure:
         print(f"isdiff: {failure}", file=sys.stderr)

@@ -1,8 +1,9 @@
-"""One way to build what a configuration names: a class of this package and its arguments, nothing left over."""
+"""One way to build what a configuration names: a class and its arguments, nothing left over."""
 
 from __future__ import annotations
 
 import keyword
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -10,11 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from isdiff.component import parameters
-from isdiff.data.base import Dataset
 from isdiff.errors import UserError
-from isdiff.masks.base import MaskSource
 from isdiff.packages import is_allowed, package_folder
-from isdiff.paths import placed
 
 T = TypeVar("T")
 
@@ -27,11 +25,9 @@ def as_dict(cfg: DictConfig, **options: Any) -> dict[str, Any]:
 
 
 def resolved(node: Any, where: str = "the configuration") -> dict[str, Any]:
-    """The keys of a node, every value looked up.
-
-    Raises:
-        UserError: it is no node, has no value where one must be given, or names what there is not.
-    """
+    """The keys of a node, every value looked up."""
+    if isinstance(node, dict):
+        return dict(node)
     if not isinstance(node, DictConfig):
         raise UserError(f"{where} is {node!r}; it must have keys of its own")
     try:
@@ -43,11 +39,9 @@ def resolved(node: Any, where: str = "the configuration") -> dict[str, Any]:
 
 
 def named_class(target: Any, base: type[T]) -> type[T]:
-    """The class that a ``_target_`` names.
+    """The class that a ``_target_`` names: a ``base`` of isdiff or of a package that the user named.
 
-    Raises:
-        UserError: it is not a class of isdiff or of a package that the user named, or not of the kind that belongs
-            there. Nothing else is ever called, so a configuration from somewhere cannot start what it likes.
+    Nothing else is ever called, so a configuration from somewhere cannot start what it likes.
     """
     module, _, name = str(target).rpartition(".")
     where = "isdiff, or of a package named by --plugin or ISDIFF_PLUGINS,"
@@ -65,30 +59,21 @@ def named_class(target: Any, base: type[T]) -> type[T]:
     return cls
 
 
-def build(node: DictConfig | None, base: type[T], **given: Any) -> T:
-    """The object that a node with a ``_target_`` describes, a ``base`` of this package; other keys are its arguments.
+def build(node: Mapping[str, Any] | None, base: type[T], **given: Any) -> T:
+    """The object that a node with a ``_target_`` describes, a ``base``; other keys are its arguments.
 
     Keys that ``base`` lists as ``labels`` may stand beside them; they are handed to classes that take them.
 
     Args:
         given: arguments that come from elsewhere, in the place of the node's.
-    Raises:
-        UserError: a key that the class does not take, or a value that it refuses.
     """
     values = resolved(node, base.__name__)
     cls = named_class(values.pop("_target_", None), base)
-    return filled(cls, values, getattr(base, "labels", ()), given)
+    return fill(cls, values, getattr(base, "labels", ()), **given)
 
 
-def filled(
-    cls: type[T], values: dict[str, Any], labels: tuple[str, ...] = (), given: dict[str, Any] | None = None
-) -> T:
-    """An object of ``cls`` with these arguments; a Python keyword stands for the argument with ``_`` after it.
-
-    Raises:
-        UserError: a key that the class does not take, or a value that it refuses.
-    """
-    given = given or {}
+def fill(cls: type[T], values: Mapping[str, Any], labels: tuple[str, ...] = (), /, **given: Any) -> T:
+    """An object of ``cls`` with these arguments; a Python keyword stands for the argument with ``_`` after it."""
     takes = {name.rstrip("_") if keyword.iskeyword(name.rstrip("_")) else name: name for name in parameters(cls)}
     for key in values:
         if (key not in takes or takes[key] in given) and key not in labels:
@@ -97,17 +82,7 @@ def filled(
     arguments = {takes[key]: value for key, value in values.items() if key in takes} | given
     try:
         return cls(**arguments)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{cls.__name__}: {error}" if isinstance(error, TypeError) else str(error)) from None
-
-
-def data_of(cfg: DictConfig) -> tuple[Dataset, MaskSource]:
-    """The images and masks of a run; what it writes, and masks, are none of its images.
-
-    Raises:
-        UserError: they cannot be so.
-    """
-    dataset, masks = build(cfg.get("dataset"), Dataset), build(cfg.get("mask"), MaskSource)
-    root, drawn = placed(cfg.output_root), getattr(masks, "path", None)
-    dataset.pass_over([root, root / dataset.name, *([drawn] if drawn else [])])
-    return dataset, masks
+    except TypeError as error:
+        raise UserError(f"{cls.__name__}: {error}") from None
+    except ValueError as error:
+        raise UserError(str(error)) from None

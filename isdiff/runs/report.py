@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from isdiff import environment
-from isdiff.data.images import decoded, to_uint8
+from isdiff.data.images import decoded
 from isdiff.errors import UserError, summed_up
 from isdiff.io.contact_sheet import NOTE, Tile, contact_sheet, with_hole
 from isdiff.io.texts import markdown_line
@@ -22,37 +21,39 @@ from isdiff.metrics.samples import MeanSample
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import samples
 from isdiff.seeds.base import SeededStart
-from isdiff.trajectory import Stream
 
 GRID_ROWS = 8
 
 
-def measured(
-    experiment: Experiment, records: list[dict[str, Any]], metrics: list[Metric]
-) -> tuple[dict[str, Any], str]:
+def measured(experiment: Experiment, records: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
     """Values with intervals by the metrics' names, and what they were measured on.
 
     Where that is what the summary says, so are they: nothing is looked at, and no weights are asked for again.
     """
-    cfg, before = experiment.cfg, summary_before(experiment)
+    before, bootstrap = summary_before(experiment), experiment.setup.config["metrics"].get("bootstrap")
+    metrics = experiment.setup.metrics
     known, names = before.get("metrics"), [metric.name for metric in metrics]
-    same = before.get("measured_on") == measured_on(experiment, records, metrics)
+    same = before.get("measured_on") == measured_on(experiment, records)
     if same and isinstance(known, dict) and set(known) == set(names) and all(map(is_entry, known.values())):
         return {name: known[name] for name in names}, before["measured_on"]
     found, skipped = samples(experiment, records, metrics)
-    estimates = {name: estimate(sample, cfg.metrics.bootstrap).as_dict() for name, sample in found.items()}
-    every: dict[str, Any] = estimates | {name: {"skipped": reason} for name, reason in skipped.items()}
-    return {name: every[name] for name in names}, measured_on(experiment, records, metrics)
+    every: dict[str, Any] = {name: estimate(sample, bootstrap).as_dict() for name, sample in found.items()}
+    every |= {name: {"skipped": reason} for name, reason in skipped.items()}
+    return {name: every[name] for name in names}, measured_on(experiment, records)
 
 
-def measured_on(experiment: Experiment, records: list[dict[str, Any]], metrics: list[Metric]) -> str:
+def measured_on(experiment: Experiment, records: list[dict[str, Any]]) -> str:
     """16 hex digits that name the pictures, the metrics and the settings of the intervals."""
-    names = [r["id"] for r in records]
+    names, metrics = [r["id"] for r in records], experiment.setup.metrics
     pictures = experiment.store.picture_hashes(names) if metrics else [r.get("picture_sha") for r in records]
     inputs = [names, pictures, [r["image_sha"] for r in records], [r["stamps"][-1] for r in records]]
     versions = {metric.name: version_or_none(metric) for metric in metrics}
-    settings = OmegaConf.select(experiment.cfg, "metrics.bootstrap")
-    return hashlib.sha256(json.dumps([inputs, versions, settings]).encode()).hexdigest()[:16]
+    return short_hash([inputs, versions, experiment.setup.config["metrics"].get("bootstrap")])
+
+
+def short_hash(content: Any) -> str:
+    """16 hex digits that name what JSON can hold."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def summary_before(experiment: Experiment) -> dict[str, Any]:
@@ -70,6 +71,7 @@ def is_entry(entry: Any) -> bool:
 
 
 def version_or_none(metric: Metric) -> str | None:
+    """The metric's version; None where it cannot measure here."""
     try:
         return metric.version
     except Unavailable:
@@ -86,27 +88,27 @@ def circumstances(experiment: Experiment, sampled: int) -> dict[str, Any]:
         return {key: before[key] for key in CIRCUMSTANCES}
     return {
         "peak_memory_mib": round(environment.peak_memory_mib(experiment.device)),
-        "precision": experiment.precision, "batch_size": experiment.cfg.runtime.batch_size,
+        "precision": experiment.precision, "batch_size": experiment.setup.runtime.batch_size,
         "device": environment.device_name(experiment.device), "git_commit": environment.git_commit(),
         "versions": environment.package_versions(),
     }  # fmt: skip
 
 
 def summarise(
-    experiment: Experiment, records: list[dict[str, Any]], failed: dict[str, str], sampled: int, metrics: list[Metric]
+    experiment: Experiment, records: list[dict[str, Any]], failed: dict[str, str], sampled: int
 ) -> dict[str, Any]:
     """Metrics with intervals, costs and the circumstances of a run.
 
     Args:
         sampled: how many of the images this process made.
     """
-    cfg = experiment.cfg
-    estimates, on = measured(experiment, records, metrics)
+    dataset, mask = experiment.setup.names
+    estimates, on = measured(experiment, records)
     seconds = sum(r["seconds"] for r in records)
     return {
         "method": experiment.label, "steps": experiment.setup.steps, **experiment.network,
-        "dataset": cfg.dataset.name, "mask": cfg.mask.name, "n": len(records),
-        "seed": cfg.seed, "config_hash": experiment.hash, "metrics": estimates, "measured_on": on,
+        "dataset": dataset, "mask": mask, "n": len(records),
+        "seed": experiment.setup.seed, "config_hash": experiment.hash, "metrics": estimates, "measured_on": on,
         "network_calls_per_image": sum(r["network_calls"] for r in records) / len(records),
         "attempts_per_image": sum(r["attempts"] for r in records) / len(records),
         "seconds_per_image": seconds / len(records), "images_per_second": len(records) / max(seconds, 1e-9),
@@ -136,27 +138,25 @@ def readable(summary: dict[str, Any], experiment: Experiment) -> str:
 
 def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
     """``grid.png``: input, seed (with IS-Diff), result and truth of the first images."""
-    start = experiment.setup.start
-    header = ["input", *(["seed"] if isinstance(start, SeededStart) else []), experiment.label, "truth"]
+    seeded = isinstance(experiment.setup.start, SeededStart)
+    header = ["input", *(["seed"] if seeded else []), experiment.label, "truth"]
     rows: list[list[Tile]] = []
     for record in records[:GRID_ROWS]:
-        image_id = record["id"]
-        task, truth = experiment.ready(image_id), experiment.inputs.pop(image_id).pixels
-        tiles: list[Tile] = [(with_hole(truth, task.pixel_hole[0].cpu().numpy()), image_id)]
-        if isinstance(start, SeededStart):
-            stream = Stream(experiment.cfg.seed, image_id, record["chosen_attempt"])
-            begun = record["start_timesteps"][record["chosen_attempt"]]
-            (seed,) = experiment.prior.decode([task.compose(start.seed.fill(task, stream))], [task])
-            tiles.append((to_uint8(seed), f"start t = {begun}"))
+        image_id, attempt = record["id"], record["chosen_attempt"]
+        task, inputs = experiment.ready(image_id)
+        truth = inputs.pixels
+        tiles: list[Tile] = [(with_hole(truth, inputs.hole), image_id)]
+        if seeded and (seed := experiment.seed_picture(task, attempt)) is not None:
+            tiles.append((seed, f"start t = {record['start_timesteps'][attempt]}"))
         tiles += [(experiment.store.image(image_id), caption(record)), (truth, "")]
         rows.append(tiles)
     contact_sheet(experiment.store.path / "grid.png", header, rows, note=grid_note(experiment, records))
 
 
 def grid_note(experiment: Experiment, records: list[dict[str, Any]]) -> str:
-    """16 hex digits that name what ``grid.png`` shows."""
+    """What names the pictures and captions that ``grid.png`` shows."""
     shown = [[r["id"], r.get("picture_sha"), caption(r)] for r in records[:GRID_ROWS]]
-    return hashlib.sha256(json.dumps([experiment.hash, shown]).encode()).hexdigest()[:16]
+    return short_hash([experiment.hash, shown])
 
 
 def is_grid(experiment: Experiment, records: list[dict[str, Any]]) -> bool:
@@ -174,13 +174,9 @@ class RunImages:
 
     experiment: Experiment
     records: Sequence[dict[str, Any]]
-    metrics: Sequence[Metric]
 
     def pictures(self, image_id: str) -> dict[str, np.ndarray]:
-        """
-        Raises:
-            UserError: a file cannot be read (any more).
-        """
+        """Input, mask, result and truth of one image."""
         given = self.experiment.read(image_id)
         return {
             "input": with_hole(given.pixels, given.hole), "mask": given.hole.astype(np.uint8) * 255,
@@ -188,7 +184,8 @@ class RunImages:
         }  # fmt: skip
 
     def values(self) -> dict[str, Sequence[float]]:
-        found, _ = samples(self.experiment, list(self.records), self.metrics)
+        """Each image's values, by the names of metrics that have such."""
+        found, _ = samples(self.experiment, list(self.records), self.experiment.setup.metrics)
         return {name: list(sample.values) for name, sample in found.items() if isinstance(sample, MeanSample)}
 
 

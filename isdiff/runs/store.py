@@ -139,7 +139,7 @@ class RunFolder:
         """Of these images those whose pictures cannot be read or are not the ones that the records were written with
         (older ones do not say)."""
         hashes = self.hashes_or_none(list(records))
-        return {name for name, digest in hashes.items() if digest is None or digest != said(records[name], digest)}
+        return {n for n, digest in hashes.items() if digest is None or digest != records[n].get("picture_sha", digest)}
 
     def hashes_or_none(self, ids: list[str]) -> dict[str, str | None]:
         """``picture_hashes`` by id; None for a picture that is damaged."""
@@ -163,11 +163,10 @@ class RunFolder:
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The content of a file that ``write_json`` left; empty if it is not there or damaged."""
-        try:
-            found = json.loads(plain(self.path / name).read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        with suppress(ValueError, RecursionError):
+            found = json.loads(self.read_text(name) or "")
+            return found if isinstance(found, dict) else {}
+        return {}
 
     def read_text(self, name: str) -> str | None:
         """None if it is not there or is no text."""
@@ -177,15 +176,11 @@ class RunFolder:
             return None
 
     def write_json(self, name: str, content: Any) -> None:
-        with atomic_open(self.path / name) as stream:
-            json.dump(content, stream, indent=1)
-            stream.write("\n")
+        """As :meth:`write_text`, of what JSON can hold."""
+        self.write_text(name, json.dumps(content, indent=1) + "\n")
 
     def write_text(self, name: str, content: str) -> None:
-        with atomic_open(self.path / name) as stream:
-            stream.write(content)
-
-
-def said(record: dict[str, Any], otherwise: str) -> Any:
-    """The hash that a record has of its picture."""
-    return record.get("picture_sha", otherwise)
+        """Leave a text, unless it stands there."""
+        if self.read_text(name) != content:
+            with atomic_open(self.path / name) as stream:
+                stream.write(content)

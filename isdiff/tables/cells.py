@@ -22,7 +22,7 @@ from isdiff.metrics.samples import MeanSample, SeedsSample
 from isdiff.models.base import RANDOM
 from isdiff.progress import clock
 from isdiff.runs.experiment import Experiment
-from isdiff.runs.measure import build_metrics, result_features, sources
+from isdiff.runs.measure import result_features, sources
 from isdiff.tables.compare import Row, run_row, seeded
 from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
 from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
@@ -126,11 +126,11 @@ def diversity(row: Row, cell: CellPlan, name: str) -> MeanSample:
     Raises:
         Unavailable: the metric's weights are not where the runs' configuration has them.
     """
-    (metric,) = build_metrics([name], row.experiment.cfg)
+    metric = next(each for each in row.experiment.setup.metrics if each.name == name)
     assert isinstance(metric, Diversity)
     features = []
-    for cfg in seeded(compose_run([*cell.overrides, f"mask={cell.mask}"]), cell.seeds[:2]):
-        experiment = Experiment.of(cfg)
+    for seed in cell.seeds[:2]:
+        experiment = row.experiment.with_seed(seed)
         records = experiment.store.records()
         features.append(result_features(experiment, [records[i] for i in row.ids], metric.observer))
     found = metric.between_runs(*features)

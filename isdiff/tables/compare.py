@@ -107,7 +107,7 @@ def run_row(
         raise UserError(f"{label} on {mask} masks: no image could be made with every seed")
     for outcome, every in runs:
         records = [r for r in every if r["id"] in common]
-        kept, why = samples(outcome.experiment, records, outcome.metrics)
+        kept, why = samples(outcome.experiment, records, outcome.experiment.setup.metrics)
         rows.append((outcome.experiment, records))
         measured.append(kept)
         skipped |= why

@@ -118,7 +118,7 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
         drawn.costs |= costs_of(table, cells)
         lacking += sum(not cell.impossible for row in table.rows for cell in row.cells) - len(cells)
         if cells:
-            label = next(iter(cells.values())).experiment.cfg.dataset.name
+            label = next(iter(cells.values())).experiment.setup.names[0]
             panels.append((label, table, cells))
     with atomic_open(folder / f"{name}.csv") as stream:
         stream.write("".join(text if i == 0 else text.partition("\n")[2] for i, text in enumerate(texts)))

@@ -9,7 +9,6 @@ from isdiff.data.images import to_tensor
 from isdiff.errors import UserError
 from isdiff.seeds.base import SeededStart
 from isdiff.tables.compare import Row
-from isdiff.trajectory import Stream
 
 BINS = 8  # of each colour channel
 
@@ -26,13 +25,13 @@ def divergences(row: Row, first: int = 0) -> dict[str, float]:
     values = {}
     for image_id in dict.fromkeys([*row.ids, *experiment.dataset.ids()[:first]]):
         try:
-            task = experiment.task(image_id)
+            given = experiment.read(image_id)
+            task = experiment.task(image_id, given)
         except UserError:
             if image_id in row.ids:
                 raise
             continue
-        given = experiment.inputs.pop(image_id)
-        stream = Stream(experiment.cfg.seed, image_id, 0)
+        stream = experiment.stream(image_id, 0)
         filled = start.seed.fill(task, stream) if isinstance(start, SeededStart) else stream.normal(like=task.image)
         values[image_id] = divergence(to_tensor(given.pixels), filled.cpu(), torch.from_numpy(given.hole))
     return values

@@ -54,7 +54,7 @@ def strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> list[
 def ranked(row: Row, count: int) -> str:
     """By what the worst images were found, where that is not what their pictures show."""
     seeds = max((len(sample.seeds) for sample in row.samples.values()), default=1)
-    means = f" in the mean of {seeds} seeds; pictures of seed {row.experiment.cfg.seed}" if seeds > 1 else ""
+    means = f" in the mean of {seeds} seeds; pictures of seed {row.experiment.setup.seed}" if seeds > 1 else ""
     return f" (of the {count} images that all rows have{means})"
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from isdiff.runs.experiment import Experiment
 from isdiff.tables.cells import Cells
-from isdiff.tables.compare import seeded
 from isdiff.tables.plan import TablePlan
 
 Costs = Mapping[tuple[str, str], tuple[int, float]]  # network calls and seconds, by a run's folder and image
@@ -29,8 +28,8 @@ def runs_of(table: TablePlan, cells: Cells) -> Iterator[tuple[Experiment, set[st
         for cell in row.cells:
             found = cells.get((row.name, cell.mask))
             if found is not None:
-                for cfg in seeded(found.experiment.cfg, cell.seeds):
-                    yield Experiment.of(cfg, typed=False), set(found.ids)
+                for seed in cell.seeds:
+                    yield found.experiment.with_seed(seed), set(found.ids)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from isdiff.data.images import load_rgb, to_uint8
+from isdiff.data.images import load_rgb
 from isdiff.io.contact_sheet import contact_sheet, with_hole
 from isdiff.metrics.samples import MeanSample
 from isdiff.seeds.base import SeededStart
 from isdiff.tables.compare import Row
-from isdiff.trajectory import Stream
 
 FIRST, WORST = 3, 3
 
@@ -73,14 +72,10 @@ def caption(record: dict) -> str:
 
 def seed_picture(row: Row, image_id: str) -> np.ndarray:
     """What the chosen attempt of ``row`` began with, before noise; (H, W, 3) uint8."""
-    experiment = row.experiment
     record = next(r for r in row.records if r["id"] == image_id)
-    task = experiment.ready(image_id)
-    experiment.inputs.pop(image_id)
-    start = experiment.setup.start
-    assert isinstance(start, SeededStart)
-    filled = task.compose(start.seed.fill(task, Stream(experiment.cfg.seed, image_id, record["chosen_attempt"])))
-    return to_uint8(experiment.prior.decode([filled], [task])[0])
+    found = row.experiment.seed_picture(row.experiment.ready(image_id).task, record["chosen_attempt"])
+    assert found is not None
+    return found
 
 
 def embedded(path: Path) -> str:
