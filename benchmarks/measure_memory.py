@@ -52,9 +52,10 @@ def make_run(folder: Path, images: int, size: int, metrics: list[str], different
     for image_id in experiment.ids():
         result = picture(int(image_id) % different, size, 1)
         record = {
-            "id": image_id, "network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 0.0, "dce": [],
+            "id": image_id, "run": experiment.hash, "seed": 0, **experiment.network,
+            "network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 0.0, "dce": [],
             "start_timesteps": [999], "image_sha": pixels_hash(experiment.dataset.image(image_id)),
-            "picture_sha": pixels_hash(result), "stamps": experiment.stamps(image_id),
+            "mask_sha": "0" * 16, "picture_sha": pixels_hash(result), "stamps": experiment.stamps(image_id),
         }  # fmt: skip
         experiment.store.add(result, record)
         records.append(record)

@@ -1,10 +1,11 @@
-"""A command whose arguments are Hydra's: overrides, ``--multirun``, ``--cfg job``, ``--config-dir``, ``--help``, ..."""
+"""Commands whose arguments are Hydra's: overrides, ``--multirun``, ``--cfg job``, ``--config-dir``, ``--help``, ..."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 
 import hydra
@@ -13,15 +14,18 @@ from omegaconf import DictConfig
 
 from isdiff.config.composing import as_typed, fault_of, refuse
 from isdiff.config.search_path import own_hydra
-from isdiff.errors import UserError
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 CONFIG_PATH = ("--config-path", "-cp")
 MULTIRUN = {"--multirun", "-m"}
 
 
-def start(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
-    """Call ``task`` with the configuration that the arguments describe, once or for every job of a multirun."""
+def start(command: str, config_name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
+    """Call ``task`` with the configuration that the arguments describe, once or for every job of a multirun.
+
+    Raises:
+        UserError: they describe none.
+    """
     within = False
 
     @wraps(task)
@@ -31,49 +35,55 @@ def start(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
         task(cfg)
         within = False
 
-    try:
-        begin(job, arguments)
-    except Exception as error:  # Hydra's own and, where it had not thought of it, Python's
-        if within:
-            raise
-        raise refuse_arguments(arguments, error) from None
+    with full_errors():
+        try:
+            begin(command, config_name, job, arguments)
+        except Exception as error:  # Hydra's own and, where it had not thought of it, Python's
+            if within:
+                raise
+            raise refuse(overrides_in(arguments), error, sweeps=is_multirun(arguments)) from None
 
 
-def start_elsewhere(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> str:
+def begin(command: str, config_name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
+    words = [word if word.startswith("-") else as_typed(word, is_multirun(arguments)) for word in from_here(arguments)]
+    sys.argv = [f"isdiff {command}", *words]  # Hydra reads them there
+    with own_hydra() as folder:
+        hydra.main(version_base="1.3", config_path=folder, config_name=config_name)(task)()
+
+
+def start_elsewhere(
+    command: str, config_name: str, task: Callable[[DictConfig], None], arguments: Sequence[str]
+) -> str:
     """As :func:`start` with a launcher that runs the jobs in other processes; a sentence if one of them did not end."""
-    try:
-        begin(task, arguments)
-    except Exception as error:
-        if isinstance(error, HydraException) or any(fault_of(text, True) for text in overrides_in(arguments)):
-            return str(refuse_arguments(arguments, error))
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return f"a job did not end by itself ({why}); what is finished is kept, the same command goes on from here"
+    with full_errors():
+        try:
+            begin(command, config_name, task, arguments)
+        except Exception as error:
+            overrides = overrides_in(arguments)
+            if isinstance(error, HydraException) or any(fault_of(text, True) for text in overrides):
+                return str(refuse(overrides, error, sweeps=is_multirun(arguments)))
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return f"a job did not end by itself ({why}); what is finished is kept, the same command goes on from here"
     return ""
 
 
-def begin(task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
-    """Hand the arguments to Hydra, which hands errors on instead of printing tracebacks and ending."""
-    words = [word if word.startswith("-") else as_typed(word, is_multirun(arguments)) for word in from_here(arguments)]
-    sys.argv = ["isdiff run", *words]  # Hydra reads them there
+@contextmanager
+def full_errors() -> Iterator[None]:
+    """Hydra hands errors on meanwhile, instead of printing tracebacks of its own and of launchers and ending."""
     before = os.environ.get(FULL_ERROR)
     os.environ[FULL_ERROR] = "1"
     try:
-        with own_hydra() as folder:
-            hydra.main(version_base="1.3", config_path=folder, config_name="config")(task)()
+        yield
     finally:
-        os.environ.pop(FULL_ERROR)
-        if before is not None:
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
             os.environ[FULL_ERROR] = before
 
 
 def is_multirun(arguments: Sequence[str]) -> bool:
     """Whether the arguments ask for several runs."""
     return not MULTIRUN.isdisjoint(arguments)
-
-
-def refuse_arguments(arguments: Sequence[str], error: Exception) -> UserError:
-    """One sentence for arguments that give no configuration."""
-    return refuse(overrides_in(arguments), error, sweeps=is_multirun(arguments))
 
 
 def overrides_in(arguments: Sequence[str]) -> list[str]:

@@ -73,7 +73,7 @@ def here(arguments: list[str]) -> int:
         line, code = one_run(cfg)
         outcomes.append((asked_for(), line, code))
 
-    start(job, arguments)
+    start("run", "config", job, arguments)
     return concluded(outcomes, len(outcomes) > 1)
 
 
@@ -103,7 +103,7 @@ def launched(arguments: list[str]) -> int:
         number = 0 if OmegaConf.is_missing(hydra_job, "num") else hydra_job.num  # without -m there is none
         notes.note(number, asked_for(), line, code)
 
-    failure = start_elsewhere(job, arguments)
+    failure = start_elsewhere("run", "config", job, arguments)
     code = concluded(notes.collect(), shown=True)
     if failure:
         print(f"isdiff: {failure}", file=sys.stderr)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from isdiff.checks import BadValue
 from isdiff.component import parameters
 from isdiff.errors import UserError
 from isdiff.packages import is_allowed, package_folder
@@ -59,30 +61,46 @@ def named_class(target: Any, base: type[T]) -> type[T]:
     return cls
 
 
-def build(node: Mapping[str, Any] | None, base: type[T], **given: Any) -> T:
+def build(node: Mapping[str, Any] | None, base: type[T], where: str = "", /, **given: Any) -> T:
     """The object that a node with a ``_target_`` describes, a ``base``; other keys are its arguments.
 
     Keys that ``base`` lists as ``labels`` may stand beside them; they are handed to classes that take them.
 
     Args:
+        where: the node's key, for messages.
         given: arguments that come from elsewhere, in the place of the node's.
     """
+    if isinstance(node, DictConfig) and not where:
+        where = node._get_full_key(None)
     values = resolved(node, base.__name__)
     cls = named_class(values.pop("_target_", None), base)
-    return fill(cls, values, getattr(base, "labels", ()), **given)
+    return fill(cls, values, where, getattr(base, "labels", ()), given)
 
 
-def fill(cls: type[T], values: Mapping[str, Any], labels: tuple[str, ...] = (), /, **given: Any) -> T:
-    """An object of ``cls`` with these arguments; a Python keyword stands for the argument with ``_`` after it."""
+def fill(
+    cls: type[T], values: Mapping[str, Any], where: str, labels: tuple[str, ...] = (), given: Mapping[str, Any] = {}
+) -> T:
+    """An object of ``cls`` with the arguments at the key ``where``.
+
+    A Python keyword stands for the argument with ``_`` after it.
+    """
     takes = {name.rstrip("_") if keyword.iskeyword(name.rstrip("_")) else name: name for name in parameters(cls)}
     for key in values:
         if (key not in takes or takes[key] in given) and key not in labels:
             open_to = ", ".join(key for key, name in takes.items() if name not in given) or "none"
             raise UserError(f"{key} is no argument of {cls.__name__}, which takes {open_to}")
-    arguments = {takes[key]: value for key, value in values.items() if key in takes} | given
-    try:
+    arguments = {takes[key]: value for key, value in values.items() if key in takes} | dict(given)
+    with under(where):
         return cls(**arguments)
-    except TypeError as error:
-        raise UserError(f"{cls.__name__}: {error}") from None
-    except ValueError as error:
-        raise UserError(str(error)) from None
+
+
+@contextmanager
+def under(where: str) -> Iterator[None]:
+    """What is refused is named by its key in the configuration, which begins with ``where``."""
+    try:
+        yield
+    except BadValue as error:
+        named = not where or str(error).startswith(f"{where}.")
+        raise UserError(str(error) if named else f"{where}.{error}") from None
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{where}: {error}") from None

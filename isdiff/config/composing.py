@@ -33,8 +33,10 @@ def composed(overrides: Sequence[str]) -> DictConfig:
 
 
 def as_typed(text: str, sweeps: bool = False) -> str:
-    """An override whose value Hydra's grammar does not take (é, parentheses, a second =) with it as the text that it
-    is. Lists stay, and with ``sweeps`` what may be several values."""
+    """An override with its value as the text that it is where Hydra's grammar does not take it (é, parentheses).
+
+    Lists stay, and with ``sweeps`` what may be several values.
+    """
     value = text.partition("=")[2]
     if parse(text) or value[:1] in ("", "[", "{") or (sweeps and "," in value) or not parse(quote(text)):
         return text
@@ -149,8 +151,10 @@ def compose_run(overrides: Sequence[str], also: Sequence[str] = ()) -> DictConfi
 
 
 def runs_of(group: str) -> dict[str, DictConfig]:
-    """The configuration of a run with each name of ``model`` or ``method``; files that give none, such as another
-    program's, are left out, which is said."""
+    """The configuration of a run with each name of ``model`` or ``method``.
+
+    Files that give none, such as another program's, are left out, which is said.
+    """
     found = {}
     for name, file in config_names(group).items():
         try:

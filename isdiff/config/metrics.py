@@ -26,7 +26,7 @@ def build_metrics(names: Sequence[Any], config: Mapping[str, Any]) -> list[Metri
             raise UserError(f"metrics.options.{name} is {given!r}; options are arguments of a metric by its name")
     nodes = {name: OmegaConf.merge(OmegaConf.load(files[name]), options.get(name, {})) for name in names}
     whole = OmegaConf.create({**config, **dict.fromkeys(TEXTS, ""), "metric": nodes})
-    return [build(whole.metric[name], Metric) for name in names]
+    return [build(whole.metric[name], Metric, f"metrics.options.{name}") for name in names]
 
 
 def configured_metrics(config: Mapping[str, Any]) -> list[Metric]:

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from isdiff.component import plain
-from isdiff.config.build import as_dict, build, fill, resolved
+from isdiff.config.build import as_dict, build, fill, resolved, under
 from isdiff.config.metrics import configured_metrics
 from isdiff.config.settings import KEYS, TEXTS, VALUES, Output, Runtime, check_settings, text_of
 from isdiff.criteria.base import Criterion
@@ -83,7 +83,7 @@ class Setup:
         parts = without_network(values) if is_floor(values) else with_network(values)
         if parts["conditioning"] is None and any(texts.values()):
             raise UserError(f"prompt is given, but method {values['method']['name']} takes no text")
-        dataset, masks = build(values.get("dataset"), Dataset), build(values.get("mask"), MaskSource)
+        dataset, masks = build(values.get("dataset"), Dataset, "dataset"), build(values.get("mask"), MaskSource, "mask")
         root, drawn = placed(values["output_root"]), getattr(masks, "path", None)
         dataset.pass_over([root, root / dataset.name, *([drawn] if drawn else [])])  # they are none of its images
         return cls(
@@ -91,10 +91,10 @@ class Setup:
             dataset=dataset,
             masks=masks,
             **parts,
-            output=fill(Output, resolved(values.get("output"), "output")),
+            output=fill(Output, resolved(values.get("output"), "output"), "output"),
             seed=values["seed"],
-            runtime=fill(Runtime, resolved(values.get("runtime"), "runtime")),
-            logger=build(values.get("logger"), Logger),
+            runtime=fill(Runtime, resolved(values.get("runtime"), "runtime"), "runtime"),
+            logger=build(values.get("logger"), Logger, "logger"),
         )
 
     @classmethod
@@ -204,8 +204,9 @@ def with_network(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of a :class:`Setup` that make a picture."""
     method = cfg["method"]["name"]
     walk, sampler = build_steps(cfg)
-    model = build(cfg.get("model"), Model)
-    sampler.check(walk.grid(model.schedule))
+    model = build(cfg.get("model"), Model, "model")
+    with under("sampler"):
+        sampler.check(walk.grid(model.schedule))
     conditioning = build_conditioning(cfg, model)
     model.check_method(method, conditioning)
     start, refinement = build_isdiff(cfg)
@@ -213,20 +214,20 @@ def with_network(cfg: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"this seed fills pictures, and method {method} works on latents; isdiff/seed=gmm")
     return {
         "model": model, "conditioning": conditioning, "walk": walk, "sampler": sampler,
-        "known": build(cfg["method"].get("known"), Known), "start": start, "refinement": refinement,
+        "known": build(cfg["method"].get("known"), Known, "method.known"), "start": start, "refinement": refinement,
     }  # fmt: skip
 
 
 def without_network(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """The same for a method that is a seed alone. Model and steps are checked and left out."""
     build_steps(cfg)
-    build(cfg.get("model"), Model)
+    build(cfg.get("model"), Model, "model")
     start, refinement = build_isdiff(cfg)
     if not isinstance(start, NoiseStart) or refinement is not None:
         raise UserError(f"method {cfg['method']['name']} asks no network, which IS-Diff needs; leave isdiff=off")
     return {
         "model": NoModel(), "conditioning": None, "walk": Walk(steps=1), "sampler": Fill(), "known": Known(),
-        "start": FilledStart(build(cfg["method"]["fill"], Seed)), "refinement": None,
+        "start": FilledStart(build(cfg["method"]["fill"], Seed, "method.fill")), "refinement": None,
     }  # fmt: skip
 
 
@@ -237,9 +238,9 @@ def is_floor(cfg: Mapping[str, Any]) -> bool:
 
 def build_steps(cfg: Mapping[str, Any]) -> tuple[Walk, Sampler]:
     """The two halves of ``sampler``: which levels are visited, and how one gets from each to the next."""
-    sampler = build(cfg.get("sampler"), Sampler)
+    sampler = build(cfg.get("sampler"), Sampler, "sampler")
     values = resolved(cfg["sampler"])
-    return fill(Walk, {key: values[key] for key in Sampler.labels if key in values}), sampler
+    return fill(Walk, {key: values[key] for key in Sampler.labels if key in values}, "sampler"), sampler
 
 
 def build_conditioning(cfg: Mapping[str, Any], model: Model) -> Conditioning | None:
@@ -250,15 +251,17 @@ def build_conditioning(cfg: Mapping[str, Any], model: Model) -> Conditioning | N
     if node.get("guidance_scale") == "auto":
         asked = any(cfg[key] for key in TEXTS) or node.get("task")
         node["guidance_scale"] = model.text_guidance if asked else 1.0
-    return build(node, Conditioning, negative_prompt=cfg["negative_prompt"])
+    return build(node, Conditioning, "latent", negative_prompt=cfg["negative_prompt"])
 
 
 def build_isdiff(cfg: Mapping[str, Any]) -> tuple[Start, Refinement | None]:
     """Where attempts begin and how they are judged. What is switched off is built, to check it, and left out."""
     node = cfg["isdiff"]
-    seeded = build(node.get("start"), Start, seed=build(node.get("seed"), Seed))
+    seed = build(node.get("seed"), Seed, "isdiff.seed")
+    seeded = build(node.get("start"), Start, "isdiff.start", seed=seed)
     start: Start = seeded if node["seed"].get("enabled", True) else NoiseStart()
-    refinement = build(node.get("refine"), Refinement, criterion=build(node.get("criterion"), Criterion))
+    criterion = build(node.get("criterion"), Criterion, "isdiff.criterion")
+    refinement = build(node.get("refine"), Refinement, "isdiff.refine", criterion=criterion)
     if not node["refine"].get("enabled", True):
         return start, None
     last = start.fraction(refinement.attempts - 1)

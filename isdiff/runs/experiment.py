@@ -166,8 +166,7 @@ class Experiment:
         return self.setup.engine(self.prior, **options)
 
     def stamps(self, image_id: str) -> list[str]:
-        """Cheap signatures of the files that the image and its mask come from, empty where nothing is known, and the
-        text that it is asked for with."""
+        """Cheap signatures of an image and its mask, and its prompt; empty where nothing is known."""
         return [self.dataset.stamp(image_id), self.setup.masks.stamp(image_id), self.prompt(image_id)]
 
     def read(self, image_id: str) -> Inputs:
@@ -209,10 +208,11 @@ class Experiment:
         truth = image if self.setup.start.needs_truth else None
         return Task(image_id, image.masked_fill(holes, 0.0), holes, label, truth=truth)
 
-    def seed_picture(self, task: Task, attempt: int) -> np.ndarray | None:
-        """What an attempt at a task begins with, before noise; (H, W, 3) uint8, None where that is noise alone."""
+    def seed_picture(self, task: Task, attempt: int) -> np.ndarray:
+        """What an attempt with IS-Diff begins with, before noise; (H, W, 3) uint8."""
         clean = self.setup.start.composed(task, self.stream(task.id, attempt))
-        return None if clean is None else to_uint8(self.prior.decode([clean], [task])[0])
+        assert clean is not None
+        return to_uint8(self.prior.decode([clean], [task])[0])
 
     def finish(self, result: Result, inputs: Inputs) -> np.ndarray:
         """The picture that is saved, (H, W, 3) uint8."""

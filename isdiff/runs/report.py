@@ -26,29 +26,27 @@ GRID_ROWS = 8
 
 
 def measured(experiment: Experiment, records: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
-    """Values with intervals by the metrics' names, and what they were measured on.
+    """Values with intervals by the metrics' names, and a hash of them and of what they were measured on.
 
-    Where that is what the summary says, so are they: nothing is looked at, and no weights are asked for again.
+    Where the summary has such a hash, its values stand: nothing is looked at, and no weights are asked for again.
     """
-    before, bootstrap = summary_before(experiment), experiment.setup.config["metrics"].get("bootstrap")
-    metrics = experiment.setup.metrics
-    known, names = before.get("metrics"), [metric.name for metric in metrics]
-    same = before.get("measured_on") == measured_on(experiment, records)
-    if same and isinstance(known, dict) and set(known) == set(names) and all(map(is_entry, known.values())):
-        return {name: known[name] for name in names}, before["measured_on"]
+    metrics, bootstrap = experiment.setup.metrics, experiment.setup.config["metrics"].get("bootstrap")
+    names = [r["id"] for r in records]
+    pictures = experiment.store.picture_hashes(names) if metrics else [r["picture_sha"] for r in records]
+    inputs = [names, pictures, [r["image_sha"] for r in records], [r["stamps"][-1] for r in records], bootstrap]
+
+    def stamp(values: Any) -> str:
+        return short_hash([inputs, {metric.name: version_or_none(metric) for metric in metrics}, values])
+
+    before = summary_before(experiment)
+    known = before.get("metrics")
+    if isinstance(known, dict) and before.get("measured_on") == stamp(known):
+        return known, before["measured_on"]
     found, skipped = samples(experiment, records, metrics)
     every: dict[str, Any] = {name: estimate(sample, bootstrap).as_dict() for name, sample in found.items()}
     every |= {name: {"skipped": reason} for name, reason in skipped.items()}
-    return {name: every[name] for name in names}, measured_on(experiment, records)
-
-
-def measured_on(experiment: Experiment, records: list[dict[str, Any]]) -> str:
-    """16 hex digits that name the pictures, the metrics and the settings of the intervals."""
-    names, metrics = [r["id"] for r in records], experiment.setup.metrics
-    pictures = experiment.store.picture_hashes(names) if metrics else [r.get("picture_sha") for r in records]
-    inputs = [names, pictures, [r["image_sha"] for r in records], [r["stamps"][-1] for r in records]]
-    versions = {metric.name: version_or_none(metric) for metric in metrics}
-    return short_hash([inputs, versions, experiment.setup.config["metrics"].get("bootstrap")])
+    ordered = {metric.name: every[metric.name] for metric in metrics}
+    return ordered, stamp(ordered)
 
 
 def short_hash(content: Any) -> str:
@@ -60,14 +58,6 @@ def summary_before(experiment: Experiment) -> dict[str, Any]:
     """What the folder's summary said; nothing if it is another run's."""
     before = experiment.store.read_json("summary.json")
     return before if before.get("config_hash") == experiment.hash else {}
-
-
-def is_entry(entry: Any) -> bool:
-    """Whether this is what a summary says of a metric."""
-    if not isinstance(entry, dict):
-        return False
-    numbers = all(isinstance(entry.get(key, ""), int | float | None) for key in ("value", "low", "high"))
-    return isinstance(entry.get("skipped"), str) or (numbers and isinstance(entry.get("n"), int))
 
 
 def version_or_none(metric: Metric) -> str | None:
@@ -146,8 +136,9 @@ def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
         task, inputs = experiment.ready(image_id)
         truth = inputs.pixels
         tiles: list[Tile] = [(with_hole(truth, inputs.hole), image_id)]
-        if seeded and (seed := experiment.seed_picture(task, attempt)) is not None:
-            tiles.append((seed, f"start t = {record['start_timesteps'][attempt]}"))
+        if seeded:
+            begun = record["start_timesteps"][attempt]
+            tiles.append((experiment.seed_picture(task, attempt), f"start t = {begun}"))
         tiles += [(experiment.store.image(image_id), caption(record)), (truth, "")]
         rows.append(tiles)
     contact_sheet(experiment.store.path / "grid.png", header, rows, note=grid_note(experiment, records))
@@ -155,17 +146,16 @@ def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
 
 def grid_note(experiment: Experiment, records: list[dict[str, Any]]) -> str:
     """What names the pictures and captions that ``grid.png`` shows."""
-    shown = [[r["id"], r.get("picture_sha"), caption(r)] for r in records[:GRID_ROWS]]
+    shown = [[r["id"], r["picture_sha"], caption(r)] for r in records[:GRID_ROWS]]
     return short_hash([experiment.hash, shown])
 
 
 def is_grid(experiment: Experiment, records: list[dict[str, Any]]) -> bool:
-    """Whether ``grid.png`` is whole and shows these (older ones do not say what they show)."""
+    """Whether ``grid.png`` is whole and shows these."""
     try:
-        note = decoded(experiment.store.path / "grid.png").info.get(NOTE)
+        return decoded(experiment.store.path / "grid.png").info.get(NOTE) == grid_note(experiment, records)
     except UserError:
         return False
-    return note is None or note == grid_note(experiment, records)
 
 
 @dataclass(frozen=True)

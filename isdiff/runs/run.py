@@ -60,12 +60,11 @@ def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
 
 
 def whole_records(experiment: Experiment, ids: list[str]) -> dict[str, dict[str, Any]]:
-    """The folder's records, without those of other runs and those whose pictures are damaged or other images': they
-    are made again."""
+    """The folder's records, without those of other runs and of pictures that are damaged or exchanged."""
     store = experiment.store
     records = store.records()
     spoiled = store.spoiled({image_id: records[image_id] for image_id in ids if image_id in records})
-    spoiled |= {name for name, record in records.items() if record.get("run", experiment.hash) != experiment.hash}
+    spoiled |= {name for name, record in records.items() if record["run"] != experiment.hash}
     if not spoiled:
         return records
     some = f"{len(spoiled)} pictures are" if len(spoiled) > 1 else f"the picture {min(spoiled)} is"

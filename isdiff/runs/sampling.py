@@ -30,8 +30,6 @@ def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
     Args:
         report: hears ``expected`` (network calls an image), ``calls`` (how many were made), ``done`` (an image's id and
             calls, once its files are there) and ``failed`` (id and reason).
-    Raises:
-        OSError: a picture or its record cannot be stored.
     """
     inputs: dict[str, Inputs] = {}  # of images that are under way
 
@@ -69,11 +67,7 @@ def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
 
 
 def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[str, str]:
-    """Sample ``ids`` as the configuration says; returns what failed, with reasons.
-
-    Raises:
-        UserError: a process could not go on; the others finish their shares first.
-    """
+    """Sample ``ids`` as the configuration says; returns what failed, with reasons."""
     failed: dict[str, str] = {}
 
     def report(kind: str, content: Any) -> None:
@@ -108,8 +102,11 @@ def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[st
 
 
 def sample_share(share: tuple[Mapping[str, Any], list[str]], place: int, tell: Report) -> tuple[dict[str, str], str]:
-    """Sample the ``share``, a configuration and ids, in the process with this number; returns what failed, with
-    reasons, and what stopped it, empty if nothing did."""
+    """Sample the ``share``, a configuration and ids, in the process with this number.
+
+    Returns:
+        What failed, with reasons, and what stopped it, empty if nothing did.
+    """
     failed: dict[str, str] = {}
 
     def report(kind: str, content: Any) -> None:

@@ -73,9 +73,7 @@ def caption(record: dict) -> str:
 def seed_picture(row: Row, image_id: str) -> np.ndarray:
     """What the chosen attempt of ``row`` began with, before noise; (H, W, 3) uint8."""
     record = next(r for r in row.records if r["id"] == image_id)
-    found = row.experiment.seed_picture(row.experiment.ready(image_id).task, record["chosen_attempt"])
-    assert found is not None
-    return found
+    return row.experiment.seed_picture(row.experiment.ready(image_id).task, record["chosen_attempt"])
 
 
 def embedded(path: Path) -> str:
