@@ -52,9 +52,10 @@ def make_run(folder: Path, images: int, size: int, metrics: list[str], different
     for image_id in experiment.ids():
         result = picture(int(image_id) % different, size, 1)
         record = {
-            "id": image_id, "network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 0.0, "dce": [],
+            "id": image_id, "run": experiment.hash, "seed": 0, **experiment.network,
+            "network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 0.0, "dce": [],
             "start_timesteps": [999], "image_sha": pixels_hash(experiment.dataset.image(image_id)),
-            "picture_sha": pixels_hash(result), "stamps": experiment.stamps(image_id),
+            "mask_sha": "0" * 16, "picture_sha": pixels_hash(result), "stamps": experiment.stamps(image_id),
         }  # fmt: skip
         experiment.store.add(result, record)
         records.append(record)
@@ -64,13 +65,13 @@ def make_run(folder: Path, images: int, size: int, metrics: list[str], different
 def measured(images: int, size: int, metrics: list[str], bootstrap: int, different: int, pipe) -> None:
     """Body of a process of its own, whose peak is then that of measuring: values, peak in MiB before and after."""
     from isdiff.metrics.intervals import estimate
-    from isdiff.runs.measure import configured_metrics, samples
+    from isdiff.runs.measure import samples
 
     with tempfile.TemporaryDirectory() as folder:
         experiment, records = make_run(Path(folder), images, size, metrics, different)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         begun = time.perf_counter()
-        found, skipped = samples(experiment, records, configured_metrics(experiment.cfg))
+        found, skipped = samples(experiment, records, experiment.setup.metrics)
         assert not skipped, skipped
         values = {name: estimate(sample, bootstrap).value for name, sample in found.items()}
         spent = time.perf_counter() - begun

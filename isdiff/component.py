@@ -46,15 +46,12 @@ class Component:
 def plain(value: Any) -> Any:
     """A value for JSON, in which equal values look equal: ``1.0`` is ``1``, a tuple a list.
 
-    Raises:
-        TypeError: it has no such form; the class must set it aside.
+    A class must set aside what has no such form.
     """
     if isinstance(value, Component):
         return value.fingerprint()
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
+    if value is None or isinstance(value, (int, float, str)):
+        return int(value) if isinstance(value, float) and value.is_integer() else value
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, Sequence):

@@ -33,6 +33,14 @@ LEVELS = {
 }
 
 
+# A run's record of an image, without the image's id.
+RECORD = {
+    "run": "0" * 8, "seed": 0, "model": "tiny", "weights": "random", "size": "16x16",
+    "network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 0.1, "dce": [], "start_timesteps": [990],
+    "image_sha": "0" * 16, "mask_sha": "0" * 16, "picture_sha": "0" * 16, "stamps": ["", "", ""],
+}  # fmt: skip
+
+
 def choices(group: str) -> list[str]:
     """The names that ``group=`` takes."""
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
@@ -83,7 +91,8 @@ def results(cfg: DictConfig, ids: Iterable[str], change=lambda task: task) -> di
 
     def tasks() -> Iterable[Task]:
         for image_id in ids:
-            yield experiment.prior.prepare(change(experiment.task(image_id)), experiment.prompt(image_id))
+            task = change(experiment.task(image_id, experiment.read(image_id)))
+            yield experiment.prior.prepare(task, experiment.prompt(image_id))
 
     return {result.task.id: result for result in experiment.engine().run(tasks())}
 

@@ -6,12 +6,12 @@ from configured import choices
 from conftest import ROOT
 
 from isdiff.config.composing import compose_run
+from isdiff.config.metrics import build_metrics
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.metrics.base import Unavailable
 from isdiff.metrics.diversity import Diversity
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.samples import Sample
-from isdiff.runs.measure import build_metrics
 
 COUNT = 10
 DATA = DrawnDataset("avatars", root=str(ROOT / "data"))

@@ -149,7 +149,7 @@ def test_a_scratch_between_the_pixels_that_published_code_looks_at_is_filled():
     hole[30:32, 4:60] = True
     inpainter, tasks = isdiff.Inpainter("si", **FAST), []
     ready = inpainter.experiment.ready
-    inpainter.experiment.ready = lambda name: tasks.append(ready(name)) or tasks[-1]
+    inpainter.experiment.ready = lambda name: tasks.append((found := ready(name)).task) or found
     (filled,) = inpainter.stream([isdiff.Job("a", smooth(64, 64), hole)])
     assert filled.failure is None and tasks[0].hole[0].nonzero().tolist() == [[7, x] for x in range(1, 15)]
     inpainter.experiment.prior.conditioning.whole = Experiment.of(compose_run(["method=si"])).setup.conditioning.whole

@@ -23,7 +23,7 @@ from isdiff.metrics.intervals import estimate
 from isdiff.metrics.kernel import KernelSample
 from isdiff.metrics.store import ArrayStore
 from isdiff.runs.experiment import Experiment
-from isdiff.runs.measure import PORTION, configured_metrics, samples
+from isdiff.runs.measure import PORTION, build_metrics, samples
 from isdiff.runs.run import execute
 
 NAMES = ["perceptual", "frechet", "ssim"]
@@ -44,7 +44,7 @@ def run_of(out: Path, *overrides: str, names=NAMES):
 
 
 def measure(experiment: Experiment):
-    found, skipped = samples(experiment, list(experiment.store.records().values()), configured_metrics(experiment.cfg))
+    found, skipped = samples(experiment, list(experiment.store.records().values()), experiment.setup.metrics)
     assert not skipped
     return {name: sample.value(np.arange(sample.n)) for name, sample in found.items()}
 
@@ -66,7 +66,7 @@ def seen(monkeypatch):
 def test_one_pass_serves_all_metrics_of_a_network_and_is_never_repeated(finished, seen):
     first = measure(finished)
     assert sum(seen) == 6, "three results and three truths, though two metrics rest on the network"
-    again = measure(Experiment.of(finished.cfg))
+    again = measure(Experiment(finished.setup))
     assert again == first and sum(seen) == 6
 
 
@@ -74,15 +74,22 @@ def test_what_is_kept_gives_what_is_measured_directly(finished):
     kept = measure(finished)
     ids = list(finished.store.records())
     results, truths = [finished.store.image(i) for i in ids], [finished.dataset.image(i) for i in ids]
-    for metric in configured_metrics(finished.cfg):
+    for metric in finished.setup.metrics:
         assert kept[metric.name] == pytest.approx(metric.measure(results, truths).value(np.arange(3)), rel=1e-6)
+
+
+def test_truths_are_seen_once_for_all_runs(finished, seen, tmp_path):
+    samples(finished, list(finished.store.records().values()), build_metrics(["frechet"], finished.setup.config))
+    assert sum(seen) == 6
+    measure(run_of(tmp_path, "seed=1", names=["frechet"]))
+    assert sum(seen) == 9, "of another run the results alone"
 
 
 def test_a_changed_picture_is_measured_anew_and_no_other(finished, seen):
     first = measure(finished)
     path = finished.store.image_path(finished.ids()[1])
     Image.fromarray(255 - finished.store.image(finished.ids()[1])).save(path)
-    second = measure(Experiment.of(finished.cfg))
+    second = measure(Experiment(finished.setup))
     assert sum(seen) == 6 + 2, "the picture and, for its distance, its truth"
     assert all(second[name] != first[name] for name in NAMES)
 
@@ -109,7 +116,7 @@ def test_damaged_files_are_measured_again(finished, damage):
         content[-len(content) // 3] ^= 1
         path.write_bytes(content if damage is None else damage)
     (finished.store.path / "measured" / "pictures.json").write_text("[")
-    again = measure(Experiment.of(finished.cfg))
+    again = measure(Experiment(finished.setup))
     assert again == pytest.approx(first, rel=1e-6)
     assert all(ArrayStore(path.parent).rows for path in files)
 
@@ -209,7 +216,8 @@ def test_memory_does_not_grow_with_the_images(tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_two_processes_measure_the_same_folder(finished):
-    overrides = [*QUICK, "limit=3", f"output_root={finished.cfg.output_root}", f"metrics.names=[{','.join(NAMES)}]"]
+    out = finished.setup.config["output_root"]
+    overrides = [*QUICK, "limit=3", f"output_root={out}", f"metrics.names=[{','.join(NAMES)}]"]
     command = [sys.executable, str(ROOT / "scripts" / "run.py"), *overrides]
     both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
     assert [process.communicate()[1] for process in both] == [b"", b""] and not any(p.returncode for p in both)

@@ -11,6 +11,7 @@ import yaml
 from conftest import ROOT
 
 from isdiff.config.composing import compose_run
+from isdiff.config.metrics import build_metrics
 from isdiff.errors import UserError
 from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
@@ -20,7 +21,7 @@ from isdiff.metrics.learned import LPIPS
 from isdiff.metrics.samples import FrechetSample, MeanSample, frechet_distance
 from isdiff.metrics.structure import SSIM
 from isdiff.metrics.text import CLIPScore
-from isdiff.runs.measure import build_metrics, configured_metrics
+from isdiff.runs.measure import configured_metrics
 
 
 def images(count: int, seed: int) -> list[np.ndarray]:

@@ -117,7 +117,7 @@ def test_it_equals_the_engine(eta):
         )
     )  # fmt: skip
     ids = experiment.ids()
-    results = {r.task.id: r for r in experiment.engine().run(map(experiment.ready, ids))}
+    results = {r.task.id: r for r in experiment.engine().run(experiment.ready(i).task for i in ids)}
     inputs = [experiment.read(image_id) for image_id in ids]
     pipe = experiment.setup.model.pipeline()
     pipe.set_progress_bar_config(disable=True)

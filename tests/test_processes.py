@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from configured import RECORD
 from conftest import ROOT, run_script
 from PIL import Image
 
@@ -129,18 +129,6 @@ def test_a_pool_goes_on_after_deaths_but_not_for_ever(tmp_path, monkeypatch, die
 
 
 @pytest.mark.slow
-def test_time_left_is_said_from_the_first_seconds_on(tmp_path):
-    process = start(tmp_path, "limit=1")
-    lines = []
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not any("left" in line for line in lines):
-        lines.append(process.stderr.readline())
-    process.kill()
-    process.communicate()
-    assert any(re.search(r"0/1 images.*\d:\d\d:\d\d left", line) for line in lines), lines
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_many_unreadable_images_end_soon_and_in_few_words(tmp_path, workers):
     (tmp_path / "images").mkdir()
@@ -159,12 +147,6 @@ def test_many_unreadable_images_end_soon_and_in_few_words(tmp_path, workers):
     assert len(done.stderr.splitlines()) < 10 and len(done.stdout.splitlines()) < 20
     (summary,) = (tmp_path / "out").rglob("summary.json")
     assert len(json.loads(summary.read_text())["failed"]) == 1000
-
-
-RECORD = {
-    "network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 0.1, "dce": [], "start_timesteps": [990],
-    "image_sha": "0" * 16, "mask_sha": "0" * 16, "stamps": ["", "", ""],
-}  # fmt: skip
 
 
 def test_nothing_that_is_added_meanwhile_is_lost(tmp_path):
@@ -259,11 +241,10 @@ def test_an_online_logger_without_a_key_is_refused_first(tmp_path):
     env = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")} | {"HOME": str(tmp_path)}
     options = [*QUICK, "dataset=avatars", "limit=1", "logger=wandb", f"output_root={tmp_path}"]
     done = run_script(*options, "logger.mode=online", check=False, env=env)
-    assert done.returncode == 1 and "needs a key" in done.stderr and "Traceback" not in done.stderr
-    assert not list(tmp_path.rglob("per_image.jsonl"))
+    assert done.returncode == 1 and "needs a key" in done.stderr and done.stderr.count("\n") == 1
     done = run_script(*options, check=False, env=env | {"WANDB_MODE": "nowhere"})
     assert done.returncode == 1 and "logger.mode (or WANDB_MODE) is 'nowhere'" in done.stderr
-    assert run_script(*options, env=env | {"WANDB_MODE": "disabled"}).returncode == 0
+    assert not list(tmp_path.rglob("per_image.jsonl"))
 
 
 # Progress

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser_parts import browser, needs_browser
+from configured import RECORD
 from PIL import Image
 from study_parts import MASKS, METHODS, plan_of, study_runs, write_plan
 
@@ -237,7 +238,7 @@ def large_study(tmp_path_factory):
         numbers = {"network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 1.0, "dce": [],
                    "start_timesteps": [990], "stamps": ["", "", ""]}  # fmt: skip
         shas = {"image_sha": "0" * 16, "mask_sha": pixels_hash(np.packbits(hole))}
-        run.add(pixels, {"id": "a", **numbers, **shas})
+        run.add(pixels, {**RECORD, "id": "a", **numbers, **shas})
         run.write_text("config.yaml", "mask: {name: half, _target_: isdiff.masks.fixed.HalfMask}\n")
     cell = {"dataset": "a", "mask": "half", "runs": {name: str(folder / name) for name in ("si", "sd")}}
     return build_study(read_plan(write_plan(folder / "plan.yaml", {"n": 1, "cells": [cell]})), folder / "study")

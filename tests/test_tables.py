@@ -12,11 +12,11 @@ from conftest import ROOT
 from PIL import Image
 
 from isdiff.config.composing import compose_run
+from isdiff.config.metrics import build_metrics
 from isdiff.config.setup import Setup
 from isdiff.errors import UserError
 from isdiff.metrics.intervals import Estimate
 from isdiff.metrics.samples import MeanSample, SeedsSample
-from isdiff.runs.measure import build_metrics
 from isdiff.tables import report
 from isdiff.tables.cells import explain_gaps, fill
 from isdiff.tables.figures import Panel, as_table, count, count_seeds, draw, figure_names, line_points

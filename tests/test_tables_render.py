@@ -9,9 +9,9 @@ import subprocess
 import pytest
 from rich.console import Console
 
+from isdiff.config.metrics import build_metrics
 from isdiff.metrics.contrast import Contrast, Verdict
 from isdiff.metrics.intervals import Estimate
-from isdiff.runs.measure import build_metrics
 from isdiff.tables.render import comma_separated, html, latex, markdown
 from isdiff.tables.report import write_page
 from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from configured import RECORD
 
 from isdiff.data.images import pixels_hash
 from isdiff.runs.store import RunFolder
@@ -14,10 +15,7 @@ PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
 
 def record(name: str) -> dict:
-    return {
-        "id": name, "network_calls": 1, "attempts": 1, "chosen_attempt": 0, "seconds": 0.1, "dce": [],
-        "start_timesteps": [990], "image_sha": "0" * 16, "mask_sha": "0" * 16, "stamps": ["", "", ""],
-    }  # fmt: skip
+    return {"id": name, **RECORD}
 
 
 class Disk(RunFolder):
@@ -75,23 +73,17 @@ def test_a_slow_disk_holds_the_giver_back(tmp_path):
         assert len(writer.pending) <= MOST and "im0" in store.records()
 
 
-def test_a_full_disk_is_raised_and_what_was_stored_is_kept(tmp_path):
-    store, said = Disk(tmp_path, room=2), []
+@pytest.mark.parametrize("room, early", [(2, True), (0, False)], ids=["meanwhile", "at the end"])
+def test_a_full_disk_is_raised_and_what_was_stored_is_kept(tmp_path, room, early):
+    store, said = Disk(tmp_path, room), []
     store.go.set()
     with pytest.raises(OSError, match="No space left") as caught, Writer(store, said.append) as writer:
         for name in "abcd":
             writer.add(PICTURE, record(name))
-        writer.settle(0)
+        if early:
+            writer.settle(0)
     assert caught.value.errno == errno.ENOSPC
-    assert said == ["a", "b"] == list(store.records())
-
-
-def test_a_full_disk_is_raised_at_the_end_too(tmp_path):
-    store, said = Disk(tmp_path, room=0), []
-    with pytest.raises(OSError, match="No space left"), Writer(store, said.append) as writer:
-        writer.add(PICTURE, record("a"))
-        store.go.set()
-    assert not said and not store.records()
+    assert said == ["a", "b"][:room] == list(store.records())
 
 
 def test_an_interrupt_loses_no_finished_image(tmp_path):

@@ -12,7 +12,7 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from isdiff.config.composing import as_typed, nameless, refused
+from isdiff.config.composing import as_typed, fault_of, refuse
 from isdiff.config.search_path import own_hydra
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -50,8 +50,8 @@ def start(
         if within:
             raise
         overrides = [word for word in arguments if not word.startswith("-") and ("=" in word or word.startswith("~"))]
-        if not elsewhere or isinstance(error, HydraException) or nameless(overrides):
-            raise refused(overrides, error, config_name) from None
+        if not elsewhere or isinstance(error, HydraException) or any(fault_of(text, True) for text in overrides):
+            raise refuse(overrides, error, sweeps=sweeps) from None
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return f"a job did not end by itself ({why}); what is finished is kept, the same command goes on from here"
     return ""

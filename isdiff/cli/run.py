@@ -20,12 +20,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from isdiff.cli.command import tell
 from isdiff.cli.hydra_app import MULTIRUN, start
-from isdiff.config.composing import parsed
+from isdiff.config.composing import parse
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.io.files import atomic_open
 from isdiff.loggers.base import drop_run_id
 from isdiff.paths import placed
-from isdiff.runs import run_cache
 
 if TYPE_CHECKING:
     from isdiff.runs.store import RunFolder
@@ -76,7 +75,7 @@ def launcher(arguments: Sequence[str]) -> str:
 
 def notes_folder(arguments: Sequence[str]) -> Path:
     """A folder beside the runs, which all machines see that write them."""
-    given = [found for word in arguments if word.startswith("output_root=") and (found := parsed(word))]
+    given = [found for word in arguments if word.startswith("output_root=") and (found := parse(word))]
     return (
         placed(str(given[-1].value()) if given else "outputs") / "multirun" / f".{uuid.uuid4().hex[:12]}"
     ).absolute()
@@ -85,14 +84,9 @@ def notes_folder(arguments: Sequence[str]) -> Path:
 def one_run(cfg: DictConfig) -> tuple[str, int]:
     """A sentence about the run and its exit code; prints what came out or went wrong."""
     try:
-        store = run_cache.finished(cfg)
-        if store is not None:
-            return report(store, store.read_json("summary.json"), {})
         from isdiff.runs.run import execute  # takes seconds to import
 
         outcome = execute(cfg)
-        if not outcome.failed:
-            run_cache.leave(cfg, outcome.experiment.store, outcome.experiment.ids())
         return report(outcome.experiment.store, outcome.summary, outcome.failed)
     except KeyboardInterrupt:
         print("isdiff: stopped; the same command goes on from here", file=sys.stderr)

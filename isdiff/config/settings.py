@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
 
 from isdiff.checks import BadValue, check_choice, check_flag, check_number, check_whole
 from isdiff.component import Component
-from isdiff.config.build import as_dict, resolved
+from isdiff.config.build import resolved
 from isdiff.data.images import paste
 from isdiff.errors import UserError
 from isdiff.io.files import plain
 
 GROUPS = ("dataset", "mask", "model", "method", "sampler", "isdiff", "latent", "runtime", "metrics", "logger", "output")
-KEYS = (*GROUPS, "limit", "seed", "prompt", "negative_prompt", "output_root", "data_root", "model_root")
+TEXTS = ("prompt", "negative_prompt")
+VALUES = ("limit", "seed", *TEXTS, "output_root", "data_root", "model_root")
+KEYS = (*GROUPS, *VALUES)
 PARTS = {"method": ("name", "known", "fill"), "isdiff": ("seed", "start", "criterion", "refine")}
-
-
 AUTO, GRAPHS = "auto", "graphs"
 REPAID = {"cpu": 20_000, "cuda": 100_000}  # network calls, by image, that should repay compiling: estimates
 
@@ -39,8 +38,6 @@ class Runtime:
             where the run has so many network calls that they repay it; ``graphs``: and each call is one CUDA graph,
             which spares a GPU the waiting for single kernels.
         pad_to: network batches are filled up to a multiple of it.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     def __init__(
@@ -73,9 +70,6 @@ class Runtime:
         """Whether a run of so many network calls, counted by image, on a device of this type compiles its network.
 
         Nothing but the configuration decides: a run that is taken up again must go on with the same kernels.
-
-        Raises:
-            UserError: a CUDA graph is asked for where there is no CUDA.
         """
         if self.compile == GRAPHS and device != "cuda":
             raise UserError(
@@ -91,8 +85,6 @@ class Output(Component):
         composite: ``paste``: known pixels are the input's; ``blend``: except beside the hole, where they fade into what
             the sampler left; ``raw``: what it left.
         seam: width of that fading in pixels.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     def __init__(self, composite: str = "paste", seam: float = 4) -> None:
@@ -110,36 +102,28 @@ class Output(Component):
         return paste(picture, given, hole, self.seam * (self.composite == "blend"))
 
 
-def check_settings(cfg: DictConfig) -> None:
-    """Refuse keys that nobody reads, and values that belong to nobody else.
-
-    Raises:
-        UserError: one sentence with the key, its value and what it must be.
-    """
-    if spare := [key for key in map(str, cfg) if key not in KEYS]:
-        raise UserError(f"{spare[0]} is no key of a run; there are {', '.join(KEYS)}")
+def check_settings(cfg: Mapping[str, Any]) -> None:
+    """Refuse keys that nobody reads, and values that belong to nobody else."""
     for group, parts in PARTS.items():
         if spare := [key for key in resolved(cfg.get(group), group) if key not in parts]:
             hint = "; settings of its steps are sampler's, such as sampler.eta" if group == "method" else ""
             raise UserError(f"{group}.{spare[0]} is no key of {group}, which has {', '.join(parts)}{hint}")
     for group in ("dataset", "mask", "method", "model"):
-        name = OmegaConf.select(cfg, f"{group}.name")
+        name = resolved(cfg.get(group), group).get("name")
         if not (isinstance(name, str) and re.fullmatch(r"[\w][\w.+-]{0,99}", name)):
             raise UserError(f"{group}.name is {name!r}; it names folders: letters, digits, '_', '-', '+' and '.' only")
-    for key in ("isdiff.seed.enabled", "isdiff.refine.enabled"):
-        check_flag(key, OmegaConf.select(cfg, key, default=False))
-    check_whole("seed", cfg.seed, low=None)
-    if cfg.limit is not None and not (isinstance(cfg.limit, int) and cfg.limit >= 1):
-        raise UserError(f"limit is {cfg.limit!r}; it must be a whole number of at least 1, or null for all images")
+    for part in ("seed", "refine"):
+        node = resolved(cfg["isdiff"].get(part), f"isdiff.{part}")
+        check_flag(f"isdiff.{part}.enabled", node.get("enabled", False))
+    check_whole("seed", cfg["seed"], low=None)
+    if cfg["limit"] is not None:
+        check_whole("limit", cfg["limit"])
 
 
 def text_of(value: Any) -> str:
     """A prompt: ``@path`` is the text in a file (``@@...`` a text that begins with @), null none.
 
     In a file a text may hold what shells and Hydra's grammar have other uses for: quotes, commas, braces, ``=``.
-
-    Raises:
-        UserError: there is no such file, or it is no text.
     """
     text = "" if value is None else str(value)
     if text.startswith("@@"):
@@ -154,20 +138,3 @@ def text_of(value: Any) -> str:
         raise UserError(f"prompt={text}: there is no text file {path}") from None
     except ValueError:
         raise UserError(f"prompt={text}: {path} is no text in UTF-8 or UTF-16; save it as UTF-8") from None
-
-
-TEXTS = ("prompt", "negative_prompt")
-
-
-def with_texts(cfg: DictConfig) -> DictConfig:
-    """The configuration with its prompts read from their files."""
-    cfg = cfg.copy()
-    for key in TEXTS:
-        cfg[key] = text_of(as_dict(cfg, resolve=False)[key]).replace("${", "\\${")
-    return cfg
-
-
-def portable(cfg: DictConfig) -> dict[str, Any]:
-    """A configuration :func:`with_texts` for another process: every value looked up, texts still literal."""
-    raw = as_dict(cfg, resolve=False)
-    return as_dict(cfg, resolve=True) | {key: raw[key] for key in TEXTS}

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from isdiff.config.build import build, data_of, filled, resolved, under
-from isdiff.config.settings import Output, Runtime, check_settings
+from isdiff.component import plain
+from isdiff.config.build import as_dict, build, fill, resolved, under
+from isdiff.config.metrics import configured_metrics
+from isdiff.config.settings import KEYS, TEXTS, VALUES, Output, Runtime, check_settings, text_of
 from isdiff.criteria.base import Criterion
 from isdiff.data.base import Dataset
 from isdiff.diffusion.walk import Walk
@@ -19,8 +24,10 @@ from isdiff.errors import UserError
 from isdiff.known.base import Known
 from isdiff.loggers.base import Logger
 from isdiff.masks.base import MaskSource
+from isdiff.metrics.base import Metric
 from isdiff.models.base import Model
 from isdiff.models.none import NoModel
+from isdiff.paths import placed
 from isdiff.priors.base import Prior
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.refine import Refinement
@@ -36,19 +43,17 @@ class Setup:
     """Everything that a configuration names, built; what results depend on, and how they are made and reported.
 
     Attributes:
-        method: its name.
-        prompt: a text for all images, or ``caption``.
+        config: every value of the configuration, looked up.
         conditioning: how a latent model is asked; None for methods that work on pixels.
         refinement: None lets first attempts run through.
         seed: of the run.
     """
 
-    method: str
+    config: Mapping[str, Any]
     dataset: Dataset
     masks: MaskSource
     model: Model
     conditioning: Conditioning | None
-    prompt: str
     walk: Walk
     sampler: Sampler
     known: Known
@@ -60,56 +65,91 @@ class Setup:
     logger: Logger
 
     @classmethod
-    def of(cls, cfg: DictConfig) -> Setup:
+    def of(cls, cfg: DictConfig, **texts: str) -> Setup:
+        """What ``cfg`` describes, checked; a value that cannot work is one sentence with its key.
+
+        Args:
+            texts: ``prompt`` and ``negative_prompt`` as they are, in the place of the configuration's, which may name
+                files: see :func:`isdiff.config.settings.text_of`.
         """
-        Raises:
-            UserError: a key that nobody reads, or a value that cannot work: one sentence with the key, its value and
-                what it must be.
-        """
-        check_settings(cfg)
-        way = Way.without_network(cfg) if is_floor(cfg) else Way.of(cfg)
-        if way.conditioning is None and (cfg.prompt or cfg.negative_prompt):
-            raise UserError(f"prompt is given, but method {cfg.method.name} takes no text")
-        dataset, masks = data_of(cfg)
+        if spare := [key for key in map(str, cfg) if key not in KEYS]:
+            raise UserError(f"{spare[0]} is no key of a run; there are {', '.join(KEYS)}")
+        if absent := [key for key in VALUES if key not in cfg]:
+            raise UserError(f"{absent[0]} is missing; give {absent[0]}=...")
+        typed = as_dict(cfg, resolve=False)  # prompts are taken literally
+        texts = {key: texts[key] if key in texts else text_of(typed[key]) for key in TEXTS}
+        values = resolved(OmegaConf.merge(cfg, dict.fromkeys(TEXTS, ""))) | texts
+        check_settings(values)
+        parts = without_network(values) if is_floor(values) else with_network(values)
+        if parts["conditioning"] is None and any(texts.values()):
+            raise UserError(f"prompt is given, but method {values['method']['name']} takes no text")
+        dataset, masks = build(values.get("dataset"), Dataset, "dataset"), build(values.get("mask"), MaskSource, "mask")
+        root, drawn = placed(values["output_root"]), getattr(masks, "path", None)
+        dataset.pass_over([root, root / dataset.name, *([drawn] if drawn else [])])  # they are none of its images
         return cls(
-            method=cfg.method.name,
+            config=values,
             dataset=dataset,
             masks=masks,
-            prompt=cfg.prompt,
-            **vars(way),
-            output=filled(Output, resolved(cfg.get("output"), "output"), "output"),
-            seed=cfg.seed,
-            runtime=filled(Runtime, resolved(cfg.get("runtime"), "runtime"), "runtime"),
-            logger=build(cfg.get("logger"), Logger),
+            **parts,
+            output=fill(Output, resolved(values.get("output"), "output"), "output"),
+            seed=values["seed"],
+            runtime=fill(Runtime, resolved(values.get("runtime"), "runtime"), "runtime"),
+            logger=build(values.get("logger"), Logger, "logger"),
         )
+
+    @classmethod
+    def again(cls, config: Mapping[str, Any]) -> Setup:
+        """The setup whose ``config`` this is, in another process."""
+        cfg = OmegaConf.create({**config, **dict.fromkeys(TEXTS, "")})
+        return cls.of(cfg, **{key: config[key] for key in TEXTS})
+
+    def with_seed(self, seed: int) -> Setup:
+        """The same with another seed of the run."""
+        return replace(self, seed=seed, config={**self.config, "seed": seed})
+
+    @property
+    def method(self) -> str:
+        """Its name."""
+        return self.config["method"]["name"]
+
+    @property
+    def prompt(self) -> str:
+        """A text for all images, or ``caption``."""
+        return self.config["prompt"]
+
+    @property
+    def limit(self) -> int | None:
+        """How many images of the dataset, its first; None for all."""
+        return self.config["limit"]
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Those of the dataset and of the mask, for folders and people."""
+        return self.config["dataset"]["name"], self.config["mask"]["name"]
+
+    @property
+    def folder(self) -> Path:
+        """Where results on this dataset lie."""
+        return placed(self.config["output_root"]) / self.names[0]
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        """Those of ``metrics.names``."""
+        return configured_metrics(self.config)
 
     def fingerprint(self, precision: str, compiled: bool = False) -> dict[str, Any]:
         """What results depend on, ready for JSON: what each object says of itself, and the run's own numbers."""
+        parts: dict[str, Any] = {"dataset": self.dataset, "mask": self.masks}
         if not self.asks:
-            return {
-                "dataset": self.dataset.fingerprint(),
-                "mask": self.masks.fingerprint(),
-                "start": self.start.fingerprint(),
-                "output": self.output.fingerprint(),
-                "seed": self.seed,
-            }
-        asked = {} if self.conditioning is None else {"latent": self.conditioning.fingerprint(), "prompt": self.prompt}
-        return {
-            "dataset": self.dataset.fingerprint(),
-            "mask": self.masks.fingerprint(),
-            "model": self.model.fingerprint(),
-            **asked,
-            "steps": self.walk.fingerprint(),
-            "sampler": self.sampler.fingerprint(),
-            "known": self.known.fingerprint(),
-            "start": self.start.fingerprint(),
-            "refinement": self.refinement and self.refinement.fingerprint(),
-            "output": self.output.fingerprint(),
-            "seed": self.seed,
-            "precision": precision,
-            **({"compiled": True} if compiled else {}),
-            "pad_to": self.pad_to(compiled),  # other batch shapes, other last bits
-        }
+            return plain(parts | {"start": self.start, "output": self.output, "seed": self.seed})
+        parts["model"] = self.model
+        if self.conditioning is not None:
+            parts |= {"latent": self.conditioning, "prompt": self.prompt}
+        parts |= {"steps": self.walk, "sampler": self.sampler, "known": self.known, "start": self.start}
+        parts |= {"refinement": self.refinement, "output": self.output, "seed": self.seed, "precision": precision}
+        if compiled:
+            parts["compiled"] = True
+        return plain(parts | {"pad_to": self.pad_to(compiled)})  # other batch shapes, other last bits
 
     @property
     def asks(self) -> bool:
@@ -145,10 +185,9 @@ class Setup:
         """The method's name for folders and tables: ``ddnm``, ``ddnm+isdiff``, ``ddnm+seed_only``, ..."""
         if not self.asks:
             return self.method
-        seeded = not isinstance(self.start, NoiseStart)
-        suffix = {(False, False): "", (True, True): "+isdiff", (True, False): "+seed_only"}
-        careful = "+careful" if self.refinement is not None and self.refinement.margin else ""
-        return self.method + suffix.get((seeded, self.refinement is not None), "+refine_only") + careful
+        seeded, judged = not isinstance(self.start, NoiseStart), self.refinement is not None
+        suffix = ("+isdiff" if judged else "+seed_only") if seeded else "+refine_only" * judged
+        return self.method + suffix + "+careful" * bool(self.refinement and self.refinement.margin)
 
     @property
     def title(self) -> str:
@@ -161,90 +200,71 @@ class Setup:
         return str(self.walk) if self.asks else "no steps"
 
 
-@dataclass(frozen=True)
-class Way:
+def with_network(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of a :class:`Setup` that make a picture."""
-
-    model: Model
-    conditioning: Conditioning | None
-    walk: Walk
-    sampler: Sampler
-    known: Known
-    start: Start
-    refinement: Refinement | None
-
-    @classmethod
-    def of(cls, cfg: DictConfig) -> Way:
-        """
-        Raises:
-            UserError: a value that cannot work, alone or with the others.
-        """
-        walk, sampler = build_steps(cfg)
-        model = build(cfg.get("model"), Model)
-        with under("sampler"):
-            sampler.check(walk.grid(model.schedule))
-        conditioning = build_conditioning(cfg, model)
-        model.check_method(cfg.method.name, conditioning)
-        if sampler.pulls and not model.differentiable:
-            raise UserError(
-                f"method {cfg.method.name} needs gradients, which model {model.name} has not; give another model"
-            )
-        start, refinement = build_isdiff(cfg)
-        if conditioning is not None and isinstance(start, SeededStart) and start.seed.pictures_only:
-            raise UserError(f"this seed fills pictures, and method {cfg.method.name} works on latents; isdiff/seed=gmm")
-        return cls(model, conditioning, walk, sampler, build(cfg.method.get("known"), Known), start, refinement)
-
-    @classmethod
-    def without_network(cls, cfg: DictConfig) -> Way:
-        """For a method that is a seed alone. Model and steps are checked and left out.
-
-        Raises:
-            UserError: a value that cannot work, or IS-Diff, which needs a network.
-        """
-        build_steps(cfg)
-        build(cfg.get("model"), Model)
-        start, refinement = build_isdiff(cfg)
-        if not isinstance(start, NoiseStart) or refinement is not None:
-            raise UserError(f"method {cfg.method.name} asks no network, which IS-Diff needs; leave isdiff=off")
-        filled = FilledStart(build(cfg.method.fill, Seed))
-        return cls(NoModel(), None, Walk(steps=1), Fill(), Known(), filled, None)
+    method = cfg["method"]["name"]
+    walk, sampler = build_steps(cfg)
+    model = build(cfg.get("model"), Model, "model")
+    with under("sampler"):
+        sampler.check(walk.grid(model.schedule))
+    conditioning = build_conditioning(cfg, model)
+    model.check_method(method, conditioning)
+    if sampler.pulls and not model.differentiable:
+        raise UserError(f"method {method} needs gradients, which model {model.name} has not; give another model")
+    start, refinement = build_isdiff(cfg)
+    if conditioning is not None and isinstance(start, SeededStart) and start.seed.pictures_only:
+        raise UserError(f"this seed fills pictures, and method {method} works on latents; isdiff/seed=gmm")
+    return {
+        "model": model, "conditioning": conditioning, "walk": walk, "sampler": sampler,
+        "known": build(cfg["method"].get("known"), Known, "method.known"), "start": start, "refinement": refinement,
+    }  # fmt: skip
 
 
-def is_floor(cfg: DictConfig) -> bool:
+def without_network(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a method that is a seed alone. Model and steps are checked and left out."""
+    build_steps(cfg)
+    build(cfg.get("model"), Model, "model")
+    start, refinement = build_isdiff(cfg)
+    if not isinstance(start, NoiseStart) or refinement is not None:
+        raise UserError(f"method {cfg['method']['name']} asks no network, which IS-Diff needs; leave isdiff=off")
+    return {
+        "model": NoModel(), "conditioning": None, "walk": Walk(steps=1), "sampler": Fill(), "known": Known(),
+        "start": FilledStart(build(cfg["method"]["fill"], Seed, "method.fill")), "refinement": None,
+    }  # fmt: skip
+
+
+def is_floor(cfg: Mapping[str, Any]) -> bool:
     """Whether the method fills holes by itself and needs no model."""
-    return cfg.method.get("fill") is not None
+    return cfg["method"].get("fill") is not None
 
 
-def build_steps(cfg: DictConfig) -> tuple[Walk, Sampler]:
+def build_steps(cfg: Mapping[str, Any]) -> tuple[Walk, Sampler]:
     """The two halves of ``sampler``: which levels are visited, and how one gets from each to the next."""
-    sampler = build(cfg.get("sampler"), Sampler)
-    values = resolved(cfg.sampler, "sampler")
-    return filled(Walk, {key: values[key] for key in Sampler.labels if key in values}, "sampler"), sampler
+    sampler = build(cfg.get("sampler"), Sampler, "sampler")
+    values = resolved(cfg["sampler"])
+    return fill(Walk, {key: values[key] for key in Sampler.labels if key in values}, "sampler"), sampler
 
 
-def build_conditioning(cfg: DictConfig, model: Model) -> Conditioning | None:
+def build_conditioning(cfg: Mapping[str, Any], model: Model) -> Conditioning | None:
     """How the method asks ``model``, which must be a latent one; None for methods that work on pixels."""
     if cfg.get("latent") is None:
         return None
-    if resolved(cfg.latent, "latent").get("guidance_scale") != "auto":
-        return build(cfg.latent, Conditioning, negative_prompt=cfg.negative_prompt)
-    node = cfg.latent.copy()
-    asked = cfg.prompt or cfg.negative_prompt or node.get("task")
-    node.guidance_scale = model.text_guidance if asked else 1.0
-    return build(node, Conditioning, negative_prompt=cfg.negative_prompt)
+    node = resolved(cfg["latent"], "latent")
+    if node.get("guidance_scale") == "auto":
+        asked = any(cfg[key] for key in TEXTS) or node.get("task")
+        node["guidance_scale"] = model.text_guidance if asked else 1.0
+    return build(node, Conditioning, "latent", negative_prompt=cfg["negative_prompt"])
 
 
-def build_isdiff(cfg: DictConfig) -> tuple[Start, Refinement | None]:
-    """Where attempts begin and how they are judged. What is switched off is built, to check it, and left out.
-
-    Raises:
-        UserError: a value that cannot work, alone or with the others.
-    """
-    node = cfg.isdiff
-    seeded = build(node.get("start"), Start, seed=build(node.get("seed"), Seed))
-    start: Start = seeded if node.seed.get("enabled", True) else NoiseStart()
-    refinement = build(node.get("refine"), Refinement, criterion=build(node.get("criterion"), Criterion))
-    if not node.refine.get("enabled", True):
+def build_isdiff(cfg: Mapping[str, Any]) -> tuple[Start, Refinement | None]:
+    """Where attempts begin and how they are judged. What is switched off is built, to check it, and left out."""
+    node = cfg["isdiff"]
+    seed = build(node.get("seed"), Seed, "isdiff.seed")
+    seeded = build(node.get("start"), Start, "isdiff.start", seed=seed)
+    start: Start = seeded if node["seed"].get("enabled", True) else NoiseStart()
+    criterion = build(node.get("criterion"), Criterion, "isdiff.criterion")
+    refinement = build(node.get("refine"), Refinement, "isdiff.refine", criterion=criterion)
+    if not node["refine"].get("enabled", True):
         return start, None
     last = start.fraction(refinement.attempts - 1)
     if last <= refinement.checkpoint:

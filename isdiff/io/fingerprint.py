@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from isdiff.errors import UserError
@@ -37,8 +38,6 @@ def weights_fingerprint(
         A file's sha256; for a folder one over the names and hashes of its model files; for an id on the hub the id
         with the commit that the local cache has for ``revision``, or with ``revision`` where nothing is here yet;
         ``random``, or ``missing`` where there is nothing to load.
-    Raises:
-        UserError: a file may not be read.
     """
     if weights == "random":
         return "random"
@@ -55,8 +54,10 @@ def weights_fingerprint(
 
 
 def folder_fingerprint(folder: Path, variant: str | None) -> str:
-    """One sha256 for the index of a pipeline and all files of the parts that it names; for a part by itself, which has
-    a ``config.json``, for its files."""
+    """One sha256 for the index of a pipeline and all files of the parts that it names.
+
+    A part by itself, which has a ``config.json``, is known by its files.
+    """
     index = folder / "model_index.json"
     if index.is_file():
         files = [index, *(file for part in parts(index) for file in model_files(folder / part))]
@@ -65,23 +66,22 @@ def folder_fingerprint(folder: Path, variant: str | None) -> str:
     else:
         return "missing"
     lines = [f"variant {variant}\n"] if variant else []
-    for file in files:
-        lines.append(f"{remembered_sha256(file)}  {file.relative_to(folder).as_posix()}\n")
+    lines += [f"{remembered_sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def parts(index: Path) -> list[str]:
     """Folders that a ``model_index.json`` names, sorted; none if it is damaged (loading then says so)."""
     try:
-        content = json.loads(plain(index).read_text())
-    except (ValueError, RecursionError):
+        named = json.loads(plain(index).read_text()).items()
+    except (ValueError, AttributeError, RecursionError):
         return []
-    named = content.items() if isinstance(content, dict) else ()
     folders = (name for name, value in named if isinstance(value, list) and any(value) and name not in UNUSED)
     return sorted(name for name in folders if Path(name).name == name and (index.parent / name).is_dir())
 
 
 def hub_fingerprint(repo: str, revision: str | None, variant: str | None) -> str:
+    """An id on the hub, with the commit and the variant that are loaded."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     try:
@@ -113,34 +113,26 @@ def forget() -> None:
     known.clear()
 
 
-def cache_path() -> Path | None:
-    """``isdiff/hashes.json`` in the user's cache folder; None where there is no home."""
+def cache_path() -> Path:
+    """``isdiff/hashes.json`` in the user's cache folder; OSError where there is no home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     try:
         return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "isdiff" / "hashes.json"
     except RuntimeError:
-        return None
+        raise FileNotFoundError("there is no home") from None
 
 
 def read_cache() -> dict[str, list]:
     """What the cache file remembers, without entries that are damaged."""
-    path = cache_path()
     try:
-        content = json.loads(path.read_bytes()) if path else {}
-    except (OSError, ValueError, RecursionError):
+        entries = json.loads(cache_path().read_bytes()).items()
+    except (OSError, ValueError, AttributeError, RecursionError):
         return {}
-    entries = content.items() if isinstance(content, dict) else ()
     return {key: value for key, value in entries if isinstance(value, list) and len(value) == 4 and is_sha256(value[3])}
 
 
 def write_cache(key: str) -> None:
     """Add one entry to what the file has now; without a place to write, the next start hashes again."""
-    path = cache_path()
-    if path is None:
-        return
     entries = {k: v for k, v in read_cache().items() if k != key} | {key: known[key]}
-    try:
-        with atomic_open(path) as stream:
-            json.dump(dict(list(entries.items())[-KEPT:]), stream)
-    except OSError:
-        pass
+    with suppress(OSError), atomic_open(cache_path()) as stream:
+        json.dump(dict(list(entries.items())[-KEPT:]), stream)

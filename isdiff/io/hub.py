@@ -6,7 +6,7 @@ Their parts are loaded whole, with every tensor that the network has, or not at 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -189,9 +189,11 @@ def noted_hashes(folder: Path) -> dict[str, str]:
     return found
 
 
-def verify(folder: Path) -> int:
+def verify(folder: Path, sha256: Callable[[Path], str] = sha256_file) -> int:
     """How many files there are, all of which have the hashes noted.
 
+    Args:
+        sha256: of a file; one that remembers what it has seen will do where files are about to be loaded.
     Raises:
         Missing: files are not here.
         UserError: files have changed, or the note is damaged.
@@ -199,6 +201,6 @@ def verify(folder: Path) -> int:
     noted = noted_hashes(folder)
     if absent := [name for name in noted if not (folder / name).is_file()]:
         raise Missing([f"{folder / absent[0]} is missing: isdiff weights get {folder.name}"])
-    if changed := [name for name, digest in noted.items() if sha256_file(folder / name) != digest]:
+    if changed := [name for name, digest in noted.items() if sha256(folder / name) != digest]:
         raise UserError(f"{folder / changed[0]} does not have the sha256 noted in {SUMS}; delete it and get it again")
     return len(noted)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import is_sha256, plain, sha256_file
+from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.hub import SUMS, brief, is_finite, load_part, verify
 from isdiff.nets.attributes import AttributeNet
 from isdiff.nets.captions import CaptionNet
@@ -156,7 +157,7 @@ def check_note(path: Path) -> None:
     words = plain(note).read_bytes().decode("utf-8", "replace").split()
     if not words or not is_sha256(words[0]):
         raise UserError(f"{note} holds no sha256; restore it, or delete it to use {path.name} unchecked")
-    if words[0] != sha256_file(path):
+    if words[0] != remembered_sha256(path):
         raise UserError(f"weights {path} do not have the sha256 recorded in {note.name}; restore the file")
 
 

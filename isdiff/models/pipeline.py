@@ -12,6 +12,7 @@ from torch import nn
 
 from isdiff.errors import UserError
 from isdiff.io.files import plain
+from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.hub import SUMS, brief, check_finite, load_part, verify
 from isdiff.paths import located
 from isdiff.process_state import quiet
@@ -29,7 +30,7 @@ def load_pipeline(weights: str, revision: str | None = None, variant: str | None
     """
     source = located(weights)
     if (source / SUMS).exists():
-        verify(source)
+        verify(source, remembered_sha256)
     try:
         if source.suffix in (".safetensors", ".ckpt"):
             return single_file(source)

@@ -79,7 +79,7 @@ class PowerPaintModel(LatentModel):
             raise Missing(things)
         folder = located(self.weights)
         if (folder / SUMS).exists():
-            verify(folder)
+            verify(folder, remembered_sha256)
         pipeline = load_pipeline(self.base, self.revision, self.variant)
         unet, text = (folder / file for file in FILES)
         fill(pipeline.unet.float(), open_weights(unet)[0], unet)

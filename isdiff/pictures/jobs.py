@@ -46,9 +46,9 @@ class WindowExperiment(Experiment):
         shape = Sizes(self.setup.model.image_size).shape(window)
         return Inputs(*to_model(canvas.pixels[window.area], canvas.open[window.area], shape), [])
 
-    def task(self, image_id: str) -> Task:
+    def task(self, image_id: str, inputs: Inputs) -> Task:
         canvas, number = self.places[image_id]
-        task, guess = super().task(image_id), canvas.guess(number)
+        task, guess = super().task(image_id, inputs), canvas.guess(number)
         if guess is None:
             return task
         height, width = task.hole.shape[1:]
@@ -93,7 +93,7 @@ class Feed:
             name = f"{canvas.job.name} (seed {canvas.job.seed}, part {number + 1}, {self.asked})"
             self.experiment.places[name] = canvas, number
             try:
-                return self.experiment.ready(name)
+                return self.experiment.ready(name).task
             except UserError as error:
                 self.drop(name, str(error).replace(name, canvas.job.name))
 
@@ -103,7 +103,6 @@ class Feed:
     def drop(self, name: str, failure: str) -> None:
         """Give a picture up, with all of its windows."""
         canvas, _ = self.experiment.places.pop(name)
-        self.experiment.inputs.pop(name, None)
         self.ready = deque(entry for entry in self.ready if entry[0] is not canvas)
         if canvas.waits:  # the first of its windows that failed
             canvas.waits = 0
@@ -169,9 +168,7 @@ class Inpainter:
         cfg = compose_run([f"method={method}", *([f"model={model}"] if model else []), *extra])
         if cfg.runtime.workers != 1 or "auto" in (cfg.runtime.batch_size, cfg.runtime.compile):
             raise UserError("runtime.workers, and auto for runtime.batch_size or compile, are for runs over a dataset")
-        for key, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
-            cfg[key] = text_of(text).replace("${", "\\${")
-        self.experiment = WindowExperiment.of(cfg, typed=False)
+        self.experiment = WindowExperiment.of(cfg, prompt=text_of(prompt), negative_prompt=text_of(negative_prompt))
         if (asking := self.experiment.setup.conditioning) is not None:
             asking.whole = True
         self.sizes = Sizes(self.experiment.setup.model.image_size, reduction, context)
@@ -234,7 +231,6 @@ class Inpainter:
         """
         experiment = self.experiment
         experiment.places.clear()
-        experiment.inputs.clear()
         feed = Feed(experiment, jobs, self.sizes)
         engine = experiment.engine(stream=lambda _, image_id, attempt: experiment.stream(image_id, attempt), stop=stop)
         calls = engine.calls_expected()
@@ -257,7 +253,6 @@ class Inpainter:
                     if not canvas.waits:
                         yield canvas.result()
             experiment.places.pop(result.task.id, None)
-            experiment.inputs.pop(result.task.id, None)
             yield from feed.failed
             feed.failed.clear()
         yield from feed.failed

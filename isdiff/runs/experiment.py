@@ -1,17 +1,17 @@
-"""One experiment: a checked configuration with its folder, data, masks and model."""
+"""One experiment: what a configuration describes with its folder and its model."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from isdiff.config.settings import GRAPHS, with_texts
+from isdiff.config.settings import GRAPHS
 from isdiff.config.setup import Setup, config_hash
 from isdiff.data.base import Dataset
 from isdiff.data.drawn_dataset import DrawnDataset
@@ -20,23 +20,15 @@ from isdiff.devices import resolve_device, resolve_precision
 from isdiff.engine import Engine, Result
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import is_sha256
-from isdiff.masks.base import MaskSource
 from isdiff.models.base import RANDOM
-from isdiff.paths import placed
 from isdiff.priors.base import Prior
 from isdiff.process_state import with_own_defaults
 from isdiff.runs.model_cache import Shelf
 from isdiff.runs.store import RunFolder
-from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Stream, Task
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-def expected_calls(setup: Setup, limit: int | None) -> int:
-    """Network calls of a whole run, counted by image, if every first attempt passes."""
-    return len(setup.dataset.ids()[:limit]) * setup.calls_expected()
 
 
 @dataclass(frozen=True)
@@ -49,57 +41,55 @@ class Inputs:
 
     @property
     def content(self) -> dict[str, str]:
+        """Hashes of both, as records have them."""
         return {"image_sha": pixels_hash(self.pixels), "mask_sha": pixels_hash(np.packbits(self.hole))}
+
+
+class Prepared(NamedTuple):
+    """An image that is ready for the engine, and what it was made from."""
+
+    task: Task
+    inputs: Inputs
 
 
 @dataclass
 class Experiment:
-    """A configuration, what was built of it, and its folder.
+    """A setup with its folder.
 
     Attributes:
-        kept: what results depend on; ``hash`` is its.
+        absent: networks of metrics that are not here, a line each.
         shelf: where its model stands, its own or one that it shares with others.
+        kept: what results depend on; ``hash`` is its.
     """
 
-    cfg: DictConfig
     setup: Setup
-    device: torch.device
-    precision: str
-    compiled: bool
-    kept: dict[str, Any]
-    hash: str
-    store: RunFolder
-    inputs: dict[str, Inputs] = field(default_factory=dict)  # of images that are being made
-    absent: list[str] = field(default_factory=list)  # networks of metrics that are not here, a line each
+    absent: list[str] = field(default_factory=list)
     shelf: Shelf = field(default_factory=Shelf)
 
-    @classmethod
-    def of(cls, cfg: DictConfig, typed: bool = True) -> Self:
-        """
-        Args:
-            typed: prompts are as users type them, ``@path`` among them; otherwise they are the texts.
-        Raises:
-            UserError: a value that cannot work, or something missing.
-        """
-        cfg = with_texts(cfg) if typed else cfg
-        setup = Setup.of(cfg)
-        device = resolve_device(setup.runtime.device)
-        precision = resolve_precision(setup.runtime.precision, device) if setup.asks else "fp32"
-        compiled = setup.runtime.compiled(device.type, lambda: expected_calls(setup, cfg.limit))
-        kept = setup.fingerprint(precision, compiled)
-        digest = config_hash(kept)
-        folder = (
-            placed(cfg.output_root) / cfg.dataset.name / cfg.mask.name / setup.label / f"{setup.walk.name}-{digest}"
+    def __post_init__(self) -> None:
+        setup, runtime = self.setup, self.setup.runtime
+        self.device = resolve_device(runtime.device)
+        self.precision = resolve_precision(runtime.precision, self.device) if setup.asks else "fp32"
+        self.compiled = runtime.compiled(
+            self.device.type, lambda: len(self.dataset.ids()[: setup.limit]) * setup.calls_expected()
         )
-        return cls(cfg, setup, device, precision, compiled, kept, digest, RunFolder(folder))
+        self.kept = setup.fingerprint(self.precision, self.compiled)
+        self.hash = config_hash(self.kept)
+        self.store = RunFolder(setup.folder / setup.names[1] / setup.label / f"{setup.walk.name}-{self.hash}")
+
+    @classmethod
+    def of(cls, cfg: DictConfig, **texts: str) -> Self:
+        """The experiment that a configuration describes; ``texts`` as :meth:`Setup.of` takes them."""
+        return cls(Setup.of(cfg, **texts))
+
+    def with_seed(self, seed: int) -> Self:
+        """The same experiment with another seed."""
+        return replace(self, setup=self.setup.with_seed(seed))
 
     @property
     def dataset(self) -> Dataset:
+        """Its images."""
         return self.setup.dataset
-
-    @property
-    def masks(self) -> MaskSource:
-        return self.setup.masks
 
     @property
     def label(self) -> str:
@@ -116,29 +106,27 @@ class Experiment:
 
     def remarks(self) -> list[str]:
         """What a user should know of the data and of a model that knows other images, a line each."""
-        knows = self.cfg.model.get("knows") or ""
+        knows = self.setup.config["model"].get("knows") or ""
         if not self.setup.asks or "draw" not in knows or isinstance(self.dataset, DrawnDataset):
             return self.dataset.notes()
         name, size = self.network["model"], self.network["size"]
-        strange = f"model {name} ({size}) knows {knows}, not images as those of {self.cfg.dataset.name}"
+        strange = f"model {name} ({size}) knows {knows}, not images as those of {self.setup.names[0]}"
         return [*self.dataset.notes(), f"{strange}: its results say little about the method"]
 
     def ids(self) -> list[str]:
-        """
-        Raises:
-            Missing: as :meth:`require`, where the images have to be here to be listed.
-        """
+        """The images of the run; :class:`Missing` as in :meth:`require` if they must be here to be listed."""
         try:
-            return self.dataset.ids()[: self.cfg.limit]
+            return self.dataset.ids()[: self.setup.limit]
         except Missing as error:
             raise Missing([*self.setup.model.missing(), *error.things, *self.absent]) from None
 
     def require(self, ids: list[str]) -> None:
-        """
+        """Refuse to begin while weights, images or networks of metrics are missing.
+
         Args:
             ids: of images that are to be made; none if all are there, and the model is not needed.
         Raises:
-            Missing: weights, images or networks of metrics are not here; names all of them at once.
+            Missing: names all of them at once.
         """
         things = self.setup.model.missing() if ids else []
         try:
@@ -165,6 +153,7 @@ class Experiment:
     @torch.random.fork_rng(devices=[])  # networks are made of random numbers before their weights come
     @with_own_defaults
     def load(self) -> Prior:
+        """The model, loaded anew."""
         setup = self.setup
         return setup.model.load(
             self.device, self.precision, pad_to=setup.pad_to(self.compiled),
@@ -173,55 +162,38 @@ class Experiment:
         )  # fmt: skip
 
     def engine(self, **options: Any) -> Engine:
+        """The engine around the model; options are the engine's."""
         return self.setup.engine(self.prior, **options)
 
     def stamps(self, image_id: str) -> list[str]:
-        """Cheap signatures of the files that the image and its mask come from, empty where nothing is known, and the
-        text that it is asked for with."""
-        return [self.dataset.stamp(image_id), self.masks.stamp(image_id), self.prompt(image_id)]
+        """Cheap signatures of an image and its mask, and its prompt; empty where nothing is known."""
+        return [self.dataset.stamp(image_id), self.setup.masks.stamp(image_id), self.prompt(image_id)]
 
     def read(self, image_id: str) -> Inputs:
-        """
-        Raises:
-            UserError: the image, its mask or its caption cannot be read.
-        """
+        """The image and its hole."""
         stamps = self.stamps(image_id)  # before the files: one that changes meanwhile is then seen as changed
         pixels = self.dataset.image(image_id)
-        return Inputs(pixels, self.masks.hole(image_id, *pixels.shape[:2]), stamps)
+        return Inputs(pixels, self.setup.masks.hole(image_id, *pixels.shape[:2]), stamps)
 
-    def ready(self, image_id: str) -> Task:
-        """The task as the model takes it: in its own space, with its prompt."""
-        prior, task, prompt = self.prior, self.task(image_id), self.prompt(image_id)
+    def ready(self, image_id: str) -> Prepared:
+        """The image as the model takes it: in its own space, with its prompt."""
+        prior, inputs, prompt = self.prior, self.read(image_id), self.prompt(image_id)
+        task = self.task(image_id, inputs)
         begun = time.perf_counter()
-        prepared = prior.prepare(task, prompt)
-        return replace(prepared, seconds=time.perf_counter() - begun)
+        task = prior.prepare(task, prompt)
+        return Prepared(replace(task, seconds=time.perf_counter() - begun), inputs)
 
     def stream(self, image_id: str, attempt: int) -> Stream:
         """The noise of an attempt at an image, as the engine draws it."""
         return Stream(self.setup.seed, image_id, attempt)
 
     def prompt(self, image_id: str) -> str:
-        """
-        Raises:
-            UserError: captions are asked for where there are none.
-        """
+        """The text that an image is asked for with."""
         return self.dataset.caption(image_id) if self.setup.prompt == "caption" else self.setup.prompt
 
-    def seed_picture(self, task: Task, attempt: int) -> np.ndarray:
-        """What an attempt with IS-Diff begins with, before noise; (H, W, 3) uint8."""
-        start = self.setup.start
-        assert isinstance(start, SeededStart)
-        seed = task.compose(start.seed.fill(task, self.stream(task.id, attempt)))
-        return to_uint8(self.prior.decode([seed], [task])[0])
-
-    def task(self, image_id: str) -> Task:
-        """The image with its hole blanked: what lies beneath is handed over only to the oracle seed.
-
-        Raises:
-            UserError: the image or its mask cannot be used.
-        """
-        self.inputs[image_id] = self.read(image_id)
-        pixels, hole = self.inputs[image_id].pixels, self.inputs[image_id].hole
+    def task(self, image_id: str, inputs: Inputs) -> Task:
+        """The image with its hole blanked: what lies beneath is handed over only to the oracle seed."""
+        pixels, hole = inputs.pixels, inputs.hole
         if hole.all() or not hole.any():
             what = "everything" if hole.all() else "nothing"
             raise UserError(f"the mask of image {image_id} hides {what}; check its polarity (mask.invert)")
@@ -236,15 +208,18 @@ class Experiment:
         truth = image if self.setup.start.needs_truth else None
         return Task(image_id, image.masked_fill(holes, 0.0), holes, label, truth=truth)
 
-    def finish(self, result: Result) -> np.ndarray:
-        """The picture that is saved, (H, W, 3) uint8."""
-        given = self.inputs[result.task.id]
-        return self.setup.output(to_uint8(result.picture), given.pixels, given.hole)
+    def seed_picture(self, task: Task, attempt: int) -> np.ndarray:
+        """What an attempt with IS-Diff begins with, before noise; (H, W, 3) uint8."""
+        clean = self.setup.start.composed(task, self.stream(task.id, attempt))
+        assert clean is not None
+        return to_uint8(self.prior.decode([clean], [task])[0])
 
-    def record(self, result: Result) -> dict[str, Any]:
+    def finish(self, result: Result, inputs: Inputs) -> np.ndarray:
+        """The picture that is saved, (H, W, 3) uint8."""
+        return self.setup.output(to_uint8(result.picture), inputs.pixels, inputs.hole)
+
+    def record(self, result: Result, inputs: Inputs) -> dict[str, Any]:
         """What is remembered of a finished image."""
-        given = self.inputs.pop(result.task.id)
-        judged = [round(a.dce, 6) for a in result.attempts if a.dce is not None]
         return {
             "id": result.task.id,
             "run": self.hash,
@@ -253,9 +228,9 @@ class Experiment:
             "network_calls": result.calls,
             "attempts": len(result.attempts),
             "chosen_attempt": result.chosen,
-            "dce": judged,
+            "dce": [round(a.dce, 6) for a in result.attempts if a.dce is not None],
             "start_timesteps": [a.start_timestep for a in result.attempts],
             "seconds": round(result.seconds, 4),
-            **given.content,
-            "stamps": given.stamps,
+            **inputs.content,
+            "stamps": inputs.stamps,
         }

@@ -12,62 +12,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from isdiff.config.build import build
-from isdiff.config.search_path import config_names
+from isdiff.config.metrics import build_metrics as build_metrics
+from isdiff.config.metrics import configured_metrics as configured_metrics
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError
 from isdiff.metrics.base import Absent, Metric, Observed, Observer, Unavailable
 from isdiff.metrics.samples import Sample
 from isdiff.metrics.store import ArrayStore
-from isdiff.paths import placed
 from isdiff.runs.experiment import Experiment
 
 PORTION = 64  # images that are looked at before what was seen is kept; nothing holds more of them
-
-
-NO_RUN = OmegaConf.create({"model_root": "models", "metrics": {"features": None}})
-
-
-def build_metrics(names: Sequence[Any], cfg: DictConfig = NO_RUN) -> list[Metric]:
-    """The metrics of ``configs/metric`` with these names.
-
-    Args:
-        cfg: has values for them; without it they name themselves and measure nothing.
-    Raises:
-        UserError: an unknown name, or a value or an argument that a metric refuses.
-    """
-    files = config_names("metric")
-    if unknown := [name for name in names if name not in files]:
-        raise UserError(f"metrics.names has {unknown[0]!r}; there are {', '.join(files)}")
-    whole = cfg.copy()
-    OmegaConf.set_struct(whole, False)
-    whole.metric = {name: OmegaConf.load(files[name]) for name in names}
-    given = OmegaConf.select(cfg, "metrics.options", default=None) or {}
-    for name, options in given.items():
-        if name not in files or not isinstance(options, DictConfig):
-            raise UserError(f"metrics.options.{name} is {options!r}; options are arguments of a metric by its name")
-        if name in names:
-            whole.metric[name].update(options)
-    # Built from within the whole configuration, to which their values refer.
-    return [build(whole.metric[name], Metric) for name in names]
-
-
-def configured_metrics(cfg: DictConfig) -> list[Metric]:
-    """The metrics of ``metrics.names``.
-
-    Raises:
-        UserError: ``metrics`` names what there is not.
-    """
-    names, bootstrap = OmegaConf.select(cfg, "metrics.names"), OmegaConf.select(cfg, "metrics.bootstrap")
-    if names is not None and not isinstance(names, ListConfig):
-        raise UserError(
-            f"metrics.names is {names!r}; it must be a list, such as [lite0_perceptual,lpips], or null for none"
-        )
-    if names and not (isinstance(bootstrap, int) and not isinstance(bootstrap, bool) and bootstrap >= 1):
-        raise UserError(f"metrics.bootstrap is {bootstrap!r}; it must be a whole number of at least 1")
-    return build_metrics(list(names), cfg) if names else []
 
 
 def absent(metrics: Sequence[Metric]) -> list[str]:
@@ -86,11 +41,7 @@ def absent(metrics: Sequence[Metric]) -> list[str]:
 def samples(
     experiment: Experiment, records: list[dict[str, Any]], metrics: Sequence[Metric]
 ) -> tuple[dict[str, Sample], dict[str, str]]:
-    """Of the images of ``records``, by the metrics' names; also why those that cannot run here cannot.
-
-    Raises:
-        UserError: a picture, an image or a caption that has to be looked at cannot be read.
-    """
+    """Of the images of ``records``, by the metrics' names; also why those that cannot run here cannot."""
     together: dict[Observer, list[Metric]] = defaultdict(list)
     for metric in metrics:
         together[metric.observer].append(metric)
@@ -134,7 +85,7 @@ class ObservedRun:
         self.experiment, self.records, self.prompts, self.observer = experiment, records, prompts, observer
         label = f"{observer.name}-{observer.version}"
         own = experiment.store.path / "measured" / label
-        shared = placed(experiment.cfg.output_root) / experiment.cfg.dataset.name / "measured" / label
+        shared = experiment.setup.folder / "measured" / label
         self.stores = [ArrayStore(own / "values"), ArrayStore(own / "features"), ArrayStore(shared / "features")]
         pictures = experiment.store.picture_hashes([r["id"] for r in records])
         truths = [r["image_sha"] for r in records]
@@ -159,7 +110,7 @@ class ObservedRun:
 
     def look(self, pairs: list[int], results: list[int], truths: list[int]) -> None:
         """Look at what is missing at these places, and keep it."""
-        read = {i: self.result(i) for i in {*pairs, *results}}, {i: self.truth(i) for i in {*pairs, *truths}}
+        read = {i: self.read(1, i) for i in {*pairs, *results}}, {i: self.read(2, i) for i in {*pairs, *truths}}
         if pairs:
             before, after = ([images[i] for i in pairs] for images in read)
             seen = self.observer.observe(before, after, [self.prompts[i] for i in pairs])
@@ -176,21 +127,11 @@ class ObservedRun:
         if new:
             self.stores[kind].add([self.keys[kind][places[n]] for n in new], rows[new])
 
-    def result(self, place: int) -> np.ndarray:
+    def read(self, kind: int, place: int) -> np.ndarray:
+        """The result (kind 1) or the truth (kind 2) at a place; what is kept must not become wrong, so no other."""
         image_id = self.records[place]["id"]
-        return self.unchanged(self.experiment.store.image(image_id), 1, place)
-
-    def truth(self, place: int) -> np.ndarray:
-        image_id = self.records[place]["id"]
-        return self.unchanged(self.experiment.dataset.image(image_id), 2, place)
-
-    def unchanged(self, pixels: np.ndarray, kind: int, place: int) -> np.ndarray:
-        """
-        Raises:
-            UserError: the image is not the one that the key names; what is kept must not become wrong.
-        """
+        pixels = (self.experiment.store if kind == 1 else self.experiment.dataset).image(image_id)
         if pixels_hash(pixels) != self.keys[kind][place]:
-            image_id = self.records[place]["id"]
             raise UserError(f"image {image_id} changed while it was measured; run the same command again")
         return pixels
 

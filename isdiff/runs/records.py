@@ -21,8 +21,6 @@ def is_record(record: dict[str, Any]) -> bool:
     """Whether all values are of their kinds, and attempts go together with what is said of each."""
     if not all(fits(record.get(name)) for name, fits in KINDS.items()):
         return False
-    if not all(fits(record[name]) for name, fits in LATER.items() if name in record):
-        return False
     attempts, judged = record["attempts"], len(record["dce"])
     # All but the last attempt were judged, or there would have been no other; without IS-Diff none is.
     together = len(record["start_timesteps"]) == attempts and judged in (attempts - 1, attempts)
@@ -64,9 +62,8 @@ def are_texts(values: Any) -> bool:
 TOO_LARGE = 1e100
 HEX = set("0123456789abcdef")
 KINDS = {
-    "id": is_text, "network_calls": is_count, "attempts": is_count, "chosen_attempt": is_count, "seconds": is_amount,
-    "dce": are_numbers, "start_timesteps": are_numbers, "image_sha": is_hash, "mask_sha": is_hash, "stamps": are_texts,
-}  # fmt: skip
-LATER = {  # which older records do not have
-    "run": is_text, "seed": is_whole, "picture_sha": is_hash, "model": is_text, "weights": is_text, "size": is_text,
+    "id": is_text, "run": is_text, "seed": is_whole, "model": is_text, "weights": is_text, "size": is_text,
+    "network_calls": is_count, "attempts": is_count, "chosen_attempt": is_count, "seconds": is_amount,
+    "dce": are_numbers, "start_timesteps": are_numbers, "stamps": are_texts,
+    "image_sha": is_hash, "mask_sha": is_hash, "picture_sha": is_hash,
 }  # fmt: skip

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from isdiff import environment
 from isdiff.data.images import decoded
@@ -26,32 +25,33 @@ from isdiff.seeds.base import SeededStart
 GRID_ROWS = 8
 
 
-def measured(
-    experiment: Experiment, records: list[dict[str, Any]], metrics: list[Metric]
-) -> tuple[dict[str, Any], str]:
-    """Values with intervals by the metrics' names, and what they were measured on.
+def measured(experiment: Experiment, records: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:
+    """Values with intervals by the metrics' names, and a hash of them and of what they were measured on.
 
-    Where that is what the summary says, so are they: nothing is looked at, and no weights are asked for again.
+    Where the summary has such a hash, its values stand: nothing is looked at, and no weights are asked for again.
     """
-    cfg, before = experiment.cfg, summary_before(experiment)
-    known, names = before.get("metrics"), [metric.name for metric in metrics]
-    same = before.get("measured_on") == measured_on(experiment, records, metrics)
-    if same and isinstance(known, dict) and set(known) == set(names) and all(map(is_entry, known.values())):
-        return {name: known[name] for name in names}, before["measured_on"]
-    found, skipped = samples(experiment, records, metrics)
-    estimates = {name: estimate(sample, cfg.metrics.bootstrap).as_dict() for name, sample in found.items()}
-    every: dict[str, Any] = estimates | {name: {"skipped": reason} for name, reason in skipped.items()}
-    return {name: every[name] for name in names}, measured_on(experiment, records, metrics)
-
-
-def measured_on(experiment: Experiment, records: list[dict[str, Any]], metrics: list[Metric]) -> str:
-    """16 hex digits that name the pictures, the metrics and the settings of the intervals."""
+    metrics, bootstrap = experiment.setup.metrics, experiment.setup.config["metrics"].get("bootstrap")
     names = [r["id"] for r in records]
-    pictures = experiment.store.picture_hashes(names) if metrics else [r.get("picture_sha") for r in records]
-    inputs = [names, pictures, [r["image_sha"] for r in records], [r["stamps"][-1] for r in records]]
-    versions = {metric.name: version_or_none(metric) for metric in metrics}
-    settings = OmegaConf.select(experiment.cfg, "metrics.bootstrap")
-    return hashlib.sha256(json.dumps([inputs, versions, settings]).encode()).hexdigest()[:16]
+    pictures = experiment.store.picture_hashes(names) if metrics else [r["picture_sha"] for r in records]
+    inputs = [names, pictures, [r["image_sha"] for r in records], [r["stamps"][-1] for r in records], bootstrap]
+
+    def stamp(values: Any) -> str:
+        return short_hash([inputs, {metric.name: version_or_none(metric) for metric in metrics}, values])
+
+    before = summary_before(experiment)
+    known = before.get("metrics")
+    if isinstance(known, dict) and before.get("measured_on") == stamp(known):
+        return known, before["measured_on"]
+    found, skipped = samples(experiment, records, metrics)
+    every: dict[str, Any] = {name: estimate(sample, bootstrap).as_dict() for name, sample in found.items()}
+    every |= {name: {"skipped": reason} for name, reason in skipped.items()}
+    ordered = {metric.name: every[metric.name] for metric in metrics}
+    return ordered, stamp(ordered)
+
+
+def short_hash(content: Any) -> str:
+    """16 hex digits that name what JSON can hold."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def summary_before(experiment: Experiment) -> dict[str, Any]:
@@ -60,15 +60,8 @@ def summary_before(experiment: Experiment) -> dict[str, Any]:
     return before if before.get("config_hash") == experiment.hash else {}
 
 
-def is_entry(entry: Any) -> bool:
-    """Whether this is what a summary says of a metric."""
-    if not isinstance(entry, dict):
-        return False
-    numbers = all(isinstance(entry.get(key, ""), int | float | None) for key in ("value", "low", "high"))
-    return isinstance(entry.get("skipped"), str) or (numbers and isinstance(entry.get("n"), int))
-
-
 def version_or_none(metric: Metric) -> str | None:
+    """The metric's version; None where it cannot measure here."""
     try:
         return metric.version
     except Unavailable:
@@ -85,27 +78,27 @@ def circumstances(experiment: Experiment, sampled: int) -> dict[str, Any]:
         return {key: before[key] for key in CIRCUMSTANCES}
     return {
         "peak_memory_mib": round(environment.peak_memory_mib(experiment.device)),
-        "precision": experiment.precision, "batch_size": experiment.cfg.runtime.batch_size,
+        "precision": experiment.precision, "batch_size": experiment.setup.runtime.batch_size,
         "device": environment.device_name(experiment.device), "git_commit": environment.git_commit(),
         "versions": environment.package_versions(),
     }  # fmt: skip
 
 
 def summarise(
-    experiment: Experiment, records: list[dict[str, Any]], failed: dict[str, str], sampled: int, metrics: list[Metric]
+    experiment: Experiment, records: list[dict[str, Any]], failed: dict[str, str], sampled: int
 ) -> dict[str, Any]:
     """Metrics with intervals, costs and the circumstances of a run.
 
     Args:
         sampled: how many of the images this process made.
     """
-    cfg = experiment.cfg
-    estimates, on = measured(experiment, records, metrics)
+    dataset, mask = experiment.setup.names
+    estimates, on = measured(experiment, records)
     seconds = sum(r["seconds"] for r in records)
     return {
         "method": experiment.label, "steps": experiment.setup.steps, **experiment.network,
-        "dataset": cfg.dataset.name, "mask": cfg.mask.name, "n": len(records),
-        "seed": cfg.seed, "config_hash": experiment.hash, "metrics": estimates, "measured_on": on,
+        "dataset": dataset, "mask": mask, "n": len(records),
+        "seed": experiment.setup.seed, "config_hash": experiment.hash, "metrics": estimates, "measured_on": on,
         "network_calls_per_image": sum(r["network_calls"] for r in records) / len(records),
         "attempts_per_image": sum(r["attempts"] for r in records) / len(records),
         "seconds_per_image": seconds / len(records), "images_per_second": len(records) / max(seconds, 1e-9),
@@ -135,34 +128,34 @@ def readable(summary: dict[str, Any], experiment: Experiment) -> str:
 
 def draw_grid(experiment: Experiment, records: list[dict[str, Any]]) -> None:
     """``grid.png``: input, seed (with IS-Diff), result and truth of the first images."""
-    start = experiment.setup.start
-    header = ["input", *(["seed"] if isinstance(start, SeededStart) else []), experiment.label, "truth"]
+    seeded = isinstance(experiment.setup.start, SeededStart)
+    header = ["input", *(["seed"] if seeded else []), experiment.label, "truth"]
     rows: list[list[Tile]] = []
     for record in records[:GRID_ROWS]:
-        image_id = record["id"]
-        task, truth = experiment.ready(image_id), experiment.inputs.pop(image_id).pixels
-        tiles: list[Tile] = [(with_hole(truth, task.pixel_hole[0].cpu().numpy()), image_id)]
-        if isinstance(start, SeededStart):
-            chosen = record["chosen_attempt"]
-            tiles.append((experiment.seed_picture(task, chosen), f"start t = {record['start_timesteps'][chosen]}"))
+        image_id, attempt = record["id"], record["chosen_attempt"]
+        task, inputs = experiment.ready(image_id)
+        truth = inputs.pixels
+        tiles: list[Tile] = [(with_hole(truth, inputs.hole), image_id)]
+        if seeded:
+            begun = record["start_timesteps"][attempt]
+            tiles.append((experiment.seed_picture(task, attempt), f"start t = {begun}"))
         tiles += [(experiment.store.image(image_id), caption(record)), (truth, "")]
         rows.append(tiles)
     contact_sheet(experiment.store.path / "grid.png", header, rows, note=grid_note(experiment, records))
 
 
 def grid_note(experiment: Experiment, records: list[dict[str, Any]]) -> str:
-    """16 hex digits that name what ``grid.png`` shows."""
-    shown = [[r["id"], r.get("picture_sha"), caption(r)] for r in records[:GRID_ROWS]]
-    return hashlib.sha256(json.dumps([experiment.hash, shown]).encode()).hexdigest()[:16]
+    """What names the pictures and captions that ``grid.png`` shows."""
+    shown = [[r["id"], r["picture_sha"], caption(r)] for r in records[:GRID_ROWS]]
+    return short_hash([experiment.hash, shown])
 
 
 def is_grid(experiment: Experiment, records: list[dict[str, Any]]) -> bool:
-    """Whether ``grid.png`` is whole and shows these (older ones do not say what they show)."""
+    """Whether ``grid.png`` is whole and shows these."""
     try:
-        note = decoded(experiment.store.path / "grid.png").info.get(NOTE)
+        return decoded(experiment.store.path / "grid.png").info.get(NOTE) == grid_note(experiment, records)
     except UserError:
         return False
-    return note is None or note == grid_note(experiment, records)
 
 
 @dataclass(frozen=True)
@@ -171,13 +164,9 @@ class RunImages:
 
     experiment: Experiment
     records: Sequence[dict[str, Any]]
-    metrics: Sequence[Metric]
 
     def pictures(self, image_id: str) -> dict[str, np.ndarray]:
-        """
-        Raises:
-            UserError: a file cannot be read (any more).
-        """
+        """Input, mask, result and truth of one image."""
         given = self.experiment.read(image_id)
         return {
             "input": with_hole(given.pixels, given.hole), "mask": given.hole.astype(np.uint8) * 255,
@@ -185,7 +174,8 @@ class RunImages:
         }  # fmt: skip
 
     def values(self) -> dict[str, Sequence[float]]:
-        found, _ = samples(self.experiment, list(self.records), self.metrics)
+        """Each image's values, by the names of metrics that have such."""
+        found, _ = samples(self.experiment, list(self.records), self.experiment.setup.metrics)
         return {name: list(sample.values) for name, sample in found.items() if isinstance(sample, MeanSample)}
 
 

@@ -8,20 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from isdiff.config.build import as_dict
+from isdiff.config.setup import Setup
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.loggers.base import Session, Subject
-from isdiff.metrics.base import Metric
 from isdiff.parallel import ranks
 from isdiff.progress import Reporter
 from isdiff.runs.experiment import Experiment
-from isdiff.runs.measure import absent, configured_metrics
+from isdiff.runs.measure import absent
 from isdiff.runs.model_cache import SHELF
 from isdiff.runs.report import RunImages, draw_grid, is_grid, readable, summarise
 from isdiff.runs.sampling import sample_all
-from isdiff.runs.store import RunFolder
 
 
 @dataclass
@@ -29,7 +27,6 @@ class Outcome:
     """A run that went to its end: what it was, what it says about itself, and the images that could not be made."""
 
     experiment: Experiment
-    metrics: list[Metric]
     summary: dict[str, Any]
     failed: dict[str, str]
 
@@ -63,12 +60,11 @@ def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
 
 
 def whole_records(experiment: Experiment, ids: list[str]) -> dict[str, dict[str, Any]]:
-    """The folder's records, without those of other runs and those whose pictures are damaged or other images': they
-    are made again."""
+    """The folder's records, without those of other runs and of pictures that are damaged or exchanged."""
     store = experiment.store
     records = store.records()
     spoiled = store.spoiled({image_id: records[image_id] for image_id in ids if image_id in records})
-    spoiled |= {name for name, record in records.items() if record.get("run", experiment.hash) != experiment.hash}
+    spoiled |= {name for name, record in records.items() if record["run"] != experiment.hash}
     if not spoiled:
         return records
     some = f"{len(spoiled)} pictures are" if len(spoiled) > 1 else f"the picture {min(spoiled)} is"
@@ -76,34 +72,18 @@ def whole_records(experiment: Experiment, ids: list[str]) -> dict[str, dict[str,
     return store.tidy(ids, drop=spoiled)
 
 
-def kept_text(experiment: Experiment) -> str:
-    """``config.yaml``."""
-    kept = yaml.safe_dump(experiment.kept, sort_keys=False, allow_unicode=True)
-    return f"# {experiment.hash}: hash of what the results depend on\n{kept}"
-
-
-def say(store: RunFolder, name: str, text: str) -> None:
-    """Write a text that the run leaves, unless it stands there."""
-    if store.read_text(name) != text:
-        store.write_text(name, text)
-
-
 Listener = Callable[[Mapping[str, float]], None]
 
 
-def execute(cfg: DictConfig, listen: Listener | None = None) -> Outcome:
-    """Run the experiment of ``cfg``: images that its folder already has are kept, missing ones are sampled.
+def execute(run: DictConfig | Setup, listen: Listener | None = None) -> Outcome:
+    """Make a run: images that its folder already has are kept, missing ones are sampled.
 
     Args:
         listen: hears how far sampling has come, as :class:`~isdiff.progress.Reporter` counts it.
-    Raises:
-        UserError: the configuration, the data or the weights do not allow the run.
     """
-    experiment = Experiment.of(cfg)
-    experiment.shelf = SHELF
-    metrics = configured_metrics(cfg)  # a wrong name is refused at once, and so is a logger that could not log
-    experiment.setup.logger.prepare()
-    experiment.absent = absent(metrics)
+    setup = run if isinstance(run, Setup) else Setup.of(run)
+    experiment = Experiment(setup, absent(setup.metrics), SHELF)
+    setup.logger.prepare()  # one that could not log is refused at once
     store, ids = experiment.store, experiment.ids()
     for note in experiment.remarks():
         print(f"isdiff: {note}", file=sys.stderr)
@@ -116,58 +96,53 @@ def execute(cfg: DictConfig, listen: Listener | None = None) -> Outcome:
     todo = [image_id for image_id in ids if image_id not in done]
     experiment.require(todo)  # before anything is sampled or logged
     failed: dict[str, str] = {}
-    with experiment.setup.logger.session(subject(experiment)) as session:
+    with setup.logger.session(subject(experiment)) as session:
+        kept = yaml.safe_dump(experiment.kept, sort_keys=False, allow_unicode=True)
+        store.write_text("config.yaml", f"# {experiment.hash}: hash of what the results depend on\n{kept}")
         if todo:
-            failed = sample_missing(experiment, ids, todo, session, listen)
-        else:
-            say(store, "config.yaml", kept_text(experiment))
+            session.begin()
+            failed = sample_missing(experiment, len(ids), todo, session, listen)
         records = store.tidy(ids)
         chosen = [records[image_id] for image_id in ids if image_id in records]
         if not chosen:
             raise SomeFailed(f"no image could be sampled: {'; '.join(summed_up(failed, 3)) or 'there are no images'}")
-        summary = summarise(experiment, chosen, failed, len(todo) - len(failed), metrics)
-        if summary != store.read_json("summary.json"):
-            store.write_json("summary.json", summary)
-        say(store, "summary.md", readable(summary, experiment))
+        summary = summarise(experiment, chosen, failed, len(todo) - len(failed))
+        store.write_json("summary.json", summary)
+        store.write_text("summary.md", readable(summary, experiment))
         if todo or not is_grid(experiment, chosen):
             draw_grid(experiment, chosen)
-        session.finish(summary, RunImages(experiment, chosen, metrics))
-    return Outcome(experiment, metrics, summary, failed)
+        session.finish(summary, RunImages(experiment, chosen))
+    return Outcome(experiment, summary, failed)
 
 
 def sample_missing(
-    experiment: Experiment, ids: list[str], todo: list[str], session: Session, listen: Listener | None = None
+    experiment: Experiment, count: int, todo: list[str], session: Session, listen: Listener | None
 ) -> dict[str, str]:
-    """Sample ``todo`` of the run's ``ids``; returns what failed, with reasons.
+    """Sample ``todo`` of the run's ``count`` images; returns what failed, with reasons."""
+    title = f"{experiment.setup.title} on {', '.join(experiment.setup.names)}"
 
-    Raises:
-        UserError: a sampling process ended early.
-    """
-    say(experiment.store, "config.yaml", kept_text(experiment))
-    session.begin()
-    title = f"{experiment.setup.title} on {experiment.cfg.dataset.name}, {experiment.cfg.mask.name}"
-
-    def told(numbers: Mapping[str, float]) -> None:
+    def hear(numbers: Mapping[str, float]) -> None:
         session.progress(numbers)
         if listen:
             listen(numbers)
 
     if ranks.size > 1:
         title += f" (shown: rank 0's share, 1 of {ranks.size})"
-    done = len(ids) - len(todo)
-    with Reporter(title, done + len(todo[:: ranks.size]), done=done, listen=told) as bar:
+    done = count - len(todo)
+    with Reporter(title, done + len(todo[:: ranks.size]), done=done, listen=hear) as bar:
         return sample_all(experiment, todo, bar)
 
 
 def subject(experiment: Experiment) -> Subject:
     """The run as loggers know it. ``cell`` is what runs have in common that differ in their seeds."""
-    cfg, names = experiment.cfg, (experiment.cfg.dataset.name, experiment.cfg.mask.name)
-    row = OmegaConf.select(cfg, "logger.job_type", default=None) or experiment.setup.title
-    facts = {"cell": f"{', '.join(names)}: {row}", "result_hash": experiment.hash, "network": experiment.network}
+    setup = experiment.setup
+    row = setup.config["logger"].get("job_type") or setup.title
+    cell = f"{', '.join(setup.names)}: {row}"
+    facts = {"cell": cell, "result_hash": experiment.hash, "network": experiment.network}
     return Subject(
-        name=f"{experiment.label}-{names[1]}-{experiment.store.path.name}",
+        name=f"{setup.label}-{setup.names[1]}-{experiment.store.path.name}",
         folder=experiment.store.path,
-        config=as_dict(cfg, resolve=True) | facts,
-        job_type=experiment.label,
-        tags=(*names, experiment.label),
+        config={**setup.config, **facts},
+        job_type=setup.label,
+        tags=(*setup.names, setup.label),
     )

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from itertools import chain
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from isdiff.config.settings import AUTO, portable
+from isdiff.config.settings import AUTO
+from isdiff.config.setup import Setup
 from isdiff.errors import UserError, explained
 from isdiff.parallel import ranks
 from isdiff.parallel.pool import GO_ON, in_processes, own_gpu
 from isdiff.priors.batches import best_batch_size
 from isdiff.progress import Reporter
-from isdiff.runs.experiment import Experiment
+from isdiff.runs.experiment import Experiment, Inputs
 from isdiff.runs.model_cache import SHELF
 from isdiff.runs.writer import Writer
 from isdiff.trajectory import Task
@@ -25,22 +24,23 @@ Report = Callable[[str, Any], None]
 MOST = 256  # images that runtime.batch_size=auto tries in one call
 
 
-def tasks(experiment: Experiment, ids: Iterable[str], report: Report) -> Iterator[Task]:
-    """Tasks one by one; an image that cannot be used is reported and the others go on."""
-    for image_id in ids:
-        try:
-            yield experiment.ready(image_id)
-        except UserError as error:
-            report("failed", (image_id, str(error)))
-
-
 def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
-    """Sample ``ids`` in this process. ``report`` hears ``expected`` (network calls an image), ``calls`` (how many were
-    made), ``done`` (an image's id and calls, once its files are there) and ``failed`` (id and reason).
+    """Sample ``ids`` in this process.
 
-    Raises:
-        OSError: a picture or its record cannot be stored.
+    Args:
+        report: hears ``expected`` (network calls an image), ``calls`` (how many were made), ``done`` (an image's id and
+            calls, once its files are there) and ``failed`` (id and reason).
     """
+    inputs: dict[str, Inputs] = {}  # of images that are under way
+
+    def tasks() -> Iterator[Task]:
+        for image_id in ids:
+            try:
+                task, inputs[image_id] = experiment.ready(image_id)
+                yield task
+            except UserError as error:
+                report("failed", (image_id, str(error)))
+
     calls: dict[str, int] = {}
     with Writer(experiment.store, lambda image_id: report("done", (image_id, calls.pop(image_id)))) as writer:
 
@@ -50,7 +50,7 @@ def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
 
         engine = experiment.engine(progress=progress)
         report("expected", engine.calls_expected())
-        ready = tasks(experiment, ids, report)
+        ready = tasks()
         search = experiment.setup.runtime.batch_size == AUTO and experiment.setup.asks
         if search and (first := next(ready, None)) is not None:
             most = min(MOST, len(ids))
@@ -58,19 +58,16 @@ def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
             ready = chain([first], ready)
         with closing(engine.run(ready)) as results:
             for result in results:
+                given = inputs.pop(result.task.id)
                 if result.failure:
                     report("failed", (result.task.id, result.failure))
                     continue
                 calls[result.task.id] = result.calls
-                writer.add(experiment.finish(result), experiment.record(result))
+                writer.add(experiment.finish(result, given), experiment.record(result, given))
 
 
 def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[str, str]:
-    """Sample ``ids`` as the configuration says; returns what failed, with reasons.
-
-    Raises:
-        UserError: a process could not go on; the others finish their shares first.
-    """
+    """Sample ``ids`` as the configuration says; returns what failed, with reasons."""
     failed: dict[str, str] = {}
 
     def report(kind: str, content: Any) -> None:
@@ -91,8 +88,7 @@ def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[st
     if count < 2:
         sample(experiment, ids, report)
     else:
-        config = portable(experiment.cfg)
-        shares = [(config, ids[place::count]) for place in range(count)]
+        shares = [(experiment.setup.config, ids[place::count]) for place in range(count)]
         if ranks.size > 1:
             ended = ranks.in_ranks([(sample_share, share) for share in shares], report) or []
         else:
@@ -105,9 +101,12 @@ def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[st
     return {image_id: failed[image_id] for image_id in ids if image_id in failed}  # whichever process was first
 
 
-def sample_share(share: tuple[dict[str, Any], list[str]], place: int, tell: Report) -> tuple[dict[str, str], str]:
-    """Sample the ``share``, a configuration and ids, in the process with this number; returns what failed, with
-    reasons, and what stopped it, empty if nothing did."""
+def sample_share(share: tuple[Mapping[str, Any], list[str]], place: int, tell: Report) -> tuple[dict[str, str], str]:
+    """Sample the ``share``, a configuration and ids, in the process with this number.
+
+    Returns:
+        What failed, with reasons, and what stopped it, empty if nothing did.
+    """
     failed: dict[str, str] = {}
 
     def report(kind: str, content: Any) -> None:
@@ -116,10 +115,9 @@ def sample_share(share: tuple[dict[str, Any], list[str]], place: int, tell: Repo
         tell(kind, content)
 
     try:
-        cfg = OmegaConf.create(share[0])
-        own_gpu(cfg.runtime, place)
-        experiment = Experiment.of(cfg, typed=False)
-        experiment.shelf = SHELF
+        setup = Setup.again(share[0])
+        own_gpu(setup.runtime, place)
+        experiment = Experiment(setup, shelf=SHELF)
         there = experiment.store.records()  # of a process before that died
         if ids := [image_id for image_id in share[1] if image_id not in there]:
             sample(experiment, ids, report)

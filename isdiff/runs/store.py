@@ -49,10 +49,7 @@ class RunFolder:
                 os.close(handle)
 
     def image_path(self, image_id: str) -> Path:
-        """
-        Raises:
-            UserError: the id would lead out of the folder.
-        """
+        """Where the picture of an image lies; an id that would lead out of the folder is refused."""
         if not safe_id(image_id):
             raise UserError(f"image id {image_id!r} is no file name; ids must be without slashes and leading dots")
         return self.path / "images" / f"{image_id}.png"
@@ -86,8 +83,12 @@ class RunFolder:
     def tidy(
         self, order: list[str], drop: Iterable[str] = (), update: Mapping[str, dict[str, Any]] | None = None
     ) -> dict[str, dict[str, Any]]:
-        """Rewrite the records whole, in the dataset's order first, without those of ``drop`` and with the new entries
-        of ``update``; returns them."""
+        """Rewrite the records whole, in the dataset's order, and return them.
+
+        Args:
+            drop: ids of records that go.
+            update: new entries by id.
+        """
         if not self.records_path.exists():
             return {}
         dropped, news = set(drop), update or {}
@@ -111,11 +112,7 @@ class RunFolder:
                     temporary.unlink()
 
     def image(self, image_id: str) -> np.ndarray:
-        """(H, W, 3) uint8.
-
-        Raises:
-            UserError: the picture is damaged.
-        """
+        """(H, W, 3) uint8; a damaged one is refused."""
         path = self.image_path(image_id)
         try:
             return np.asarray(load_rgb(path))
@@ -123,26 +120,19 @@ class RunFolder:
             raise UserError(f"{path} is damaged; delete it and run the same command again") from None
 
     def picture_hashes(self, ids: Iterable[str]) -> list[str]:
-        """``pixels_hash`` of these pictures. Only those are read whose files are not as they were the last time, which
-        ``measured/pictures.json`` remembers.
-
-        Raises:
-            UserError: a picture is damaged.
-        """
-        found = self.hashes_or_none(list(ids))
-        for image_id, digest in found.items():
-            if digest is None:
-                self.image(image_id)  # says so
-        return [digest for digest in found.values() if digest is not None]
+        """``pixels_hash`` of these pictures; a damaged one is refused."""
+        return [digest or pixels_hash(self.image(image_id)) for image_id, digest in self.hashes_or_none(ids).items()]
 
     def spoiled(self, records: Mapping[str, dict[str, Any]]) -> set[str]:
-        """Of these images those whose pictures cannot be read or are not the ones that the records were written with
-        (older ones do not say)."""
-        hashes = self.hashes_or_none(list(records))
-        return {name for name, digest in hashes.items() if digest is None or digest != said(records[name], digest)}
+        """Of these images those whose pictures cannot be read or are not the ones of their records."""
+        hashes = self.hashes_or_none(records)
+        return {image_id for image_id, record in records.items() if hashes[image_id] != record["picture_sha"]}
 
-    def hashes_or_none(self, ids: list[str]) -> dict[str, str | None]:
-        """``picture_hashes`` by id; None for a picture that is damaged."""
+    def hashes_or_none(self, ids: Iterable[str]) -> dict[str, str | None]:
+        """``pixels_hash`` of pictures by id; None for one that is damaged.
+
+        Only those are read whose files are not as ``measured/pictures.json`` remembers them.
+        """
         known = self.read_json("measured/pictures.json")
         found: dict[str, list[str]] = {}
         hashes: dict[str, str | None] = {}
@@ -163,11 +153,10 @@ class RunFolder:
 
     def read_json(self, name: str) -> dict[str, Any]:
         """The content of a file that ``write_json`` left; empty if it is not there or damaged."""
-        try:
-            found = json.loads(plain(self.path / name).read_text("utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        with suppress(ValueError, RecursionError):
+            found = json.loads(self.read_text(name) or "")
+            return found if isinstance(found, dict) else {}
+        return {}
 
     def read_text(self, name: str) -> str | None:
         """None if it is not there or is no text."""
@@ -177,15 +166,11 @@ class RunFolder:
             return None
 
     def write_json(self, name: str, content: Any) -> None:
-        with atomic_open(self.path / name) as stream:
-            json.dump(content, stream, indent=1)
-            stream.write("\n")
+        """As :meth:`write_text`, of what JSON can hold."""
+        self.write_text(name, json.dumps(content, indent=1) + "\n")
 
     def write_text(self, name: str, content: str) -> None:
-        with atomic_open(self.path / name) as stream:
-            stream.write(content)
-
-
-def said(record: dict[str, Any], otherwise: str) -> Any:
-    """The hash that a record has of its picture."""
-    return record.get("picture_sha", otherwise)
+        """Leave a text, unless it stands there."""
+        if self.read_text(name) != content:
+            with atomic_open(self.path / name) as stream:
+                stream.write(content)

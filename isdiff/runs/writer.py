@@ -39,23 +39,19 @@ class Writer:
             self.settle()
 
     def add(self, picture: np.ndarray, record: dict[str, Any]) -> None:
-        """Store ``picture`` (H, W, 3) uint8 soon, with its hash in ``record``.
-
-        Raises:
-            OSError: as :meth:`settle`.
-        """
+        """Store ``picture`` (H, W, 3) uint8 soon, with its hash in ``record``."""
         self.pending.append(self.pool.submit(self.write, picture, record))
         self.settle(MOST)
 
     def write(self, picture: np.ndarray, record: dict[str, Any]) -> str:
+        """Store it now; returns its id."""
         self.store.add(picture, record | {"picture_sha": pixels_hash(picture)})
         return record["id"]
 
     def settle(self, most: int | None = None) -> None:
         """Say of what is stored that it is; wait where more than ``most`` images are not (None: do not wait).
 
-        Raises:
-            OSError: an image could not be stored, as on a full disk; it is not said of it.
+        The error of an image that could not be stored, as on a full disk, is raised here.
         """
         while self.pending and (self.pending[0].done() or (most is not None and len(self.pending) > most)):
             self.stored(self.pending.popleft().result())

@@ -12,6 +12,7 @@ from contextlib import suppress
 import numpy as np
 
 from isdiff.config.composing import compose_run
+from isdiff.config.metrics import build_metrics
 from isdiff.errors import Missing, UserError, explained, summed_up
 from isdiff.metrics.base import Metric, Unavailable
 from isdiff.metrics.contrast import Contrast, contrast
@@ -21,7 +22,7 @@ from isdiff.metrics.samples import MeanSample, SeedsSample
 from isdiff.models.base import RANDOM
 from isdiff.progress import clock
 from isdiff.runs.experiment import Experiment
-from isdiff.runs.measure import build_metrics, result_features, sources
+from isdiff.runs.measure import result_features, sources
 from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
 from isdiff.tables.rows import Row, run_row, with_seeds
 from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
@@ -118,7 +119,7 @@ def diversity(row: Row, name: str) -> MeanSample:
     Raises:
         Unavailable: the metric's weights are not where the runs' configuration has them.
     """
-    (metric,) = build_metrics([name], row.experiment.cfg)
+    metric = next(each for each in row.experiment.setup.metrics if each.name == name)
     assert isinstance(metric, Diversity)
     found = metric.between_runs(*(result_features(*each, metric.observer) for each in row.runs[:2]))
     found.groups = sources(row.experiment, row.records)

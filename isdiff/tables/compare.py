@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from isdiff.config.metrics import build_metrics
 from isdiff.config.setup import Setup
 from isdiff.io.contact_sheet import TILE, contact_sheet, with_hole
 from isdiff.io.files import atomic_open
@@ -17,7 +18,6 @@ from isdiff.io.texts import markdown_line
 from isdiff.metrics.base import Metric
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
 from isdiff.paths import placed
-from isdiff.runs.measure import build_metrics
 from isdiff.runs.report import GRID_ROWS
 from isdiff.tables.compare_plan import overrides_of, seeds_of
 from isdiff.tables.grid import Grid, Text

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from isdiff.config.composing import compose_run
+from isdiff.config.metrics import build_metrics
 from isdiff.errors import UserError, explained
 from isdiff.loggers.weights_and_biases import WandbLogger, has_key
 from isdiff.metrics.base import Metric
-from isdiff.runs.measure import build_metrics, configured_metrics
+from isdiff.runs.measure import configured_metrics
 from isdiff.tables.make import logger_of
 from isdiff.tables.plan import plan
 

@@ -116,7 +116,7 @@ def draw(name: str, profile: str, folder: Path, run: bool = True, **options: Any
             drawn.costs |= row.costs()
         lacking += sum(not cell.impossible for row in table.rows for cell in row.cells) - len(cells)
         if cells:
-            panels.append(Panel(next(iter(cells.values())).experiment.cfg.dataset.name, table, cells))
+            panels.append(Panel(next(iter(cells.values())).experiment.setup.names[0], table, cells))
     with atomic_open(folder / f"{name}.csv") as stream:
         stream.write("".join(text if i == 0 else text.partition("\n")[2] for i, text in enumerate(texts)))
     if not panels:

@@ -45,12 +45,12 @@ def divergences(row: Row, first: int = 0) -> dict[str, float]:
     values = {}
     for image_id in dict.fromkeys([*row.ids, *experiment.dataset.ids()[:first]]):
         try:
-            task = experiment.task(image_id)
+            given = experiment.read(image_id)
+            task = experiment.task(image_id, given)
         except UserError:
             if image_id in row.ids:
                 raise
             continue
-        given = experiment.inputs.pop(image_id)
         stream = experiment.stream(image_id, 0)
         filled = start.seed.fill(task, stream) if isinstance(start, SeededStart) else stream.normal(like=task.image)
         values[image_id] = divergence(to_tensor(given.pixels), filled.cpu(), torch.from_numpy(given.hole))

@@ -13,10 +13,10 @@ from rich.table import Table
 
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
+from isdiff.config.metrics import build_metrics
 from isdiff.errors import UserError
 from isdiff.loggers.base import Logger, Subject
 from isdiff.paths import placed
-from isdiff.runs.measure import build_metrics
 from isdiff.tables.cells import RUNS, Cells, fill
 from isdiff.tables.figures import as_table, draw, figure_names
 from isdiff.tables.plan import NothingChosen, TablePlan, load, names, plan

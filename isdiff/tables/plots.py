@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from isdiff.config.metrics import build_metrics
 from isdiff.metrics.intervals import Estimate, estimate
-from isdiff.runs.measure import build_metrics
 from isdiff.tables.cells import Cells
 from isdiff.tables.kl import KL
 from isdiff.tables.plan import TablePlan

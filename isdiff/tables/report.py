@@ -125,7 +125,7 @@ def draw_strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> 
 def ranking(row: Row, metric: str, count: int) -> str:
     """By what the worst images were found, where that is not what their pictures show."""
     seeds = len(row.samples[metric].seeds)
-    means = f" in the mean of {seeds} seeds; pictures of seed {row.experiment.cfg.seed}" if seeds > 1 else ""
+    means = f" in the mean of {seeds} seeds; pictures of seed {row.experiment.setup.seed}" if seeds > 1 else ""
     return f" (of the {count} images that all rows have{means})"
 
 
@@ -156,8 +156,7 @@ def draw_strip(path: Path, rows: Sequence[Row], ids: Sequence[str]) -> Path:
         if seeded is None:
             given = rows[0].experiment.read(image_id)
         else:
-            task = seeded.experiment.ready(image_id)
-            given = seeded.experiment.inputs.pop(image_id)
+            task, given = seeded.experiment.ready(image_id)
             attempt = next(r["chosen_attempt"] for r in seeded.records if r["id"] == image_id)
             seed = [(seeded.experiment.seed_picture(task, attempt), "")]
         missing = (np.full_like(given.pixels, 255), "")

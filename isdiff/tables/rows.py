@@ -117,7 +117,7 @@ def run_row(
     for outcome, records in zip(outcomes, found, strict=True):
         row.runs.append((outcome.experiment, [records[image_id] for image_id in ids]))
         row.failed |= outcome.failed
-        kept, why = samples(*row.runs[-1], outcome.metrics)
+        kept, why = samples(*row.runs[-1], outcome.experiment.setup.metrics)
         measured.append(kept)
         skipped |= why
     everywhere = [key for key in measured[0] if all(key in kept for kept in measured)]
