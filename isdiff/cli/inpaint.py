@@ -51,9 +51,9 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 
 
 def is_image_name(out: str) -> bool:
-    from isdiff.data.images import image_suffixes, suffix_of
+    from isdiff.data.images import SUFFIXES, suffix_of
 
-    return suffix_of(Path(out).name) in image_suffixes()
+    return suffix_of(Path(out).name) in SUFFIXES
 
 
 def targets(out: str, files: dict[str, Path], seeds: list[int]) -> dict[tuple[str, int], Path]:
@@ -117,7 +117,7 @@ class Work:
                 hole = self.masks.hole(file)
                 job = job_of(file.picture, hole, file.picture.name, self.seeds[0])
                 places = [self.target(name, seed, file) for seed in self.seeds]
-                if lost := check_writable(places[0], file, hole):  # all are of one format
+                if lost := check_writable(places[0], file):  # all are of one format
                     self.lost[file.picture.name] = f"the result has not its {', '.join(lost)}"
             except (UserError, OSError) as error:
                 self.failed[str(path)] = picture_options.said(error)
@@ -171,8 +171,7 @@ def act(arguments: list[str]) -> int:
     args = parsed(arguments)
     picture_options.take_up_to(args.megapixels)
     work = Work(args)
-    from isdiff.data.images import suffix_of
-    from isdiff.pictures.files import LOSSY
+    from isdiff.data.images import SUFFIXES, suffix_of
     from isdiff.pictures.jobs import Inpainter
     from isdiff.progress import Reporter
 
@@ -187,7 +186,7 @@ def act(arguments: list[str]) -> int:
             if (place := work.take(filled)) is not None:
                 made.append(place)
                 windows = [trace.window for trace in filled.trace if not trace.window.coarse]
-                sides = [window.side / inpainter.sizes.shape(window)[0] for window in windows]
+                sides = [window.height / inpainter.sizes.shape(window)[0] for window in windows]
                 factors[filled.job.name] = max(sides, key=lambda side: max(side, 1 / side))
                 if filled.job.seed == args.seed:
                     unlike += [filled.job.name] * inpainter.unlike(filled.job)
@@ -200,9 +199,8 @@ def act(arguments: list[str]) -> int:
         print(f"isdiff: {first_frames(work.first_of)}", file=sys.stderr)
     if unlike:
         print(f"isdiff: {inpainter.unlike_said(sorted(unlike))}", file=sys.stderr)
-    if made and suffix_of(made[0].name) in LOSSY:
-        form = "JPEG" if suffix_of(made[0].name) in (".jpg", ".jpeg") else suffix_of(made[0].name)
-        print(f"isdiff: {form} keeps no pixel exactly, known ones neither; -o NAME.png does", file=sys.stderr)
+    if made and SUFFIXES[suffix_of(made[0].name)] == "JPEG":
+        print("isdiff: JPEG keeps no pixel exactly, known ones neither; -o NAME.png does", file=sys.stderr)
     for line in [*summed_up(work.lost), *summed_up(work.failed)]:
         print(f"isdiff: {line}", file=sys.stderr)
     return SomeFailed.exit_code if work.failed else 0

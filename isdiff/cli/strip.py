@@ -40,7 +40,7 @@ def act(arguments: list[str]) -> int:
     from isdiff.pictures.jobs import Inpainter
     from isdiff.progress import Reporter
 
-    file = read_picture(Path(args.image), shallow=True)
+    file = read_picture(Path(args.image))
     job = job_of(file.picture, masks.hole(file), file.picture.name, args.seed)
     methods = [name.strip() for name in args.methods.split(",")]
     prompts = prompts_for(methods, args.prompt)
