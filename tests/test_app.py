@@ -94,7 +94,7 @@ def test_orders_give_the_results_of_the_library(studio):
     assert [variant.seed for variant in made] == [7, 8] and sights
     for variant in made:
         alone = isdiff.inpaint(
-            asked.photo.picture.array, asked.hole, "ddnm+isdiff", "avatars64", seed=variant.seed, steps=2
+            asked.photo.picture.samples, asked.hole, "ddnm+isdiff", "avatars64", seed=variant.seed, steps=2
         )
         assert (variant.image == alone.image).all() and (variant.pixels == variant.image).all()
         assert (variant.seed_pixels == alone.seed_images[0]).all()
@@ -131,7 +131,7 @@ def test_a_prompt_is_never_a_file(studio, tmp_path):
     (words,) = studio.make(order(prompt="red hair", **latent), stop=lambda: False)
     (literal,) = studio.make(order(prompt=f"@{tmp_path / 'words.txt'}", **latent), stop=lambda: False)
     assert (literal.image != words.image).any()
-    whole = isdiff.inpaint(photo().picture.array, box(64, 64), "si", prompt="red hair", steps=2)
+    whole = isdiff.inpaint(photo().picture.samples, box(64, 64), "si", prompt="red hair", steps=2)
     assert (words.image == whole.image).all()
 
 
@@ -266,7 +266,7 @@ def test_masks_and_paint_add_up(tmp_path):
     assert half.sum() == 64 * 32 and both.sum() == half.sum() + 100 and given.hole(None, [layer]).sum() == 100
     with pytest.raises(UserError, match="there is no mask '/etc/passwd'"):
         given.hole("/etc/passwd", [])
-    assert (given.seen() == to_screen(given.picture.array)).all()
+    assert (given.seen() == to_screen(given.picture.samples)).all()
     assert (given.seen("half")[:, 256:] != given.seen()[:, 256:]).any()
 
 
@@ -302,17 +302,16 @@ def test_uploads_keep_what_they_are(tmp_path):
     turned.save(tmp_path / "turned.jpg", exif=exif, icc_profile=b"profile")
     found = uploaded(tmp_path / "turned.jpg", "my photo.jpg", 1)
     assert found.shape == (30, 20) and found.name == "my photo" and found.info["icc_profile"] == b"profile"
-    Image.fromarray(noisy(20, 30)).convert("CMYK").save(tmp_path / "cmyk.jpg")
     deep = np.full((20, 30), 40_000, np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    for name in ("cmyk.jpg", "deep.png", "turned.jpg"):
+    for name in ("deep.png", "turned.jpg"):
         found = uploaded(tmp_path / name, name, 1)
         hole = box(*found.shape)
         filled = found.picture.filled(np.zeros((*hole.shape, 3), np.float32), hole)
         write_picture(tmp_path / "out.png", filled, found.info)
         with Image.open(tmp_path / "out.png") as written:
             again = np.asarray(written)
-        assert (again[hole] == 0).all() and (again[~hole] == np.asarray(found.picture.image)[~hole]).all(), name
+        assert (again[hole] == 0).all() and (again[~hole] == found.picture.samples.squeeze()[~hole]).all(), name
 
 
 def test_uploads_that_cannot_be_used_are_one_sentence(tmp_path):

@@ -114,7 +114,7 @@ def test_tiles_and_thin_pictures():
     squares = {**FAST, "model": "avatars64", "reduction": 1}
     result = isdiff.inpaint(pixels, hole, **squares)
     coarse, *fine = result.trace[0]
-    assert coarse.window.coarse and len(fine) > 3 and all(trace.window.side == 64 for trace in fine)
+    assert coarse.window.coarse and len(fine) > 3 and all(trace.window.height == 64 for trace in fine)
     assert (result.image[~hole] == pixels[~hole]).all()
     many = isdiff.inpaint([smooth(64, 64), pixels, smooth(90, 64)], ["half", hole, "center"], **squares)
     assert (many.images[1] == result.image).all(), "whatever shares its batches"

@@ -20,7 +20,7 @@ from isdiff.config.settings import text_of
 from isdiff.data.base import MAX_ID_BYTES, Dataset, read_table, safe_id
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.data.editbench import EditBench
-from isdiff.data.files import BenchmarkDataset, FolderDataset, image_suffixes
+from isdiff.data.files import BenchmarkDataset, FolderDataset
 from isdiff.data.images import guided_diffusion, load_rgb
 from isdiff.data.photos import PhotoDataset
 from isdiff.errors import Missing, UserError
@@ -110,20 +110,22 @@ def test_safe_ids(text):
 # Formats -----------------------------------------------------------------------------------------------------------
 
 
-def test_formats_that_pillow_opens(tmp_path):
-    for name in ("a.gif", "b.avif", "c.webp", "d.tiff", "e.ppm", "f.jp2", "g.ico", "h.tga", "i.pcx", "j.jfif", "k.TIF"):
+def test_formats(tmp_path):
+    for name in ("a.gif", "b.png", "c.webp", "d.tiff", "e.bmp", "j.jfif", "k.TIF", "l.JPG"):
         picture(tmp_path / name, 200, (16, 16))
     frames = [Image.new("P", (8, 6), i) for i in (0, 1, 2)]
     for frame in frames:
         frame.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
     frames[1].save(tmp_path / "moving.gif", save_all=True, append_images=frames[2:])
     data = FolderDataset(str(tmp_path), 4)
-    assert data.ids() == ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "moving"] and data.notes() == []
+    assert data.ids() == [*"abcdejkl", "moving"] and data.notes() == []
     for image_id in data.ids():
         assert data.image(image_id).shape == (4, 4, 3)
     assert tuple(data.image("moving")[0, 0]) == (255, 0, 0), "the first frame"
-    assert {".png", ".gif", ".avif", ".jpg", ".mpo"} <= image_suffixes()
-    assert not {".pdf", ".palm", ".h5", ".grib", ".mpg", ".eps", ".wmf"} & image_suffixes()
+    for name in ("x.ppm", "x.jp2", "x.tga"):
+        picture(tmp_path / "other" / name).rename(tmp_path / "other.png")
+        with pytest.raises(UserError, match=r"other\.png cannot be read as an image"):
+            load_rgb(tmp_path / "other.png")
 
 
 def test_files_start_no_other_program(tmp_path):
@@ -204,55 +206,32 @@ def test_listing_takes_time_in_proportion(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("values", [[0, 257 * 3], [0, 300, 65535]])
-@pytest.mark.parametrize("suffix", ["png", "tiff", "pgm"])
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
 def test_sixteen_bits_are_never_guessed_from_the_values(tmp_path, values, suffix):
     deep = np.array([values], np.uint16)
-    Image.fromarray(deep).save(tmp_path / f"deep.{suffix}", **({"format": "PPM"} if suffix == "pgm" else {}))
+    Image.fromarray(deep).save(tmp_path / f"deep.{suffix}")
     assert np.array_equal(np.asarray(load_rgb(tmp_path / f"deep.{suffix}"))[..., 0], np.rint(deep / 257))
 
 
-def test_floats_and_wide_integers(tmp_path):
-    def read(values, kind):
-        Image.fromarray(np.array([values], kind)).save(tmp_path / "v.tiff")
-        return np.asarray(load_rgb(tmp_path / "v.tiff"))[0, :, 0].tolist()
-
-    assert read([0, 0.5, 1], np.float32) == [0, 128, 255]
-    assert read([0, 1.4, 254.6], np.float32) == [0, 1, 255]
-    assert read([0, 257, 65535], np.int32) == [0, 1, 255]
-    for values, kind in [
-        ([-0.1, 1], np.float32), ([0, 256], np.float32), ([0, np.nan], np.float32), ([0, np.inf], np.float32),
-        ([0, 65536], np.int32), ([-1, 3], np.int32),
-    ]:  # fmt: skip
-        with pytest.raises(UserError, match=r"v\.tiff cannot be used") as caught:
-            read(values, kind)
-        one_sentence(caught)
+@pytest.mark.parametrize("values", [np.float32([[0, 0.5]]), np.int32([[0, 65535]])])
+def test_fractions_and_32_bits_are_refused(tmp_path, values):
+    Image.fromarray(values).save(tmp_path / "v.tiff")
+    with pytest.raises(UserError, match=r"v\.tiff cannot be used: it is of mode [FI]; save it with 8 or 16"):
+        load_rgb(tmp_path / "v.tiff")
 
 
 def test_modes(tmp_path):
     red = Image.new("RGB", (6, 4), (250, 10, 10))
-    for mode, suffix in [
-        ("1", "png"),
-        ("CMYK", "tiff"),
-        ("CMYK", "jpg"),
-        ("YCbCr", "tiff"),
-        ("P", "png"),
-        ("LA", "png"),
-    ]:
-        packed = {"compression": "tiff_lzw"} if mode == "YCbCr" else {}  # Pillow 12 does not read its own unpacked ones
-        red.convert("L" if mode == "LA" else "RGB").convert(mode).save(tmp_path / f"{mode}.{suffix}", **packed)
+    for mode, suffix in [("1", "png"), ("CMYK", "tiff"), ("CMYK", "jpg"), ("P", "png"), ("LA", "png")]:
+        red.convert("L" if mode == "LA" else "RGB").convert(mode).save(tmp_path / f"{mode}.{suffix}")
         assert load_rgb(tmp_path / f"{mode}.{suffix}").size == (6, 4)
-    lab = Image.merge("LAB", [Image.new("L", (6, 4), v) for v in (136, 208, 195)])  # the red of sRGB
-    lab.save(tmp_path / "lab.tiff")
-    assert np.abs(np.array(corner(tmp_path / "lab.tiff"), int) - (255, 0, 0)).max() < 12
     clear = Image.new("P", (6, 4), 1)
     clear.putpalette([0, 0, 0, 200, 0, 0])
     clear.save(tmp_path / "clear.png", transparency=1)
     clear.save(tmp_path / "clear.gif", transparency=1)
-    assert corner(tmp_path / "clear.png") == corner(tmp_path / "clear.gif") == (255, 255, 255)
-    Image.fromarray(np.array([[7, 65535]], np.uint16)).save(tmp_path / "deep.png", transparency=7)
-    assert corner(tmp_path / "deep.png") == (255, 255, 255), "transparent at 16 bits"
     Image.merge("LA", [Image.new("L", (6, 4), 9), Image.new("L", (6, 4), 0)]).save(tmp_path / "la.png")
-    assert corner(tmp_path / "la.png") == (255, 255, 255)
+    for name in ("clear.png", "clear.gif", "la.png"):
+        assert corner(tmp_path / name) == (255, 255, 255), name
 
 
 @pytest.mark.parametrize("limit", [100, 30], ids=["error", "warning"])
@@ -266,7 +245,7 @@ def test_images_that_are_too_large(tmp_path, monkeypatch, limit):
         one_sentence(caught)
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp", "tiff", "bmp", "avif", "qoi", "ppm"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp", "tiff", "bmp"])
 def test_truncated_files(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / f"whole.{suffix}")
@@ -290,10 +269,6 @@ def test_slivers(tmp_path):
         FolderDataset(str(tmp_path), 256, "guided_diffusion").image("c")
     one_sentence(caught)
     assert guided_diffusion(Image.new("RGB", (3000, 2000)), 256).size == (256, 256)
-    (tmp_path / "none.ppm").write_bytes(b"P6\n0 5\n255\n")
-    with pytest.raises(UserError, match=r"none\.ppm") as caught:
-        load_rgb(tmp_path / "none.ppm")
-    one_sentence(caught)
 
 
 def test_damaged_camera_notes_do_not_cost_the_picture(tmp_path):
@@ -472,8 +447,6 @@ def test_masks_in_every_kind_of_file(tmp_path):
         "palette": (white.convert("P"), "m.png"),
         "1 bit": (white.convert("1"), "m.png"),
         "gif": (white, "m.gif"),
-        "avif": (white.convert("RGB"), "m.avif"),
-        "float": (Image.fromarray(HALF.astype(np.float32) / 255), "m.tiff"),
         "CMYK": (white.convert("RGB").convert("CMYK"), "m.tiff"),
         "black, drawn in alpha": (Image.merge("LA", [Image.new("L", (16, 16), 0), white]), "m.png"),
         "white, drawn in alpha": (Image.merge("RGBA", [Image.new("L", (16, 16), 255)] * 3 + [white]), "m.webp"),
@@ -625,23 +598,7 @@ def test_stamps_are_unknown_by_default():
 
 # Anything at all ---------------------------------------------------------------------------------------------------
 
-FORMATS = [
-    "png",
-    "jpeg",
-    "gif",
-    "webp",
-    "tiff",
-    "bmp",
-    "ppm",
-    "tga",
-    "ico",
-    "im",
-    "sgi",
-    "pcx",
-    "dds",
-    "jpeg2000",
-    "qoi",
-]
+FORMATS = ["png", "jpeg", "gif", "webp", "tiff", "bmp", "ppm", "tga", "jpeg2000"]  # what is read, and others
 MODES = ["1", "L", "P", "LA", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F"]
 
 
@@ -729,7 +686,7 @@ def test_the_script_says_what_is_wrong_in_one_line(tmp_path, script):
         (["doctor", "nothing"], "there is no dataset 'nothing'; there are "),
         (["doctor", "folder", here, "dataset.size=x"], "dataset.size is 'x'"),
         (["doctor", "folder", here, "dataset.size=${nothing}"], "nothing"),
-        (["doctor", "folder", here, f"data_root={tmp_path}"], "folder_256.sha256"),
+        (["doctor", "folder", here, "dataset.size=256", f"data_root={tmp_path}"], "folder_256.sha256"),
         (["doctor", "folder", f"dataset.path={tmp_path / 'torn'}"], "x.png cannot be read"),
         (["doctor", "celeba", f"dataset.manifest={tmp_path / 'none.csv'}"], "none.csv is missing"),
         (

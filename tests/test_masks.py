@@ -13,7 +13,7 @@ from scipy.stats import ks_2samp
 
 from isdiff.data.images import center_crop_long_edge
 from isdiff.errors import UserError
-from isdiff.masks.files import FileMask, black_and_white
+from isdiff.masks.files import FileMask, hole_in
 from isdiff.masks.fixed import ExpandMask, HalfMask
 from isdiff.masks.wide import MAX_HOLE, THICK, WideMask, candidate
 
@@ -142,12 +142,12 @@ def drawn(shade: int = 0, size: int = 200) -> Image.Image:
 @pytest.mark.parametrize("shade", [60, 128, 200])
 def test_gray_objects_are_refused_however_small(shade, invert):
     with pytest.raises(UserError, match=f"gray in .*% of its pixels, most often {shade} of 255; .*but for their edges"):
-        black_and_white(drawn(shade), "the mask", invert)
+        hole_in(drawn(shade), "the mask", invert)
     alone = Image.new("L", (200, 200), 255 * invert)
     alone.paste(shade, (150, 150, 153, 153))
     alone.paste(255 * (not invert), (10, 10, 60, 60))
     with pytest.raises(UserError, match="less than 1%"):
-        black_and_white(alone, "the mask", invert)
+        hole_in(alone, "the mask", invert)
 
 
 @pytest.mark.parametrize("how", ["smooth", "soft", "enlarged", *(f"jpeg {quality}" for quality in (10, 30, 75, 95))])
@@ -161,4 +161,4 @@ def test_gray_edges_are_edges(how):
         stream = io.BytesIO()
         mask.save(stream, "jpeg", quality=int(how.split()[1]))
         mask = Image.open(stream)
-    assert np.array_equal(black_and_white(mask, "the mask"), np.asarray(mask) >= 128)
+    assert np.array_equal(hole_in(mask, "the mask"), np.asarray(mask) >= 128)

@@ -91,32 +91,23 @@ def test_a_folder_with_a_damaged_image_and_variants(here, capsys):
         (["photos/a.png", "small.png", "-o", "o.png"], 3, "50x35, but photos/a.png is 100x70"),
         (["photos/a.png", "empty.png", "-o", "o.png"], 3, "hides nothing"),
         (["photos/a.png", "--mask", "alpha", "-o", "o.png"], 3, "no transparency"),
-        (["photos/b.jpg", "--mask", "masks", "-o", "o.png"], 3, "no mask for image b"),
         (["photos/c.png", "--mask", "half", "-o", "o.png"], 3, "cannot be read as an image"),
         (["photos/a.png", "mask.png", "-o", "photos/a.png"], 3, "is the input itself"),
-        (["photos/a.png", "mask.png", "-o", "mask.png"], 3, "is one of the inputs or masks"),
         (["photos/a.png", "--mask", "masks", "-o", "masks"], 3, "is one of the inputs or masks"),
-        (["clear.png", "mask.png", "-o", "o.jpg"], 3, "JPEG cannot hold it"),
-        (["photos/a.png", "mask.png", "-o", "o.png", "--set", "runtime.workers=2"], 1, "are for runs over a dataset"),
+        (["clear.png", "mask.png", "-o", "o.jpg"], 3, "o.jpg: JPEG cannot hold transparency"),
         (["photos/a.png", "mask.png", "-o", "dir.png"], 1, "is a folder"),
         (["photos", "--mask", "half", "-o", "o.png"], 1, "one file for 4 images"),
         (["photos/a.png", "mask.png", "-o", "file"], 1, "no suffix of an image"),
-        (["photos/a.png", "mask.png", "-o", "o.xyz"], 1, ".xyz is no image format here"),
-        (["photos/a.png", "mask.png", "-o", "photos/a.png/x.png"], 1, "photos/a.png is no folder"),
+        (["photos/a.png", "mask.png", "-o", "o.avif"], 1, ".avif is no image format here"),
         (["photos/a.png", "mask.png", "-o", "photos/a.png/deep/out"], 1, "photos/a.png is no folder"),
         (["photos/a.png", "mask.png", "-o", "link/x.png"], 1, "link is no folder"),
         (["photos/a.png", "mask.png", "-o", "/proc/x.png"], 1, "nothing can be written into /proc"),
-        (["photos/a.png", "mask.png", "-o", "/proc/x/out"], 1, "nothing can be written into /proc"),
         (["pipe.png", "mask.png", "-o", "o.png"], 3, "image pipe.png is a pipe or device"),
         (["photos/a.png", "pipe.png", "-o", "o.png"], 3, "mask pipe.png is a pipe or device"),
-        (["deep.tif", "mask.png", "-o", "o.png"], 3, "deep.tif has more than 8 bits a colour"),
-        (["clear.png", "mask.png", "-o", "o.bmp"], 3, "o.bmp: BMP cannot hold it (100x70 of mode RGBA would become"),
-        (["photos/a.png", "mask.png", "-o", "o.png", "--variants", "0"], 1, "--variants is 0"),
+        (["deep.tif", "mask.png", "-o", "o.png"], 3, "deep.tif cannot be read as an image"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--variants", "99999999999"], 1, "--variants is 99999999999"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--method", "x"], 1, "there is no method 'x'"),
-        (["photos/a.png", "mask.png", "-o", "o.png", "--model", "sd2_inpainting"], 1, "latent model"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--model", "celeba_hq"], 2, "isdiff weights get celeba_hq"),
-        (["photos/a.png", "mask.png", "-o", "o.png", "--seed", "x"], 1, "invalid int value"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--prompt", "a cat"], 1, "takes no text"),
     ],
 )
@@ -128,7 +119,7 @@ def test_bad_input_is_one_sentence(here, capsys, words, code, says):
     clear.save("clear.png")
     os.mkfifo("pipe.png")
     os.symlink("nowhere", "link")
-    cv2.imwrite("deep.tif", np.zeros((70, 100, 3), np.uint16))
+    cv2.imwrite("deep.tif", np.zeros((70, 100, 3), np.float32))
     before = pixels("photos/a.png")
     assert main(["inpaint", *words, *FAST]) == code
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("isdiff: ")]

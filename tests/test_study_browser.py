@@ -239,8 +239,7 @@ def large_study(tmp_path_factory):
                    "start_timesteps": [990], "stamps": ["", "", ""]}  # fmt: skip
         shas = {"image_sha": "0" * 16, "mask_sha": pixels_hash(np.packbits(hole))}
         run.add(pixels, {**RECORD, "id": "a", **numbers, **shas})
-        run.write_text("config.yaml", "mask: {class: HalfMask}
-")
+        run.write_text("config.yaml", "mask: {class: HalfMask}\n")
     cell = {"dataset": "a", "mask": "half", "runs": {name: str(folder / name) for name in ("si", "sd")}}
     return build_study(read_plan(write_plan(folder / "plan.yaml", {"n": 1, "cells": [cell]})), folder / "study")
 

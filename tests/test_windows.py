@@ -28,37 +28,39 @@ def test_a_picture_of_the_models_size_is_one_window_whatever_the_hole():
         ~box(64, 64, (24, 40, 24, 40)),
         box(64, 64, (3, 4, 5, 6), (60, 61, 9, 10)),
     ):
-        assert plan(hole, Sizes(64)) == [Window(0, 0, 64)]
+        assert plan(hole, Sizes(64)) == [Window(0, 0, 64, 64)]
 
 
 def test_small_holes_get_a_window_of_the_models_size_about_them():
-    assert plan(box(500, 400, (100, 110, 200, 220)), Sizes(64)) == [Window(73, 178, 64)]
-    assert plan(box(500, 400, (0, 10, 390, 400)), Sizes(64)) == [Window(0, 336, 64)], "moved into the picture"
+    assert plan(box(500, 400, (100, 110, 200, 220)), Sizes(64)) == [Window(73, 178, 64, 64)]
+    assert plan(box(500, 400, (0, 10, 390, 400)), Sizes(64)) == [Window(0, 336, 64, 64)], "moved into the picture"
     two = plan(box(500, 400, (100, 110, 200, 220), (400, 404, 10, 14)), Sizes(64))
-    assert two == [Window(73, 178, 64), Window(370, 0, 64)] and rounds(two) == [[0, 1]]
+    assert two == [Window(73, 178, 64, 64), Window(370, 0, 64, 64)] and rounds(two) == [[0, 1]]
 
 
 def test_large_holes_get_windows_as_large_as_their_width_asks_for():
     # 60 wide: up to 30.x from known pixels, and as much again on either side
     (window,) = plan(box(500, 400, (200, 260, 100, 160)), Sizes(64))
-    assert (window.side, window.top, window.left) == (120, 170, 70)
-    assert plan(box(500, 400, (200, 260, 100, 160)), Sizes(64, context=0))[0].side == 64
+    assert (window.height, window.top, window.left) == (120, 170, 70)
+    assert plan(box(500, 400, (200, 260, 100, 160)), Sizes(64, context=0))[0].height == 64
     (wide,) = plan(box(200, 200, (0, 200, 100, 200)), Sizes(64))
-    assert wide == Window(0, 0, 200), "at most the picture"
-    assert plan(box(200, 200, (0, 60, 0, 60)), Sizes(64, context=1e308)) == [Window(0, 0, 200)], "however much is asked"
+    assert wide == Window(0, 0, 200, 200), "at most the picture"
+    assert plan(box(200, 200, (0, 60, 0, 60)), Sizes(64, context=1e308)) == [Window(0, 0, 200, 200)], (
+        "however much is asked"
+    )
 
 
 def test_holes_that_one_window_cannot_take_begin_coarse_and_go_from_their_rim_inwards():
     hole = box(512, 512, (0, 512, 256, 512))
     coarse, *windows = plan(hole, Sizes(64, reduction=4))
-    assert coarse == Window(0, 0, 512) and coarse.coarse
-    assert {w.side for w in windows} == {256} and {w.left for w in windows[:2]} == {128} and len(windows) <= 6
-    assert plan(hole, Sizes(64, reduction=8)) == [Window(0, 0, 512)]
+    assert coarse == Window(0, 0, 512, 512) and coarse.coarse
+    assert {w.height for w in windows} == {256} and {w.left for w in windows[:2]} == {128} and len(windows) <= 6
+    assert plan(hole, Sizes(64, reduction=8)) == [Window(0, 0, 512, 512)]
 
 
 def test_thin_holes_take_as_few_squares_as_they_are_long():
     thin = plan(box(300, 300, (150, 152, 0, 300)), Sizes(64))
-    assert {w.side for w in thin} == {64}, "a long scratch is not shrunk"
+    assert {w.height for w in thin} == {64}, "a long scratch is not shrunk"
     assert len(thin) == 2 + math.ceil((300 - 2 * 60) / 56) and not any(w.coarse for w in thin)
     slanted = cv2.line(np.zeros((480, 640), np.uint8), (10, 20), (600, 440), 1, 3) > 0
     assert len(plan(slanted, Sizes(64))) <= 13, "590 columns, 56 a square"
@@ -69,7 +71,7 @@ def test_windows_that_meet_fade_into_each_other():
     hole = box(200, 300, (40, 160, 20, 280))
     pixels = np.zeros((200, 300, 3), np.uint8)
     canvas = Canvas(Job("picture", pixels, hole), Sizes(64, reduction=1))
-    turn, trace = canvas.next_round(), WindowTrace(Window(0, 0, 1), [], 0, [], 0, 0.0)
+    turn, trace = canvas.next_round(), WindowTrace(Window(0, 0, 1, 1), [], 0, [], 0, 0.0)
     rng = np.random.default_rng(0)
     while turn:
         for number in turn:
@@ -127,8 +129,8 @@ def test_windows_fill_every_hole_and_each_knows_something(hole, model, reduction
         assert inside.any() and not inside.all()
         if window.coarse:
             continue
-        assert window.across is None and left[window.core(padded.shape)].any()
-        assert window.side <= max(model, reduction * model)
+        assert window.height == window.width and left[window.core(padded.shape)].any()
+        assert window.height <= max(model, reduction * model)
         small, small_hole = to_model(np.full((*inside.shape, 3), 7, np.uint8), inside, (model, model))
         assert small.shape == (model, model, 3) and small_hole.any() and not small_hole.all()
         left[window.core(padded.shape)] = False
@@ -155,9 +157,9 @@ def test_hidden_pixels_never_reach_the_model(hole, model):
 
 
 def test_meeting_windows():
-    here = Window(10, 10, 10)
-    assert here.meets(Window(19, 19, 5)) and here.meets(Window(0, 0, 50))
-    assert not here.meets(Window(20, 10, 10)) and not here.meets(Window(10, 0, 10))
+    here = Window(10, 10, 10, 10)
+    assert here.meets(Window(19, 19, 5, 5)) and here.meets(Window(0, 0, 50, 50))
+    assert not here.meets(Window(20, 10, 10, 10)) and not here.meets(Window(10, 0, 10, 10))
 
 
 def test_what_is_not_resized_is_not_changed():

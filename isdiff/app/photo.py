@@ -14,9 +14,9 @@ from PIL import Image
 from isdiff.data.images import FORMATS
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import with_hole
-from isdiff.pictures.files import PNG_MODES, read_picture
+from isdiff.pictures.files import read_picture
 from isdiff.pictures.inpaint import NAMED, hole_of
-from isdiff.pictures.picture import Picture, PillowPicture
+from isdiff.pictures.picture import Picture
 
 SHOWN = (512, 1024)  # sides of pictures on the page: smaller ones are enlarged by a whole number, larger ones reduced
 
@@ -115,15 +115,10 @@ def uploaded(path: str | Path, name: str, megapixels: float) -> Photo:
         raise UserError(too_large(name, count * 1e6, megapixels))
     try:
         file = read_picture(Path(path))
-        picture, info = file.picture, file.info
-        if isinstance(picture, PillowPicture):
-            if picture.image.mode not in PNG_MODES:  # results are PNG files
-                picture, info = PillowPicture(Image.fromarray(picture.rgb()), name), {}
-            picture.rgb()
     except UserError as error:
         raise UserError(str(error).replace(str(path), name)) from None
-    picture.name = name
-    return Photo(Path(name).stem, picture, info)
+    file.picture.name = name
+    return Photo(Path(name).stem, file.picture, file.info)
 
 
 def too_large(name: str, count: float, megapixels: float) -> str:

@@ -50,10 +50,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def is_image_name(out: str) -> bool:
-    """Whether it ends as the names of image files do."""
-    from isdiff.data.images import image_suffixes, suffix_of
+    from isdiff.data.images import SUFFIXES, suffix_of
 
-    return suffix_of(Path(out).name) in image_suffixes()
+    return suffix_of(Path(out).name) in SUFFIXES
 
 
 def targets(out: str, files: dict[str, Path], seeds: list[int]) -> dict[tuple[str, int], Path]:
@@ -110,7 +109,8 @@ class Work:
                 hole = self.masks.hole(file)
                 job = job_of(file.picture, hole, file.picture.name, self.seeds[0])
                 places = [self.target(name, seed, file) for seed in self.seeds]
-                lost = check_writable(places[0], file, hole)  # all are of one format
+                if lost := check_writable(places[0], file):  # all are of one format
+                    self.lost[file.picture.name] = f"the result has not its {', '.join(lost)}"
             except (UserError, OSError) as error:
                 self.failed[str(path)] = explained(error)
                 skip(len(self.seeds))
@@ -161,8 +161,7 @@ def main(arguments: list[str]) -> int:
 
 def fill(args: argparse.Namespace, work: Work) -> int:
     """Fill the pictures, print where they are, and say what is worth knowing about them."""
-    from isdiff.data.images import suffix_of
-    from isdiff.pictures.files import LOSSY
+    from isdiff.data.images import SUFFIXES, suffix_of
     from isdiff.pictures.jobs import Inpainter
     from isdiff.progress import Reporter
 
@@ -177,7 +176,7 @@ def fill(args: argparse.Namespace, work: Work) -> int:
             if (place := work.take(filled)) is not None:
                 made.append(place)
                 windows = [trace.window for trace in filled.trace if not trace.window.coarse]
-                sides = [window.side / inpainter.sizes.shape(window)[0] for window in windows]
+                sides = [window.height / inpainter.sizes.shape(window)[0] for window in windows]
                 factors[filled.job.name] = max(sides, key=lambda side: max(side, 1 / side))
                 if filled.job.seed == args.seed:
                     unlike += [filled.job.name] * inpainter.unlike(filled.job)
@@ -187,9 +186,8 @@ def fill(args: argparse.Namespace, work: Work) -> int:
     side = inpainter.sizes.model
     lines = notes(factors, f"{inpainter.model} ({side}x{side})" if side else inpainter.model)
     lines += [inpainter.unlike_said(sorted(unlike))] if unlike else []
-    if made and (suffix := suffix_of(made[0].name)) in LOSSY:
-        form = "JPEG" if suffix in (".jpg", ".jpeg") else suffix
-        lines.append(f"{form} keeps no pixel exactly, known ones neither; -o NAME.png does")
+    if made and SUFFIXES[suffix_of(made[0].name)] == "JPEG":
+        lines.append("JPEG keeps no pixel exactly, known ones neither; -o NAME.png does")
     for line in [*lines, *summed_up(work.lost), *summed_up(work.failed)]:
         print(f"isdiff: {line}", file=sys.stderr)
     return SomeFailed.exit_code if work.failed else 0

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
     from isdiff.progress import Reporter
 
     with picture_options.take_up_to(args.megapixels):
-        file = read_picture(Path(args.image), shallow=True)
+        file = read_picture(Path(args.image))
         job = job_of(file.picture, masks.hole(file), file.picture.name, args.seed)
     methods = [name.strip() for name in args.methods.split(",")]
     prompts = prompts_for(methods, args.prompt)

@@ -37,21 +37,14 @@ class Dataset(Component, ABC):
         """Every id, in the dataset's order; a run with ``limit=n`` takes the first n. All are :func:`safe_id`."""
 
     def require(self, ids: Sequence[str]) -> None:
-        """
-        Raises:
-            Missing: some of these images are not here.
-        """
+        """TODO."""
 
     @abstractmethod
     def image(self, image_id: str) -> np.ndarray:
         """(H, W, 3), uint8 RGB."""
 
     def caption(self, image_id: str) -> str:
-        """A sentence that describes the image.
-
-        Raises:
-            UserError: the dataset has none.
-        """
+        """A sentence that describes the image."""
         raise UserError(f"dataset {self.name} has no captions; give prompt=...")
 
     def pass_over(self, places: Sequence[Path]) -> None:
@@ -132,12 +125,7 @@ def hashed(text: str, name: str, digits: int = 8) -> str:
 
 
 def read_table(file: Path, columns: Sequence[str], advice: str) -> list[dict[str, str]]:
-    """The rows of a CSV file that has these columns, all of them filled.
-
-    Raises:
-        Missing: there is no such file; ``advice`` says how to get it.
-        UserError: it is no such table; names the row as a spreadsheet numbers it, the header being row 1.
-    """
+    """The rows of a CSV file that has these columns, all of them filled."""
     try:
         with plain(file).open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets put a mark in front
             reader = csv.DictReader(stream)
@@ -159,11 +147,7 @@ def read_table(file: Path, columns: Sequence[str], advice: str) -> list[dict[str
 
 
 def by_id(file: Path, ids: Sequence[str], rows: Sequence[dict[str, str]]) -> dict[str, dict[str, str]]:
-    """Rows of a table by their images' ids.
-
-    Raises:
-        UserError: an id is unsafe or there twice; names file and row.
-    """
+    """Rows of a table by their images' ids."""
     found: dict[str, dict[str, str]] = {}
     for n, (image_id, row) in enumerate(zip(ids, rows, strict=True), 2):
         if not safe_id(image_id):

@@ -81,10 +81,7 @@ class DrawnDataset(Dataset):
 
 
 def opened(path: Path) -> zipfile.ZipFile:
-    """
-    Raises:
-        UserError: it is missing or no archive.
-    """
+    """TODO."""
     try:
         return zipfile.ZipFile(plain(path, math.inf))
     except FileNotFoundError:

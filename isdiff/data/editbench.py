@@ -17,11 +17,7 @@ ADVICE = "Get EditBench from its authors (Google Research), unpack it there, the
 
 
 def find_root(path: Path) -> Path:
-    """The folder with the annotations: ``path`` itself or one below it, as archives unpack differently.
-
-    Raises:
-        Missing: there is none.
-    """
+    """The folder with the annotations: ``path`` itself or one below it, as archives unpack differently."""
     names = [f"annotations_{part}.csv" for part in PARTS]
     found = [(names.index(name), len(file.parts), file) for name, file in walk(path) if name in names]
     if not found:
@@ -30,11 +26,7 @@ def find_root(path: Path) -> Path:
 
 
 def place(root: Path, kind: str, image_id: str) -> Path:
-    """The image (``references``) or mask (``masks``) of an id.
-
-    Raises:
-        UserError: the id is not of EditBench.
-    """
+    """The image (``references``) or mask (``masks``) of an id."""
     part, _, number = image_id.partition("-")
     if part not in PARTS:
         raise UserError(f"image {image_id} is none of EditBench; mask=editbench goes with dataset=editbench alone")

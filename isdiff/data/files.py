@@ -15,7 +15,7 @@ import numpy as np
 
 from isdiff.checks import check_choice, check_side, check_text, check_whole
 from isdiff.data.base import Dataset, by_id, file_stamp, ids_of_files, read_table, shown
-from isdiff.data.images import PREPROCESSING, image_suffixes, load_rgb, suffix_of
+from isdiff.data.images import PREPROCESSING, SUFFIXES, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
 from isdiff.paths import located
 
@@ -61,7 +61,7 @@ def walk(root: Path, closed: list[Path] | None = None, without: Iterable[Path] =
 
 def reason_to_skip(name: str, path: Path) -> str | None:
     """Why a file is not used; None if it may be an image."""
-    if (suffix := suffix_of(name)) not in image_suffixes():
+    if (suffix := suffix_of(name)) not in SUFFIXES:
         return (suffix if suffix.isprintable() else repr(suffix)) or "without suffix"
     if not os.path.isfile(path):
         return "broken links" if path.is_symlink() else "that are no regular files"
@@ -93,7 +93,7 @@ class FileDataset(Dataset):
         found = [(len(path.parts), str(path), name) for name, path in walk(self.path, without=self.without)]
         index: dict[str, Path] = {}
         for _, path, name in sorted(found):
-            if suffix_of(name) in image_suffixes():
+            if suffix_of(name) in SUFFIXES:
                 index.setdefault(name, Path(path))
         return index
 
@@ -102,10 +102,7 @@ class FileDataset(Dataset):
         """The file of an image; None if it is not here."""
 
     def image(self, image_id: str) -> np.ndarray:
-        """
-        Raises:
-            UserError: the file is not here or cannot be used.
-        """
+        """TODO."""
         file = self.file(image_id)
         if file is None:
             raise UserError(f"image {image_id} is not below {shown(self.path)}")
@@ -198,9 +195,6 @@ class BenchmarkDataset(FileDataset):
         patterns: file names that people have for image ``number``; those with ``{next}``, which is ``number + 1``, are
             for copies that were renumbered from 1 to ``total``.
         advice: how to get the images, for the message when they are missing.
-
-    Raises:
-        UserError: an argument or a row of the manifest is not so.
     """
 
     aside = ("path", "manifest", "patterns", "total", "advice")  # how files are found
@@ -248,10 +242,7 @@ class BenchmarkDataset(FileDataset):
         return next((self.index[name] for name in names if name in self.index), None)
 
     def require(self, ids: Sequence[str]) -> None:
-        """
-        Raises:
-            Missing: with how many images are not there, which first, and how to get them.
-        """
+        """TODO."""
         absent = [image_id for image_id in ids if self.file(image_id) is None]
         if absent:
             raise Missing(
@@ -275,11 +266,7 @@ def check_patterns(patterns: object) -> None:
 
 
 def read_manifest(file: Path) -> dict[str, dict[str, str]]:
-    """The rows of a manifest by id.
-
-    Raises:
-        UserError: it is missing or damaged; says which row.
-    """
+    """The rows of a manifest by id."""
     advice = "Write it anew: isdiff data manifests"
     rows = read_table(file, ("id", "number"), advice)
     for n, row in enumerate(rows, 2):

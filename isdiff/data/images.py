@@ -7,7 +7,6 @@ import io
 import os
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,18 +21,11 @@ from isdiff.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
-FORMATS = (  # that files may have, whatever their names: Pillow decodes them without another program
-    "PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "DDS", "DIB", "ICNS", "ICO", "JPEG2000", "PCX", "PPM", "PSD",
-    "QOI", "SGI", "TGA", "XBM",
-)  # fmt: skip
-
-
-@lru_cache
-def image_suffixes() -> frozenset[str]:
-    """The suffixes, in lower case and with their dots, of :data:`FORMATS`."""
-    found = Image.registered_extensions().items()
-    return frozenset(suffix for suffix, name in found if name in (*FORMATS, "MPO"))  # which is opened as JPEG
+SUFFIXES = {
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".webp": "WEBP", ".tif": "TIFF",
+    ".tiff": "TIFF", ".bmp": "BMP", ".gif": "GIF",
+}  # fmt: skip
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")  # that files may have, whatever their names
 
 
 def suffix_of(name: str) -> str:
@@ -41,12 +33,7 @@ def suffix_of(name: str) -> str:
 
 
 def load_rgb(path: str | Path) -> Image.Image:
-    """An image file as 8-bit RGB: EXIF rotation applied, the first of several frames, gray repeated, transparency over
-    white, other ranges of values as :func:`eight_bits` says.
-
-    Raises:
-        UserError: the file is missing, damaged, too large, no image, or has values outside of their range.
-    """
+    """Read an image file as 8-bit RGB: turned as its EXIF data say, its first frame, transparency over white."""
     image = decoded(path)
     try:
         return over_white(eight_bits(image))
@@ -55,11 +42,7 @@ def load_rgb(path: str | Path) -> Image.Image:
 
 
 def decoded(path: str | Path, what: str = "image") -> Image.Image:
-    """An image file in its own mode, its first frame, turned as its EXIF data say.
-
-    Raises:
-        UserError: the file is missing, damaged, too large or no image; ``what`` names its role.
-    """
+    """Read an image file in its own mode, its first frame, turned as its EXIF data say; ``what`` names its role."""
     file = f"{what} {shown(path)}"
     if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe could wait for ever
         kind = "a folder" if os.path.isdir(path) else "a pipe or device"
@@ -74,7 +57,9 @@ def decoded(path: str | Path, what: str = "image") -> Image.Image:
         limit = f"has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels"
         raise UserError(f"{file} {limit}; save it smaller (isdiff inpaint also has --megapixels)") from None
     except UnidentifiedImageError:
-        raise UserError(f"{file} cannot be read as an image (damaged, or no PNG, JPEG, WebP, TIFF or such)") from None
+        raise UserError(
+            f"{file} cannot be read as an image (damaged, or no PNG, JPEG, WebP, TIFF, BMP or GIF)"
+        ) from None
     except Exception as error:  # decoders of damaged files raise nearly anything
         reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
         raise UserError(f"{file} cannot be read as an image ({reason})") from None
@@ -101,60 +86,37 @@ def first_frame(path: str | Path) -> Image.Image:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Modes of more than 8 bits a channel scaled to 0..255 as L (LA with transparency); other modes as they are.
-
-    Whole numbers have the range 0..65535, whatever values occur: a dark 16-bit picture stays dark. Fractions have the
-    range 0..1, or 0..255 if one is above 1.
-
-    Raises:
-        ValueError: values outside of that range, or that are no numbers.
-    """
-    if not image.mode.startswith("I") and image.mode != "F":
-        return image
-    values = np.asarray(image)
-    low, high = values.min(), values.max()
-    top = 255 if image.mode == "F" else 65535
-    if not (low >= 0 and high <= top):  # so written that NaN is refused
-        raise ValueError(f"its values go from {low:g} to {high:g}; they must be within 0 and {top}")
-    if image.mode == "F":
-        gray = np.rint(values * (255 if high <= 1 else 1)).astype(np.uint8)
-    else:
-        gray = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    transparent = image.info.get("transparency")
-    if not isinstance(transparent, int):
-        return Image.fromarray(gray)
-    return Image.merge("LA", [Image.fromarray(gray), Image.fromarray(np.uint8(255) * (values != transparent))])
+    """Scale 16-bit gray to 0..255, whatever values occur: a dark picture stays dark. Other modes stay as they are."""
+    if image.mode in ("I", "F") or (image.mode.startswith("I;") and "transparency" in image.info):
+        raise ValueError(f"it is of mode {image.mode}; save it with 8 or 16 bits, without transparency")
+    return Image.fromarray(scale_to_eight(np.asarray(image))) if image.mode.startswith("I;") else image
 
 
-def has_transparency(image: Image.Image) -> bool:
-    return image.mode in ALPHA_MODES or "transparency" in image.info
-
-
-def as_rgba(image: Image.Image) -> Image.Image:
-    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+def scale_to_eight(values: np.ndarray) -> np.ndarray:
+    """16-bit values as uint8."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def over_white(image: Image.Image) -> Image.Image:
     """As RGB, transparency over white."""
-    if has_transparency(image):
-        image = as_rgba(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 
 def center_crop_long_edge(image: Image.Image, size: int) -> Image.Image:
-    """The default: the central square of the full shorter side, resized once by Pillow's antialiased bicubic filter."""
+    """Resize the central square of the full shorter side once, by Pillow's antialiased bicubic filter (the default)."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
 
 
 def guided_diffusion(image: Image.Image, size: int) -> Image.Image:
-    """What guided-diffusion and RePaint do: halve by 2x2 means while the shorter side is at least twice ``size``,
-    resize it to ``size`` by bicubic, crop the centre.
+    """Do what guided-diffusion and RePaint do.
 
-    Raises:
-        ValueError: a sliver, which would first become larger than an image may be.
+    Halve by 2x2 means while the shorter side is at least twice ``size``, resize it to ``size`` by bicubic, crop the
+    centre. A sliver, which would first become larger than an image may be, is a ``ValueError``.
     """
     while min(image.size) >= 2 * size:
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
@@ -191,7 +153,7 @@ def to_uint8(x: torch.Tensor) -> np.ndarray:
 
 
 def paste(result: np.ndarray, image: np.ndarray, hole: np.ndarray, seam: float = 0.0) -> np.ndarray:
-    """``result`` in the hole and ``image`` elsewhere, all (H, W, 3) uint8, ``hole`` (H, W) bool.
+    """Put ``result`` into the hole of ``image``, all (H, W, 3) uint8, ``hole`` (H, W) bool.
 
     Within ``seam`` pixels of the hole, known pixels fade linearly from the result into the image; nothing of the image
     gets into the hole.

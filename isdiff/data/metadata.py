@@ -1,4 +1,4 @@
-"""What image files say about their pictures: orientation, EXIF data, profiles, chunks. None of it costs the picture."""
+"""What image files say about their pictures: orientation, EXIF data, colour chunks. None of it costs the picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOST = "lost"  # in ``info``: what could not be read or kept
 
 
 def orientation(image: Image.Image) -> tuple[int, bool]:
-    """Quarter turns to the left, and whether to mirror then; data that cannot be read say nothing."""
+    """Read the quarter turns to the left, and whether to mirror then; data that cannot be read say nothing."""
     try:
         return TURNS.get(image.getexif().get(ORIENTATION, 1), (0, False))
     except Exception:  # viewers show such pictures too
@@ -28,7 +28,7 @@ def orientation(image: Image.Image) -> tuple[int, bool]:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF data say, which then say so no more."""
+    """Turn an image as its EXIF data say, which then say so no more."""
     turns, mirror = orientation(image)
     if not turns and not mirror:
         return image.copy()  # without the tags of a TIFF, which are of its file
@@ -43,16 +43,14 @@ def upright(image: Image.Image) -> Image.Image:
     return turned
 
 
-def upright_array(array: np.ndarray, image: Image.Image) -> np.ndarray:
-    """An array (H, W, C) turned as the EXIF data of its image say."""
-    turns, mirror = orientation(image)
+def turn_array(array: np.ndarray, turns: int, mirror: bool) -> np.ndarray:
+    """Turn an array (H, W, C) as :func:`orientation` says."""
     array = np.rot90(array, turns)
     return np.ascontiguousarray(array[:, ::-1] if mirror else array)
 
 
 def exif_bytes(image: Image.Image) -> bytes | None:
-    """The EXIF data without the orientation and without the preview, which shows what was there; None if they cannot be
-    written again."""
+    """Write the EXIF data without orientation and preview (which shows what was there); None if that cannot be done."""
     try:
         exif = image.getexif()
         exif.pop(ORIENTATION, None)
@@ -72,7 +70,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def colour_chunks(path: Path) -> bytes:
-    """The chunks of a PNG file that say how its numbers are to look, those that are whole; empty for other files."""
+    """Read the whole chunks of a PNG file that say how its numbers look; empty for other files."""
     found = b""
     with open(path, "rb") as stream:
         for kind, chunk in png_chunks(stream) if stream.read(8) == PNG else ():
@@ -84,7 +82,7 @@ def colour_chunks(path: Path) -> bytes:
 
 
 def bare(path: str | Path) -> bytes | None:
-    """A PNG or JPEG file without what it says about its picture; None for other files."""
+    """Read a PNG or JPEG file without what it says about its picture; None for other files."""
     with open(path, "rb") as stream:
         if (begin := stream.read(8)) == PNG:
             kept = (chunk for kind, chunk in png_chunks(stream) if kind[:1].isupper() or kind == b"tRNS")

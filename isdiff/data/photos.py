@@ -29,11 +29,7 @@ def digest(text: str) -> str:
 
 
 def photo_rows(root: str | Path) -> list[dict[str, str]]:
-    """``photos.csv``: a row per photograph.
-
-    Raises:
-        UserError: it is missing or damaged; says which row.
-    """
+    """``photos.csv``: a row per photograph."""
     path = located(Path(root) / "photos" / "photos.csv")
     if not path.exists():
         raise UserError(f"{path} is missing; it ships with the repository")
@@ -67,10 +63,7 @@ def split_files(root: str | Path, split: str) -> list[Path]:
 
 
 def require_photos(files: Sequence[Path]) -> None:
-    """
-    Raises:
-        Missing: photographs are not here, as in an installed package, which carries none for training.
-    """
+    """TODO."""
     if absent := [file for file in files if not file.exists()]:
         raise Missing(
             [f"{len(absent)} of {len(files)} photographs are missing (first: {absent[0]}); an installed package has "
@@ -164,11 +157,7 @@ class PhotoDataset(Dataset):
         return split_files(self.root, self.split)
 
     def place(self, image_id: str) -> tuple[Path, Box, str]:
-        """The photograph of an id, the crop in it, and the hash of its pixels where it is listed.
-
-        Raises:
-            UserError: the split has no such id.
-        """
+        """The photograph of an id, the crop in it, and the hash of its pixels where it is listed."""
         if image_id not in self.places:
             start, _, number = image_id.rpartition("-")
             if self.split == "test" or start != f"photos-{self.split}" or not number.isdigit():
@@ -190,18 +179,12 @@ class PhotoDataset(Dataset):
         return self.place(image_id)[0].name
 
     def require(self, ids: Sequence[str]) -> None:
-        """
-        Raises:
-            Missing: the photographs of a split that does not travel with the package.
-        """
+        """TODO."""
         if self.split != "test":
             require_photos(self.files)
 
     def image(self, image_id: str) -> np.ndarray:
-        """
-        Raises:
-            UserError: a photograph is missing, or decodes to other pixels than those that were listed.
-        """
+        """TODO."""
         file, box, expected = self.place(image_id)
         pixels = crop(opened(file), box, self.size)
         if expected and pixels_hash(pixels) != expected:

@@ -43,11 +43,7 @@ def atomic_save(path: str | Path, save: Callable[[IO[bytes]], object]) -> Path:
 
 
 def plain(path: str | Path, most: float = 1 << 27) -> Path:
-    """``path`` where it can be read whole: a pipe would wait for ever, and a giant takes all memory.
-
-    Raises:
-        OSError: it is no plain file (folders say so when they are opened), or has more than ``most`` bytes.
-    """
+    """``path`` where it can be read whole: a pipe would wait for ever, and a giant takes all memory."""
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
         raise OSError(f"{path} is a pipe or device; give a plain file")
@@ -87,12 +83,7 @@ class HttpsAlone(urllib.request.BaseHandler):
 
 
 def fetch(url: str, partial: Path, size: int | None) -> None:
-    """Download ``url`` into ``partial``, going on after what is there.
-
-    Raises:
-        UserError: the address is no https address, or the server refuses, or sends a web page or more than ``size``.
-        OSError: the connection broke; what came is kept.
-    """
+    """Download ``url`` into ``partial``, going on after what is there."""
     have = partial.stat().st_size if partial.exists() else 0
     if size is not None and have == size:
         return

@@ -67,9 +67,6 @@ def load_part(cls: Any, folder: Path, part: str, variant: str | None = None) -> 
     """A model or tokenizer of diffusers or transformers from ``folder / part``, with all of its tensors.
 
     Both libraries fill tensors that a file lacks with random numbers and go on; here that is an error.
-
-    Raises:
-        UserError: files are missing or damaged, tensors are missing, misshapen or not finite.
     """
     is_net = isinstance(cls, type) and issubclass(cls, torch.nn.Module)
     options: dict[str, Any] = {"output_loading_info": True, "variant": variant} if is_net else {}
@@ -90,20 +87,14 @@ def load_part(cls: Any, folder: Path, part: str, variant: str | None = None) -> 
 
 
 def check_finite(net: torch.nn.Module, source: Path) -> None:
-    """
-    Raises:
-        UserError: a tensor holds NaN or infinity.
-    """
+    """TODO."""
     for name, value in net.state_dict().items():
         if not is_finite(value):
             raise UserError(f"{source}: tensor {name} is not finite (NaN or infinity); get it again")
 
 
 def check_tensors(what: str, expected: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> None:
-    """
-    Raises:
-        UserError: a tensor is missing, misshapen, of integers, or none of the network's; names the first one.
-    """
+    """TODO."""
     for key, wanted in expected.items():
         if key not in tensors:
             raise UserError(f"{what}: tensor {key} is missing")
@@ -122,12 +113,7 @@ def shown(tensor: torch.Tensor) -> str:
 
 
 def download(entry: HubEntry, folder: Path) -> Path:
-    """Fetch (or go on fetching) the repository into ``folder`` and note the hashes.
-
-    Raises:
-        UserError: the hub refuses, has no such repository or revision, or cannot be reached; or the files are not
-            those that were noted before.
-    """
+    """Fetch (or go on fetching) the repository into ``folder`` and note the hashes."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -168,11 +154,7 @@ def model_files(folder: Path) -> list[Path]:
 
 
 def noted_hashes(folder: Path) -> dict[str, str]:
-    """Names in the folder with the sha256 that was noted for each.
-
-    Raises:
-        UserError: the note is damaged, or names files outside the folder.
-    """
+    """Names in the folder with the sha256 that was noted for each."""
     note, found = folder / SUMS, {}
     try:
         lines = plain(note).read_text().splitlines()

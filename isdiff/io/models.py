@@ -39,11 +39,7 @@ NETS: dict[str, type[nn.Module]] = {
 
 
 def build_net(arguments: Mapping[str, Any]) -> nn.Module:
-    """A network of class ``_target_`` (default: the guided-diffusion U-Net) with the other entries as arguments.
-
-    Raises:
-        UserError: another class, or arguments that it does not take.
-    """
+    """A network of class ``_target_`` (default: the guided-diffusion U-Net) with the other entries as arguments."""
     options = dict(arguments)
     target = options.pop("_target_", "isdiff.nets.unet.UNet")
     if str(target) not in NETS:
@@ -73,9 +69,6 @@ def fitted_net(source: Path, tensors: Mapping[str, Tensor], make: Callable[[], N
     """The network that ``make`` builds with exactly ``tensors``, float32.
 
     It is tried on the meta device first: a header may ask for more memory than there is.
-
-    Raises:
-        UserError: the header describes no network, or one that they do not fit.
     """
     try:
         with torch.device("meta"):
@@ -89,11 +82,7 @@ def fitted_net(source: Path, tensors: Mapping[str, Tensor], make: Callable[[], N
 
 
 def fill(net: nn.Module, tensors: Mapping[str, Tensor], source: Path, assign: bool = False) -> None:
-    """Load exactly ``tensors``.
-
-    Raises:
-        UserError: they are not those of the network; names the first that does not fit.
-    """
+    """Load exactly ``tensors``."""
     try:
         net.load_state_dict(tensors, strict=True, assign=assign)
     except RuntimeError as error:
@@ -103,12 +92,7 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], source: Path, assign: bo
 
 
 def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and header of a safetensors file whose hash, when ``<path>.sha256`` exists, is checked.
-
-    Raises:
-        Missing: no such file.
-        UserError: not a file that may be read, not safetensors, another hash than recorded, or not finite.
-    """
+    """Tensors and header of a safetensors file whose hash, when ``<path>.sha256`` exists, is checked."""
     if not os.path.exists(path):
         raise Missing([f"weights {path} are missing: isdiff weights get {path.parent.name}"])
     if not path.is_file():
@@ -131,11 +115,7 @@ def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def plain_state(path: Path, state: Any) -> dict[str, Tensor]:
-    """A state dict out of the wrappers it is published in, without the ``module.`` of data-parallel training.
-
-    Raises:
-        UserError: it is something else.
-    """
+    """A state dict out of the wrappers it is published in, without the ``module.`` of data-parallel training."""
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
@@ -147,10 +127,7 @@ def plain_state(path: Path, state: Any) -> dict[str, Tensor]:
 
 
 def check_note(path: Path) -> None:
-    """
-    Raises:
-        UserError: the file's sha256 is not the one that was noted.
-    """
+    """TODO."""
     note = path.with_name(path.name + ".sha256")
     if not note.exists():
         return
@@ -176,11 +153,7 @@ def save_weights(path: Path, net: nn.Module, header: dict[str, str], dtype: torc
 
 
 def json_of(path: Path, header: Mapping[str, str], key: str, kind: str) -> dict[str, Any]:
-    """The JSON object under ``key`` of a weights file's header.
-
-    Raises:
-        UserError: there is none.
-    """
+    """The JSON object under ``key`` of a weights file's header."""
     try:
         value = json.loads(header.get(key, "null"))
     except (ValueError, RecursionError) as error:
@@ -191,35 +164,21 @@ def json_of(path: Path, header: Mapping[str, str], key: str, kind: str) -> dict[
 
 
 def load_net(path: Path) -> nn.Module:
-    """The network in a safetensors file, float32.
-
-    Raises:
-        Missing: the weights are not here.
-        UserError: they are damaged, not finite, or not those of the network that their header names.
-    """
+    """The network in a safetensors file, float32."""
     tensors, header = open_weights(path)
     arguments = json_of(path, header, "net", "network")
     return fitted_net(path, tensors, lambda: build_net(arguments))
 
 
 def load_attribute_net(path: Path) -> AttributeNet:
-    """
-    Raises:
-        Missing: the weights are not here.
-        UserError: they are damaged, not finite, or no attribute classifier's.
-    """
+    """TODO."""
     tensors, header = open_weights(path)
     classes = json_of(path, header, "classes", "attribute classes")
     return fitted_net(path, tensors, lambda: AttributeNet(classes)).eval()
 
 
 def load_caption_net(folder: Path) -> tuple[CaptionNet, Any]:
-    """The image and caption encoders in a latent model's folder, and their tokenizer.
-
-    Raises:
-        Missing: they are not here.
-        UserError: files are damaged or not those whose hashes were noted.
-    """
+    """The image and caption encoders in a latent model's folder, and their tokenizer."""
     from transformers import AutoTokenizer, CLIPTextModel
 
     path = folder / "captions.safetensors"

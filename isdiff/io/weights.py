@@ -51,12 +51,7 @@ class Entry:
 
 
 def read_manifest(path: Path) -> tuple[dict[str, Entry], dict[str, HubEntry]]:
-    """The files and the hub folders of a manifest, by name.
-
-    Raises:
-        Missing: there is no manifest.
-        UserError: it is no YAML, or an entry lacks fields, has others, or has a name that leaves its folder.
-    """
+    """The files and the hub folders of a manifest, by name."""
     if not path.is_file():
         raise Missing([f"{path} is missing: give the folder that has the manifest (isdiff weights --root ...)"])
     try:
@@ -90,11 +85,7 @@ def entry_of(cls: type, path: Path, name: Any, fields: Any) -> Any:
 
 
 class Weights:
-    """The weights folder (``model_root``) and its manifest.
-
-    Raises:
-        UserError: the manifest is missing or damaged.
-    """
+    """The weights folder (``model_root``) and its manifest."""
 
     def __init__(self, root: str | Path = "models", manifest: str | Path | None = None) -> None:
         self.root = placed(root)
@@ -115,11 +106,7 @@ class Weights:
         return self.root / entry.name / "weights.safetensors"
 
     def hashes(self) -> dict[str, str]:
-        """The recorded sha256 of every file.
-
-        Raises:
-            UserError: the record is damaged.
-        """
+        """The recorded sha256 of every file."""
         try:
             content = json.loads(plain(self.hashes_path).read_bytes())
         except FileNotFoundError:
@@ -137,11 +124,7 @@ class Weights:
                 json.dump(hashes | {entry.file: digest}, stream, indent=1)
 
     def verify(self, entry: Entry, path: Path, again: bool = False) -> str:
-        """The file's sha256 if it may be used; ``again`` overrules a recorded hash, never a published one.
-
-        Raises:
-            UserError: a web page instead of the file, a wrong size, or a wrong hash.
-        """
+        """The file's sha256 if it may be used; ``again`` overrules a recorded hash, never a published one."""
         with path.open("rb") as stream:
             start = stream.read(256).lstrip().lower()
         if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<error")):
@@ -169,12 +152,7 @@ class Weights:
         return digest
 
     def get(self, name: str) -> Path:
-        """Download (or go on downloading) a file from the first mirror that has it.
-
-        Raises:
-            UserError: no mirror gave a file that fits, with what each said.
-            OSError: the disk is full, or the folder cannot be written.
-        """
+        """Download (or go on downloading) a file from the first mirror that has it."""
         entry = self.entry(name)
         path = self.path(entry)
         if path.exists():
@@ -210,8 +188,6 @@ class Weights:
 
         Args:
             again: replace a file that is here, and the hash that was recorded for it.
-        Raises:
-            UserError: no such file, or not the one that is listed.
         """
         entry = self.entry(name)
         if not path.is_file():
@@ -234,11 +210,7 @@ class Weights:
         return place
 
     def convert(self, name: str) -> Path:
-        """Published pickle to safetensors, once; both hashes are recorded.
-
-        Raises:
-            UserError: the file is missing, is no plain state dict, or does not fit the network strictly.
-        """
+        """Published pickle to safetensors, once; both hashes are recorded."""
         entry = self.entry(name)
         source, target = self.path(entry), self.converted(entry)
         if entry.net is None:
@@ -275,11 +247,7 @@ def is_safetensors(path: Path) -> bool:
 
 
 def fitting_state(entry: Entry, path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a published file (a pickle of plain tensors, or safetensors), which fit the entry's network.
-
-    Raises:
-        UserError: it is another kind of file, or does not fit the network strictly, or is not finite.
-    """
+    """The tensors of a published file (a pickle of plain tensors, or safetensors), which fit the entry's network."""
     if is_safetensors(path):
         state = open_weights(path)[0]
     else:

@@ -22,11 +22,7 @@ class MaskSource(Component, ABC):
 
     @abstractmethod
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
-        """(height, width), bool, True = generate.
-
-        Raises:
-            UserError: the mask is missing or cannot be used.
-        """
+        """(height, width), bool, True = generate."""
 
     def stamp(self, image_id: str) -> str:
         """A cheap signature of the file that the hole comes from.

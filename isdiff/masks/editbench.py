@@ -28,10 +28,7 @@ class EditBenchMask(MaskSource):
         return find_root(self.path)
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
-        """
-        Raises:
-            UserError: EditBench or the mask is not here, or the image is not EditBench's.
-        """
+        """TODO."""
         return read_mask(place(self.root, "masks", image_id), height, width)
 
     def stamp(self, image_id: str) -> str:

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from isdiff.checks import check_flag, check_text
 from isdiff.data.base import file_stamp, shown, stem_of
 from isdiff.data.files import walk
-from isdiff.data.images import as_rgba, decoded, eight_bits, has_transparency, image_suffixes, suffix_of
+from isdiff.data.images import SUFFIXES, decoded, eight_bits, suffix_of
 from isdiff.errors import UserError
 from isdiff.masks.base import MaskSource
 from isdiff.paths import located
@@ -31,12 +31,9 @@ class FileMask(MaskSource):
     """White is the hole; ``invert`` for files with the other polarity.
 
     Args:
-        path: an image file, used for every image, or a folder with one ``<image id>.png`` for each (or any other
-            format that Pillow opens); ``a/b.png`` is that of ``a__b``, as ids of folders are.
+        path: an image file, used for every image, or a folder with one ``<image id>.png`` for each (or another format);
+            ``a/b.png`` is that of ``a__b``, as ids of folders are.
         invert: black is the hole.
-
-    Raises:
-        UserError: there is no such file or folder, or ``invert`` is no bool.
     """
 
     def __init__(self, path: str, invert: bool = False) -> None:
@@ -57,17 +54,14 @@ class FileMask(MaskSource):
         found: dict[str, list[str]] = {}
         closed: list[Path] = []
         for name in sorted(path.relative_to(self.path).as_posix() for _, path in walk(self.path, closed)):
-            if suffix_of(name) in image_suffixes():
+            if suffix_of(name) in SUFFIXES:
                 found.setdefault(stem_of(name), []).append(name)
         if closed:
             raise UserError(f"mask.path: {shown(closed[0])} cannot be listed; change its permissions")
         return found
 
     def file_for(self, image_id: str) -> Path:
-        """
-        Raises:
-            UserError: the folder has none for this image, or several.
-        """
+        """Find the one file for an image."""
         if not self.path.is_dir():
             return self.path
         names = self.index.get(unicodedata.normalize("NFC", image_id), [])
@@ -90,40 +84,23 @@ class FileMask(MaskSource):
 
 
 def read_mask(file: str | Path, height: int, width: int, invert: bool = False) -> np.ndarray:
-    """(height, width) bool, True where the file is white (black with ``invert``).
+    """Read (height, width) bool, True where the file is white (black with ``invert``).
 
     Turned as its EXIF data say and cut to the same proportions about its middle, as images are, so that a mask drawn on
-    the uncropped image fits; then scaled without gray values. Where only transparency varies, opaque counts as white.
-
-    Raises:
-        UserError: the file is missing, is no image, or is gray.
+    the uncropped image fits; then scaled without gray values.
     """
-    name = f"mask {shown(file)}"
-    hole = black_and_white(gray_mask(decoded(file, "mask"), name), name, invert)
+    hole = hole_in(decoded(file, "mask"), f"mask {shown(file)}", invert)
     if hole.shape == (height, width):
         return hole
     return np.asarray(ImageOps.fit(Image.fromarray(hole), (width, height), Image.Resampling.NEAREST))
 
 
-def gray_mask(image: Image.Image, name: str) -> Image.Image:
-    """The picture of a mask as :func:`as_gray` takes it, mode L, whatever its depth.
-
-    Raises:
-        UserError: it cannot be used; ``name`` names it.
-    """
+def hole_in(image: Image.Image, name: str, invert: bool = False) -> np.ndarray:
+    """Take (H, W) bool, True where an image is white (black with ``invert``); gray is allowed at edges only."""
     try:
-        return as_gray(eight_bits(image))
+        values = gray_values(eight_bits(image))
     except ValueError as error:
         raise UserError(f"{name} cannot be used: {error}") from None
-
-
-def black_and_white(gray: Image.Image, name: str, invert: bool = False) -> np.ndarray:
-    """(H, W) bool, True where an image of mode L is white (black with ``invert``).
-
-    Raises:
-        UserError: it is gray, in more than its edges; ``name`` names it.
-    """
-    values = np.asarray(gray)
     between = (values > BLACK) & (values < WHITE)
     if between.mean() > SOFT or (between.any() and is_gray_shape(values, between)):
         share = f"{between.mean():.0%}" if between.mean() >= 0.01 else "less than 1%"
@@ -136,7 +113,7 @@ def black_and_white(gray: Image.Image, name: str, invert: bool = False) -> np.nd
 
 
 def is_gray_shape(values: np.ndarray, between: np.ndarray) -> bool:
-    """Whether something gray is no edge between black and white: it has an even patch, or one of the two is not near.
+    """Tell whether something gray is no edge: it has an even patch, or black or white is not near.
 
     Soft edges of any width are edges, and so is the noise of JPEG within :data:`NEAR` pixels of one.
     """
@@ -150,22 +127,17 @@ def is_gray_shape(values: np.ndarray, between: np.ndarray) -> bool:
     return False
 
 
-def as_gray(image: Image.Image) -> Image.Image:
-    """The picture of a mask, mode L: its colours, or its opacity if it has one colour only.
-
-    Raises:
-        ValueError: both vary, and they do not say the same.
-    """
-    if not has_transparency(image):
-        return image.convert("L") if image.mode in ("1", "L") else image.convert("RGB").convert("L")
-    image = as_rgba(image)
-    *colours, opacity = image.split()
-    gray = image.convert("RGB").convert("L")
-    if len(set(opacity.getextrema())) == 1:
+def gray_values(image: Image.Image) -> np.ndarray:
+    """Take the shape that a mask shows, (H, W) uint8: its colours, or its opacity where it has one colour only."""
+    gray = np.asarray(image.convert("L") if image.mode in ("1", "L") else image.convert("RGB").convert("L"))
+    if not image.has_transparency_data:
         return gray
-    if all(len(set(channel.getextrema())) == 1 for channel in colours):
-        return opacity
-    visible = (np.asarray(gray) >= 128) & (np.asarray(opacity) >= 128)
-    if np.mean(visible != (np.asarray(gray) >= 128)) > TOLERANCE:
+    *colours, opacity = image.convert("RGBA").split()
+    if opacity.getextrema()[0] == opacity.getextrema()[1]:
+        return gray
+    if all(channel.getextrema()[0] == channel.getextrema()[1] for channel in colours):
+        return np.asarray(opacity)
+    visible = (gray >= 128) & (np.asarray(opacity) >= 128)
+    if np.mean(visible != (gray >= 128)) > TOLERANCE:
         raise ValueError("it has a shape both in its colours and in its transparency; save it in black and white")
     return gray

@@ -57,8 +57,13 @@ class Job:
 
 @dataclass(frozen=True)
 class WindowTrace:
-    """How a window was filled: what IS-Diff's criterion said of each attempt (None where it was not asked), which was
-    kept, where each began (timesteps), network calls, and seconds."""
+    """How a window was filled.
+
+    Attributes:
+        dce: what IS-Diff's criterion said of each attempt; None where it was not asked.
+        chosen: which attempt was kept.
+        start_timesteps: where each began.
+    """
 
     window: Window
     dce: list[float | None]
@@ -70,7 +75,7 @@ class WindowTrace:
 
 @dataclass
 class Filled:
-    """What came of a job.
+    """The result of a job.
 
     Attributes:
         values: (H, W, 3) float32 in 0..255; 0 outside of the hole.
@@ -86,7 +91,7 @@ class Filled:
     failure: str | None = None
 
     def paste(self, values: np.ndarray) -> np.ndarray:
-        """The picture (H, W, 3) uint8 with such values in the hole."""
+        """Put values into the picture's hole, (H, W, 3) uint8."""
         pixels = self.job.pixels.copy()
         pixels[self.job.hole] = np.rint(values[self.job.hole]).astype(np.uint8)
         return pixels
@@ -97,7 +102,7 @@ class Canvas:
 
     def __init__(self, job: Job, sizes: Sizes) -> None:
         self.job, self.key = job, job.noise_key
-        self.pixels, self.open = mirrored(job.pixels).copy(), mirrored(job.hole).copy()
+        self.pixels, self.open = mirrored(job.pixels), mirrored(job.hole)
         self.values = np.zeros(self.pixels.shape, np.float32)  # memory is taken where it is written to
         self.weight = np.zeros(self.open.shape, np.float32)  # of what was made; less than 1: it is made again
         self.blank = self.open.copy()  # where nothing stands yet, not even a coarse fill
@@ -113,16 +118,16 @@ class Canvas:
         return numbers
 
     def stream(self, number: int, attempt: int) -> Stream:
-        """The noise of an attempt at a window; the first one's is that of a run's image."""
+        """Name the noise of an attempt at a window; the first window's is that of a run's image."""
         return Stream(self.job.seed, f"{self.key}/{number}" if number else self.key, attempt)
 
     def guess(self, number: int) -> np.ndarray | None:
-        """What stands in the window, if that is something everywhere and finer windows are to begin with it."""
+        """Take what stands in the window, if that is something everywhere and finer windows are to begin with it."""
         area = self.windows[number].area
         return None if self.blank[area].any() or self.windows[number].coarse else self.pixels[area]
 
     def blended(self, number: int, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The window's open pixels (N, 3) with what was made, and how much they count then."""
+        """Blend what was made into the window's open pixels (N, 3); say how much they count then."""
         window = self.windows[number]
         hole = self.open[window.area]
         before, values = self.weight[window.area][hole], self.values[window.area][hole]
@@ -175,7 +180,7 @@ class Glimpse:
 
     @torch.inference_mode()
     def picture(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the network takes the picture for, (H, W, 3) uint8, and where nothing is predicted yet, (H, W) bool."""
+        """Show the network's prediction, (H, W, 3) uint8, and where there is none yet, (H, W) bool."""
         pixels, hidden = self.canvas.pixels.copy(), self.canvas.open.copy()
         seen = [(number, image, x0) for number, image in self.live if (x0 := image.tr.x0) is not None]
         pictures = self.prior.decode([x0 for *_, x0 in seen], [image.tr.task for _, image, _ in seen]) if seen else []

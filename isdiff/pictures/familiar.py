@@ -1,5 +1,4 @@
-"""Whether a picture is of a kind that a model knows: how what is known of it looks, at the model's size, beside images
-of the model's own dataset.
+"""Whether a picture is of a kind that a model knows: how it looks beside images of the model's own dataset.
 
 ``benchmarks/familiar.py`` measures a model's images once and writes ``familiar.json`` beside its weights. The check
 needs no network, draws no noise and changes no result. (The network's error at single noise levels does not tell the
@@ -45,7 +44,7 @@ class Known:
 
     @classmethod
     def of(cls, weights: str, found: np.ndarray, share: float) -> Known:
-        """From measurements (N, K); ``share`` of them lie beyond the limit."""
+        """Make it of measurements (N, K), ``share`` of which lie beyond the limit."""
         mean = found.mean(0)
         whitening = np.linalg.inv(np.linalg.cholesky(np.cov(found.T)))
         limit = np.quantile(np.linalg.norm((found - mean) @ whitening.T, axis=1), 1 - share)
@@ -64,7 +63,7 @@ class Known:
 
 
 def known_of(weights: str) -> Known | None:
-    """What is noted beside a file of weights; None where nothing is that can be read, or of other weights."""
+    """Read what is noted beside a file of weights; None where there is nothing, or of other weights."""
     path = located(weights)
     file = path.with_name(FILE)
     if not path.is_file() or not file.is_file():
@@ -83,7 +82,7 @@ def read(file: Path) -> Known | None:
 
 
 def looks(pixels: np.ndarray, hole: np.ndarray, size: int) -> np.ndarray | None:
-    """How a picture looks where it is known, (K,); None where little is known or shown.
+    """Measure how a picture looks where it is known, (K,); None where little is known or shown.
 
     Steps between neighbours (their mean, how many are none, how much larger the large ones are), what is left without
     them (fine noise), colourfulness, the number of different colours, brightness and contrast.
@@ -122,7 +121,7 @@ def looks(pixels: np.ndarray, hole: np.ndarray, size: int) -> np.ndarray | None:
 
 
 def reduced(pixels: np.ndarray, hole: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(h, w, 3) float32 with a shorter side of at most ``size``, and where it is known, (h, w) bool."""
+    """Reduce it to (h, w, 3) float32 with a shorter side of at most ``size``, and where it is known, (h, w) bool."""
     values = np.where(hole[..., None], 0, pixels).astype(np.float32)
     factor = size / min(hole.shape)
     if factor >= 1:

@@ -18,9 +18,9 @@ from isdiff.config.composing import compose_run
 from isdiff.config.setup import build
 from isdiff.data.images import decoded, pixels_hash
 from isdiff.errors import SomeFailed, UserError, summed_up
-from isdiff.masks.base import GeneratedMask, MaskSource
-from isdiff.masks.files import black_and_white, gray_mask
-from isdiff.pictures.files import deep_pixels
+from isdiff.masks.base import MaskSource
+from isdiff.masks.files import hole_in
+from isdiff.pictures.files import read_picture
 from isdiff.pictures.jobs import Inpainter, Job, WindowTrace
 from isdiff.pictures.picture import Picture, dense, picture_of
 from isdiff.process_state import with_own_defaults
@@ -32,10 +32,11 @@ ALPHA = "alpha"
 
 @dataclass
 class Inpainted:
-    """
+    """What :func:`inpaint` gives.
+
     Attributes:
-        images: in the order and of the kind that were given; files give Pillow images (a PNG of 16 bits a colour an
-            array, uint16), a batch (4 dimensions) a batch.
+        images: in the order and of the kind that were given; files give Pillow images (of 16 bits a colour arrays,
+            uint16), a batch (4 dimensions) a batch.
         seed_images: the same with IS-Diff's seed in the hole; None for methods without one.
         trace: for each image, how each of its windows was filled (nearly always one).
     """
@@ -46,11 +47,7 @@ class Inpainted:
 
     @property
     def image(self) -> Any:
-        """The only image.
-
-        Raises:
-            UserError: there are several.
-        """
+        """The only image."""
         if len(self.images) != 1:
             raise UserError(f"there are {len(self.images)} images; take them from result.images")
         return self.images[0]
@@ -75,13 +72,13 @@ def inpaint(
     progress: bool = False,
     overrides: Sequence[str] = (),
 ) -> Inpainted:
-    """Fill holes. Known pixels of every result are the input's, bit for bit; its size, mode or dtype and device too.
+    """Fill holes. Known pixels of every result are the input's, bit for bit; its size, dtype and device too.
 
     Args:
         image: a Pillow image, a numpy array (H, W[, C]), a torch tensor (C, H, W) or a file's path; a list of them, or
             a batch (N, H, W, C) or (N, C, H, W). uint8, uint16, or fractions from 0 to 1; 1, 3 or 4 channels. Files are
             turned as their EXIF data say, of several frames the first is taken; Pillow images are taken as their pixels
-            lie.
+            lie. Palettes and single bits come back as RGB (RGBA) and gray.
         hole: of the same height and width: a Pillow image or file (white = hole), or an array of bools or of 0 and
             1 (or 255) (True = hole); one for all images or a list. Or ``half``, ``expand``, ``wide``, ``center`` or
             ``alpha`` (what is transparent).
@@ -93,21 +90,19 @@ def inpaint(
             result (but of latent models where the hole cuts through cells of latents, which are hole here).
         progress: whether to show a bar with the time left.
     Warns:
-        UserWarning: images are unlike those that the model was trained on.
-    Raises:
-        UserError: one sentence about what cannot be used, before any work; :class:`isdiff.errors.Missing` for weights.
-        PartlyFilled: some pictures could not be filled; its ``finished`` has the others.
+        UserWarning: images are unlike those that the model was trained on, or results are of another mode.
     """
     check_flag("invert", invert)
     images, batch = unpacked(image, "image")
     names = named(images, ids)
-    pictures = [picture_of(opened(item), name) for item, name in zip(images, names, strict=True)]
-    holes = each(hole, len(images), "hole")
-    prompts = texts("prompt", prompt, len(images))
+    pictures = [take_picture(item, name) for item, name in zip(images, names, strict=True)]
+    holes, prompts = each(hole, len(images), "hole"), each(prompt, len(images), "prompt")
+    if not all(isinstance(text, str) for text in prompts):
+        raise UserError(f"prompt is {prompt!r:.60}; it must be a text, or a list with one for each image")
     keys = [None] * len(images) if ids is None else names
     jobs = []
-    for picture, mask, name, key, text in zip(pictures, holes, names, keys, prompts, strict=True):
-        jobs.append(job_of(picture, hole_of(mask, picture, invert, key), name, seed, key, text))
+    for picture, mask, key, text in zip(pictures, holes, keys, prompts, strict=True):
+        jobs.append(job_of(picture, hole_of(mask, picture, invert, key), picture.name, seed, key, text))
     asked = prompt if isinstance(prompt, str) else "caption"
     inpainter = Inpainter(
         method, model, prompt=asked, negative_prompt=negative_prompt, steps=steps, size=size, reduction=reduction,
@@ -115,24 +110,24 @@ def inpaint(
     )  # fmt: skip
     if unlike := [job.name for job in jobs if inpainter.unlike(job)]:
         warnings.warn(inpainter.unlike_said(unlike), stacklevel=3)
+    if changed := {picture.name: f"the result has not its {picture.lost}" for picture in pictures if picture.lost}:
+        warnings.warn("; ".join(summed_up(changed)), stacklevel=3)
     place = {id(job): n for n, job in enumerate(jobs)}
-    made: dict[int, Any] = {}
-    seeds: dict[int, Any] = {}
-    trace: dict[int, list[WindowTrace]] = {}
+    made: list[Any] = [None] * len(jobs)
+    seeds: list[Any] = [None] * len(jobs)
+    trace: list[list[WindowTrace]] = [[]] * len(jobs)
     failed: dict[str, str] = {}
     for filled in with_bar(inpainter, jobs, progress):
+        n, job = place[id(filled.job)], filled.job
         if filled.failure:
-            failed[filled.job.name] = filled.failure
+            failed[job.name] = filled.failure
             continue
-        n = place[id(filled.job)]
-        made[n], trace[n] = pictures[n].filled(filled.values, filled.job.hole), filled.trace
+        made[n], trace[n] = pictures[n].filled(filled.values, job.hole), filled.trace
         if filled.seed_values is not None:
-            seeds[n] = pictures[n].filled(filled.seed_values, filled.job.hole)
+            seeds[n] = pictures[n].filled(filled.seed_values, job.hole)
     if failed:
-        raise PartlyFilled("; ".join(summed_up(failed)), [made.get(n) for n in range(len(jobs))])
-    order = range(len(jobs))
-    results = packed([made[n] for n in order], batch)
-    return Inpainted(results, packed([seeds[n] for n in order], batch) if seeds else None, [trace[n] for n in order])
+        raise PartlyFilled("; ".join(summed_up(failed)), made)
+    return Inpainted(packed(made, batch), None if seeds[0] is None else packed(seeds, batch), trace)
 
 
 class PartlyFilled(SomeFailed):
@@ -159,23 +154,17 @@ def with_bar(inpainter: Inpainter, jobs: list[Job], shown: bool):
 
 
 def job_of(picture: Picture, hole: np.ndarray, name: str, seed: int, key: str | None = None, prompt: str = "") -> Job:
-    """
-    Raises:
-        UserError: the hole hides nothing or everything, or the picture's values are out of their range.
-    """
+    """Ask for a hole in a picture to be filled."""
     return Job(name, picture.rgb(hole), hole, seed, key, prompt)
 
 
-def opened(item: Any) -> Any:
-    """A path's image, an array where Pillow would cut its 16 bits a colour; or what was given.
-
-    Raises:
-        UserError: there is none, or it cannot be read.
-    """
+def take_picture(item: Any, name: str) -> Picture:
+    """Read a path's picture, or take what was given."""
     if not isinstance(item, (str, os.PathLike)):
-        return item
-    image, deep = decoded(os.fspath(item)), deep_pixels(Path(item))
-    return image if deep is None else deep
+        return picture_of(item, name)
+    picture = read_picture(Path(item)).picture
+    picture.name = name
+    return picture
 
 
 def is_batch(given: Any, what: str) -> bool:
@@ -203,11 +192,7 @@ def packed(items: list[Any], batch: type | None) -> Any:
 
 
 def named(images: list[Any], ids: Sequence[str] | str | None) -> list[str]:
-    """A name for each image.
-
-    Raises:
-        UserError: another number of ids than images.
-    """
+    """A name for each image."""
     if ids is None:
         return [f"image {i}" if len(images) > 1 else "image" for i in range(len(images))]
     found = [ids] if isinstance(ids, str) else list(ids) if isinstance(ids, Iterable) else []
@@ -216,48 +201,24 @@ def named(images: list[Any], ids: Sequence[str] | str | None) -> list[str]:
     return found
 
 
-def texts(key: str, given: Any, count: int) -> list[str]:
-    """A text for each image, of one for all or as many.
-
-    Raises:
-        UserError: another number, or something else.
-    """
-    if isinstance(given, str):
-        return [given] * count
-    found = list(given) if isinstance(given, Iterable) else [given]
-    if not all(isinstance(text, str) for text in found):
-        raise UserError(f"{key} is {given!r:.60}; it must be a text, or a list with one for each image")
-    if len(found) != count:
-        raise UserError(f"there are {len(found)} {key}s for {count} images; give one for all, or one for each")
-    return found
-
-
-def each(hole: Any, count: int, what: str) -> list[Any]:
-    """One for each image, of one for all or as many.
-
-    Raises:
-        UserError: another number.
-    """
-    if not isinstance(hole, (list, tuple)) and not is_batch(hole, what):
-        return [hole] * count
-    if len(hole) not in (1, count):
-        raise UserError(f"there are {len(hole)} {what}s for {count} images; give one for all, or one for each")
-    return list(hole) * (count if len(hole) == 1 else 1)
+def each(given: Any, count: int, what: str) -> list[Any]:
+    """Give one for each image, of one for all or as many."""
+    items = list(given) if isinstance(given, (list, tuple)) or is_batch(given, what) else [given]
+    items = items * count if len(items) == 1 else items
+    if len(items) != count:
+        raise UserError(f"there are {len(items)} {what}s for {count} images; give one for all, or one for each")
+    return items
 
 
 def hole_of(hole: Any, picture: Picture, invert: bool = False, key: str | None = None) -> np.ndarray:
-    """The hole (H, W) bool of a picture, as :func:`inpaint` takes holes.
-
-    Raises:
-        UserError: it is of no such form, or of another size than the picture.
-    """
+    """Take the hole (H, W) bool of a picture, as :func:`inpaint` takes holes."""
     if isinstance(hole, (str, Path)) and str(hole) in (*NAMED, ALPHA):
         return named_hole(str(hole), picture, key) ^ invert
     name = f"the mask of {picture.name}"
     if isinstance(hole, (str, os.PathLike)):
         name = f"mask {hole}"
         hole = decoded(os.fspath(hole), "mask")
-    found = image_hole(hole, name) if isinstance(hole, Image.Image) else array_hole(hole, name)
+    found = hole_in(hole, name) if isinstance(hole, Image.Image) else array_hole(hole, name)
     if found.shape != picture.shape:
         sizes = [f"{width}x{height}" for height, width in (found.shape, picture.shape)]
         turned = " (files are turned as their EXIF data say)" if found.shape == picture.shape[::-1] else ""
@@ -266,29 +227,18 @@ def hole_of(hole: Any, picture: Picture, invert: bool = False, key: str | None =
 
 
 def named_hole(name: str, picture: Picture, key: str | None = None) -> np.ndarray:
-    """
-    Raises:
-        UserError: ``alpha``, and the picture has no transparency.
-    """
+    """Make the hole of one of :data:`NAMED`, or find what is transparent."""
     if name == ALPHA:
         opacity = picture.opacity()
         if opacity is None:
             raise UserError(f"{picture.name} has no transparency to take the hole from; give a mask")
         return opacity < 128
     source = build(compose_run([f"mask={name}"]).mask, MaskSource)
-    assert isinstance(source, GeneratedMask)
     return source.hole(key or pixels_hash(picture.rgb()), *picture.shape)
 
 
-def image_hole(image: Image.Image, name: str) -> np.ndarray:
-    return black_and_white(gray_mask(image, name), name)
-
-
 def array_hole(hole: Any, name: str) -> np.ndarray:
-    """
-    Raises:
-        UserError: no array (H, W), (1, H, W) or (H, W, 1) of bools, or of 0 and 1 or 255.
-    """
+    """Take an array (H, W), (1, H, W) or (H, W, 1) of bools, or of 0 and 1 or 255, as a hole."""
     form = "a Pillow image, a path, or an array (H, W) of bools, or of 0 and 1 (or 255)"
     if isinstance(hole, torch.Tensor):
         hole = dense(hole, name)

@@ -64,8 +64,11 @@ class WindowExperiment(Experiment):
 
 
 class Feed:
-    """Tasks for the engine, which asks again after it was told that there is none: a window that has been filled may
-    have made others ready. Another picture is begun only where no window of those under way is ready."""
+    """Tasks for the engine, which asks again after it was told that there is none.
+
+    A window that has been filled may have made others ready. Another picture is begun only where no window of those
+    under way is ready.
+    """
 
     def __init__(self, experiment: WindowExperiment, jobs: Iterable[Job], sizes: Sizes) -> None:
         self.experiment, self.jobs, self.sizes = experiment, iter(jobs), sizes
@@ -79,10 +82,7 @@ class Feed:
     def __next__(self) -> Task:
         while True:
             while not self.ready:
-                if (
-                    sum(canvas.open.size for canvas in {canvas for canvas, _ in self.experiment.places.values()})
-                    >= PIXELS
-                ):
+                if sum(canvas.open.size for canvas in {c for c, _ in self.experiment.places.values()}) >= PIXELS:
                     raise StopIteration
                 canvas = Canvas(next(self.jobs), self.sizes)
                 self.windows += len(canvas.windows)
@@ -121,8 +121,6 @@ class Inpainter:
         size: side at which the model works, in the place of its own.
         reduction, context: see :class:`isdiff.pictures.windows.Sizes`.
         overrides: further ones of a run, ``["sampler.repeat=1"]``.
-    Raises:
-        UserError: a name that there is not, a value that cannot work, or weights that are not here (:class:`Missing`).
     """
 
     @with_own_defaults
@@ -189,16 +187,16 @@ class Inpainter:
         _ = self.experiment.prior
 
     def unlike(self, job: Job) -> bool:
-        """Whether what is known of a picture looks unlike the images that the model was trained on, as far as that was
-        measured (``benchmarks/familiar.py``: of the shipped pixel models)."""
+        """Tell whether what is known of a picture looks unlike the images that the model was trained on.
+
+        That was measured for the shipped pixel models (``benchmarks/familiar.py``); others say no.
+        """
         model = self.experiment.setup.model
-        known = known_of(model.weights)
-        return (
-            known is not None and model.image_size is not None and known.is_far(job.pixels, job.hole, model.image_size)
-        )
+        known, side = known_of(model.weights), model.image_size
+        return known is not None and side is not None and known.is_far(job.pixels, job.hole, side)
 
     def unlike_said(self, names: Sequence[str]) -> str:
-        """A sentence for pictures that are :meth:`unlike`."""
+        """Write a sentence for pictures that are :meth:`unlike`."""
         more = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
         knows = compose_run([f"model={self.model}"]).model.get("knows")
         images = f"{self.model} knows, {knows}" if knows else f"{self.model} was trained on"
@@ -220,7 +218,7 @@ class Inpainter:
         watch: Callable[[Sequence[Glimpse]], None] | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Filled]:
-        """What comes of jobs, as they finish; one that fails leaves the others alone.
+        """Yield what comes of jobs, as they finish; one that fails leaves the others alone.
 
         Args:
             seeds: whether to show IS-Diff's seeds too.
@@ -258,7 +256,7 @@ class Inpainter:
         yield from feed.failed
 
     def glimpses(self, live: Sequence[Live]) -> list[Glimpse]:
-        """A glimpse of every picture that has windows in the loop."""
+        """Give a glimpse of every picture that has windows in the loop."""
         found: dict[Canvas, list[tuple[int, Live]]] = {}
         for image in live:
             canvas, number = self.experiment.places[image.tr.task.id]
@@ -266,7 +264,7 @@ class Inpainter:
         return [Glimpse(canvas, windows, self.experiment.prior) for canvas, windows in found.items()]
 
     def take(self, result: Result, canvas: Canvas, number: int, seeds: bool) -> None:
-        """A finished window onto its canvas."""
+        """Put a finished window onto its canvas."""
         window = canvas.windows[number]
         trace = WindowTrace(
             window, [a.dce for a in result.attempts], result.chosen, [a.start_timestep for a in result.attempts],
@@ -281,10 +279,7 @@ class Inpainter:
 
 
 def check_named(group: str, name: object) -> None:
-    """
-    Raises:
-        UserError: there is no configuration of that name in the group.
-    """
+    """Refuse a name that no configuration in the group has."""
     check_text(group, name)
     names = config_names(group)
     if name not in names:

@@ -1,19 +1,20 @@
 """Pictures as callers have them (Pillow images, numpy arrays, torch tensors), as a model sees them, and back.
 
-What holds for all of them: a hole is filled in a copy of the same kind, size, mode or dtype; what is outside of the
-hole is the caller's, to the bit; what was transparent in the hole becomes opaque.
+A hole is filled in a copy of the same kind, size and dtype. What is outside of the hole is the caller's, to the bit;
+what was transparent in the hole becomes opaque.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from isdiff.data.images import eight_bits, has_transparency, over_white
+from isdiff.data.images import over_white, scale_to_eight
 from isdiff.errors import UserError
 
 FORMS = (
@@ -22,64 +23,141 @@ FORMS = (
 )
 TOPS = {"uint8": 255, "uint16": 65535}  # of whole numbers; fractions go from 0 to 1
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # as Pillow's mode L
+MODES = ("L", "LA", "RGB", "RGBA", "I;16", "I;16L", "I;16B")  # of Pillow images that are filled as they are
+SHOWN_AS = {"1": "L", "P": "RGB"}  # of others: what they become
 
 
-class Picture(ABC):
-    """One picture; ``name`` is for messages."""
+@dataclass(eq=False)
+class Picture:
+    """One picture.
+
+    Attributes:
+        name: for messages.
+        samples: (H, W, C); gray or RGB, the last of 2 or 4 channels is opacity; uint8, uint16, or fractions in 0..1.
+        back: makes what the caller gave of such samples.
+        lost: what the result has not that was given, in words.
+    """
 
     name: str
+    samples: np.ndarray
+    back: Callable[[np.ndarray], Any]
+    lost: str = ""
 
     @property
-    @abstractmethod
     def shape(self) -> tuple[int, int]:
         """Height and width."""
+        height, width = self.samples.shape[:2]
+        return height, width
 
-    @abstractmethod
+    @property
+    def top(self) -> int:
+        """The value of white."""
+        return TOPS.get(str(self.samples.dtype), 1)
+
+    @property
+    def has_opacity(self) -> bool:
+        return self.samples.shape[2] in (2, 4)
+
     def rgb(self, hole: np.ndarray | None = None) -> np.ndarray:
-        """(H, W, 3) uint8, transparency over white.
+        """Show it as (H, W, 3) uint8, transparency over white.
 
         Args:
             hole: (H, W) bool, where values may be out of range: they are not used.
-        Raises:
-            UserError: values out of their range.
         """
+        array = self.samples
+        if array.dtype == np.uint16:
+            array = scale_to_eight(array)
+        elif array.dtype != np.uint8:
+            known = array if hole is None else array[~hole]
+            if not (known.min(initial=0) >= 0 and known.max(initial=0) <= 1):  # so written that NaN is refused
+                raise UserError(
+                    f"{self.name} has values from {known.min():g} to {known.max():g}; fractions must be from 0 to 1 "
+                    "(x / 2 + 0.5 makes them so from -1 to 1)"
+                )
+            array = np.rint(np.nan_to_num(array.astype(np.float32), nan=0.0).clip(0, 1) * 255).astype(np.uint8)
+        return np.asarray(over_white(to_pillow(array)))
 
-    @abstractmethod
     def opacity(self) -> np.ndarray | None:
-        """(H, W) in 0..255; None for pictures without transparency."""
+        """Give (H, W) in 0..255; None for pictures without transparency."""
+        return self.samples[..., -1] * (255 / self.top) if self.has_opacity else None
 
     def filled(self, values: np.ndarray, hole: np.ndarray) -> Any:
-        """A copy with ``values`` (H, W, 3), 0..255, in the hole (H, W) bool; gray where all that is known is."""
+        """Copy it with ``values`` (H, W, 3), 0..255, in the hole (H, W) bool; gray where all that is known is."""
         red, green, blue = np.moveaxis(self.rgb(hole), -1, 0)
-        if not ((red != green) | (green != blue))[~hole].any():
-            values = (values @ LUMINANCE)[..., None].repeat(3, 2)
-        return self.with_values(values, hole)
+        gray = self.samples.shape[2] < 3 or not ((red != green) | (green != blue))[~hole].any()
+        new = values[hole]
+        if gray:
+            new = (new @ LUMINANCE)[:, None].repeat(1 if self.samples.shape[2] < 3 else 3, 1)
+        if self.has_opacity:
+            new = np.concatenate([new, np.full((len(new), 1), 255, new.dtype)], 1)
+        new = new * np.float32(self.top / 255)
+        samples = self.samples.copy()
+        samples[hole] = np.rint(new) if self.top > 1 else new
+        return self.back(samples)
 
-    @abstractmethod
-    def with_values(self, values: np.ndarray, hole: np.ndarray) -> Any:
-        """A copy with ``values`` (H, W, 3), 0..255, in the hole (H, W) bool."""
+
+def to_pillow(samples: np.ndarray) -> Image.Image:
+    """Make an image of (H, W, C), of uint8 or uint16 gray."""
+    return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
 
 
 def picture_of(image: Any, name: str = "image") -> Picture:
-    """
-    Raises:
-        UserError: something else than :data:`FORMS`, or of another range.
-    """
+    """Take something of :data:`FORMS` as a picture."""
     if isinstance(image, Image.Image):
-        return PillowPicture(image, name)
+        return pillow_picture(image, name)
     if isinstance(image, torch.Tensor):
-        return ArrayPicture(dense(image, name), name)
-    if isinstance(image, np.ndarray):
-        return ArrayPicture(np.asarray(image), name)  # subclasses, such as matrices, have rules of their own
-    raise UserError(f"{name} is of type {type(image).__name__}; it must be {FORMS}")
+        return tensor_picture(dense(image, name), name)
+    if not isinstance(image, np.ndarray):
+        raise UserError(f"{name} is of type {type(image).__name__}; it must be {FORMS}")
+    array = np.asarray(image)  # subclasses, such as matrices, have rules of their own
+    shape = array.shape
+    check_samples(shape if len(shape) != 2 else (*shape, 1), array.dtype, shape, name)
+    return Picture(name, array if array.ndim == 3 else array[..., None], lambda samples: samples.reshape(shape))
+
+
+def pillow_picture(image: Image.Image, name: str) -> Picture:
+    """Take an image as its pixels lie: files are turned where they are read."""
+    mode, clear = image.mode, image.has_transparency_data
+    becomes = SHOWN_AS.get(mode, mode)
+    if clear and becomes in ("L", "RGB"):
+        becomes += "A"
+    if 0 in image.size or becomes not in MODES or (clear and mode.startswith("I")):
+        raise UserError(f"{name} is {image.width}x{image.height} of mode {mode}; convert it to RGB or RGBA")
+    array = np.asarray(image if mode == becomes else image.convert(becomes))
+    if mode.startswith("I"):
+        array = array.astype(np.uint16)  # in the order of bytes of this machine
+
+    def back(samples: np.ndarray) -> Image.Image:
+        made = to_pillow(samples)
+        made.info = {key: value for key, value in image.info.items() if key != "transparency"}
+        return made
+
+    lost = f"mode {mode} (it is {becomes})" if mode != becomes else ""
+    return Picture(name, array if array.ndim == 3 else array[..., None], back, lost)
+
+
+def tensor_picture(tensor: torch.Tensor, name: str) -> Picture:
+    """Take a tensor (C, H, W)."""
+    shape, dtype, device = tuple(tensor.shape), tensor.dtype, tensor.device
+    check_samples((*shape[1:], *shape[:1]), str(dtype).removeprefix("torch."), shape, name)
+    array = (tensor.float() if dtype == torch.bfloat16 else tensor).detach().cpu().numpy()
+
+    def back(samples: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(samples.transpose(2, 0, 1).copy()).to(device, dtype)
+
+    return Picture(name, array.transpose(1, 2, 0), back)
+
+
+def check_samples(samples: tuple[int, ...], dtype: Any, shape: tuple[int, ...], name: str) -> None:
+    """Refuse other shapes than (H, W, C), which ``shape`` was given as, and other numbers."""
+    if len(samples) != 3 or samples[2] not in (1, 3, 4) or 0 in samples:
+        raise UserError(f"{name} has the shape {shape}; it must be {FORMS}")
+    if str(dtype) not in TOPS and not str(dtype).startswith(("float", "bfloat")):
+        raise UserError(f"{name} is of dtype {dtype}; it must be uint8 or uint16, or fractions from 0 to 1")
 
 
 def dense(tensor: torch.Tensor, name: str) -> torch.Tensor:
-    """The tensor.
-
-    Raises:
-        UserError: numpy cannot have its values.
-    """
+    """Return the tensor if numpy can have its values."""
     odd = {
         "nested": tensor.is_nested, "meta": tensor.is_meta, "quantized": tensor.is_quantized,
         "sparse": not tensor.is_nested and tensor.layout != torch.strided,
@@ -87,154 +165,3 @@ def dense(tensor: torch.Tensor, name: str) -> torch.Tensor:
     if kind := next((kind for kind, so in odd.items() if so), None):
         raise UserError(f"{name} is a {kind} tensor; give a dense one that has its values")
     return tensor
-
-
-class PillowPicture(Picture):
-    """A Pillow image of nearly any mode, as its pixels lie: files are turned where they are read."""
-
-    PASTED = ("L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
-    NUMBERS = ("I;16", "I;16L", "I;16B", "I", "F")
-
-    def __init__(self, image: Image.Image, name: str = "image") -> None:
-        self.image, self.name = image, name
-        if image.mode not in (*self.PASTED, *self.NUMBERS, "1", "P") or 0 in image.size:
-            raise UserError(f"{name} is {image.width}x{image.height} of mode {image.mode}; convert it to RGB or RGBA")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.image.height, self.image.width
-
-    def rgb(self, hole: np.ndarray | None = None) -> np.ndarray:
-        image = self.image
-        if hole is not None and image.mode in self.NUMBERS:  # whose range is looked at: not that of what is hidden
-            image = with_numbers(image, np.where(hole, 0, np.asarray(image)))
-        try:
-            return np.asarray(over_white(eight_bits(image)))
-        except (ValueError, OSError) as error:
-            raise UserError(f"{self.name} cannot be used: {error}") from None
-
-    def opacity(self) -> np.ndarray | None:
-        eight = eight_bits(self.image)
-        return np.asarray(eight.convert("RGBA").getchannel("A")) if has_transparency(eight) else None
-
-    def with_values(self, values: np.ndarray, hole: np.ndarray) -> Image.Image:
-        mode, image = self.image.mode, self.image.copy()
-        eight = Image.fromarray(np.rint(values).astype(np.uint8))
-        if mode in self.PASTED:
-            image.paste(eight.convert(mode), mask=Image.fromarray(hole.astype(np.uint8) * 255))
-            return image
-        if mode == "1":
-            white = Image.fromarray(values @ LUMINANCE >= 127.5)
-            image.paste(white, mask=Image.fromarray(hole))
-            return image
-        if mode == "P":
-            numbers = np.array(image)
-            numbers[hole] = nearest_colours(image, np.asarray(eight)[hole])
-            image.paste(Image.fromarray(numbers))  # of mode L: the numbers themselves
-            return image
-        numbers = np.array(image)
-        gray = (values @ LUMINANCE)[hole]
-        if mode == "F":
-            numbers[hole] = gray if numbers[~hole].max(initial=0) > 1 else gray / 255
-        else:
-            numbers[hole] = np.rint(gray * 257)
-        return with_numbers(image, numbers)
-
-
-def with_numbers(image: Image.Image, numbers: np.ndarray) -> Image.Image:
-    """``image`` with these values, (H, W), of its own type."""
-    made = Image.fromarray(numbers.astype(np.asarray(image).dtype))
-    made.info = dict(image.info)
-    return made
-
-
-def nearest_colours(image: Image.Image, colours: np.ndarray) -> np.ndarray:
-    """Numbers in the palette of a picture of mode P that are opaque and closest to ``colours`` (N, 3) uint8."""
-    palette = np.asarray(image.getpalette("RGBA")).reshape(-1, 4).astype(np.int32)
-    clear = image.info.get("transparency")
-    opacity = palette[:, 3].copy()
-    if isinstance(clear, int) and clear < len(opacity):
-        opacity[clear] = 0
-    elif isinstance(clear, bytes):
-        opacity[: len(clear)] = list(clear[: len(opacity)])
-    usable = np.flatnonzero(opacity == opacity.max())
-    distinct, place = np.unique(colours, axis=0, return_inverse=True)
-    nearest = [usable[((palette[usable, :3] - colour) ** 2).sum(1).argmin()] for colour in distinct.astype(np.int32)]
-    return np.array(nearest, np.uint8)[place.reshape(-1)]
-
-
-class ArrayPicture(Picture):
-    """A numpy array, channels last, or a torch tensor, channels first: uint8, uint16, or fractions in 0..1."""
-
-    def __init__(self, array: Any, name: str = "image") -> None:
-        self.array, self.name, self.is_tensor = array, name, isinstance(array, torch.Tensor)
-        self.dtype = str(array.dtype).removeprefix("torch.")
-        shape = tuple(array.shape)
-        channels = shape[0] if self.is_tensor and shape else shape[2] if len(shape) == 3 else 1
-        if len(shape) != 3 and (self.is_tensor or len(shape) != 2):
-            raise UserError(f"{name} has the shape {shape}; it must be {FORMS}")
-        if channels not in (1, 3, 4) or 0 in shape:
-            raise UserError(f"{name} has the shape {shape}; it must be {FORMS}")
-        if self.dtype not in TOPS and not self.dtype.startswith(("float", "bfloat")):
-            raise UserError(f"{name} is of dtype {self.dtype}; it must be uint8 or uint16, or fractions from 0 to 1")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        shape = tuple(self.array.shape)
-        return shape[1:] if self.is_tensor else shape[:2]
-
-    def channels_last(self) -> np.ndarray:
-        """(H, W, C), uint8, uint16 or float32."""
-        array = self.array
-        if self.is_tensor:
-            array = array.detach().cpu()
-            array = (array if self.dtype in TOPS else array.float()).numpy().transpose(1, 2, 0)
-        array = array if array.ndim == 3 else array[..., None]
-        return array if self.dtype in TOPS else array.astype(np.float32)
-
-    def eight_bits(self, hole: np.ndarray | None) -> np.ndarray:
-        """(H, W, C) uint8."""
-        array = self.channels_last()
-        if array.dtype == np.uint8:
-            return array
-        if array.dtype == np.uint16:
-            return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-        known = array if hole is None else array[~hole]
-        if not (known.min(initial=0) >= 0 and known.max(initial=0) <= 1):  # so written that NaN is refused
-            raise UserError(
-                f"{self.name} has values from {known.min():g} to {known.max():g}; fractions must be from 0 to 1 "
-                "(x / 2 + 0.5 makes them so from -1 to 1)"
-            )
-        return np.rint(np.nan_to_num(array, nan=0.0).clip(0, 1) * 255).astype(np.uint8)
-
-    def rgb(self, hole: np.ndarray | None = None) -> np.ndarray:
-        array = self.eight_bits(hole)
-        if array.shape[2] == 1:
-            return array.repeat(3, 2)
-        return np.asarray(over_white(Image.fromarray(array)))
-
-    def opacity(self) -> np.ndarray | None:
-        array = self.channels_last()
-        if array.shape[2] < 4:
-            return None
-        return array[..., 3] * (255 / TOPS.get(self.dtype, 1))
-
-    def with_values(self, values: np.ndarray, hole: np.ndarray) -> Any:
-        channels = 1 if len(self.array.shape) == 2 else self.array.shape[0 if self.is_tensor else 2]
-        if channels == 1:
-            values = (values @ LUMINANCE)[..., None]
-        elif channels == 4:
-            values = np.concatenate([values, np.full((*values.shape[:2], 1), 255, values.dtype)], 2)
-        new = values[hole] * np.float32(TOPS.get(self.dtype, 1) / 255)
-        new = np.rint(new).astype(self.dtype) if self.dtype in TOPS else new
-        if self.is_tensor and self.dtype == "uint16":  # which torch cannot index
-            numbers = self.array.detach().cpu().numpy().copy()
-            numbers[:, hole] = new.T
-            return torch.from_numpy(numbers).to(self.array.device)
-        if self.is_tensor:
-            made = self.array.detach().clone()
-            made[:, torch.from_numpy(hole).to(made.device)] = torch.from_numpy(new.T.copy()).to(made)
-            return made
-        made = self.array.copy()
-        made[hole] = new if made.ndim == 3 else new[:, 0]
-        return made

@@ -39,7 +39,7 @@ FADE = 4  # pixels, at least, over which windows of a part are blended
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a picture, in pixels: a square, or ``across`` columns of ``side`` rows.
+    """A part of a picture, in pixels.
 
     Attributes:
         fade: pixels beside a border, if it is not the picture's, that are made again by another window.
@@ -48,23 +48,22 @@ class Window:
 
     top: int
     left: int
-    side: int
-    across: int | None = None
+    height: int
+    width: int
     fade: int = field(default=0, compare=False)
     coarse: bool = field(default=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.side, self.side if self.across is None else self.across
+        return self.height, self.width
 
     @property
     def area(self) -> tuple[slice, slice]:
         """Its rows and columns, to index arrays (H, W, ...) with."""
-        height, width = self.shape
-        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
     def core(self, shape: Sequence[int]) -> tuple[slice, slice]:
-        """Its area in a picture of this shape without what fades."""
+        """Give its area in a picture of this shape without what fades."""
         rows, columns = (
             slice(span.start + self.fade * (span.start > 0), span.stop - self.fade * (span.stop < size))
             for span, size in zip(self.area, shape, strict=True)
@@ -72,7 +71,7 @@ class Window:
         return rows, columns
 
     def weight(self, shape: Sequence[int]) -> np.ndarray:
-        """(h, w) how much counts what it makes: 1 in its core, less towards a border that is not the picture's."""
+        """Weigh what it makes, (h, w): 1 in its core, less towards a border that is not the picture's."""
         away = []
         for span, size in zip(self.area, shape, strict=True):
             at = np.arange(span.start, span.stop, dtype=np.float32)
@@ -93,8 +92,6 @@ class Sizes:
         model: side of the model's own images; None: any height and width.
         reduction: a window is at most so many times larger.
         context: known surroundings on either side of a hole, as a share of the hole's width.
-    Raises:
-        ValueError: a value that cannot work.
     """
 
     model: int | None
@@ -106,15 +103,14 @@ class Sizes:
         check_number("context", self.context)
 
     def shape(self, window: Window) -> tuple[int, int]:
-        """Rows and columns that the model sees of a window."""
+        """Give rows and columns that the model sees of a window."""
         if self.model is not None:
             return self.model, self.model
-        height, width = window.shape
-        factor = max(1.0, math.sqrt(height * width / MOST_PIXELS))
-        return max(1, round(height / factor)), max(1, round(width / factor))
+        factor = max(1.0, math.sqrt(window.height * window.width / MOST_PIXELS))
+        return max(1, round(window.height / factor)), max(1, round(window.width / factor))
 
     def side(self, reach: float, height: int, width: int) -> int:
-        """Of windows in a picture of this size, for holes whose pixels are up to ``reach`` from known ones."""
+        """Choose the side of windows in a picture of this size, for hole pixels up to ``reach`` from known ones."""
         assert self.model is not None
         most = int(min(self.reduction * self.model, height, width))
         wanted = math.ceil(min(2 * reach * (1 + 2 * self.context), most))  # of an infinity there is no ceiling
@@ -122,21 +118,16 @@ class Sizes:
 
 
 def mirrored(array: np.ndarray) -> np.ndarray:
-    """The array (H, W, ...) with rows and columns mirrored at the lower and right edge, up to 16 of each."""
+    """Mirror rows and columns of an array (H, W, ...) at the lower and right edge, until there are 16 of each."""
     missing = [(0, max(0, LEAST_SIDE - size)) for size in array.shape[:2]]
-    return (
-        np.pad(array, [*missing, *[(0, 0)] * (array.ndim - 2)], mode="symmetric") if any(map(sum, missing)) else array
-    )
+    return np.pad(array, [*missing, *[(0, 0)] * (array.ndim - 2)], mode="symmetric")
 
 
 def plan(hole: np.ndarray, sizes: Sizes) -> list[Window]:
-    """The windows that fill ``hole`` (H, W) bool, in their order.
+    """Plan the windows that fill ``hole`` (H, W) bool, in their order.
 
     Every hole pixel is in the core of one; each has a hole pixel there that is in none before it, and one that is known
     or was filled.
-
-    Raises:
-        ValueError: everything is hole, or there are less than 16 rows or columns (:func:`mirrored` adds them).
     """
     if hole.all() or min(hole.shape) < LEAST_SIDE:
         raise ValueError(f"no windows in {hole.shape}: it must have a known pixel and {LEAST_SIDE} rows and columns")
@@ -156,7 +147,7 @@ def plan(hole: np.ndarray, sizes: Sizes) -> list[Window]:
 
 
 def surroundings(hole: np.ndarray, box: tuple[slice, slice], reach: float) -> list[Window]:
-    """A part of a large picture's hole with half to two times its depth of what is around it.
+    """Take a part of a large picture's hole with half to two times its depth of what is around it.
 
     There is more around it where less than half of that is known, and not more than a model sees at once where that is
     enough.
@@ -173,7 +164,7 @@ def surroundings(hole: np.ndarray, box: tuple[slice, slice], reach: float) -> li
 def squares(
     left: np.ndarray, part: np.ndarray, box: tuple[slice, slice], reach: float, sizes: Sizes
 ) -> Iterator[Window]:
-    """The windows of a part of the hole, up to ``reach`` deep, for a model of squares."""
+    """Plan the windows of a part of the hole, up to ``reach`` deep, for a model of squares."""
     side = sizes.side(reach, *left.shape)
     whole = about(box, side, side, left.shape)
     if whole and suits(whole, left):
@@ -193,7 +184,7 @@ def known_half(hole: np.ndarray) -> bool:
 
 
 def grown(box: tuple[slice, slice], more: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """A box with so many pixels more on each side, as far as the picture has them."""
+    """Extend a box by so many pixels on each side, as far as the picture has them."""
     (top, bottom), (left, right) = (
         (max(0, span.start - more), min(size, span.stop + more)) for span, size in zip(box, shape, strict=True)
     )
@@ -201,7 +192,7 @@ def grown(box: tuple[slice, slice], more: int, shape: tuple[int, ...]) -> tuple[
 
 
 def parts(hole: np.ndarray, gap: int) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
-    """Parts of the hole that are more than about ``gap`` pixels apart: the box around each, and its pixels in there."""
+    """Find parts of the hole that are more than about ``gap`` pixels apart: the box of each, and its pixels there."""
     reach = max(1, gap // 2)
     near = cv2.dilate(hole.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     labels = np.where(hole, cv2.connectedComponents(near, connectivity=8)[1], 0)
@@ -211,14 +202,14 @@ def parts(hole: np.ndarray, gap: int) -> Iterator[tuple[tuple[slice, slice], np.
 
 
 def about(box: tuple[slice, slice], height: int, width: int, shape: Sequence[int]) -> Window | None:
-    """The window about the middle of a box, moved into the picture; None where the box does not fit."""
+    """Put a window about the middle of a box and into the picture; None where the box does not fit."""
     if any(span.stop - span.start > side for span, side in zip(box, (height, width), strict=True)):
         return None
     top, left = (
         min(max((span.start + span.stop - side) // 2, 0), size - side)
         for span, side, size in zip(box, (height, width), shape, strict=True)
     )
-    found = Window(top, left, height, None if height == width else width)
+    found = Window(top, left, height, width)
     gaps = [span.start - area.start for span, area in zip(box, found.area, strict=True) if area.start]
     gaps += [a.stop - b.stop for a, b, size in zip(found.area, box, shape, strict=True) if a.stop < size]
     return replace(found, fade=min([height // 4, *gaps]))
@@ -231,33 +222,32 @@ def suits(window: Window, hole: np.ndarray) -> bool:
 
 
 def starts(span: slice, side: int, size: int, step: int) -> np.ndarray:
-    """Where windows begin that are up to ``step`` apart and cover ``span`` with half a window on either side of it."""
+    """Place windows up to ``step`` apart that cover ``span`` with half a window on either side of it."""
     first, last = max(0, span.start - side // 2), min(size, span.stop + side // 2)
     first, last = min(first, size - side), max(last, side)
     return np.array([*range(first, last - side, step), last - side])
 
 
 def tiles(hole: np.ndarray, part: np.ndarray, box: tuple[slice, slice], side: int, fade: int) -> Iterator[Window]:
-    """Overlapping windows over a part of the hole: each time the one that settles most among those that know half of
-    what they show, or the one that knows most; of equals the upper left."""
+    """Lay overlapping windows over a part of the hole.
+
+    Each time the one that settles most among those that know half of what they show, or the one that knows most; of
+    equals the upper left.
+    """
     left, asked = hole.copy(), np.zeros_like(hole)
     asked[box] = part
     rows, columns = (
         starts(span, side, size, min(side // 2, 2 * fade)) for span, size in zip(box, hole.shape, strict=True)
     )
-    windows = [Window(int(top), int(left), side, fade=fade) for top in rows for left in columns]
+    windows = [Window(int(top), int(left), side, side, fade=fade) for top in rows for left in columns]
     areas, cores = (
         np.array([[edge for span in spans for edge in (span.start, span.stop)] for spans in each]).T
         for each in ([w.area for w in windows], [w.core(hole.shape) for w in windows])
     )
 
     def score(which: np.ndarray) -> np.ndarray:
-        top, bottom, first, last = (
-            areas[0, which].min(),
-            areas[1, which].max(),
-            areas[2, which].min(),
-            areas[3, which].max(),
-        )
+        top, first = areas[[0, 2]][:, which].min(1)
+        bottom, last = areas[[1, 3]][:, which].max(1)
         near, origin = np.s_[top:bottom, first:last], np.array([[top], [top], [first], [first]])
         unknown = boxes(left[near], areas[:, which] - origin) / side**2
         settled = boxes((left & asked)[near], cores[:, which] - origin)
@@ -274,14 +264,13 @@ def tiles(hole: np.ndarray, part: np.ndarray, box: tuple[slice, slice], side: in
 
 
 def boxes(mask: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """How much of ``mask`` is set between edges (4, N): top, bottom, left and right."""
+    """Count how much of ``mask`` is set between edges (4, N): top, bottom, left and right."""
     sums, (top, bottom, left, right) = cv2.integral(mask.astype(np.uint8)), edges
     return sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
 
 
 def rounds(windows: Sequence[Window]) -> list[list[int]]:
-    """Numbers of windows that can be filled at the same time: each comes after all before it that it has pixels in
-    common with."""
+    """Group numbers of windows that can be filled at the same time: each comes after those before it that it meets."""
     when: list[int] = []
     for n, window in enumerate(windows):
         when.append(1 + max((when[k] for k in range(n) if windows[k].meets(window)), default=-1))
@@ -289,14 +278,14 @@ def rounds(windows: Sequence[Window]) -> list[list[int]]:
 
 
 def resized(values: np.ndarray, shape: tuple[int, int], how: Image.Resampling) -> np.ndarray:
-    """``values`` (h, w) or (h, w, C) as float32 at another size."""
+    """Resize ``values`` (h, w) or (h, w, C) as float32."""
     if values.ndim == 3:
         return np.stack([resized(channel, shape, how) for channel in np.moveaxis(values, -1, 0)], -1)
     return np.asarray(Image.fromarray(values.astype(np.float32)).resize(shape[::-1], how))
 
 
 def to_model(pixels: np.ndarray, hole: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """A window's ``pixels`` (h, w, 3) uint8 and ``hole`` (h, w) bool at the model's size, both of that form.
+    """Bring a window's ``pixels`` (h, w, 3) uint8 and ``hole`` (h, w) bool to the model's size.
 
     A pixel that is known there is a mean of known pixels here, whatever the hole hides. When reduced, all that touches
     the hole is hole, except that one pixel always stays known; when enlarged, what is nearest to a hole pixel is.
@@ -315,6 +304,6 @@ def to_model(pixels: np.ndarray, hole: np.ndarray, shape: tuple[int, int]) -> tu
 
 
 def from_model(picture: torch.Tensor, shape: tuple[int, int]) -> np.ndarray:
-    """What the model made, (3, H, W) about [-1, 1], as (h, w, 3) float32 in 0..255."""
+    """Bring what the model made, (3, H, W) about [-1, 1], to (h, w, 3) float32 in 0..255."""
     values = ((picture.float().clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).cpu().numpy()
     return values if values.shape[:2] == shape else resized(values, shape, Image.Resampling.BICUBIC).clip(0, 255)
