@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -105,14 +106,19 @@ class Stored(Rung):
     beside: bool = True
 
     def run(self) -> None:
-        experiment, self.results = self.experiment, []
+        experiment, self.results, inputs = self.experiment, [], {}
+
+        def tasks() -> Iterator[Task]:
+            for image_id in experiment.ids():
+                task, inputs[image_id] = experiment.ready(image_id)
+                yield task
+
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder, Writer(RunFolder(Path(folder)), lambda image_id: None) as writer:
-            for result in self.engine.run(experiment.ready(image_id) for image_id in experiment.ids()):
+            for result in self.engine.run(tasks()):
                 self.results.append(result)
-                given = experiment.inputs[result.task.id]
-                writer.add(experiment.finish(result), experiment.record(result))
-                experiment.inputs[result.task.id] = given  # to compare with
+                given = inputs[result.task.id]
+                writer.add(experiment.finish(result, given), experiment.record(result, given))
                 if not self.beside:
                     writer.settle(0)
             writer.settle(0)
@@ -142,7 +148,7 @@ def rungs(precision: str, batch: int, compile: bool) -> list[Rung]:
 
 
 def pictures(rung: Rung) -> list[np.ndarray]:
-    return [rung.experiment.finish(result) for result in rung.results]
+    return [rung.experiment.finish(result, rung.experiment.read(result.task.id)) for result in rung.results]
 
 
 def compared(rung: Rung, first: Rung) -> dict:
@@ -151,7 +157,7 @@ def compared(rung: Rung, first: Rung) -> dict:
     otherwise = sum(a != (len(r.attempts), r.chosen) for a, r in zip(decided, first.results, strict=True))
     mine, reference = pictures(rung), pictures(first)
     apart = np.array([np.abs(a.astype(int) - b.astype(int)).mean() for a, b in zip(mine, reference, strict=True)])
-    truths = [first.experiment.inputs[result.task.id].pixels for result in first.results]
+    truths = [first.experiment.read(result.task.id).pixels for result in first.results]
     look = Lite0Features()
     change = estimate(MeanSample(look.observe(mine, truths).values - look.observe(reference, truths).values))
     return {

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from diffusers import RePaintPipeline, RePaintScheduler
-from ladder import Rung
+from ladder import Rung, pictures
 from rich.console import Console
 from rich.table import Table
 
@@ -59,7 +59,7 @@ def diffusers_seconds_per_call(rung: Rung, batch: int, steps: int) -> float:
     pipeline = RePaintPipeline(unet=unet, scheduler=RePaintScheduler(beta_schedule="linear"))
     pipeline.set_progress_bar_config(disable=True)
     tasks = rung.tasks[:batch]
-    images = torch.stack([to_tensor(rung.experiment.inputs[task.id].pixels) for task in tasks])
+    images = torch.stack([to_tensor(rung.experiment.read(task.id).pixels) for task in tasks])
     masks = torch.stack([(~task.hole).float() for task in tasks])
     begun = time.perf_counter()
     pipeline(
@@ -71,8 +71,8 @@ def diffusers_seconds_per_call(rung: Rung, batch: int, steps: int) -> float:
 
 def distances(rung: Rung) -> np.ndarray:
     """To the truth, (N,), of the images that the rung made."""
-    truths = [rung.experiment.inputs[result.task.id].pixels for result in rung.results]
-    return Lite0Features().observe([rung.experiment.finish(result) for result in rung.results], truths).values
+    truths = [rung.experiment.read(result.task.id).pixels for result in rung.results]
+    return Lite0Features().observe(pictures(rung), truths).values
 
 
 def main() -> None:

@@ -78,8 +78,9 @@ class Way:
             begun = time.perf_counter()
             results = list(experiment.engine().run(tasks))
             self.seconds.append(time.perf_counter() - begun)
-        truths = [experiment.inputs[result.task.id].pixels for result in results]
-        pictures = [experiment.finish(result) for result in results]
+        inputs = [experiment.read(result.task.id) for result in results]
+        truths = [given.pixels for given in inputs]
+        pictures = [experiment.finish(result, given) for result, given in zip(results, inputs, strict=True)]
         self.distances += Lite0Features().observe(pictures, truths).values.tolist()
 
     def against(self, whole: "Way") -> dict:

@@ -60,7 +60,7 @@ def overrides(model: str, weights: str | None, device: str, batch: int, images: 
 @torch.inference_mode()
 def calls(experiment: Experiment, batches: list[int], repeats: int) -> tuple[dict[int, float], float]:
     """Seconds of a network call for one image, by batch size as far as memory goes; TFLOP of it."""
-    prior, size = experiment.prior, experiment.cfg.model.image_size
+    prior, size = experiment.prior, experiment.setup.model.image_size
     dtype = DTYPES[experiment.precision]
 
     def ask(batch: int) -> None:

@@ -91,8 +91,7 @@ def results(cfg: DictConfig, ids: Iterable[str], change=lambda task: task) -> di
 
     def tasks() -> Iterable[Task]:
         for image_id in ids:
-            task = change(experiment.task(image_id, experiment.read(image_id)))
-            yield experiment.prior.prepare(task, experiment.prompt(image_id))
+            yield experiment.prior.prepare(change(experiment.task(image_id)), experiment.prompt(image_id))
 
     return {result.task.id: result for result in experiment.engine().run(tasks())}
 

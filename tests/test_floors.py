@@ -199,7 +199,7 @@ def test_a_run_needs_no_weights_and_is_the_library_s(place, method):
     store, label = outcome.experiment.store, outcome.experiment.label
     assert not outcome.failed and label == method and store.path.parent.name == method
     assert outcome.summary["network_calls_per_image"] == 0 and outcome.summary["steps"] == "no steps"
-    hole = outcome.experiment.masks.hole("im0", 24, 24)
+    hole = outcome.experiment.setup.masks.hole("im0", 24, 24)
     for n in range(3):
         given = pixels(24, 24, n)
         expected = np.where(hole[..., None], by_library(method, gray(given, hole), hole), given)

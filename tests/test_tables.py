@@ -443,7 +443,7 @@ def test_failed_cells_are_said_at_the_end_and_the_others_are_there(tmp_path, mon
 def made_row(name: str, values: dict[str, list[float]]) -> Row:
     """A measured row: an image's values with each of the seeds."""
     seeds = SeedsSample([MeanSample(np.array(each)) for each in zip(*values.values(), strict=True)])
-    experiment = SimpleNamespace(cfg=SimpleNamespace(seed=0))
+    experiment = SimpleNamespace(setup=SimpleNamespace(seed=0))
     return Row(name, "half", [(experiment, [{"id": i} for i in values])] * len(seeds.seeds), {"ssim": seeds})
 
 

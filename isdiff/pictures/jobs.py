@@ -46,7 +46,7 @@ class WindowExperiment(Experiment):
         shape = Sizes(self.setup.model.image_size).shape(window)
         return Inputs(*to_model(canvas.pixels[window.area], canvas.open[window.area], shape), [])
 
-    def task(self, image_id: str, inputs: Inputs) -> Task:
+    def task(self, image_id: str, inputs: Inputs | None = None) -> Task:
         canvas, number = self.places[image_id]
         task, guess = super().task(image_id, inputs), canvas.guess(number)
         if guess is None:

@@ -191,8 +191,9 @@ class Experiment:
         """The text that an image is asked for with."""
         return self.dataset.caption(image_id) if self.setup.prompt == "caption" else self.setup.prompt
 
-    def task(self, image_id: str, inputs: Inputs) -> Task:
+    def task(self, image_id: str, inputs: Inputs | None = None) -> Task:
         """The image with its hole blanked: what lies beneath is handed over only to the oracle seed."""
+        inputs = inputs or self.read(image_id)
         pixels, hole = inputs.pixels, inputs.hole
         if hole.all() or not hole.any():
             what = "everything" if hole.all() else "nothing"
