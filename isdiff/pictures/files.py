@@ -18,7 +18,7 @@ from isdiff.data.images import FORMATS, SUFFIXES, decoded, suffix_of
 from isdiff.data.metadata import LOST, PNG, colour_chunks, exif_bytes, orientation, png_chunk, turn_array
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_save
-from isdiff.pictures.picture import Picture, pillow_picture, picture_of
+from isdiff.pictures.picture import Picture, picture_of, pillow_picture
 
 OPTIONS: dict[str, dict[str, Any]] = {  # of the formats that are written; GIF is only read
     "PNG": {},
@@ -100,7 +100,7 @@ def deep_samples(path: Path, image: Image.Image) -> np.ndarray | None:
         with Image.open(path, formats=FORMATS) as opened:
             if max(opened.tag_v2.get(258, (8,))) <= 8:  # type: ignore[attr-defined]
                 return None
-    found = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    found: Any = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is not None and found.dtype == np.uint16 and found.ndim == 3:
         found = cv2.cvtColor(found, cv2.COLOR_BGR2RGB if found.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
         found = turn_array(found, *turns)
