@@ -39,7 +39,7 @@ EXPERIMENTS = [
 def lay_out(name: str, folder: Path) -> None:
     """The benchmark's first image, drawn, under the name that the real one has."""
     data = build(compose_run([f"dataset={name}", f"dataset.path={folder}"]).dataset)
-    number = int(data.rows[data.ids()[0]]["number"])
+    number = data.numbers[data.ids()[0]]
     pixels = draw(split_ids("landscapes", "dev", 1)[0], 512).pixels
     folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(folder / data.patterns[0].format(number=number))

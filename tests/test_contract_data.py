@@ -35,7 +35,7 @@ def copy_of_folder(data: FolderDataset, folder: Path) -> None:
 
 def copy_of_benchmark(data: BenchmarkDataset, folder: Path) -> None:
     for i, image_id in enumerate(data.ids()[:COUNT]):
-        number = int(data.rows[image_id]["number"])
+        number = data.numbers[image_id]
         save(folder / data.patterns[0].format(number=number, next=number + 1), i)
 
 

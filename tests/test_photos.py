@@ -93,7 +93,7 @@ def test_changed_photographs_are_refused(tmp_path, photos):
 
 
 @pytest.mark.parametrize(
-    "options, said", [({"split": "valid"}, "test, dev and train"), ({"size": 100}, "32, 64, 128 or 256")]
+    "options, said", [({"split": "valid"}, "test, dev, train"), ({"size": 100}, "32, 64, 128 or 256")]
 )
 def test_wrong_choices_are_said(options, said):
     with pytest.raises(UserError, match=said):

@@ -37,7 +37,7 @@ class Dataset(Component, ABC):
         """Every id, in the dataset's order; a run with ``limit=n`` takes the first n. All are :func:`safe_id`."""
 
     def require(self, ids: Sequence[str]) -> None:
-        """TODO."""
+        """Raise :class:`Missing` if some of these images are not here."""
 
     @abstractmethod
     def image(self, image_id: str) -> np.ndarray:
@@ -108,8 +108,10 @@ def ids_of_files(names: Sequence[str]) -> list[str]:
 
 
 def stem_of(name: str) -> str:
-    """A relative path without suffix, with ``__`` for each slash; macOS and others write letters with accents in two
-    ways, here they are one."""
+    """Drop a relative path's suffix, and put ``__`` for each slash.
+
+    macOS and others write letters with accents in two ways, here they are one.
+    """
     return unicodedata.normalize("NFC", os.path.splitext(name)[0].replace("/", "__"))
 
 
@@ -147,7 +149,7 @@ def read_table(file: Path, columns: Sequence[str], advice: str) -> list[dict[str
 
 
 def by_id(file: Path, ids: Sequence[str], rows: Sequence[dict[str, str]]) -> dict[str, dict[str, str]]:
-    """Rows of a table by their images' ids."""
+    """Index rows of a table by their images' ids."""
     found: dict[str, dict[str, str]] = {}
     for n, (image_id, row) in enumerate(zip(ids, rows, strict=True), 2):
         if not safe_id(image_id):
@@ -157,6 +159,14 @@ def by_id(file: Path, ids: Sequence[str], rows: Sequence[dict[str, str]]) -> dic
             raise UserError(f"{shown(file)}, row {n}: id {image_id!r} is there twice")
         found[image_id] = row
     return found
+
+
+def whole_number(file: Path, n: int, row: dict[str, str], column: str) -> int:
+    """Read a whole number from row ``n`` of a table."""
+    text = row[column].strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise UserError(f"{shown(file)}, row {n}: {column} is {text[:80]!r}; it must be a whole number of at least 0")
+    return int(text)
 
 
 def file_stamp(path: Path) -> str:

@@ -25,7 +25,8 @@ MEND = "it ships with the repository, or run scripts/make_drawn.py"
 
 
 class DrawnDataset(Dataset):
-    """
+    """Images that were drawn.
+
     Args:
         name: ``avatars`` (faces), ``drawings`` (faces, creatures, robots, plants, patterns, ...) or ``landscapes``.
         split: ``test`` (1,000 images, shipped), or ``dev`` or ``train`` (any number, drawn from the id).
@@ -81,7 +82,7 @@ class DrawnDataset(Dataset):
 
 
 def opened(path: Path) -> zipfile.ZipFile:
-    """TODO."""
+    """Open a shipped archive."""
     try:
         return zipfile.ZipFile(plain(path, math.inf))
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from isdiff.checks import check_choice, check_side, check_text, check_whole
-from isdiff.data.base import Dataset, by_id, file_stamp, ids_of_files, read_table, shown
+from isdiff.data.base import Dataset, by_id, file_stamp, ids_of_files, read_table, shown, whole_number
 from isdiff.data.images import PREPROCESSING, SUFFIXES, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
 from isdiff.paths import located
@@ -102,7 +102,7 @@ class FileDataset(Dataset):
         """The file of an image; None if it is not here."""
 
     def image(self, image_id: str) -> np.ndarray:
-        """TODO."""
+        """Read the file of an image."""
         file = self.file(image_id)
         if file is None:
             raise UserError(f"image {image_id} is not below {shown(self.path)}")
@@ -216,15 +216,15 @@ class BenchmarkDataset(FileDataset):
         check_whole("total", total, 0)
         check_patterns(patterns)
         self.name, self.patterns, self.advice, self.total = name, list(patterns), advice, total
-        self.rows = read_manifest(located(manifest))
+        self.numbers = read_manifest(located(manifest))
 
     def fingerprint(self) -> dict[str, Any]:
         """With the content of the manifest, wherever it lies."""
-        rows = json.dumps([[image_id, row["number"]] for image_id, row in self.rows.items()])
+        rows = json.dumps([[image_id, str(number)] for image_id, number in self.numbers.items()])
         return super().fingerprint() | {"images": hashlib.sha256(rows.encode()).hexdigest()[:16]}
 
     def ids(self) -> list[str]:
-        return list(self.rows)
+        return list(self.numbers)
 
     @cached_property
     def usable_patterns(self) -> list[str]:
@@ -235,14 +235,13 @@ class BenchmarkDataset(FileDataset):
         return [p for p in self.patterns if p not in renumbered]
 
     def file(self, image_id: str) -> Path | None:
-        if image_id not in self.rows:
+        if (number := self.numbers.get(image_id)) is None:
             return None
-        number = int(self.rows[image_id]["number"])
         names = (pattern.format(number=number, next=number + 1) for pattern in self.usable_patterns)
         return next((self.index[name] for name in names if name in self.index), None)
 
     def require(self, ids: Sequence[str]) -> None:
-        """TODO."""
+        """Say how many images are not there, which first, and how to get them."""
         absent = [image_id for image_id in ids if self.file(image_id) is None]
         if absent:
             raise Missing(
@@ -265,14 +264,8 @@ def check_patterns(patterns: object) -> None:
             ) from None
 
 
-def read_manifest(file: Path) -> dict[str, dict[str, str]]:
-    """The rows of a manifest by id."""
-    advice = "Write it anew: isdiff data manifests"
-    rows = read_table(file, ("id", "number"), advice)
-    for n, row in enumerate(rows, 2):
-        number = row["number"]
-        if not (number.isascii() and number.strip().isdigit() and len(number) < 20):
-            raise UserError(
-                f"{shown(file)}, row {n}: number is {number[:80]!r}; it must be a whole number of at least 0"
-            )
-    return by_id(file, [row["id"] for row in rows], rows)
+def read_manifest(file: Path) -> dict[str, int]:
+    """Read the numbers in a manifest by id."""
+    rows = read_table(file, ("id", "number"), "Write it anew: isdiff data manifests")
+    by_id(file, [row["id"] for row in rows], rows)
+    return {row["id"]: whole_number(file, n, row, "number") for n, row in enumerate(rows, 2)}

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from isdiff.checks import check_text, check_whole
-from isdiff.data.base import Dataset, by_id, file_stamp, read_table, safe_id
+from isdiff.checks import check_choice, check_text, check_whole
+from isdiff.data.base import Dataset, by_id, file_stamp, read_table, safe_id, whole_number
 from isdiff.data.drawn import rng_for
 from isdiff.data.images import load_rgb, pixels_hash
 from isdiff.errors import Missing, UserError
@@ -31,8 +31,6 @@ def digest(text: str) -> str:
 def photo_rows(root: str | Path) -> list[dict[str, str]]:
     """``photos.csv``: a row per photograph."""
     path = located(Path(root) / "photos" / "photos.csv")
-    if not path.exists():
-        raise UserError(f"{path} is missing; it ships with the repository")
     rows = read_table(path, ("file", "split", "group"), "It ships with the repository")
     by_id(path, [row["file"] for row in rows], rows)
     return rows
@@ -63,7 +61,7 @@ def split_files(root: str | Path, split: str) -> list[Path]:
 
 
 def require_photos(files: Sequence[Path]) -> None:
-    """TODO."""
+    """Refuse photographs that are not here: an installed package carries none for training."""
     if absent := [file for file in files if not file.exists()]:
         raise Missing(
             [f"{len(absent)} of {len(files)} photographs are missing (first: {absent[0]}); an installed package has "
@@ -120,8 +118,7 @@ class PhotoDataset(Dataset):
     name = "photos"
 
     def __init__(self, split: str = "test", root: str = "data", size: int = 64, count: int = 1000) -> None:
-        if split not in ("test", "dev", "train"):
-            raise UserError(f"dataset.split is {split!r}; photos has test, dev and train")
+        check_choice("dataset.split", split, ("test", "dev", "train"), "photos has")
         if size not in (32, 64, 128, 256):
             raise UserError(f"dataset.size is {size!r}; photos come as 32, 64, 128 or 256 pixels")
         check_whole("count", count)
@@ -131,26 +128,18 @@ class PhotoDataset(Dataset):
 
     def listed(self, count: int) -> dict[str, tuple[Path, Box, str]]:
         path = located(self.root / "photos" / "test.csv")
-        if not path.exists():
-            raise UserError(f"{path} is missing; it ships with the repository, or run scripts/make_photos.py")
-        rows = read_table(path, CROP, "It ships with the repository")[:count]
+        rows = read_table(path, CROP, "It ships with the repository, or run scripts/make_photos.py")[:count]
         by_id(path, [row["id"] for row in rows], rows)
         folder = self.root / "photos" / "test"
         found = {}
         for n, row in enumerate(rows, 2):
             if not safe_id(row["file"]):
                 raise UserError(f"{path}, row {n}: file {row['file']!r} is no file name")
-            left, top, side = (self.whole(path, n, row, name) for name in ("left", "top", "side"))
+            left, top, side = (whole_number(path, n, row, name) for name in ("left", "top", "side"))
             if side >= self.size:
                 listed = row.get(f"pixels_{self.size}", "")  # none for 32
                 found[row["id"]] = (located(folder / row["file"]), (left, top, side), listed)
         return found
-
-    @staticmethod
-    def whole(path: Path, n: int, row: dict[str, str], column: str) -> int:
-        if not (row[column].isascii() and row[column].isdigit() and len(row[column]) < 10):
-            raise UserError(f"{path}, row {n}: {column} is {row[column]!r}; it must be a whole number of pixels")
-        return int(row[column])
 
     @cached_property
     def files(self) -> list[Path]:
@@ -179,12 +168,12 @@ class PhotoDataset(Dataset):
         return self.place(image_id)[0].name
 
     def require(self, ids: Sequence[str]) -> None:
-        """TODO."""
+        """Refuse a split whose photographs do not travel with the package."""
         if self.split != "test":
             require_photos(self.files)
 
     def image(self, image_id: str) -> np.ndarray:
-        """TODO."""
+        """Crop and reduce it; refuse pixels other than those that were listed."""
         file, box, expected = self.place(image_id)
         pixels = crop(opened(file), box, self.size)
         if expected and pixels_hash(pixels) != expected:

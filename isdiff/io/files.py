@@ -61,7 +61,7 @@ def sha256_file(path: str | Path) -> str:
 
 
 def is_sha256(text: object) -> bool:
-    """Whether ``text`` is a sha256 as :func:`sha256_file` writes it."""
+    """Tell whether ``text`` is a sha256 as :func:`sha256_file` writes it."""
     return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) is not None
 
 

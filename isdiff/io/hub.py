@@ -44,19 +44,19 @@ class HubEntry:
 
 
 def is_hub_id(weights: str) -> bool:
-    """``owner/name``, and neither a weights file nor something in a folder that is here is meant."""
+    """Tell ``owner/name`` from a weights file and from something in a folder that is here."""
     id_like = re.fullmatch(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w.-]*", weights)
     return id_like is not None and Path(weights).suffix not in FILES and not located(Path(weights).parent).is_dir()
 
 
 def brief(error: BaseException) -> str:
-    """The first line of another library's error, without its end if that is long."""
+    """Take the first line of another library's error, at most 200 characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]
 
 
 def is_finite(value: torch.Tensor) -> bool:
-    """Whether all numbers are finite, also as float32."""
+    """Tell whether all numbers are finite, also as float32."""
     # torch tests no 8-bit floats, and float64 can exceed what the networks' float32 holds.
     wide = value.float() if value.is_floating_point() and value.itemsize in (1, 8) else value
     return bool(torch.isfinite(wide).all())
@@ -64,7 +64,7 @@ def is_finite(value: torch.Tensor) -> bool:
 
 @quiet()
 def load_part(cls: Any, folder: Path, part: str, variant: str | None = None) -> Any:
-    """A model or tokenizer of diffusers or transformers from ``folder / part``, with all of its tensors.
+    """Load a model or tokenizer of diffusers or transformers from ``folder / part``, with all of its tensors.
 
     Both libraries fill tensors that a file lacks with random numbers and go on; here that is an error.
     """
@@ -87,14 +87,14 @@ def load_part(cls: Any, folder: Path, part: str, variant: str | None = None) -> 
 
 
 def check_finite(net: torch.nn.Module, source: Path) -> None:
-    """TODO."""
+    """Refuse a network of which a tensor holds NaN or infinity."""
     for name, value in net.state_dict().items():
         if not is_finite(value):
             raise UserError(f"{source}: tensor {name} is not finite (NaN or infinity); get it again")
 
 
 def check_tensors(what: str, expected: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> None:
-    """TODO."""
+    """Refuse tensors that are missing, misshapen, of integers, or none of the network's; name the first one."""
     for key, wanted in expected.items():
         if key not in tensors:
             raise UserError(f"{what}: tensor {key} is missing")
@@ -114,10 +114,11 @@ def shown(tensor: torch.Tensor) -> str:
 
 def download(entry: HubEntry, folder: Path) -> Path:
     """Fetch (or go on fetching) the repository into ``folder`` and note the hashes."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
     try:
-        revision = commit(entry.repo, entry.revision or noted_revision(folder))  # without a network this fails at once
+        wanted = entry.revision or noted_revision(folder)
+        revision = HfApi().model_info(entry.repo, revision=wanted).sha  # without a network this fails at once
         snapshot_download(entry.repo, revision=revision, allow_patterns=list(entry.allow), local_dir=folder)
     except Exception as error:  # the hub's client has many kinds, from no network to a gated repository
         raise UserError(
@@ -133,15 +134,8 @@ def download(entry: HubEntry, folder: Path) -> Path:
     return folder
 
 
-def commit(repo: str, revision: str | None) -> str | None:
-    """The commit that a revision (None: the newest) is now."""
-    from huggingface_hub import HfApi
-
-    return HfApi().model_info(repo, revision=revision).sha
-
-
 def noted_revision(folder: Path) -> str | None:
-    """The commit that an earlier download noted."""
+    """Read the commit that an earlier download noted."""
     note = folder / SUMS
     lines = plain(note).read_text(errors="replace").splitlines() if note.is_file() else []
     words = lines[0].split() if lines else []
@@ -154,7 +148,7 @@ def model_files(folder: Path) -> list[Path]:
 
 
 def noted_hashes(folder: Path) -> dict[str, str]:
-    """Names in the folder with the sha256 that was noted for each."""
+    """Read the sha256 that was noted for each file of the folder."""
     note, found = folder / SUMS, {}
     try:
         lines = plain(note).read_text().splitlines()

@@ -39,7 +39,7 @@ NETS: dict[str, type[nn.Module]] = {
 
 
 def build_net(arguments: Mapping[str, Any]) -> nn.Module:
-    """A network of class ``_target_`` (default: the guided-diffusion U-Net) with the other entries as arguments."""
+    """Build a network of class ``_target_`` (default: guided diffusion's U-Net) with the other entries as arguments."""
     options = dict(arguments)
     target = options.pop("_target_", "isdiff.nets.unet.UNet")
     if str(target) not in NETS:
@@ -52,7 +52,7 @@ def build_net(arguments: Mapping[str, Any]) -> nn.Module:
 
 
 def is_of(value: Any, hint: Any) -> bool:
-    """Whether a value from JSON is of the annotated type; numbers must be finite."""
+    """Tell whether a value from JSON is of the annotated type; numbers must be finite."""
     inner = typing.get_args(hint)
     if isinstance(hint, types.UnionType):
         return any(is_of(value, each) for each in inner)
@@ -66,7 +66,7 @@ def is_of(value: Any, hint: Any) -> bool:
 
 
 def fitted_net(source: Path, tensors: Mapping[str, Tensor], make: Callable[[], Net]) -> Net:
-    """The network that ``make`` builds with exactly ``tensors``, float32.
+    """Give the network that ``make`` builds exactly ``tensors``, as float32.
 
     It is tried on the meta device first: a header may ask for more memory than there is.
     """
@@ -92,7 +92,7 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], source: Path, assign: bo
 
 
 def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and header of a safetensors file whose hash, when ``<path>.sha256`` exists, is checked."""
+    """Read tensors and header of a safetensors file; its hash is checked where ``<path>.sha256`` exists."""
     if not os.path.exists(path):
         raise Missing([f"weights {path} are missing: isdiff weights get {path.parent.name}"])
     if not path.is_file():
@@ -115,7 +115,7 @@ def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def plain_state(path: Path, state: Any) -> dict[str, Tensor]:
-    """A state dict out of the wrappers it is published in, without the ``module.`` of data-parallel training."""
+    """Unwrap a published state dict, without the ``module.`` of data-parallel training."""
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
@@ -127,7 +127,7 @@ def plain_state(path: Path, state: Any) -> dict[str, Tensor]:
 
 
 def check_note(path: Path) -> None:
-    """TODO."""
+    """Refuse a file whose sha256 is not the one that was noted."""
     note = path.with_name(path.name + ".sha256")
     if not note.exists():
         return
@@ -139,7 +139,7 @@ def check_note(path: Path) -> None:
 
 
 def save_weights(path: Path, net: nn.Module, header: dict[str, str], dtype: torch.dtype | None = torch.float16) -> None:
-    """The weights in ``dtype`` (None: their own), the header, and the file's sha256 next to it."""
+    """Write the weights in ``dtype`` (None: their own), the header, and the file's sha256 next to it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().to("cpu", dtype).contiguous() for name, value in net.state_dict().items()}
     partial = path.with_name(f".{path.name}.tmp")
@@ -153,7 +153,7 @@ def save_weights(path: Path, net: nn.Module, header: dict[str, str], dtype: torc
 
 
 def json_of(path: Path, header: Mapping[str, str], key: str, kind: str) -> dict[str, Any]:
-    """The JSON object under ``key`` of a weights file's header."""
+    """Read the JSON object under ``key`` of a weights file's header."""
     try:
         value = json.loads(header.get(key, "null"))
     except (ValueError, RecursionError) as error:
@@ -164,21 +164,21 @@ def json_of(path: Path, header: Mapping[str, str], key: str, kind: str) -> dict[
 
 
 def load_net(path: Path) -> nn.Module:
-    """The network in a safetensors file, float32."""
+    """Load the network in a safetensors file, float32."""
     tensors, header = open_weights(path)
     arguments = json_of(path, header, "net", "network")
     return fitted_net(path, tensors, lambda: build_net(arguments))
 
 
 def load_attribute_net(path: Path) -> AttributeNet:
-    """TODO."""
+    """Load an attribute classifier."""
     tensors, header = open_weights(path)
     classes = json_of(path, header, "classes", "attribute classes")
     return fitted_net(path, tensors, lambda: AttributeNet(classes)).eval()
 
 
 def load_caption_net(folder: Path) -> tuple[CaptionNet, Any]:
-    """The image and caption encoders in a latent model's folder, and their tokenizer."""
+    """Load the image and caption encoders in a latent model's folder, and their tokenizer."""
     from transformers import AutoTokenizer, CLIPTextModel
 
     path = folder / "captions.safetensors"

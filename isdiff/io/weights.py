@@ -21,8 +21,8 @@ import yaml
 
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import atomic_open, fetch, is_sha256, link, plain, sha256_file
-from isdiff.io.hub import HubEntry, brief, check_tensors, is_finite
-from isdiff.io.models import build_net, is_of, open_weights, plain_state, save_weights
+from isdiff.io.hub import HubEntry, brief, check_finite
+from isdiff.io.models import build_net, fill, is_of, open_weights, plain_state, save_weights
 from isdiff.paths import located, placed
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -51,7 +51,7 @@ class Entry:
 
 
 def read_manifest(path: Path) -> tuple[dict[str, Entry], dict[str, HubEntry]]:
-    """The files and the hub folders of a manifest, by name."""
+    """Read the files and the hub folders of a manifest, by name."""
     if not path.is_file():
         raise Missing([f"{path} is missing: give the folder that has the manifest (isdiff weights --root ...)"])
     try:
@@ -68,7 +68,7 @@ def read_manifest(path: Path) -> tuple[dict[str, Entry], dict[str, HubEntry]]:
 
 
 def entry_of(cls: type, path: Path, name: Any, fields: Any) -> Any:
-    """An entry of the manifest with every field checked; lists become tuples."""
+    """Make an entry of the manifest with every field checked; lists become tuples."""
     given = {"name": name, **fields} if isinstance(fields, dict) else {"name": name}
     known = {field.name: field for field in dataclasses.fields(cls)}
     where = f"{path}: entry {str(name)[:80]!r}"
@@ -98,15 +98,15 @@ class Weights:
         return self.entries[name]
 
     def path(self, entry: Entry) -> Path:
-        """Where the published file lies."""
+        """Say where the published file lies."""
         return self.root / ("downloads" if entry.net else "metrics") / entry.file
 
     def converted(self, entry: Entry) -> Path:
-        """Where the safetensors file that runs use lies."""
+        """Say where the safetensors file that runs use lies."""
         return self.root / entry.name / "weights.safetensors"
 
     def hashes(self) -> dict[str, str]:
-        """The recorded sha256 of every file."""
+        """Read the recorded sha256 of every file."""
         try:
             content = json.loads(plain(self.hashes_path).read_bytes())
         except FileNotFoundError:
@@ -124,7 +124,7 @@ class Weights:
                 json.dump(hashes | {entry.file: digest}, stream, indent=1)
 
     def verify(self, entry: Entry, path: Path, again: bool = False) -> str:
-        """The file's sha256 if it may be used; ``again`` overrules a recorded hash, never a published one."""
+        """Return the file's sha256 if it may be used; ``again`` overrules a recorded hash, never a published one."""
         with path.open("rb") as stream:
             start = stream.read(256).lstrip().lower()
         if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<error")):
@@ -145,10 +145,10 @@ class Weights:
         return digest
 
     def accept(self, entry: Entry, path: Path, again: bool = False) -> str:
-        """The file's sha256 if it may be used and recorded: one that no hash vouches for must fit the network."""
+        """Return the file's sha256 if it may be recorded: one that no hash vouches for must fit the network."""
         digest = self.verify(entry, path, again)
         if not entry.sha256 and (again or entry.file not in self.hashes()):
-            fitting_state(entry, path)
+            fitted(entry, path)
         return digest
 
     def get(self, name: str) -> Path:
@@ -210,27 +210,22 @@ class Weights:
         return place
 
     def convert(self, name: str) -> Path:
-        """Published pickle to safetensors, once; both hashes are recorded."""
+        """Convert a published pickle to safetensors, once; both hashes are recorded."""
         entry = self.entry(name)
         source, target = self.path(entry), self.converted(entry)
         if entry.net is None:
             raise UserError(f"{name} is used as it is, in {source}; nothing has to be converted")
         if not source.exists():
-            if source.is_symlink():
-                gone = f"{source} is a link to {os.readlink(source)}, which is gone"
-                raise UserError(f"{gone}; link it anew: isdiff weights register {name} PATH")
-            raise UserError(f"{source} is not here; fetch it: isdiff weights get {name}")
+            gone = f" (it is a link to {os.readlink(source)}, which is gone)" if source.is_symlink() else ""
+            raise UserError(f"{source} is not here{gone}; isdiff weights get {name}, or register {name} PATH")
         digest = self.verify(entry, source)
-        state = fitting_state(entry, source)
-        with torch.device("meta"):
-            net = build_net(entry.net)
-        net.load_state_dict(state, strict=True, assign=True)
+        net = fitted(entry, source)
         self.record(entry, digest)
         save_weights(target, net, {"net": json.dumps(entry.net), "source_sha256": digest}, dtype=None)
         return target
 
     def status(self, entry: Entry) -> str:
-        """``ready``, ``downloaded``, ``partly here``, ``broken link`` or ``missing``."""
+        """Say ``ready``, ``downloaded``, ``partly here``, ``broken link`` or ``missing``."""
         path = self.path(entry)
         if self.converted(entry).exists():
             return "ready"
@@ -246,8 +241,8 @@ def is_safetensors(path: Path) -> bool:
         return stream.read(9)[8:] == b"{"
 
 
-def fitting_state(entry: Entry, path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a published file (a pickle of plain tensors, or safetensors), which fit the entry's network."""
+def fitted(entry: Entry, path: Path) -> torch.nn.Module:
+    """Build an entry's network with the tensors of a published file, a pickle of plain tensors or safetensors."""
     if is_safetensors(path):
         state = open_weights(path)[0]
     else:
@@ -256,12 +251,8 @@ def fitting_state(entry: Entry, path: Path) -> dict[str, torch.Tensor]:
         except Exception as error:  # a pickle that is not plain tensors raises many things
             what = f"{path} is not a plain state dict and will not be unpickled"
             raise UserError(f"{what} ({brief(error)})") from None
-    state = plain_state(path, state)
-    net = entry.net or {}
     with torch.device("meta"):
-        plan = build_net(net)
-    check_tensors(f"{path} does not fit {net.get('_target_', 'UNet')}", plan.state_dict(), state)
-    for name, value in state.items():
-        if not is_finite(value):
-            raise UserError(f"{path}: tensor {name[:100]} is not finite (NaN or infinity); get the file again")
-    return state
+        net = build_net(entry.net or {})
+    fill(net, plain_state(path, state), path, assign=True)
+    check_finite(net, path)
+    return net

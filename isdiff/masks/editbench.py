@@ -28,7 +28,7 @@ class EditBenchMask(MaskSource):
         return find_root(self.path)
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
-        """TODO."""
+        """Read the mask of an image of EditBench."""
         return read_mask(place(self.root, "masks", image_id), height, width)
 
     def stamp(self, image_id: str) -> str:

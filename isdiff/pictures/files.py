@@ -100,7 +100,7 @@ def deep_samples(path: Path, image: Image.Image) -> np.ndarray | None:
         with Image.open(path, formats=FORMATS) as opened:
             if max(opened.tag_v2.get(258, (8,))) <= 8:  # type: ignore[attr-defined]
                 return None
-    found = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    found: Any = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is not None and found.dtype == np.uint16 and found.ndim == 3:
         found = cv2.cvtColor(found, cv2.COLOR_BGR2RGB if found.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
         found = turn_array(found, *turns)
