@@ -22,7 +22,7 @@ from isdiff.io.fingerprint import remembered_sha256
 from isdiff.masks.base import GeneratedMask, MaskSource
 from isdiff.models.base import Model
 from isdiff.paths import located
-from isdiff.pictures.familiar import FILE, Known, looks
+from isdiff.pictures.familiar import FILE, FamiliarImages, looks
 
 DATASETS = {"photos64": ("photos",), "avatars64": ("avatars",), "drawings64": ("drawings", "landscapes")}
 MASKS = ("half", "center", "wide", "expand")
@@ -60,13 +60,13 @@ def measure(pictures: list[np.ndarray], size: int) -> np.ndarray:
     return np.array([row for row in rows if row is not None])
 
 
-def measure_model(name: str, count: int, out: Path | None) -> Known:
+def measure_model(name: str, count: int, out: Path | None) -> FamiliarImages:
     """Also written."""
     model = build(compose_run([f"model={name}"]).model, Model)
     weights, own = located(model.weights), DATASETS[name]
     each = count // (2 * len(own))
     pictures = [picture for data in own for split in ("dev", "train") for picture in images(data, split, each)]
-    known = Known.of(remembered_sha256(weights), measure(pictures, model.image_size), SHARE)
+    known = FamiliarImages.of(remembered_sha256(weights), measure(pictures, model.image_size), SHARE)
     with atomic_open((out or weights.parent) / FILE) as stream:
         stream.write(known.written())
     return known

@@ -32,7 +32,7 @@ from isdiff.engine import Engine, Result
 from isdiff.io.files import atomic_open
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.lite0 import Lite0Features
-from isdiff.metrics.samples import MeanSample
+from isdiff.metrics.samples import MeanStatistic
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.store import RunFolder
 from isdiff.runs.writer import Writer
@@ -159,7 +159,7 @@ def compared(rung: Rung, first: Rung) -> dict:
     apart = np.array([np.abs(a.astype(int) - b.astype(int)).mean() for a, b in zip(mine, reference, strict=True)])
     truths = [first.experiment.read(result.task.id).pixels for result in first.results]
     look = Lite0Features()
-    change = estimate(MeanSample(look.observe(mine, truths).values - look.observe(reference, truths).values))
+    change = estimate(MeanStatistic(look.extract(mine, truths).values - look.extract(reference, truths).values))
     return {
         "decided_otherwise": otherwise, "levels_apart_median": round(float(np.median(apart)), 4),
         "levels_apart_most": round(float(apart.max()), 3),

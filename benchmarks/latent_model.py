@@ -56,7 +56,7 @@ def measure(folder: Path, count: int) -> list[str]:
     lines += [f"  and {psnr(worse, images)} with noise of 0.2 added to the latents.", ""]
     lines += ["| mask | known latents move by | " + " | ".join(f"t = {t}" for t in TIMESTEPS) + " |"]
     lines += ["|" + "---|" * (2 + len(TIMESTEPS))]
-    abar = torch.cumprod(1 - named_betas("scaled_linear"), 0).float()
+    alphas_cumprod = torch.cumprod(1 - named_betas("scaled_linear"), 0).float()
     for mask in ("half", "expand", "wide"):
         tasks = list(map(experiment(mask, folder).ready, names))
         hole = torch.stack([task.hole for task in tasks])
@@ -64,8 +64,8 @@ def measure(folder: Path, count: int) -> list[str]:
         moved = known_distance(torch.stack([task.image for task in tasks]), latents, known)
         cells = [f"{moved[known.flatten(1).any(1)].mean().sqrt():.3f}"]
         for t in TIMESTEPS:
-            x = add_noise(latents, noise, abar[t])
-            error = predict_x0(x, noise_of(prior, x, t, tasks), abar[t]) - latents
+            x = add_noise(latents, noise, alphas_cumprod[t])
+            error = predict_x0(x, noise_of(prior, x, t, tasks), alphas_cumprod[t]) - latents
             cells.append(f"{error.square().mean(1, keepdim=True)[hole].mean().sqrt():.3f}")
         lines.append(f"| {mask} | " + " | ".join(cells) + " |")
     return lines

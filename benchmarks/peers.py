@@ -26,7 +26,7 @@ from isdiff.engine import Engine
 from isdiff.io.files import atomic_open
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.lite0 import Lite0Features
-from isdiff.metrics.samples import MeanSample
+from isdiff.metrics.samples import MeanStatistic
 
 ONE = ["runtime.precision=fp32", "runtime.batch_size=1", "runtime.pad_to=1"]
 
@@ -72,7 +72,7 @@ def diffusers_seconds_per_call(rung: Rung, batch: int, steps: int) -> float:
 def distances(rung: Rung) -> np.ndarray:
     """To the truth, (N,), of the images that the rung made."""
     truths = [rung.experiment.read(result.task.id).pixels for result in rung.results]
-    return Lite0Features().observe(pictures(rung), truths).values
+    return Lite0Features().extract(pictures(rung), truths).values
 
 
 def main() -> None:
@@ -115,7 +115,7 @@ def main() -> None:
     reference = rungs["engine, DDNM + IS-Diff"]
     images = {}
     for name in [*published, reference.name]:
-        change = estimate(MeanSample(distances(reference) - distances(rungs[name])))
+        change = estimate(MeanStatistic(distances(reference) - distances(rungs[name])))
         images[name] = {
             "seconds": round(median(rungs[name].times) / args.images, 4), "calls": calls[name] / args.images,
             "times_ours": round(median(rungs[name].times) / median(reference.times), 2),

@@ -60,7 +60,7 @@ def calls_of(engine: Engine, attempts: int, passed: bool = True) -> int:
         passed: whether the last attempt passed; otherwise the first is taken up again where it was judged.
     """
 
-    def falls(attempt: int, judged: bool) -> int:
+    def steps_down(attempt: int, judged: bool) -> int:
         walk = engine.plan(engine.start.begin_index(attempt, engine.grid) + 1)
         asked = [here for here, after in pairwise(walk) if after < here]
         if judged and engine.refinement:
@@ -68,8 +68,8 @@ def calls_of(engine: Engine, attempts: int, passed: bool = True) -> int:
             asked = asked[:due]
         return len(asked) * engine.sampler.calls_per_step
 
-    judged = sum(falls(attempt, True) for attempt in range(attempts - passed))
-    return judged + (falls(attempts - 1, False) if passed else falls(0, False) - falls(0, True))
+    judged = sum(steps_down(attempt, True) for attempt in range(attempts - passed))
+    return judged + (steps_down(attempts - 1, False) if passed else steps_down(0, False) - steps_down(0, True))
 
 
 def runs_of(tables: Sequence[str]) -> list[Run]:

@@ -25,7 +25,7 @@ from isdiff.config.composing import compose_run
 from isdiff.io.files import atomic_open
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.lite0 import Lite0Features
-from isdiff.metrics.samples import MeanSample
+from isdiff.metrics.samples import MeanStatistic
 from isdiff.nets.unet import Downsample, UNet, run_stage
 from isdiff.runs.experiment import Experiment
 
@@ -81,10 +81,10 @@ class Way:
         inputs = [experiment.read(result.task.id) for result in results]
         truths = [given.pixels for given in inputs]
         pictures = [experiment.finish(result, given) for result, given in zip(results, inputs, strict=True)]
-        self.distances += Lite0Features().observe(pictures, truths).values.tolist()
+        self.distances += Lite0Features().extract(pictures, truths).values.tolist()
 
     def against(self, whole: "Way") -> dict:
-        change = estimate(MeanSample(np.subtract(self.distances, whole.distances)))
+        change = estimate(MeanStatistic(np.subtract(self.distances, whole.distances)))
         return {
             "times_faster": round(median(a / b for a, b in zip(whole.seconds, self.seconds, strict=True)), 2),
             "distance": round(float(np.mean(self.distances)), 4),

@@ -20,7 +20,7 @@ from isdiff.config.composing import compose_run
 from isdiff.devices import DTYPES, resolve_device
 from isdiff.io.files import atomic_open
 from isdiff.runs.experiment import Experiment
-from isdiff.runs.model_cache import Shelf
+from isdiff.runs.model_cache import ModelCache
 from isdiff.trajectory import Task
 
 RESULTS = Path(__file__).parent / "results"
@@ -80,10 +80,10 @@ def calls(experiment: Experiment, batches: list[int], repeats: int) -> tuple[dic
     return found, counter.get_total_flops() / 1e12
 
 
-def whole_run(common: list[str], method: str, steps: int, shelf: Shelf) -> dict:
+def whole_run(common: list[str], method: str, steps: int, model_cache: ModelCache) -> dict:
     """All images of ``common`` through the engine, without saving them."""
     experiment = Experiment.of(compose_run([*common, f"method={method}", f"sampler.steps={steps}"]))
-    experiment.shelf = shelf  # the model is loaded already
+    experiment.model_cache = model_cache  # the model is loaded already
     tasks: list[Task] = [experiment.task(i) for i in experiment.ids()]
     begun = time.perf_counter()
     results = list(experiment.engine().run(tasks))
@@ -124,7 +124,7 @@ def main() -> None:
             "best_batch_size": best, "tflop_per_second": round(tflop / times[best], 3),
             "matmul_tflop_per_second": round(rate, 3), "share_of_matmul": round(tflop / times[best] / rate, 3),
             "steps": args.steps, "images": args.images or best,
-            "runs": {method: whole_run(common, method, args.steps, experiment.shelf) for method in args.methods},
+            "runs": {method: whole_run(common, method, args.steps, experiment.model_cache) for method in args.methods},
         }  # fmt: skip
         out = args.out or RESULTS / f"throughput_{device.type}.json"
         with atomic_open(out) as stream:

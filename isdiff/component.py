@@ -25,7 +25,7 @@ class Component:
         arguments: those that the object was made with, defaults included.
     """
 
-    aside: ClassVar[tuple[str, ...]] = ()
+    not_hashed: ClassVar[tuple[str, ...]] = ()
     labels: ClassVar[tuple[str, ...]] = ()
     arguments: dict[str, Any]
 
@@ -40,7 +40,7 @@ class Component:
         """What results depend on, ready for JSON: the class, by its name and package, and its arguments."""
         package, name = type(self).__module__.partition(".")[0], type(self).__qualname__
         named = {"class": name if package == "isdiff" else f"{package}:{name}"}
-        return named | {key: plain(value) for key, value in self.arguments.items() if key not in self.aside}
+        return named | {key: plain(value) for key, value in self.arguments.items() if key not in self.not_hashed}
 
 
 def plain(value: Any) -> Any:

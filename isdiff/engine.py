@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.prediction import Prediction
 from isdiff.priors.base import Prior
 from isdiff.process_state import with_own_defaults
@@ -136,7 +136,7 @@ class Engine:
         prior: Prior,
         grid: Grid,
         sampler: Sampler,
-        known: Known,
+        known: KnownRegion,
         plan: Callable[[int], Sequence[int]],
         *,
         start: Start | None = None,

@@ -11,7 +11,7 @@ from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.metrics.base import Unavailable
 from isdiff.metrics.diversity import Diversity
 from isdiff.metrics.intervals import estimate
-from isdiff.metrics.samples import Sample
+from isdiff.metrics.samples import Statistic
 
 COUNT = 10
 DATA = DrawnDataset("avatars", root=str(ROOT / "data"))
@@ -24,11 +24,11 @@ def noised(size: float) -> list[np.ndarray]:
     return [np.clip(x + rng.normal(0, size, x.shape), 0, 255).astype(np.uint8) for x in IMAGES]
 
 
-def sample(metric, results) -> Sample:
+def sample(metric, results) -> Statistic:
     """Of results with their truths; of a diversity, which knows no truths, of two runs."""
     if not isinstance(metric, Diversity):
         return metric.measure(results, IMAGES, PROMPTS)
-    return metric.between_runs(*(metric.observer.features(images) for images in (results, IMAGES)))
+    return metric.between_runs(*(metric.extractor.features(images) for images in (results, IMAGES)))
 
 
 @pytest.mark.parametrize("name", choices("metric"))
@@ -52,16 +52,16 @@ def test_metric(name):
         assert equal < 1e-3 and equal < some < much  # an unbiased estimate of nothing can lie below zero
     else:
         assert equal > some > much
-        assert metric.observer.prompted or equal == pytest.approx(1, abs=1e-5)
+        assert metric.extractor.prompted or equal == pytest.approx(1, abs=1e-5)
     backwards = np.arange(COUNT)[::-1].copy()
     assert samples[1].value(backwards) == pytest.approx(some, rel=1e-6), "the order does not matter"
     assert isinstance(metric.version, str) and metric.version
-    look, noise = metric.observer, noised(25)
+    look, noise = metric.extractor, noised(25)
     if metric.of_sets:
         whole, part = look.features(noise), look.features(noise[3:5])
     else:
         given = (noise, IMAGES, PROMPTS)
-        whole, part = (look.observe(*x).values for x in (given, [each[3:5] for each in given]))
+        whole, part = (look.extract(*x).values for x in (given, [each[3:5] for each in given]))
     np.testing.assert_allclose(part, whole[3:5], rtol=1e-3, atol=1e-4)
 
 

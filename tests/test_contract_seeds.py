@@ -15,7 +15,7 @@ from isdiff.config.setup import build_steps, is_floor
 from isdiff.criteria.base import Criterion
 from isdiff.diffusion.grid import Grid
 from isdiff.engine import Engine
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.known.ddnm import NullSpace
 from isdiff.models.base import Model
 from isdiff.prediction import Prediction
@@ -94,13 +94,13 @@ def test_criterion(name):
         assert math.isfinite(criterion(fitting, given.image, hole)), "where there is nothing to compare"
 
 
-def known_rules() -> dict[str, Known]:
+def known_rules() -> dict[str, KnownRegion]:
     """Those of the methods that work on pixels with a network, and none."""
-    found = {"none": Known()}
+    found = {"none": KnownRegion()}
     for method in choices("method"):
         cfg = compose_run([f"method={method}"])
         if kind_of(method) == "pixel" and not is_floor(cfg):
-            rule = build(cfg.method.known, Known)
+            rule = build(cfg.method.known, KnownRegion)
             found.setdefault(type(rule).__name__, rule)
     return found
 

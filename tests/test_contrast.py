@@ -6,8 +6,8 @@ import pytest
 from isdiff.metrics import intervals
 from isdiff.metrics.contrast import Verdict, contrast
 from isdiff.metrics.intervals import estimate
-from isdiff.metrics.kernel import KernelSample
-from isdiff.metrics.samples import FrechetSample, MeanSample, frechet_distance
+from isdiff.metrics.kernel import KernelStatistic
+from isdiff.metrics.samples import FrechetStatistic, MeanStatistic, frechet_distance
 
 RESAMPLES = 200
 
@@ -23,14 +23,14 @@ def rates(draw, truth: float, trials: int) -> float:
 
 def test_intervals_of_a_mean_cover():
     """Skewed values, as distances are; 64 images."""
-    draw = lambda rng: estimate(MeanSample(rng.lognormal(0, 0.5, 64)), RESAMPLES)  # noqa: E731
+    draw = lambda rng: estimate(MeanStatistic(rng.lognormal(0, 0.5, 64)), RESAMPLES)  # noqa: E731
     assert 0.90 <= rates(draw, np.exp(0.125), 300) <= 0.99
 
 
 def test_intervals_of_a_paired_difference_cover():
     def draw(rng):
         images = rng.lognormal(0, 0.5, 64)  # what both methods share
-        first, second = (MeanSample(images + shift + rng.normal(0, 0.1, 64)) for shift in (0.0, 0.03))
+        first, second = (MeanStatistic(images + shift + rng.normal(0, 0.1, 64)) for shift in (0.0, 0.03))
         return contrast(first, second, RESAMPLES).difference
 
     assert 0.90 <= rates(draw, 0.03, 300) <= 0.99
@@ -41,7 +41,7 @@ def test_intervals_of_a_kernel_distance_cover():
 
     def sets(rng):
         truths = rng.normal(size=(64, 8))
-        return KernelSample(0.5 * truths + rng.normal(0.7, 1.0, (64, 8)), truths)
+        return KernelStatistic(0.5 * truths + rng.normal(0.7, 1.0, (64, 8)), truths)
 
     everyone = np.arange(64)
     truth = np.mean([sets(np.random.default_rng(10_000 + i)).value(everyone) for i in range(2000)])
@@ -56,12 +56,12 @@ def test_kid_does_not_see_that_a_result_is_of_its_truth():
         truths, others = rng.normal(size=(2, 16, 8))
         results = 0.8 * truths + rng.normal(0.3, 0.6, (16, 8))
         for paired, beside in ((True, truths), (False, others)):
-            found[paired].append(KernelSample(results, beside, paired=paired).value(everyone))
+            found[paired].append(KernelStatistic(results, beside, paired=paired).value(everyone))
     ours, independent = (np.array(found[paired]) for paired in (True, False))
     noise = 4 * np.hypot(ours.std(), independent.std()) / 1500**0.5
     assert ours.mean() == pytest.approx(independent.mean(), abs=noise)
-    biased = KernelSample(results, truths, paired=False).value(everyone)
-    assert biased < KernelSample(results, truths).value(everyone) - noise
+    biased = KernelStatistic(results, truths, paired=False).value(everyone)
+    assert biased < KernelStatistic(results, truths).value(everyone) - noise
 
 
 def test_intervals_cover_where_images_come_in_groups():
@@ -69,7 +69,7 @@ def test_intervals_cover_where_images_come_in_groups():
 
     def draw(rng, known: bool):
         groups = np.repeat(np.arange(40), 4)
-        sample = MeanSample(rng.normal(1, 0.5, 40)[groups] + rng.normal(0, 0.2, 160))
+        sample = MeanStatistic(rng.normal(1, 0.5, 40)[groups] + rng.normal(0, 0.2, 160))
         sample.groups = groups if known else None
         return estimate(sample, RESAMPLES)
 
@@ -79,13 +79,13 @@ def test_intervals_cover_where_images_come_in_groups():
 
 def test_groups_of_one_image_change_nothing():
     rng = np.random.default_rng(0)
-    alone, grouped = MeanSample(rng.random(9)), MeanSample(rng.random(9))
+    alone, grouped = MeanStatistic(rng.random(9)), MeanStatistic(rng.random(9))
     grouped.values, grouped.groups = alone.values, np.arange(9)
     assert estimate(grouped, 50) == estimate(alone, 50)
 
 
 def test_relative_differences_are_of_the_images_that_both_have():
-    first, second = MeanSample(np.array([1.0, 1.0, 9.0])), MeanSample(np.array([2.0, 2.0]))
+    first, second = MeanStatistic(np.array([1.0, 1.0, 9.0])), MeanStatistic(np.array([2.0, 2.0]))
     assert contrast(first, second, 50, (["a", "b", "c"], ["b", "a"])).relative == pytest.approx(100)
 
 
@@ -94,7 +94,7 @@ def test_intervals_of_a_frechet_distance_cover_its_expectation():
 
     def sets(rng):
         truths = rng.normal(size=(96, 4))
-        return FrechetSample(truths + rng.normal(0.5, 0.6, (96, 4)), truths)
+        return FrechetStatistic(truths + rng.normal(0.5, 0.6, (96, 4)), truths)
 
     many = (sets(np.random.default_rng(9000 + i)) for i in range(1000))
     truth = np.mean([frechet_distance(s.results, s.truths) for s in many])
@@ -115,8 +115,8 @@ def test_verdicts_follow_the_interval(shift, higher_is_better, expected):
     rng = np.random.default_rng(3)
     images = rng.lognormal(0, 0.5, 48)
     noise = rng.normal(0, 0.05, 48)
-    second = MeanSample(images + shift + noise - noise.mean())
-    found = contrast(MeanSample(images), second, 500, higher_is_better=higher_is_better)
+    second = MeanStatistic(images + shift + noise - noise.mean())
+    found = contrast(MeanStatistic(images), second, 500, higher_is_better=higher_is_better)
     assert found.verdict == expected
     assert (found.p < 0.05) == (expected != Verdict.NONE)
     assert found.relative == pytest.approx(100 * found.difference.value / images.mean())
@@ -124,7 +124,7 @@ def test_verdicts_follow_the_interval(shift, higher_is_better, expected):
 
 def test_few_images_give_no_verdict():
     values = np.linspace(1, 2, 8)
-    assert contrast(MeanSample(values), MeanSample(values - 0.5), 200).verdict == Verdict.FEW
+    assert contrast(MeanStatistic(values), MeanStatistic(values - 0.5), 200).verdict == Verdict.FEW
 
 
 def false_alarms(images: int) -> float:
@@ -133,7 +133,7 @@ def false_alarms(images: int) -> float:
     for trial in range(400):
         rng = np.random.default_rng(trial)
         shared = rng.lognormal(0, 0.5, images)
-        first, second = (MeanSample(shared + rng.lognormal(0, 0.5, images)) for _ in range(2))
+        first, second = (MeanStatistic(shared + rng.lognormal(0, 0.5, images)) for _ in range(2))
         found = contrast(first, second, RESAMPLES)
         alarms += found.verdict != Verdict.NONE
         assert (found.verdict != Verdict.NONE) == (found.p <= 0.05)
@@ -152,11 +152,11 @@ def test_plain_percentiles_would_raise_more(monkeypatch):
 
 def test_intervals_of_few_images_are_as_wide_as_those_of_t():
     values = 10 + np.random.default_rng(0).normal(size=16)
-    found = estimate(MeanSample(values), 4000)
+    found = estimate(MeanStatistic(values), 4000)
     assert (found.high - found.low) / 2 == pytest.approx(2.131 * values.std(ddof=1) / 4, rel=0.05)
 
 
 def test_crops_of_one_photograph_alone_have_no_interval():
-    sample = MeanSample(np.arange(4.0))
+    sample = MeanStatistic(np.arange(4.0))
     sample.groups = np.zeros(4, int)
     assert str(estimate(sample, 50)) == "1.500"

@@ -25,7 +25,7 @@ from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.known.ddnm import NullSpace
 from isdiff.metrics.intervals import estimate
 from isdiff.runs.run import execute
@@ -143,7 +143,7 @@ def test_methods_and_sampler(shown, golden_prior):
         assert torch.allclose(result.x[:, ~hole[0]], task.image[:, ~hole[0]], atol=1e-5)
     results = []
     for sampler in (DDIM(), shown["Plain"]()):
-        (result,) = Engine(golden_prior, grid, sampler, Known(), resampling_plan).run([task])
+        (result,) = Engine(golden_prior, grid, sampler, KnownRegion(), resampling_plan).run([task])
         results.append(result.x)
     assert torch.allclose(*results, atol=1e-5), "the sampler shown is DDIM"
 

@@ -10,13 +10,13 @@ from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import BAD_IMAGE, Engine
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.known.ddnm import NullSpace
 from isdiff.known.repaint import Renoised
 from isdiff.prediction import Prediction
 from isdiff.refine import Refinement
 from isdiff.samplers.ancestral import Ancestral
-from isdiff.samplers.base import Pull, Sampler, falls
+from isdiff.samplers.base import Pull, Sampler, steps_down
 from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.ddnm import DDNMSteps
 from isdiff.samplers.dpmpp import DPMPP2M
@@ -32,10 +32,10 @@ METHODS = {  # every sampler once; tests/test_contract_seeds.py has all samplers
     "repaint-ancestral": (Ancestral(), Renoised()),
     "repaint-eta": (DDIM(0.5), Renoised()),
     "ddnm-heun": (Heun(), NullSpace()),
-    "lanpaint": (LanPaint(2), Known()),
+    "lanpaint": (LanPaint(2), KnownRegion()),
     "ddnm-dpmpp_2m": (DPMPP2M(), NullSpace()),
     "repaint-dpmpp_sde": (DPMPP2M(stochastic=True), Renoised()),
-    "none-ddim": (DDIM(1.0), Known()),
+    "none-ddim": (DDIM(1.0), KnownRegion()),
 }
 
 
@@ -97,9 +97,9 @@ def test_ddnm_keeps_known_pixels():
 
 def test_network_is_called_for_falls_only(golden_prior):
     plan = resampling_plan(10, 3, 2)
-    falls = sum(b < a for a, b in itertools.pairwise(plan))
+    steps_down = sum(b < a for a, b in itertools.pairwise(plan))
     result = run(golden_prior, make_tasks(1))["img0"]
-    assert result.calls == falls and len(plan) - 1 > falls
+    assert result.calls == steps_down and len(plan) - 1 > steps_down
 
 
 def test_retries_stay_with_their_own_image(golden_prior):
@@ -200,7 +200,7 @@ class Asks(Sampler):
         self.seen = {}
 
     def __call__(self, tr, grid, known):
-        for t, s in falls(tr, grid, known):
+        for t, s in steps_down(tr, grid, known):
             x = tr.x
             prediction = yield x, t
             tr.x0 = prediction.x0(x, grid, t)
@@ -221,7 +221,7 @@ def test_a_sampler_is_given_gradients_through_the_network():
 
     sampler = Asks()
     plan = lambda steps: tuple(range(steps - 1, -2, -1))  # noqa: E731
-    engine = Engine(Answers(curved), GRID, sampler, Known(), plan, batch_size=2)
+    engine = Engine(Answers(curved), GRID, sampler, KnownRegion(), plan, batch_size=2)
     results = list(engine.run(make_tasks(3)))
     assert len(results) == 3 and all(result.failure is None for result in results) and max(calls) == 2
     for seen in sampler.seen.values():

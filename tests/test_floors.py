@@ -23,7 +23,7 @@ from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.engine import BAD_IMAGE, Engine
 from isdiff.errors import Missing, UserError
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.models.none import NO_MODEL, NoModel
 from isdiff.pictures.picture import picture_of
 from isdiff.prediction import Prediction
@@ -139,7 +139,7 @@ def test_a_sampler_that_asks_for_nothing(batch_size):
     tasks[3] = Task("3", tasks[3].image * float("nan"), tasks[3].hole)
     seen = []
     engine = Engine(
-        Never(), GRID, Fill(), Known(), lambda n: range(n - 1, -2, -1), start=FilledStart(TeleaSeed()),
+        Never(), GRID, Fill(), KnownRegion(), lambda n: range(n - 1, -2, -1), start=FilledStart(TeleaSeed()),
         batch_size=batch_size, watch=seen.append, progress=seen.append,
     )  # fmt: skip
     assert engine.calls_expected() == 0
@@ -151,7 +151,7 @@ def test_a_sampler_that_asks_for_nothing(batch_size):
         assert torch.equal(result.x, task.compose(to_tensor(expected))) and torch.equal(result.picture, result.x)
         assert (result.calls, result.chosen, len(result.attempts), result.failure) == (0, 0, 1, None)
         assert result.seconds > 0
-    stopped = Engine(Never(), GRID, Fill(), Known(), range, start=FilledStart(MeanSeed()), stop=lambda: True)
+    stopped = Engine(Never(), GRID, Fill(), KnownRegion(), range, start=FilledStart(MeanSeed()), stop=lambda: True)
     assert not list(stopped.run(tasks[:3]))
 
 
@@ -169,7 +169,7 @@ def test_images_that_ask_and_images_that_do_not_share_an_engine(batch_size):
     tasks = [task_of(pixels(seed=n), box(), name=str(n)) for n in range(6)]
 
     def found(sampler, tasks, batch_size):
-        engine = Engine(prior, GRID, sampler, Known(), lambda n: range(n - 1, -2, -1), batch_size=batch_size)
+        engine = Engine(prior, GRID, sampler, KnownRegion(), lambda n: range(n - 1, -2, -1), batch_size=batch_size)
         return {result.task.id: result for result in engine.run(tasks)}
 
     mixed, alone = found(Some(), tasks, batch_size), found(DDIM(), tasks[1::2], 16)
@@ -253,7 +253,7 @@ def test_a_floor_has_no_model_and_takes_neither_is_diff_nor_text():
 def test_a_network_s_model_stays_on_the_shelf():
     floor = Experiment.of(compose_run(["method=telea"]))
     network = Experiment.of(compose_run(["method=ddnm"]))
-    floor.shelf = network.shelf
+    floor.model_cache = network.model_cache
     prior = network.prior
     assert floor.prior is not prior and network.prior is prior
 

@@ -7,7 +7,7 @@ from conftest import Answers
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.engine import Engine
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.prediction import Prediction
 from isdiff.samplers.gradients import DPS, MMPS, PiGDM
 from isdiff.trajectory import Task
@@ -52,7 +52,7 @@ def run(sampler, gaussian, task, seen):
         return answers
 
     plan = lambda steps: tuple(range(steps - 1, -2, -1))  # noqa: E731
-    (result,) = Engine(Answers(predict), GRID, sampler, Known(), plan).run([task])
+    (result,) = Engine(Answers(predict), GRID, sampler, KnownRegion(), plan).run([task])
     return result
 
 

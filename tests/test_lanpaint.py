@@ -11,7 +11,7 @@ from test_methods import replay
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import even_timesteps, resampling_plan
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.samplers.lanpaint import LanPaint, Oscillator
 
 RUNS = sorted((GOLDEN / "lanpaint").glob("*.npz"))
@@ -40,7 +40,7 @@ def test_lanpaint_replays(path, golden_prior):
     holes = [torch.from_numpy(keep == 0) for keep in run["gt_keep_mask"]]
     # The recorded start has the level's own variance, 4e-5 less than the unit variance that every run here starts with.
     run = dict(run) | {"x_T": run["x_T"].astype(np.float32) * grid.sigma(steps - 1)}
-    final, calls = replay(run, golden_prior, grid, sampler, Known(), resampling_plan, run["y"], holes)
+    final, calls = replay(run, golden_prior, grid, sampler, KnownRegion(), resampling_plan, run["y"], holes)
     assert calls == len(run["call_t"]) == steps * sampler.calls_per_step
     assert np.allclose([timesteps[0] for _, timesteps, _ in seen], run["call_t"], atol=1e-3)
     for place, call in enumerate(run["sel_calls"]):

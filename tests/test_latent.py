@@ -13,7 +13,7 @@ from isdiff.diffusion.process import add_noise, named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, trailing_timesteps
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.models.base import Model
 from isdiff.prediction import Prediction
 from isdiff.priors.conditioning import attention
@@ -57,7 +57,7 @@ class Fixed:
 def run(prior, grid, sampler, tasks, firsts, generator=None):
     streams = {task.id: first for task, first in zip(tasks, firsts, strict=True)}
     engine = Engine(
-        prior, grid, sampler, Known(), lambda n: tuple(range(n - 1, -2, -1)),
+        prior, grid, sampler, KnownRegion(), lambda n: tuple(range(n - 1, -2, -1)),
         stream=lambda seed, image_id, attempt: Fixed(streams[image_id], generator),
     )  # fmt: skip
     results = {r.task.id: r for r in engine.run(tasks)}
@@ -279,7 +279,7 @@ def test_rasg_steps():
         noise = r["eps_uncond"][i] + case["guidance_scale"] * (r["eps_cond"][i] - r["eps_uncond"][i])
         for kind, expected in (("reference", "z_prev"), ("ddim", "z_prev_standard_sigma")):
             tr = Trajectory(None, None, (1, 0), r["z_t"][i])
-            steps = RASG(case["eta"], kind)(tr, grid, Known())
+            steps = RASG(case["eta"], kind)(tr, grid, KnownRegion())
             next(steps)
             with pytest.raises(StopIteration):
                 steps.send(Prediction(noise, score=r["grad_raw"][i]))
@@ -308,10 +308,10 @@ def test_hd_painter_masks(name):
 def test_grids_equal_diffusers():
     assert trailing_timesteps(1000, 50) == tuple(range(19, 1000, 20))
     r = arrays("stable_inpaint/forward_noise.npz")
-    for x0, noise, t, x, abar in zip(r["x0"], r["noise"], r["t"], r["x_t"], r["alpha_bar"], strict=True):
+    for x0, noise, t, x, alphas_cumprod in zip(r["x0"], r["noise"], r["t"], r["x_t"], r["alpha_bar"], strict=True):
         grid = Grid.of(BETAS, [int(t)])
-        assert grid.abar(0) == pytest.approx(abar.item(), rel=1e-5)
-        torch.testing.assert_close(add_noise(x0, noise, grid.abar(0)), x, atol=1e-6, rtol=1e-6)
+        assert grid.alphas_cumprod(0) == pytest.approx(alphas_cumprod.item(), rel=1e-5)
+        torch.testing.assert_close(add_noise(x0, noise, grid.alphas_cumprod(0)), x, atol=1e-6, rtol=1e-6)
 
 
 def task_of(hole: torch.Tensor, image_id: str = "a") -> Task:
@@ -368,7 +368,8 @@ def test_isdiff_in_latent_space_judges_decoded_pictures(parts):
 
     tasks = [prior.prepare(task_of(half(), f"{i}")) for i in range(3)]
     engine = Engine(
-        prior, Grid.of(BETAS, trailing_timesteps(1000, 10)), DDIM(), Known(), lambda n: tuple(range(n - 1, -2, -1)),
+        prior, Grid.of(BETAS, trailing_timesteps(1000, 10)), DDIM(), KnownRegion(),
+        lambda n: tuple(range(n - 1, -2, -1)),
         start=SeededStart(MixtureSeed(3), 1.0, 0.1),
         refinement=Refinement(CrossEntropy(), 2, 0.0, 0.6),
     )  # fmt: skip
@@ -398,7 +399,7 @@ def test_memory_shortage_halves_calls_and_decoding(parts):
         prior = kind(unet, vae, Conditioning(text=text), CPU)
         tasks = [prior.prepare(task_of(half(), f"{i}")) for i in range(6)]
         grid = Grid.of(BETAS, trailing_timesteps(1000, 2))
-        engine = Engine(prior, grid, DDIM(), Known(), lambda n: tuple(range(n - 1, -2, -1)))
+        engine = Engine(prior, grid, DDIM(), KnownRegion(), lambda n: tuple(range(n - 1, -2, -1)))
         return prior, {r.task.id: r.picture for r in engine.run(tasks)}
 
     (_, full), (limited, found) = pictures(LatentPrior), pictures(Limited)

@@ -15,7 +15,7 @@ from isdiff.data.photos import PhotoDataset, opened
 from isdiff.metrics import lite0
 from isdiff.metrics.base import Unavailable
 from isdiff.metrics.intervals import difference
-from isdiff.metrics.kernel import KernelSample
+from isdiff.metrics.kernel import KernelStatistic
 
 METRICS = {metric.name: metric for metric in (lite0.Lite0Perceptual, lite0.Lite0Frechet, lite0.Lite0KID)}
 PHOTOS = PhotoDataset(root=str(ROOT / "data"))
@@ -92,7 +92,7 @@ DAMAGES = {blurred: (0.5, 1, 2), noisy: (8, 20, 50), jpeg: (90, 50, 10), shifted
 def test_distances_grow_with_damage(damage):
     """All three from one look at the images. Pooled features are made not to see a shift."""
     truths = some(32)
-    seen = [lite0.Lite0Features().observe([damage(image, x) for image in truths], truths) for x in DAMAGES[damage]]
+    seen = [lite0.Lite0Features().extract([damage(image, x) for image in truths], truths) for x in DAMAGES[damage]]
     metrics = [lite0.Lite0Perceptual(), *([] if damage is shifted else [lite0.Lite0Frechet(), lite0.Lite0KID()])]
     for metric in metrics:
         values = [metric.sample(look).value(np.arange(32)) for look in seen]
@@ -142,13 +142,13 @@ def test_kid_equals_torch_fidelity(features):
         "kid_kernel_poly_coef0": 1,
     }
     expected = kernel_mmd(*features, **options)
-    assert KernelSample(*features, paired=False).value(np.arange(9)) == pytest.approx(expected, abs=1e-6, rel=1e-6)
+    assert KernelStatistic(*features, paired=False).value(np.arange(9)) == pytest.approx(expected, abs=1e-6, rel=1e-6)
 
 
 def test_kid_of_resampled_sets_is_not_biased():
     """The mean over bootstrap selections is the value itself, though every selection repeats images."""
     rng = np.random.default_rng(0)
-    sample = KernelSample(rng.standard_normal((60, 8)), rng.standard_normal((60, 8)) + 0.5)
+    sample = KernelStatistic(rng.standard_normal((60, 8)), rng.standard_normal((60, 8)) + 0.5)
     whole = sample.value(np.arange(60))
     values = [sample.value(rng.integers(60, size=60)) for _ in range(2000)]
     assert np.mean(values) == pytest.approx(whole, abs=4 * np.std(values) / 2000**0.5)
@@ -167,7 +167,7 @@ def test_one_pass_gives_what_single_ones_give():
     truths = some(20)
     results = [blurred(image, 1) for image in truths]
     look = lite0.Lite0Features()
-    seen = look.observe(results, truths)
+    seen = look.extract(results, truths)
     assert np.array_equal(seen.results, look.features(results)) and np.array_equal(seen.truths, look.features(truths))
     assert seen.values.shape == (20,)
 

@@ -18,9 +18,9 @@ from PIL import Image
 from isdiff.config.composing import compose_run
 from isdiff.errors import UserError
 from isdiff.metrics import attributes
-from isdiff.metrics.base import Observer, SetMetric
+from isdiff.metrics.base import FeatureExtractor, SetMetric
 from isdiff.metrics.intervals import estimate
-from isdiff.metrics.kernel import KernelSample
+from isdiff.metrics.kernel import KernelStatistic
 from isdiff.metrics.store import ArrayStore
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import PORTION, build_metrics, samples
@@ -134,7 +134,7 @@ def test_no_pickle_is_ever_read(tmp_path):
 
 
 @dataclass(frozen=True, eq=False)
-class Counted(Observer):
+class Counted(FeatureExtractor):
     """Sees two numbers of each image; ends the process, as a kill would, at the image before which it is told to."""
 
     before: int = 10**9
@@ -155,11 +155,11 @@ class CountedKernel(SetMetric):
         self.look = look
 
     @property
-    def observer(self):
+    def extractor(self):
         return self.look
 
     def between(self, results, truths):
-        return KernelSample(results, truths)
+        return KernelStatistic(results, truths)
 
 
 def synthetic(folder: Path, images: int, size: int):

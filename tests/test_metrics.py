@@ -15,10 +15,10 @@ from isdiff.config.metrics import build_metrics
 from isdiff.errors import UserError
 from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
-from isdiff.metrics.base import Absent, Observed, Unavailable
+from isdiff.metrics.base import Absent, Features, Unavailable
 from isdiff.metrics.intervals import difference, estimate
 from isdiff.metrics.learned import LPIPS
-from isdiff.metrics.samples import FrechetSample, MeanSample, frechet_distance
+from isdiff.metrics.samples import FrechetStatistic, MeanStatistic, frechet_distance
 from isdiff.metrics.structure import SSIM
 from isdiff.metrics.text import CLIPScore
 from isdiff.runs.measure import configured_metrics
@@ -66,19 +66,19 @@ def test_offline_distances(metric):
 def test_intervals_of_frechet_distances_hold_the_value():
     """Repeated images alone move a resampled Frechet distance of few images far above the value itself."""
     rng = np.random.default_rng(0)
-    run = estimate(FrechetSample(rng.normal(size=(20, 30)), rng.normal(size=(20, 30))), 200)
+    run = estimate(FrechetStatistic(rng.normal(size=(20, 30)), rng.normal(size=(20, 30))), 200)
     assert run.low < run.value < run.high
 
 
 def test_paired_differences_are_sharper_than_separate_intervals():
     rng = np.random.default_rng(0)
     hard = rng.normal(5, 2, 100)  # images differ much more than methods do
-    first, second = MeanSample(hard), MeanSample(hard - 0.2 + rng.normal(0, 0.1, 100))
+    first, second = MeanStatistic(hard), MeanStatistic(hard - 0.2 + rng.normal(0, 0.1, 100))
     paired = difference(first, second)
     assert paired.value == pytest.approx(-0.2, abs=0.05) and paired.high < 0
     assert paired.high - paired.low < 0.1 * (estimate(first).high - estimate(first).low)
     with pytest.raises(ValueError, match="cannot pair"):
-        difference(first, MeanSample(hard[:50]))
+        difference(first, MeanStatistic(hard[:50]))
 
 
 @pytest.mark.parametrize("size", [4, 30, 90])
@@ -86,7 +86,7 @@ def test_frechet_sample_is_the_distance_of_the_chosen_features(size):
     """Whichever of images and features are more; images far from zero, one chosen often, one alone."""
     rng = np.random.default_rng(size)
     a, b = rng.normal(size=(30, size)) + 50, rng.normal(size=(30, size)) * 2 + 51
-    sample = FrechetSample(a, b)
+    sample = FrechetStatistic(a, b)
     for chosen in (np.arange(30), rng.integers(30, size=30), np.array([3, 3, 3, 8]), np.array([5, 5])):
         assert sample.value(chosen) == pytest.approx(frechet_distance(a[chosen], b[chosen]), rel=1e-9)
 
@@ -123,7 +123,7 @@ def test_lpips_uses_the_weights_it_finds(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("metric, values", [(SSIM(), [0.9, 0.99, 0.2]), (LPIPS("models"), [0.1, 0.0, 2.0])])
 def test_an_interval_of_few_images_keeps_to_what_the_metric_can_say(metric, values):
-    sample = metric.sample(Observed(np.array(values)))
+    sample = metric.sample(Features(np.array(values)))
     found = estimate(sample, 200)
     assert sample.limits[0] <= found.low < found.high <= sample.limits[1]
     assert found.low == 0 or found.high == 1

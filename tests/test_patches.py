@@ -17,7 +17,7 @@ from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.known.ddnm import NullSpace
 from isdiff.known.repaint import Renoised
 from isdiff.models.patches import PatchModel
@@ -54,8 +54,8 @@ def flow(timestep: float) -> tuple[float, float]:
 
 
 def process(timestep: float) -> tuple[float, float]:
-    abar = float(ALPHAS_CUMPROD[int(timestep)])
-    return abar**0.5, (1 - abar) ** 0.5
+    alphas_cumprod = float(ALPHAS_CUMPROD[int(timestep)])
+    return alphas_cumprod**0.5, (1 - alphas_cumprod) ** 0.5
 
 
 PROCESSES = {
@@ -254,7 +254,7 @@ METHODS = {
     "heun": (Heun(), NullSpace()),
     "repaint-heun": (Heun(), Renoised()),
     "dpmpp_2m": (DPMPP2M(), NullSpace()),
-    "lanpaint": (LanPaint(2), Known()),
+    "lanpaint": (LanPaint(2), KnownRegion()),
 }
 
 

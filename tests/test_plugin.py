@@ -361,8 +361,8 @@ def test_the_known_region_of_a_seeded_start_carries_one_noise(faces):
     seen = []
     pipe.unet.register_forward_pre_hook(lambda module, args: seen.append((int(args[1]), args[0][:1, ..., :8])))
     call(isdiff.apply(pipe, attempts=1, start=0.8), faces[:1])
-    abar = pipe.scheduler.alphas_cumprod
-    noises = [(x - abar[t] ** 0.5 * known) / (1 - abar[t]) ** 0.5 for t, x in seen]
+    alphas_cumprod = pipe.scheduler.alphas_cumprod
+    noises = [(x - alphas_cumprod[t] ** 0.5 * known) / (1 - alphas_cumprod[t]) ** 0.5 for t, x in seen]
     assert [t for t, _ in seen] == list(range(799, 0, -100)) and 0.8 < noises[0].std() < 1.2
     assert all(torch.allclose(noise, noises[0], atol=1e-3) for noise in noises)
 

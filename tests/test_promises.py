@@ -22,7 +22,7 @@ from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.known.ddnm import NullSpace
 from isdiff.known.repaint import Renoised
 from isdiff.prediction import Prediction
@@ -159,12 +159,12 @@ class Pairs(Answers):
     def predict(self, states, timesteps, tasks):
         return [Prediction(self.noise(x, self.levels[t])) for x, t in zip(states, timesteps, strict=True)]
 
-    def noise(self, x: torch.Tensor, abar: float) -> torch.Tensor:
+    def noise(self, x: torch.Tensor, alphas_cumprod: float) -> torch.Tensor:
         pairs = torch.stack(x.chunk(2, dim=2))
         along = torch.einsum("pk,pchw->kchw", self.vectors, pairs)
-        kept = abar**0.5 * self.values / (abar * self.values + 1 - abar)
+        kept = alphas_cumprod**0.5 * self.values / (alphas_cumprod * self.values + 1 - alphas_cumprod)
         x0 = torch.einsum("pk,kchw->pchw", self.vectors, kept.view(2, 1, 1, 1) * along)
-        return (x - abar**0.5 * torch.cat([*x0], dim=2)) / (1 - abar) ** 0.5
+        return (x - alphas_cumprod**0.5 * torch.cat([*x0], dim=2)) / (1 - alphas_cumprod) ** 0.5
 
 
 def posterior(sampler, known, steps: int, *loop: int) -> tuple[float, float]:
@@ -182,7 +182,7 @@ def posterior(sampler, known, steps: int, *loop: int) -> tuple[float, float]:
 
 
 def test_long_langevin_iterations_reach_the_posterior():
-    slope, variance = posterior(LanPaint(30), Known(), 100)
+    slope, variance = posterior(LanPaint(30), KnownRegion(), 100)
     assert slope == pytest.approx(ALIKE, abs=0.03) and variance == pytest.approx(1, abs=0.1)
 
 

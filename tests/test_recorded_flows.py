@@ -13,7 +13,7 @@ from test_methods import replay
 
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.known.ddnm import NullSpace
 from isdiff.priors.flow_path import FlowPath
 from isdiff.samplers.curves import TwoCurves
@@ -34,7 +34,7 @@ def flow(levels) -> Grid:
     return Grid.flow(sorted(float(s) for s in levels if s > 0))
 
 
-def case(name: str, run: dict, params: dict) -> tuple[Grid, object, Known, dict]:
+def case(name: str, run: dict, params: dict) -> tuple[Grid, object, KnownRegion, dict]:
     """Levels, sampler, rule, and the recording with what belongs to no sampler put into its start."""
     noise, start = run.get("noise"), run.get("x_T")
     if name == "flower":
@@ -55,21 +55,21 @@ def case(name: str, run: dict, params: dict) -> tuple[Grid, object, Known, dict]
         return flow(run["sigmas"]), TwoCurves("sigma", fresh_known=False, ends="prediction"), NullSpace(), {}
     if name == "ding":
         noisy = params["obs_std"] if params["obs_std"] > 1e-5 else 0.0
-        return flow(run["sigmas"]), DING(params["tau"], noisy), Known(), {}
+        return flow(run["sigmas"]), DING(params["tau"], noisy), KnownRegion(), {}
     if name == "flowchef":
         levels, shape = [1 - 1e-5, *(1 - i / params["N"] for i in range(1, params["N"]))], start.shape
         strength = 2 * params["gradient_scale"] / np.prod(shape)
-        return flow(levels), FlowChef(strength), Known(), {
+        return flow(levels), FlowChef(strength), KnownRegion(), {
             "x_T": start.astype(np.float32) * np.float32(1 - 1e-5), "noise": np.zeros((0, *shape), np.float16)
         }  # fmt: skip
     sampler = LanPaint2(params["inner_steps"], params["step_size"], params["lambda_"])
     if params["path"] == "flow":
-        return flow(run["sigmas"]), sampler, Known(), {}
+        return flow(run["sigmas"]), sampler, KnownRegion(), {}
     ratios = run["sigmas"][:-1].astype(np.float64)[::-1]  # of variance-exploding levels, at whole timesteps
     every = ((1 - ALPHAS) / ALPHAS).sqrt().numpy()
     grid = Grid.of(named_betas("linear"), [int(np.abs(every - r).argmin()) for r in ratios])
     noised = grid.alpha(len(grid) - 1) * run["y"] + grid.sigma(len(grid) - 1) * start
-    return grid, sampler, Known(), {"x_T": np.where(run["mask"] != 0, noised, start).astype(np.float32)}
+    return grid, sampler, KnownRegion(), {"x_T": np.where(run["mask"] != 0, noised, start).astype(np.float32)}
 
 
 @pytest.mark.parametrize(

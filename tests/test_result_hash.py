@@ -232,7 +232,7 @@ def test_every_method_on_shipped_data_has_a_hash_of_its_own():
 
 def test_a_component_says_what_it_was_made_with():
     class Part(Component):
-        aside = ("where",)
+        not_hashed = ("where",)
 
         def __init__(self, size: float, where: str = "", inner=None, *, names=("a",)) -> None:
             self.size = size

@@ -46,11 +46,11 @@ def told(folder: Path) -> dict:
     """What a run's folder says, without times and memory."""
     records = [json.loads(line) for line in (folder / "per_image.jsonl").read_text().splitlines()]
     summary = json.loads((folder / "summary.json").read_text())
-    aside = {"seconds_per_image", "images_per_second", "peak_memory_mib"}
+    not_hashed = {"seconds_per_image", "images_per_second", "peak_memory_mib"}
     return {
         "pictures": {path.name: path.read_bytes() for path in (folder / "images").glob("im*.png")},
         "records": [{k: v for k, v in record.items() if k not in ("seconds", "stamps")} for record in records],
-        "summary": {k: v for k, v in summary.items() if k not in aside},
+        "summary": {k: v for k, v in summary.items() if k not in not_hashed},
         "config": (folder / "config.yaml").read_text(),
         "metrics": [line for line in (folder / "summary.md").read_text().splitlines() if "s per image" not in line],
     }

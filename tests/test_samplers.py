@@ -14,7 +14,7 @@ from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
 from isdiff.engine import Engine
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.prediction import Prediction
 from isdiff.samplers.ancestral import Ancestral
 from isdiff.samplers.ddim import DDIM
@@ -46,7 +46,7 @@ def error(sampler, grid: Grid, says_clean: bool = False) -> float:
     """Largest distance from the exact end of the probability flow, for a few images of noise."""
     everything = torch.ones(1, 8, 8, dtype=torch.bool)
     tasks = [Task(f"g{i}", torch.zeros(3, 8, 8), everything) for i in range(3)]
-    engine = Engine(gaussian(grid, says_clean), grid, sampler, Known(), resampling_plan)
+    engine = Engine(gaussian(grid, says_clean), grid, sampler, KnownRegion(), resampling_plan)
     top = len(grid) - 1
     scale = S / math.sqrt((grid.alpha(top) * S) ** 2 + grid.sigma(top) ** 2)
     return max(
@@ -100,7 +100,7 @@ def test_stochastic_samplers_give_the_datas_spread(sampler):
     grid = process(200)
     everything = torch.ones(1, 32, 32, dtype=torch.bool)
     tasks = [Task(f"g{i}", torch.zeros(3, 32, 32), everything) for i in range(8)]
-    engine = Engine(gaussian(grid), grid, sampler, Known(), resampling_plan)
+    engine = Engine(gaussian(grid), grid, sampler, KnownRegion(), resampling_plan)
     found = torch.stack([r.x for r in engine.run(tasks)])
     assert found.std().item() == pytest.approx(S, rel=0.05) and abs(found.mean().item()) < 0.02
 
@@ -109,7 +109,7 @@ def test_levels_of_a_grid():
     grid = process(10)
     for i in range(10):
         assert grid.alpha(i) ** 2 + grid.sigma(i) ** 2 == pytest.approx(1, abs=1e-12)
-        assert grid.beta(i) == pytest.approx(1 - grid.abar(i) / grid.abar(i - 1), rel=1e-9)
+        assert grid.beta(i) == pytest.approx(1 - grid.alphas_cumprod(i) / grid.alphas_cumprod(i - 1), rel=1e-9)
         assert grid.log_snr(i) < grid.log_snr(i - 1)
     straight = flow(10)
     assert all(straight.alpha(i) + straight.sigma(i) == 1 for i in range(10))
@@ -123,5 +123,5 @@ def test_ancestral_sampling_in_one_step():
     task = Task("a", torch.zeros(3, 4, 4), hole)
     for variance in (None, torch.zeros(3, 4, 4)):
         prior = Answers(lambda images, *_, v=variance: [Prediction(torch.zeros_like(x), variance=v) for x in images])
-        (result,) = Engine(prior, grid, sampler=Ancestral(), known=Known(), plan=lambda n: [0, -1]).run([task])
+        (result,) = Engine(prior, grid, sampler=Ancestral(), known=KnownRegion(), plan=lambda n: [0, -1]).run([task])
         assert torch.isfinite(result.x).all()

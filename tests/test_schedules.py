@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import abar_at, add_noise, named_betas
+from isdiff.diffusion.process import add_noise, alphas_cumprod_at, named_betas
 from isdiff.diffusion.schedule import Flow, VariancePreserving
 from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan, spaced_timesteps
 from training.pixel import Posterior, predict_x0
@@ -19,9 +19,9 @@ from training.pixel import Posterior, predict_x0
 @pytest.mark.parametrize("case", golden_json("schedules/named_betas.json")["cases"], ids=lambda c: c["schedule"])
 def test_named_betas(case):
     betas = named_betas(case["schedule"], case["num_timesteps"])
-    abar = torch.cumprod(1 - betas, 0)
+    alphas_cumprod = torch.cumprod(1 - betas, 0)
     assert np.allclose(betas[case["index"]], case["betas"], rtol=0, atol=1e-12)
-    assert np.allclose(abar[case["index"]], case["alphas_cumprod"], rtol=0, atol=1e-12)
+    assert np.allclose(alphas_cumprod[case["index"]], case["alphas_cumprod"], rtol=0, atol=1e-12)
 
 
 def test_unknown_schedule():
@@ -34,7 +34,7 @@ def test_respacing(case):
     steps = spaced_timesteps(case["num_timesteps"], int(case["respacing"]))
     assert list(steps) == case["timesteps"]
     grid = Grid.of(named_betas(case["schedule"], case["num_timesteps"]), steps)
-    assert np.allclose([grid.abar(i) for i in case["index"]], case["alphas_cumprod"], rtol=0, atol=1e-12)
+    assert np.allclose([grid.alphas_cumprod(i) for i in case["index"]], case["alphas_cumprod"], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("case", golden_json("schedules/respacing.json")["sections"], ids=str)
@@ -61,8 +61,8 @@ def test_repaint_plans(case):
     p = case["params"]
     plan = resampling_plan(p["t_T"], p["jump_length"], p["jump_n_sample"])
     assert list(plan) == case["times"]
-    falls = sum(b < a for a, b in itertools.pairwise(plan))
-    assert falls == case["nfe"] and len(plan) - 1 - falls == case["n_renoise"]
+    steps_down = sum(b < a for a, b in itertools.pairwise(plan))
+    assert steps_down == case["nfe"] and len(plan) - 1 - steps_down == case["n_renoise"]
 
 
 @pytest.mark.parametrize("case", golden_json("schedules/ddnm_jump.json")["cases"], ids=lambda c: str(c["params"]))
@@ -79,9 +79,9 @@ def test_ddnm_plans(case):
 def test_ddnm_alpha():
     recorded = golden_json("schedules/ddnm_alpha.json")
     grid = Grid.of(named_betas("linear"), range(1000))
-    assert grid.abar(-1) == 1.0
-    for t, abar in zip(recorded["t"], recorded["alpha"], strict=True):
-        assert grid.abar(t) == pytest.approx(abar, rel=2e-5)
+    assert grid.alphas_cumprod(-1) == 1.0
+    for t, alphas_cumprod in zip(recorded["t"], recorded["alpha"], strict=True):
+        assert grid.alphas_cumprod(t) == pytest.approx(alphas_cumprod, rel=2e-5)
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 6))
@@ -118,10 +118,10 @@ def test_index_at_takes_the_noisier_of_two_equally_near(timesteps, halves):
 
 
 @given(st.floats(1e-4, 0.9999))
-def test_x0_is_found_again(abar):
+def test_x0_is_found_again(alphas_cumprod):
     x0, noise = torch.randn(3, 4, 4, dtype=torch.float64), torch.randn(3, 4, 4, dtype=torch.float64)
-    x_t = add_noise(x0, noise, abar)
-    assert torch.allclose(predict_x0(x_t, noise, abar), x0, atol=1e-8)
+    x_t = add_noise(x0, noise, alphas_cumprod)
+    assert torch.allclose(predict_x0(x_t, noise, alphas_cumprod), x0, atol=1e-8)
 
 
 def test_posterior_agrees_with_bayes():
@@ -140,10 +140,10 @@ def test_levels_between_timesteps():
     """Whole timesteps are the table's; between two, sigma / alpha is half-way at half-way."""
     alphas_cumprod = torch.cumprod(1 - named_betas("linear"), 0)
     whole = torch.tensor([0, 499, 999])
-    assert torch.equal(abar_at(alphas_cumprod, whole), alphas_cumprod[whole])
-    assert torch.allclose(abar_at(alphas_cumprod, whole.double()), alphas_cumprod[whole], rtol=1e-12)
-    ratio = lambda abar: ((1 - abar) / abar).sqrt()  # noqa: E731
-    middle = abar_at(alphas_cumprod, torch.tensor([166.5], dtype=torch.float64))
+    assert torch.equal(alphas_cumprod_at(alphas_cumprod, whole), alphas_cumprod[whole])
+    assert torch.allclose(alphas_cumprod_at(alphas_cumprod, whole.double()), alphas_cumprod[whole], rtol=1e-12)
+    ratio = lambda alphas_cumprod: ((1 - alphas_cumprod) / alphas_cumprod).sqrt()  # noqa: E731
+    middle = alphas_cumprod_at(alphas_cumprod, torch.tensor([166.5], dtype=torch.float64))
     assert torch.allclose(ratio(middle), (ratio(alphas_cumprod[166]) + ratio(alphas_cumprod[167])) / 2)
     grid = Grid.between(named_betas("linear"), [0.0, 166.5, 999.0])
     assert grid.alpha(1) ** 2 == pytest.approx(middle.item(), rel=1e-12)

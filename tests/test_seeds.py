@@ -8,7 +8,7 @@ from conftest import images_of
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.diffusion.timesteps import leading_timesteps
-from isdiff.diffusion.walk import Walk
+from isdiff.diffusion.walk import TimestepPlan
 from isdiff.engine import Engine
 from isdiff.errors import UserError
 from isdiff.known.ddnm import NullSpace
@@ -168,9 +168,9 @@ def test_start_composes_then_noises():
         start = SeededStart(MeanSeed(), step=0.9, lambda_=0.1)
         x, index = start.begin(task, Stream(0, "two", attempt), attempt, GRID)
         assert GRID.timesteps[index] == timestep
-        abar = GRID.abar(index)
+        alphas_cumprod = GRID.alphas_cumprod(index)
         composed = task.compose(MeanSeed().fill(task, Stream(0, "two", attempt)))
-        noise = (x - np.sqrt(abar) * composed) / np.sqrt(1 - abar)
+        noise = (x - np.sqrt(alphas_cumprod) * composed) / np.sqrt(1 - alphas_cumprod)
         assert noise.std().item() == pytest.approx(1, abs=0.03) and abs(noise.mean().item()) < 0.03
 
 
@@ -276,7 +276,7 @@ def test_rows_of_flat_and_tiny_known_regions():
 def test_the_patches_seed_is_a_run_on_the_patch_prior():
     task = sky_and_grass()
     drawn = PatchSeed(steps=6).fill(task, Stream(0, "rows"))
-    model, walk = PatchModel(), Walk(6)
+    model, walk = PatchModel(), TimestepPlan(6)
     prior = model.load(torch.device("cpu"))
     engine = Engine(prior, walk.grid(model.schedule), DDIM(0.85), NullSpace(), walk.plan)
     (result,) = engine.run([prior.prepare(task)])

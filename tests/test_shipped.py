@@ -18,9 +18,9 @@ FAMILIES = {"avatars64": ["avatars"], "drawings64": ["drawings", "landscapes"]}
 @torch.inference_mode()
 def denoised(model: str, x0: torch.Tensor, timestep: int) -> torch.Tensor:
     net = load_net(MODELS / model / "unet.safetensors").eval()
-    abar = torch.cumprod(1 - named_betas("linear"), 0)[timestep].float()
-    x = add_noise(x0, torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)), abar)
-    return predict_x0(x, net(x, torch.full((len(x0),), timestep))[:, :3], abar)
+    alphas_cumprod = torch.cumprod(1 - named_betas("linear"), 0)[timestep].float()
+    x = add_noise(x0, torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)), alphas_cumprod)
+    return predict_x0(x, net(x, torch.full((len(x0),), timestep))[:, :3], alphas_cumprod)
 
 
 @pytest.mark.parametrize("timestep", [200, 400])

@@ -16,7 +16,7 @@ from isdiff.config.metrics import build_metrics
 from isdiff.config.setup import Setup
 from isdiff.errors import UserError
 from isdiff.metrics.intervals import Estimate
-from isdiff.metrics.samples import MeanSample, SeedsSample
+from isdiff.metrics.samples import MeanStatistic, SeedsStatistic
 from isdiff.tables import report
 from isdiff.tables.cells import explain_gaps, fill
 from isdiff.tables.figures import Panel, as_table, count, count_seeds, draw, figure_names, line_points
@@ -442,7 +442,7 @@ def test_failed_cells_are_said_at_the_end_and_the_others_are_there(tmp_path, mon
 
 def made_row(name: str, values: dict[str, list[float]]) -> Row:
     """A measured row: an image's values with each of the seeds."""
-    seeds = SeedsSample([MeanSample(np.array(each)) for each in zip(*values.values(), strict=True)])
+    seeds = SeedsStatistic([MeanStatistic(np.array(each)) for each in zip(*values.values(), strict=True)])
     experiment = SimpleNamespace(setup=SimpleNamespace(seed=0))
     return Row(name, "half", [(experiment, [{"id": i} for i in values])] * len(seeds.seeds), {"ssim": seeds})
 

@@ -44,18 +44,18 @@ def test_the_bound_is_zero_for_the_true_posterior(t):
 def test_weighting():
     x0, noise, t = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8), torch.tensor([500])
     answer = lambda x_t, t: noise + 0.5  # noqa: E731
-    abar = torch.cumprod(1 - BETAS, 0)[500].item()
-    assert HybridLoss(BETAS)(answer, x0, t, noise)["loss"].item() == pytest.approx(0.25 / abar, rel=1e-4)
+    alphas_cumprod = torch.cumprod(1 - BETAS, 0)[500].item()
+    assert HybridLoss(BETAS)(answer, x0, t, noise)["loss"].item() == pytest.approx(0.25 / alphas_cumprod, rel=1e-4)
 
 
 def test_velocity_network_and_velocity_weight_give_the_velocitys_mse():
     net = UNet(model_channels=32, channel_mult=(1,), num_res_blocks=1, attention_resolutions=(), velocity="linear")
     x0, noise, t = torch.rand(2, 3, 8, 8), torch.randn(2, 3, 8, 8), torch.tensor([100, 900])
-    abar = torch.cumprod(1 - BETAS, 0)[t].float().view(-1, 1, 1, 1)
-    v = abar.sqrt() * noise - (1 - abar).sqrt() * x0  # the untrained network answers zero
+    alphas_cumprod = torch.cumprod(1 - BETAS, 0)[t].float().view(-1, 1, 1, 1)
+    v = alphas_cumprod.sqrt() * noise - (1 - alphas_cumprod).sqrt() * x0  # the untrained network answers zero
     found = HybridLoss(BETAS)(net, x0, t, noise)["mse"]
     torch.testing.assert_close(found, v.square().flatten(1).mean(1), rtol=2e-3, atol=1e-4)
-    assert torch.isfinite(add_noise(x0, noise, abar)).all()
+    assert torch.isfinite(add_noise(x0, noise, alphas_cumprod)).all()
 
 
 def test_8bit_likelihood_sums_to_one():
@@ -66,11 +66,11 @@ def test_8bit_likelihood_sums_to_one():
 
 
 def test_timesteps_are_log_normal_in_sigma():
-    abar = torch.cumprod(1 - BETAS, 0)
-    draw = TimestepSampler(abar, -0.2, 1.6)
+    alphas_cumprod = torch.cumprod(1 - BETAS, 0)
+    draw = TimestepSampler(alphas_cumprod, -0.2, 1.6)
     rng = np.random.default_rng(0)
     t = torch.cat([draw(64, rng) for _ in range(200)])
-    log_sigma = (0.5 * ((1 - abar) / abar).log())[t]
+    log_sigma = (0.5 * ((1 - alphas_cumprod) / alphas_cumprod).log())[t]
     assert log_sigma.mean().item() == pytest.approx(-0.2, abs=0.1) and log_sigma.std().item() == pytest.approx(
         1.6, abs=0.15
     )
@@ -192,10 +192,10 @@ def test_the_real_script_trains_resumes_and_exports(tmp_path):
 
 def test_velocity_and_noised_latents_give_noise_and_latents_back():
     x0, noise = torch.randn(2, 2, 4, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    abar = torch.tensor([0.9, 0.01], dtype=torch.float64).view(-1, 1, 1, 1)
-    x_t, v = add_noise(x0, noise, abar), velocity(x0, noise, abar)
-    torch.testing.assert_close(abar.sqrt() * v + (1 - abar).sqrt() * x_t, noise)
-    torch.testing.assert_close(abar.sqrt() * x_t - (1 - abar).sqrt() * v, x0)
+    alphas_cumprod = torch.tensor([0.9, 0.01], dtype=torch.float64).view(-1, 1, 1, 1)
+    x_t, v = add_noise(x0, noise, alphas_cumprod), velocity(x0, noise, alphas_cumprod)
+    torch.testing.assert_close(alphas_cumprod.sqrt() * v + (1 - alphas_cumprod).sqrt() * x_t, noise)
+    torch.testing.assert_close(alphas_cumprod.sqrt() * x_t - (1 - alphas_cumprod).sqrt() * v, x0)
 
 
 def test_uniform_timesteps_are_one_from_every_slice():

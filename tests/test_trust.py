@@ -30,8 +30,8 @@ from isdiff.known.repaint import Renoised
 from isdiff.loggers.base import chosen_dce
 from isdiff.masks.base import MaskSource
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
-from isdiff.metrics.kernel import KernelSample
-from isdiff.metrics.samples import MeanSample
+from isdiff.metrics.kernel import KernelStatistic
+from isdiff.metrics.samples import MeanStatistic
 from isdiff.prediction import Prediction
 from isdiff.refine import Refinement
 from isdiff.runs.store import RunFolder
@@ -163,7 +163,7 @@ def test_no_verdict_on_few_images():
 
 
 def test_runs_are_paired_by_image():
-    first, second = MeanSample(np.array([1.0, 2.0, 3.0])), MeanSample(np.array([30.0, 10.0]))
+    first, second = MeanStatistic(np.array([1.0, 2.0, 3.0])), MeanStatistic(np.array([30.0, 10.0]))
     found = difference(first, second, 10, (["a", "b", "c"], ["c", "a"]))
     assert found.value == pytest.approx((30 + 10) / 2 - (3 + 1) / 2) and found.n == 2
     with pytest.raises(ValueError, match="no image in common"):
@@ -175,7 +175,7 @@ def test_runs_are_paired_by_image():
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_what_is_not_known_is_null_and_not_nan(n):
     rng = np.random.default_rng(0)
-    found = estimate(KernelSample(rng.standard_normal((n, 4)), rng.standard_normal((n, 4))), 50)
+    found = estimate(KernelStatistic(rng.standard_normal((n, 4)), rng.standard_normal((n, 4))), 50)
     text = json.dumps(found.as_dict(), allow_nan=False)
     assert Estimate.of(json.loads(text)).text() == found.text()
     assert "nan" not in found.text()

@@ -78,10 +78,10 @@ def test_velocity_becomes_noise():
     raw = small()
     raw.load_state_dict(net.state_dict())
     x, t = torch.randn(2, 3, 16, 16), torch.tensor([10, 990])
-    abar = torch.cumprod(1 - named_betas("linear"), 0)[t].float().view(-1, 1, 1, 1)
+    alphas_cumprod = torch.cumprod(1 - named_betas("linear"), 0)[t].float().view(-1, 1, 1, 1)
     with torch.inference_mode():
         noise, v = net(x, t), raw(x, t)
-    torch.testing.assert_close(noise[:, :3], (1 - abar).sqrt() * x + abar.sqrt() * v[:, :3])
+    torch.testing.assert_close(noise[:, :3], (1 - alphas_cumprod).sqrt() * x + alphas_cumprod.sqrt() * v[:, :3])
     torch.testing.assert_close(noise[:, 3:], v[:, 3:])
 
 

@@ -76,7 +76,7 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"nothing can be written into {shown(there)}{reason}; give another place with -o") from None
 
 
-def files_of(words: list[str], aside: list[Path]) -> dict[str, Path]:
+def files_of(words: list[str], left_out: list[Path]) -> dict[str, Path]:
     """The images that files, folders and patterns name, each by a name that no other has.
 
     Args:
@@ -86,19 +86,21 @@ def files_of(words: list[str], aside: list[Path]) -> dict[str, Path]:
     from isdiff.data.files import below, reason_to_skip, walk
 
     found: dict[Path, str] = {}
-    aside, met = [place for place in aside if place.exists()], set[Path]()
+    left_out, met = [place for place in left_out if place.exists()], set[Path]()
     for word in words:
         path, named, missing = Path(word), dict[Path, str](), f"image {word} is missing"
         if path.is_dir():
-            inside = sorted(file for name, file in walk(path, without=aside) if reason_to_skip(name, file) is None)
+            inside = sorted(file for name, file in walk(path, without=left_out) if reason_to_skip(name, file) is None)
             named = {file: file.relative_to(path).as_posix() for file in inside}
-            met |= {place for place in aside if below(place, path)}
+            met |= {place for place in left_out if below(place, path)}
             missing = f"{word} has no image (.png, .jpg or another usual format)"
         elif path.exists():
             named = {path: path.name}
         elif glob.has_magic(word):
             fitting = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if os.path.isfile(name)]
-            hidden = {file: place for file in fitting for place in aside if file.samefile(place) or below(file, place)}
+            hidden = {
+                file: place for file in fitting for place in left_out if file.samefile(place) or below(file, place)
+            }
             named = {file: file.name for file in fitting if file not in hidden}
             met |= set(hidden.values())
             missing = f"no file fits {word}"

@@ -18,10 +18,10 @@ from isdiff.config.metrics import configured_metrics
 from isdiff.config.settings import KEYS, TEXTS, VALUES, Output, Runtime, check_settings, text_of
 from isdiff.criteria.base import Criterion
 from isdiff.data.base import Dataset
-from isdiff.diffusion.walk import Walk
+from isdiff.diffusion.walk import TimestepPlan
 from isdiff.engine import Engine, calls_expected
 from isdiff.errors import UserError
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.loggers.base import Logger
 from isdiff.masks.base import MaskSource
 from isdiff.metrics.base import Metric
@@ -54,9 +54,9 @@ class Setup:
     masks: MaskSource
     model: Model
     conditioning: Conditioning | None
-    walk: Walk
+    walk: TimestepPlan
     sampler: Sampler
-    known: Known
+    known: KnownRegion
     start: Start
     refinement: Refinement | None
     output: Output
@@ -216,7 +216,8 @@ def with_network(cfg: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"this seed fills pictures, and method {method} works on latents; isdiff/seed=gmm")
     return {
         "model": model, "conditioning": conditioning, "walk": walk, "sampler": sampler,
-        "known": build(cfg["method"].get("known"), Known, "method.known"), "start": start, "refinement": refinement,
+        "known": build(cfg["method"].get("known"), KnownRegion, "method.known"), "start": start,
+        "refinement": refinement,
     }  # fmt: skip
 
 
@@ -228,8 +229,8 @@ def without_network(cfg: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(start, NoiseStart) or refinement is not None:
         raise UserError(f"method {cfg['method']['name']} asks no network, which IS-Diff needs; leave isdiff=off")
     return {
-        "model": NoModel(), "conditioning": None, "walk": Walk(steps=1), "sampler": Fill(), "known": Known(),
-        "start": FilledStart(build(cfg["method"]["fill"], Seed, "method.fill")), "refinement": None,
+        "model": NoModel(), "conditioning": None, "walk": TimestepPlan(steps=1), "sampler": Fill(),
+        "known": KnownRegion(), "start": FilledStart(build(cfg["method"]["fill"], Seed, "method.fill")), "refinement": None,
     }  # fmt: skip
 
 
@@ -238,11 +239,11 @@ def is_floor(cfg: Mapping[str, Any]) -> bool:
     return cfg["method"].get("fill") is not None
 
 
-def build_steps(cfg: Mapping[str, Any]) -> tuple[Walk, Sampler]:
+def build_steps(cfg: Mapping[str, Any]) -> tuple[TimestepPlan, Sampler]:
     """The two halves of ``sampler``: which levels are visited, and how one gets from each to the next."""
     sampler = build(cfg.get("sampler"), Sampler, "sampler")
     values = resolved(cfg["sampler"])
-    return fill(Walk, {key: values[key] for key in Sampler.labels if key in values}, "sampler"), sampler
+    return fill(TimestepPlan, {key: values[key] for key in Sampler.labels if key in values}, "sampler"), sampler
 
 
 def build_conditioning(cfg: Mapping[str, Any], model: Model) -> Conditioning | None:

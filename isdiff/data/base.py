@@ -29,7 +29,7 @@ class Dataset(Component, ABC):
     """
 
     name: str
-    aside: ClassVar[tuple[str, ...]] = ("root", "path")
+    not_hashed: ClassVar[tuple[str, ...]] = ("root", "path")
     labels = ("name", "features", "latent")
 
     @abstractmethod

@@ -79,7 +79,7 @@ class Grid:
         """Noise level; at -1 that of the result."""
         return self.sigmas[index] if index >= 0 else self.last[1]
 
-    def abar(self, index: int) -> float:
+    def alphas_cumprod(self, index: int) -> float:
         """``alpha ** 2``: the cumulative product of a variance-preserving process."""
         return self.alpha(index) ** 2
 

@@ -28,17 +28,17 @@ def named_betas(name: str, num_timesteps: int = 1000) -> Tensor:
         return torch.linspace(0.00085**0.5, 0.012**0.5, num_timesteps, dtype=torch.float64) ** 2
     if name == "cosine":
         edge = torch.arange(num_timesteps + 1, dtype=torch.float64) / num_timesteps
-        abar = torch.cos((edge + 0.008) / 1.008 * math.pi / 2) ** 2
-        return (1 - abar[1:] / abar[:-1]).clamp(max=0.999)
+        alphas_cumprod = torch.cos((edge + 0.008) / 1.008 * math.pi / 2) ** 2
+        return (1 - alphas_cumprod[1:] / alphas_cumprod[:-1]).clamp(max=0.999)
     raise ValueError(f"unknown noise schedule {name!r}: use 'linear', 'scaled_linear' or 'cosine'")
 
 
-def add_noise(x0: Tensor, noise: Tensor, abar: Tensor | float) -> Tensor:
+def add_noise(x0: Tensor, noise: Tensor, alphas_cumprod: Tensor | float) -> Tensor:
     """Sample of q(x_t | x0), Eq. 1 (and Eq. 7 for a composed seed)."""
-    return abar**0.5 * x0 + (1 - abar) ** 0.5 * noise
+    return alphas_cumprod**0.5 * x0 + (1 - alphas_cumprod) ** 0.5 * noise
 
 
-def abar_at(alphas_cumprod: Tensor, timesteps: Tensor) -> Tensor:
+def alphas_cumprod_at(alphas_cumprod: Tensor, timesteps: Tensor) -> Tensor:
     """``alphas_cumprod`` (T,) at ``timesteps`` (B,).
 
     Between two of the process ``sigma / alpha`` is on the line between theirs, as in ``Grid.between``.

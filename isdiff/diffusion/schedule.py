@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isdiff.checks import BadValue
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import abar_at
+from isdiff.diffusion.process import alphas_cumprod_at
 from isdiff.diffusion.timesteps import even_timesteps, leading_timesteps, spaced_timesteps, trailing_timesteps
 
 SPACINGS: dict[str, Callable[[int, int], Sequence[float]]] = {
@@ -58,8 +58,8 @@ class VariancePreserving:
         return torch.cumprod(1 - self.betas, 0)
 
     def levels(self, timestep: float) -> tuple[float, float]:
-        abar = float(abar_at(self.alphas_cumprod, torch.tensor(timestep)))
-        return abar**0.5, (1 - abar) ** 0.5
+        alphas_cumprod = float(alphas_cumprod_at(self.alphas_cumprod, torch.tensor(timestep)))
+        return alphas_cumprod**0.5, (1 - alphas_cumprod) ** 0.5
 
     def grid(self, steps: int, spacing: str) -> Grid:
         if spacing == "even" and steps < 2:

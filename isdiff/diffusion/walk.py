@@ -11,7 +11,7 @@ from isdiff.diffusion.schedule import SPACINGS, Schedule
 from isdiff.diffusion.timesteps import resampling_plan
 
 
-class Walk(Component):
+class TimestepPlan(Component):
     """The timesteps of a sampler and the order in which it visits them.
 
     Args:

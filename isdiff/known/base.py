@@ -11,7 +11,7 @@ from isdiff.diffusion.grid import Grid
 from isdiff.trajectory import Trajectory
 
 
-class Known(Component):
+class KnownRegion(Component):
     """The rule of models that see the known region themselves, as inpainting U-Nets do: nothing happens to it.
 
     All tensors are (C, H, W), all indices the grid's. A rule keeps no state of its own; what it needs of an image is in

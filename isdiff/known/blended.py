@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.trajectory import Trajectory
 
 
@@ -14,7 +14,7 @@ def start_noise(tr: Trajectory, grid: Grid) -> Tensor:
     return (tr.start - grid.alpha(tr.plan[0]) * tr.task.image) / grid.sigma(tr.plan[0])
 
 
-class Blended(Known):
+class Blended(KnownRegion):
     """The known region is replaced by the image noised to the current level, in every step by the same noise."""
 
     def enter(self, tr: Trajectory, grid: Grid, index: int) -> Tensor:

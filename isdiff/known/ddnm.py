@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.trajectory import Trajectory
 
 
-class NullSpace(Known):
+class NullSpace(KnownRegion):
     """The range-null-space correction of Eq. 13.
 
     For inpainting it replaces the known pixels in the predicted clean image before every step. Time travel noises the

@@ -6,11 +6,11 @@ from torch import Tensor
 
 from isdiff.checks import check_flag
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.trajectory import Trajectory
 
 
-class Renoised(Known):
+class Renoised(KnownRegion):
     """RePaint's Algorithm 1: before each step the known region is the image noised to the current level.
 
     Jumps back up are steps of the forward process.

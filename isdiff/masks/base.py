@@ -17,7 +17,7 @@ class MaskSource(Component, ABC):
     Where files lie is set aside from the fingerprint: what each mask looks like is kept with its image's result.
     """
 
-    aside = ("path",)
+    not_hashed = ("path",)
     labels = ("name", "task")
 
     @abstractmethod

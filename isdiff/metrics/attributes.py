@@ -14,11 +14,11 @@ from torch.nn.functional import normalize
 from isdiff.io.models import load_attribute_net
 from isdiff.metrics.base import (
     Absent,
+    FeatureExtractor,
+    Features,
     FrechetMetric,
     MeanMetric,
     Metric,
-    Observed,
-    Observer,
     Unavailable,
     load_once,
 )
@@ -49,7 +49,7 @@ def map_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class AttributeFeatures(Observer):
+class AttributeFeatures(FeatureExtractor):
     """The attribute classifier's view of 64x64 drawings: its 64-dimensional embeddings, and distances of feature maps.
 
     Args:
@@ -76,13 +76,13 @@ class AttributeFeatures(Observer):
         return load_once(load_attribute_net, version, *self.weights())
 
     @torch.inference_mode()
-    def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
+    def extract(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Features:
         """Distances, and the embeddings that come with them."""
         net, parts = self.net(results), []
         for result, truth in zip(batches(results), batches(truths), strict=True):
             (a, first), (b, second) = net.features(result), net.features(truth)
             parts.append((map_distance(a, b), first, second))
-        return Observed(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+        return Features(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
@@ -102,7 +102,7 @@ class AttributeMetric(Metric):
         self.path = None if model is None else located(Path(model_root) / model / "classifier.safetensors")
 
     @property
-    def observer(self) -> Observer:
+    def extractor(self) -> FeatureExtractor:
         """Equal for all metrics of this classifier."""
         return AttributeFeatures(self.path)
 

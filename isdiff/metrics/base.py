@@ -18,7 +18,7 @@ import numpy as np
 
 from isdiff.errors import UserError
 from isdiff.io.fingerprint import remembered_sha256
-from isdiff.metrics.samples import FrechetSample, MeanSample, Sample
+from isdiff.metrics.samples import FrechetStatistic, MeanStatistic, Statistic
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Absent(Unavailable):
 
 
 @dataclass(frozen=True)
-class Observed:
+class Features:
     """What was seen of N images, in the same order; None where nobody looked.
 
     Attributes:
@@ -46,7 +46,7 @@ class Observed:
     truths: np.ndarray | None = None
 
 
-class Observer(ABC):
+class FeatureExtractor(ABC):
     """What looks at images, once for all metrics that rest on it: a network as a rule.
 
     Images are lists of (H, W, 3) uint8. What it says of an image depends on nothing else that it is shown, so that it
@@ -82,7 +82,7 @@ class Observer(ABC):
         if self.prompted and not any(prompts):
             raise Unavailable("the run has no prompts")
 
-    def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
+    def extract(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Features:
         """A value for each result with its truth or prompt, and the features that the same pass gives.
 
         Raises:
@@ -121,7 +121,7 @@ class Metric(ABC):
 
     @property
     @abstractmethod
-    def observer(self) -> Observer:
+    def extractor(self) -> FeatureExtractor:
         """Equal ones look once for all metrics that have them."""
 
     @property
@@ -131,23 +131,23 @@ class Metric(ABC):
         Raises:
             Absent: the observer's weights are not here.
         """
-        return self.observer.version
+        return self.extractor.version
 
     @abstractmethod
-    def sample(self, seen: Observed) -> Sample:
+    def sample(self, seen: Features) -> Statistic:
         """From ``values``, or from ``results`` and ``truths`` if it is ``of_sets``."""
 
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Sample:
+    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Statistic:
         """The sample of images that are all at hand; nothing is kept.
 
         Raises:
             Unavailable: weights are not here, or these images cannot be measured.
         """
-        look = self.observer
+        look = self.extractor
         look.require(prompts)
         if self.of_sets:
-            return self.sample(Observed(results=look.features(results), truths=look.features(truths)))
-        return self.sample(look.observe(results, truths, prompts))
+            return self.sample(Features(results=look.features(results), truths=look.features(truths)))
+        return self.sample(look.extract(results, truths, prompts))
 
 
 class MeanMetric(Metric):
@@ -155,17 +155,17 @@ class MeanMetric(Metric):
 
     limits: tuple[float, float] = (0.0, np.inf)
 
-    def sample(self, seen: Observed) -> Sample:
+    def sample(self, seen: Features) -> Statistic:
         """From the values."""
         assert seen.values is not None
-        return MeanSample(seen.values.astype(np.float64), self.limits)
+        return MeanStatistic(seen.values.astype(np.float64), self.limits)
 
 
-class PairMetric(Observer, MeanMetric):
+class PairMetric(FeatureExtractor, MeanMetric):
     """The mean of ``values``, by a metric that is its own observer and so needs nothing but that method."""
 
     @property
-    def observer(self) -> Observer:
+    def extractor(self) -> FeatureExtractor:
         """Itself."""
         return self
 
@@ -177,9 +177,9 @@ class PairMetric(Observer, MeanMetric):
             Unavailable: it can say nothing of such images.
         """
 
-    def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
+    def extract(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Features:
         """The values; no features come with them."""
-        return Observed(self.values(results, truths, prompts))
+        return Features(self.values(results, truths, prompts))
 
 
 class SetMetric(Metric):
@@ -188,10 +188,10 @@ class SetMetric(Metric):
     of_sets = True
 
     @abstractmethod
-    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
+    def between(self, results: np.ndarray, truths: np.ndarray) -> Statistic:
         """From two (N, D) float64."""
 
-    def sample(self, seen: Observed) -> Sample:
+    def sample(self, seen: Features) -> Statistic:
         """From the features of both sets."""
         assert seen.results is not None and seen.truths is not None
         return self.between(seen.results.astype(np.float64), seen.truths.astype(np.float64))
@@ -200,9 +200,9 @@ class SetMetric(Metric):
 class FrechetMetric(SetMetric):
     """The Frechet distance of the observer's features (Heusel et al. 2017)."""
 
-    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
+    def between(self, results: np.ndarray, truths: np.ndarray) -> Statistic:
         """From two (N, D) float64."""
-        return FrechetSample(results, truths)
+        return FrechetStatistic(results, truths)
 
 
 @lru_cache(maxsize=4)

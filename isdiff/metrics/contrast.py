@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, interval, paired_differences
-from isdiff.metrics.samples import Sample
+from isdiff.metrics.samples import Statistic
 
 
 class Verdict(str, Enum):
@@ -41,8 +41,8 @@ class Contrast:
 
 
 def contrast(
-    first: Sample,
-    second: Sample,
+    first: Statistic,
+    second: Statistic,
     count: int = 1000,
     ids: tuple[Sequence[str], Sequence[str]] | None = None,
     higher_is_better: bool = False,

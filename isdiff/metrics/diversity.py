@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import Metric, Observed, Observer, Unavailable, load_once
+from isdiff.metrics.base import FeatureExtractor, Features, Metric, Unavailable, load_once
 from isdiff.metrics.learned import find_published
 from isdiff.metrics.lite0 import Lite0Features
-from isdiff.metrics.samples import MeanSample, Sample
+from isdiff.metrics.samples import MeanStatistic, Statistic
 
 if TYPE_CHECKING:
     from torchvision.models import AlexNet
@@ -29,17 +29,17 @@ class Diversity(Metric):
     of_sets = True
     higher_is_better = True
 
-    def sample(self, seen: Observed) -> Sample:
+    def sample(self, seen: Features) -> Statistic:
         raise Unavailable("compares two runs with different seeds; see isdiff table table7")
 
     @abstractmethod
     def scale(self, features: np.ndarray) -> np.ndarray:
         """(N, D) as they are compared."""
 
-    def between_runs(self, first: np.ndarray, second: np.ndarray) -> MeanSample:
+    def between_runs(self, first: np.ndarray, second: np.ndarray) -> MeanStatistic:
         """From two (N, D) of the same images in the same order."""
         a, b = (self.scale(features.astype(np.float64)) for features in (first, second))
-        return MeanSample(np.linalg.norm(a - b, axis=1))
+        return MeanStatistic(np.linalg.norm(a - b, axis=1))
 
 
 class Lite0Diversity(Diversity):
@@ -48,7 +48,7 @@ class Lite0Diversity(Diversity):
     name, title = "lite0_diversity", "Lite0 feature distance of two runs"
 
     @property
-    def observer(self) -> Observer:
+    def extractor(self) -> FeatureExtractor:
         return Lite0Features()
 
     def scale(self, features: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ class Lite0Diversity(Diversity):
 
 
 @dataclass(frozen=True)
-class AlexNetFeatures(Observer):
+class AlexNetFeatures(FeatureExtractor):
     """AlexNet's last convolutional features (9216), of images at 224 pixels, as torchvision publishes the network."""
 
     model_root: str
@@ -96,7 +96,7 @@ class AlexNetDiversity(Diversity):
         self.model_root = model_root
 
     @property
-    def observer(self) -> Observer:
+    def extractor(self) -> FeatureExtractor:
         return AlexNetFeatures(self.model_root)
 
     def scale(self, features: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from isdiff.metrics.samples import Sample
+from isdiff.metrics.samples import Statistic
 
 VERDICT_IMAGES = 16  # a bootstrap over fewer images covers less than its 95 %
 
@@ -61,7 +61,7 @@ def selections(n: int, count: int, groups: np.ndarray | None = None, seed: int =
     return [np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]) for _ in range(count)]
 
 
-def estimate(sample: Sample, count: int = 1000) -> Estimate:
+def estimate(sample: Statistic, count: int = 1000) -> Estimate:
     """Value and interval of one run."""
     whole = sample.value(np.arange(sample.n))
     drawn = selections(sample.n, count, sample.groups) if sample.n > 1 else []
@@ -105,7 +105,7 @@ def interval(corrected: np.ndarray) -> tuple[float, float]:
 
 
 def difference(
-    first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
+    first: Statistic, second: Statistic, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
 ) -> Estimate:
     """``second - first`` with its interval, paired (see ``paired_differences``)."""
     whole, values, n, _ = paired_differences(first, second, count, ids)
@@ -113,7 +113,7 @@ def difference(
 
 
 def paired_differences(
-    first: Sample, second: Sample, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
+    first: Statistic, second: Statistic, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
 ) -> tuple[float, np.ndarray, int, float]:
     """``second - first`` for two runs over the same images.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isdiff.metrics.samples import Sample
+from isdiff.metrics.samples import Statistic
 
 ROWS = 512  # of a kernel matrix that are worked on at once
 
@@ -17,7 +17,7 @@ def polynomial_kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return kernel
 
 
-class KernelSample(Sample):
+class KernelStatistic(Statistic):
     """The squared maximum mean discrepancy between two sets of features (N, D), unbiased, times ``scale``.
 
     A bootstrap selection repeats images. A pair of an image with itself says nothing about the distance, so such pairs

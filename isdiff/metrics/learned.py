@@ -14,7 +14,7 @@ import torch
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.weights import Weights
 from isdiff.metrics.attributes import at_once, batches
-from isdiff.metrics.base import Absent, FrechetMetric, Observer, PairMetric, load_once
+from isdiff.metrics.base import Absent, FeatureExtractor, FrechetMetric, PairMetric, load_once
 from isdiff.paths import located, shipped
 
 MANIFEST = "models/manifest.yaml"
@@ -94,7 +94,7 @@ def inception(path: Path) -> torch.nn.Module:
 
 
 @dataclass(frozen=True)
-class InceptionFeatures(Observer):
+class InceptionFeatures(FeatureExtractor):
     """torch-fidelity's Inception features (2048, 8-bit input)."""
 
     model_root: str
@@ -122,6 +122,6 @@ class FID(FrechetMetric):
         self.model_root = model_root
 
     @property
-    def observer(self) -> Observer:
+    def extractor(self) -> FeatureExtractor:
         """torch-fidelity's network."""
         return InceptionFeatures(self.model_root)

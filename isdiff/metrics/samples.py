@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-class Sample(ABC):
+class Statistic(ABC):
     """The measured images of one run.
 
     Attributes:
@@ -33,7 +33,7 @@ class Sample(ABC):
         """The metric on the images with these positions (repeats allowed)."""
 
 
-class MeanSample(Sample):
+class MeanStatistic(Statistic):
     """Mean of one number per image; of distances unless other limits are given."""
 
     def __init__(self, values: np.ndarray, limits: tuple[float, float] = (0.0, np.inf)) -> None:
@@ -43,7 +43,7 @@ class MeanSample(Sample):
         return float(self.values[chosen].mean())
 
 
-class FrechetSample(Sample):
+class FrechetStatistic(Statistic):
     """Frechet distance between Gaussians fitted to two sets of features, each (N, D) (Heusel et al. 2017)."""
 
     limits = (0.0, np.inf)
@@ -78,10 +78,10 @@ class FrechetSample(Sample):
         return float(of_means - 2 * means + variance - 2 * trace)
 
 
-class SeedsSample(Sample):
+class SeedsStatistic(Statistic):
     """The same images sampled with several seeds: the mean of the seeds' values, resampled by image."""
 
-    def __init__(self, seeds: Sequence[Sample]) -> None:
+    def __init__(self, seeds: Sequence[Statistic]) -> None:
         self.seeds, self.n, self.groups, self.has_zero = seeds, seeds[0].n, seeds[0].groups, seeds[0].has_zero
         self.limits = seeds[0].limits
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from isdiff.io.hub import model_files
 from isdiff.io.models import load_caption_net
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import Absent, Observed, PairMetric, Unavailable, load_once
-from isdiff.metrics.samples import MeanSample, Sample
+from isdiff.metrics.base import Absent, Features, PairMetric, Unavailable, load_once
+from isdiff.metrics.samples import MeanStatistic, Statistic
 from isdiff.paths import located
 
 
@@ -36,9 +36,9 @@ class TextMetric(PairMetric):
     def __init__(self, model: str) -> None:
         self.folder = located(model)
 
-    def sample(self, seen: Observed) -> Sample:
+    def sample(self, seen: Features) -> Statistic:
         assert seen.values is not None
-        return MeanSample(100 * seen.values.astype(np.float64), (0.0, 100.0))
+        return MeanStatistic(100 * seen.values.astype(np.float64), (0.0, 100.0))
 
 
 class CaptionScore(TextMetric):

@@ -43,7 +43,7 @@ class Model(Component, ABC):
         text_guidance: classifier-free guidance that suits it where there is text.
     """
 
-    aside: ClassVar[tuple[str, ...]] = ("name", "weights", "how", "isdiff")
+    not_hashed: ClassVar[tuple[str, ...]] = ("name", "weights", "how", "isdiff")
     paths: ClassVar[tuple[str, ...]] = (OWN,)  # that it can be asked on
     labels = ("knows",)  # the images that it was trained on, for people
     num_classes: int | None = None

@@ -33,7 +33,7 @@ class LatentModel(Model):
         random: sizes of ``unet``, ``vae`` and ``text``, for random weights.
     """
 
-    aside = (*Model.aside, "revision", "variant", "text_guidance", "random")
+    not_hashed = (*Model.not_hashed, "revision", "variant", "text_guidance", "random")
 
     def __init__(
         self,

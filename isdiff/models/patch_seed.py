@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isdiff.checks import check_number, check_whole
-from isdiff.diffusion.walk import Walk
+from isdiff.diffusion.walk import TimestepPlan
 from isdiff.engine import Engine
 from isdiff.known.ddnm import NullSpace
 from isdiff.models.patches import PatchModel
@@ -32,7 +32,7 @@ class PatchSeed(Seed):
     def __init__(self, steps: int = 12, eta: float = 0.85) -> None:
         check_whole("steps", steps)
         check_number("eta", eta, high=1)
-        self.walk, self.sampler, self.model = Walk(steps), DDIM(eta), PatchModel()
+        self.walk, self.sampler, self.model = TimestepPlan(steps), DDIM(eta), PatchModel()
         self.grid = self.walk.grid(self.model.schedule)
         self.prepared: PerTask[Task] = PerTask()  # patches, for all attempts
 

@@ -35,7 +35,7 @@ class PixelModel(Model):
     """
 
     paths = (OWN, FLOW)
-    aside = (*Model.aside, "guidance_scale", "classifier")
+    not_hashed = (*Model.not_hashed, "guidance_scale", "classifier")
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ class PowerPaintModel(LatentModel):
         revision, variant: of the base.
     """
 
-    aside = (*LatentModel.aside, "base")
+    not_hashed = (*LatentModel.not_hashed, "base")
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isdiff.diffusion.process import abar_at, named_betas
+from isdiff.diffusion.process import alphas_cumprod_at, named_betas
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
@@ -286,9 +286,9 @@ class UNet(nn.Module):
         out = F.pixel_shuffle(self.out(h), self.patch_size).to(x.dtype)
         if self.levels is None:
             return out
-        abar = abar_at(self.levels.to(x.device), timesteps).to(x.dtype).view(-1, 1, 1, 1)
+        alphas_cumprod = alphas_cumprod_at(self.levels.to(x.device), timesteps).to(x.dtype).view(-1, 1, 1, 1)
         velocity, rest = out.split([self.in_channels, self.out_channels - self.in_channels], dim=1)
-        return torch.cat([(1 - abar).sqrt() * x + abar.sqrt() * velocity, rest], dim=1)
+        return torch.cat([(1 - alphas_cumprod).sqrt() * x + alphas_cumprod.sqrt() * velocity, rest], dim=1)
 
 
 def weight_dtype(layers: nn.Sequential) -> torch.dtype:

@@ -27,7 +27,7 @@ STILL = 0.4  # a step from a pixel to the next that is less is none
 
 
 @dataclass(frozen=True)
-class Known:
+class FamiliarImages:
     """How a model's own images measure.
 
     Attributes:
@@ -43,7 +43,7 @@ class Known:
     limit: float
 
     @classmethod
-    def of(cls, weights: str, found: np.ndarray, share: float) -> Known:
+    def of(cls, weights: str, found: np.ndarray, share: float) -> FamiliarImages:
         """Make it of measurements (N, K), ``share`` of which lie beyond the limit."""
         mean = found.mean(0)
         whitening = np.linalg.inv(np.linalg.cholesky(np.cov(found.T)))
@@ -62,7 +62,7 @@ class Known:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-def known_of(weights: str) -> Known | None:
+def known_of(weights: str) -> FamiliarImages | None:
     """Read what is noted beside a file of weights; None where there is nothing, or of other weights."""
     path = located(weights)
     file = path.with_name(FILE)
@@ -73,9 +73,9 @@ def known_of(weights: str) -> Known | None:
 
 
 @lru_cache
-def read(file: Path) -> Known | None:
+def read(file: Path) -> FamiliarImages | None:
     try:
-        known = Known(**json.loads(plain(file).read_text("utf-8")))
+        known = FamiliarImages(**json.loads(plain(file).read_text("utf-8")))
         return known if np.isfinite(known.distance(np.zeros(FEATURES))) else None
     except (OSError, ValueError, TypeError, ArithmeticError):  # it only advises
         return None

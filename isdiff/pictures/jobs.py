@@ -205,7 +205,7 @@ class Inpainter:
     def share_model(self, other: Inpainter) -> None:
         """Use the model of ``other``, if it is the same, loaded in the same way; else do nothing."""
         if self.experiment.loading == other.experiment.loading:
-            self.experiment.shelf = other.experiment.shelf
+            self.experiment.model_cache = other.experiment.model_cache
 
     @with_own_defaults
     def stream(

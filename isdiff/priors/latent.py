@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isdiff.diffusion.process import abar_at
+from isdiff.diffusion.process import alphas_cumprod_at
 from isdiff.errors import UserError
 from isdiff.prediction import Prediction
 from isdiff.priors.autoencoder import decode, encode
@@ -154,5 +154,5 @@ class LatentPrior:
             out = negative + self.conditioning.guidance_scale * (positive - negative)
         if self.velocity is None:
             return out
-        abar = abar_at(self.velocity, t).float().view(-1, 1, 1, 1)
-        return Prediction.of(out, "velocity", x, abar.sqrt(), (1 - abar).sqrt()).noise
+        alphas_cumprod = alphas_cumprod_at(self.velocity, t).float().view(-1, 1, 1, 1)
+        return Prediction.of(out, "velocity", x, alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()).noise

@@ -23,7 +23,7 @@ from isdiff.io.files import is_sha256
 from isdiff.models.base import RANDOM
 from isdiff.priors.base import Prior
 from isdiff.process_state import with_own_defaults
-from isdiff.runs.model_cache import Shelf
+from isdiff.runs.model_cache import ModelCache
 from isdiff.runs.store import RunFolder
 from isdiff.trajectory import Stream, Task
 
@@ -64,7 +64,7 @@ class Experiment:
 
     setup: Setup
     absent: list[str] = field(default_factory=list)
-    shelf: Shelf = field(default_factory=Shelf)
+    model_cache: ModelCache = field(default_factory=ModelCache)
 
     def __post_init__(self) -> None:
         setup, runtime = self.setup, self.setup.runtime
@@ -141,7 +141,7 @@ class Experiment:
         """The model, loaded where it does not stand on the shelf."""
         if not self.setup.asks:
             return self.load()  # of nothing, so that what others left on the shelf stays
-        return self.shelf.get(self.loading, self.load)
+        return self.model_cache.get(self.loading, self.load)
 
     @cached_property
     def loading(self) -> list[Any]:

@@ -17,8 +17,8 @@ from isdiff.config.metrics import build_metrics as build_metrics
 from isdiff.config.metrics import configured_metrics as configured_metrics
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError
-from isdiff.metrics.base import Absent, Metric, Observed, Observer, Unavailable
-from isdiff.metrics.samples import Sample
+from isdiff.metrics.base import Absent, FeatureExtractor, Features, Metric, Unavailable
+from isdiff.metrics.samples import Statistic
 from isdiff.metrics.store import ArrayStore
 from isdiff.runs.experiment import Experiment
 
@@ -40,18 +40,18 @@ def absent(metrics: Sequence[Metric]) -> list[str]:
 
 def samples(
     experiment: Experiment, records: list[dict[str, Any]], metrics: Sequence[Metric]
-) -> tuple[dict[str, Sample], dict[str, str]]:
+) -> tuple[dict[str, Statistic], dict[str, str]]:
     """Of the images of ``records``, by the metrics' names; also why those that cannot run here cannot."""
-    together: dict[Observer, list[Metric]] = defaultdict(list)
+    together: dict[FeatureExtractor, list[Metric]] = defaultdict(list)
     for metric in metrics:
-        together[metric.observer].append(metric)
-    found: dict[str, Sample] = {}
+        together[metric.extractor].append(metric)
+    found: dict[str, Statistic] = {}
     skipped: dict[str, str] = {}
-    for observer, served in together.items():
+    for extractor, served in together.items():
         try:
-            prompts = [experiment.prompt(r["id"]) if observer.prompted else "" for r in records]
-            observer.require(prompts)
-            run = ObservedRun(experiment, records, prompts, observer)
+            prompts = [experiment.prompt(r["id"]) if extractor.prompted else "" for r in records]
+            extractor.require(prompts)
+            run = RunFeatures(experiment, records, prompts, extractor)
             values, features = (any(m.of_sets == of_sets for m in served) for of_sets in (False, True))
             seen = run.seen(values, features)
         except Unavailable as error:
@@ -72,7 +72,7 @@ def sources(experiment: Experiment, records: list[dict[str, Any]]) -> np.ndarray
     return None if len(set(named)) == len(named) else np.unique(named, return_inverse=True)[1]
 
 
-class ObservedRun:
+class RunFeatures:
     """The images of a run as one observer has seen them.
 
     Raises:
@@ -80,28 +80,28 @@ class ObservedRun:
     """
 
     def __init__(
-        self, experiment: Experiment, records: list[dict[str, Any]], prompts: list[str], observer: Observer
+        self, experiment: Experiment, records: list[dict[str, Any]], prompts: list[str], extractor: FeatureExtractor
     ) -> None:
-        self.experiment, self.records, self.prompts, self.observer = experiment, records, prompts, observer
-        label = f"{observer.name}-{observer.version}"
+        self.experiment, self.records, self.prompts, self.extractor = experiment, records, prompts, extractor
+        label = f"{extractor.name}-{extractor.version}"
         own = experiment.store.path / "measured" / label
         shared = experiment.setup.folder / "measured" / label
         self.stores = [ArrayStore(own / "values"), ArrayStore(own / "features"), ArrayStore(shared / "features")]
         pictures = experiment.store.picture_hashes([r["id"] for r in records])
         truths = [r["image_sha"] for r in records]
         pairs = [f"{a}-{b}" for a, b in zip(pictures, truths, strict=True)]
-        if observer.prompted:
+        if extractor.prompted:
             pairs = [f"{pair}-{text_hash(prompt)}" for pair, prompt in zip(pairs, prompts, strict=True)]
         self.keys = [pairs, pictures, truths]
 
-    def seen(self, values: bool, features: bool) -> Observed:
+    def seen(self, values: bool, features: bool) -> Features:
         """What is kept, after a look at what is not."""
         wanted = [values, features, features]
         for start in range(0, len(self.records), PORTION):
             places = range(start, min(start + PORTION, len(self.records)))
             self.look(*(self.missing(kind, places) if wanted[kind] else [] for kind in range(3)))
         rows = [s.take(k) if w else None for s, k, w in zip(self.stores, self.keys, wanted, strict=True)]
-        return Observed(*rows)
+        return Features(*rows)
 
     def missing(self, kind: int, places: Sequence[int]) -> list[int]:
         """Places of the first images with keys that the store of this kind has not."""
@@ -113,13 +113,13 @@ class ObservedRun:
         read = {i: self.read(1, i) for i in {*pairs, *results}}, {i: self.read(2, i) for i in {*pairs, *truths}}
         if pairs:
             before, after = ([images[i] for i in pairs] for images in read)
-            seen = self.observer.observe(before, after, [self.prompts[i] for i in pairs])
+            seen = self.extractor.extract(before, after, [self.prompts[i] for i in pairs])
             for kind, rows in enumerate((seen.values, seen.results, seen.truths)):
                 if rows is not None:
                     self.keep(kind, pairs, rows)
         for kind, places, images in ((1, results, read[0]), (2, truths, read[1])):
             if places := [i for i in places if self.keys[kind][i] not in self.stores[kind]]:
-                self.keep(kind, places, self.observer.features([images[i] for i in places]))
+                self.keep(kind, places, self.extractor.features([images[i] for i in places]))
 
     def keep(self, kind: int, places: list[int], rows: np.ndarray) -> None:
         """What is kept already stays as it is: other portions give other last digits."""
@@ -136,13 +136,13 @@ class ObservedRun:
         return pixels
 
 
-def result_features(experiment: Experiment, records: list[dict[str, Any]], observer: Observer) -> np.ndarray:
+def result_features(experiment: Experiment, records: list[dict[str, Any]], extractor: FeatureExtractor) -> np.ndarray:
     """(N, D) of a run's results alone.
 
     Raises:
         Unavailable: the observer's weights are not here.
     """
-    run = ObservedRun(experiment, records, [""] * len(records), observer)
+    run = RunFeatures(experiment, records, [""] * len(records), extractor)
     for start in range(0, len(records), PORTION):
         run.look([], run.missing(1, range(start, min(start + PORTION, len(records)))), [])
     return run.stores[1].take(run.keys[1])

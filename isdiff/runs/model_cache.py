@@ -8,7 +8,7 @@ from collections.abc import Callable
 from isdiff.priors.base import Prior
 
 
-class Shelf:
+class ModelCache:
     """Has room for one model: rows of a table are many, and each holding its own would fill the memory.
 
     For runs one after the other, not for threads.
@@ -29,4 +29,4 @@ class Shelf:
         return prior
 
 
-SHELF = Shelf()  # of the runs that this process makes one after the other
+MODEL_CACHE = ModelCache()  # of the runs that this process makes one after the other

@@ -17,7 +17,7 @@ from isdiff.io.contact_sheet import NOTE, Tile, contact_sheet, with_hole
 from isdiff.io.texts import markdown_line
 from isdiff.metrics.base import Metric, Unavailable
 from isdiff.metrics.intervals import Estimate, estimate
-from isdiff.metrics.samples import MeanSample
+from isdiff.metrics.samples import MeanStatistic
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import samples
 from isdiff.seeds.base import SeededStart
@@ -176,7 +176,7 @@ class RunImages:
     def values(self) -> dict[str, Sequence[float]]:
         """Each image's values, by the names of metrics that have such."""
         found, _ = samples(self.experiment, list(self.records), self.experiment.setup.metrics)
-        return {name: list(sample.values) for name, sample in found.items() if isinstance(sample, MeanSample)}
+        return {name: list(sample.values) for name, sample in found.items() if isinstance(sample, MeanStatistic)}
 
 
 def caption(record: dict[str, Any]) -> str:

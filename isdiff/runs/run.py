@@ -17,7 +17,7 @@ from isdiff.parallel import ranks
 from isdiff.progress import Reporter
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import absent
-from isdiff.runs.model_cache import SHELF
+from isdiff.runs.model_cache import MODEL_CACHE
 from isdiff.runs.report import RunImages, draw_grid, is_grid, readable, summarise
 from isdiff.runs.sampling import sample_all
 
@@ -82,7 +82,7 @@ def execute(run: DictConfig | Setup, listen: Listener | None = None) -> Outcome:
         listen: hears how far sampling has come, as :class:`~isdiff.progress.Reporter` counts it.
     """
     setup = run if isinstance(run, Setup) else Setup.of(run)
-    experiment = Experiment(setup, absent(setup.metrics), SHELF)
+    experiment = Experiment(setup, absent(setup.metrics), MODEL_CACHE)
     setup.logger.prepare()  # one that could not log is refused at once
     store, ids = experiment.store, experiment.ids()
     for note in experiment.remarks():

@@ -16,7 +16,7 @@ from isdiff.parallel.pool import GO_ON, in_processes, own_gpu
 from isdiff.priors.batches import best_batch_size
 from isdiff.progress import Reporter
 from isdiff.runs.experiment import Experiment, Inputs
-from isdiff.runs.model_cache import SHELF
+from isdiff.runs.model_cache import MODEL_CACHE
 from isdiff.runs.writer import Writer
 from isdiff.trajectory import Task
 
@@ -117,7 +117,7 @@ def sample_share(share: tuple[Mapping[str, Any], list[str]], place: int, tell: R
     try:
         setup = Setup.again(share[0])
         own_gpu(setup.runtime, place)
-        experiment = Experiment(setup, shelf=SHELF)
+        experiment = Experiment(setup, model_cache=MODEL_CACHE)
         there = experiment.store.records()  # of a process before that died
         if ids := [image_id for image_id in share[1] if image_id not in there]:
             sample(experiment, ids, report)

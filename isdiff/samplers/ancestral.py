@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.prediction import Prediction
-from isdiff.samplers.base import Sampler, Steps, falls
+from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
 
 class Ancestral(Sampler):
     """Samples ``p(x_s | x_t)`` on the respaced chain, with the learned variance where the network gives one."""
 
-    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
-        for t, s in falls(tr, grid, known):
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
+        for t, s in steps_down(tr, grid, known):
             fresh = tr.noise()
             tr.x = known.enter(tr, grid, t)
             prediction = yield tr.x, t

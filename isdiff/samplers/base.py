@@ -20,7 +20,7 @@ from torch import Tensor
 
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.trajectory import Trajectory
 
 
@@ -48,11 +48,11 @@ class Sampler(Component, ABC):
         """Refuse, by a ``UserError``, a grid that the sampler cannot walk."""
 
     @abstractmethod
-    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         """Walk ``tr`` along ``tr.plan``; ``known`` says what happens to the known region on the way."""
 
 
-def falls(tr: Trajectory, grid: Grid, known: Known) -> Iterator[tuple[int, int]]:
+def steps_down(tr: Trajectory, grid: Grid, known: KnownRegion) -> Iterator[tuple[int, int]]:
     """The steps down of the plan, (from, to) in indices of the grid; the climbs of resampling are done in between."""
     for t, s in pairwise(tr.plan):
         if s > t:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from isdiff.checks import check_choice, check_flag, check_number, check_whole
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler, Steps, falls
+from isdiff.known.base import KnownRegion
+from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
 FRESH: dict[str, Callable[[float], float]] = {  # h, of the noise level that is stepped to
@@ -74,9 +74,9 @@ class TwoCurves(Sampler):
         self.fresh_known, self.clamp, self.draws, self.ends = fresh_known, clamp, draws, ends
         self.calls_per_step = draws
 
-    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         projected = tr.x
-        for t, s in falls(tr, grid, known):
+        for t, s in steps_down(tr, grid, known):
             found = []
             for draw in range(self.draws):
                 if draw:
@@ -92,7 +92,7 @@ class TwoCurves(Sampler):
                 continue
             tr.x = grid.alpha(s) * projected + grid.sigma(s) * self.noise(tr, grid, t, s, projected)
 
-    def project(self, tr: Trajectory, grid: Grid, known: Known, index: int) -> Tensor:
+    def project(self, tr: Trajectory, grid: Grid, known: KnownRegion, index: int) -> Tensor:
         assert tr.x0 is not None
         weight = self.weight_scale * grid.sigma(index) ** self.weight_power
         whole = known.project(tr, tr.x0)

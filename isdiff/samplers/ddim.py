@@ -8,8 +8,8 @@ import torch
 
 from isdiff.checks import check_number
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler, Steps, falls
+from isdiff.known.base import KnownRegion
+from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
 
@@ -24,8 +24,8 @@ class DDIM(Sampler):
         check_number("eta", eta, high=1)
         self.eta = eta
 
-    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
-        for t, s in falls(tr, grid, known):
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
+        for t, s in steps_down(tr, grid, known):
             fresh = tr.noise()
             tr.x = known.enter(tr, grid, t)
             prediction = yield tr.x, t

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from isdiff.checks import check_flag
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler, Steps, falls
+from isdiff.known.base import KnownRegion
+from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
 
@@ -24,10 +24,10 @@ class DPMPP2M(Sampler):
         check_flag("stochastic", stochastic)
         self.stochastic = stochastic
 
-    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         before: tuple[Tensor, float] | None = None  # the last step's clean image and its log-SNR
         reached = None
-        for t, s in falls(tr, grid, known):
+        for t, s in steps_down(tr, grid, known):
             before = before if t == reached else None  # a climb begins anew
             reached = s
             fresh = tr.noise() if self.stochastic else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.samplers.base import Sampler, Steps
 from isdiff.trajectory import Trajectory
 
@@ -13,5 +13,5 @@ class Fill(Sampler):
 
     calls_per_step = 0
 
-    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         yield from ()

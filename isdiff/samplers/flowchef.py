@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from isdiff.checks import check_number
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler, Steps, falls
+from isdiff.known.base import KnownRegion
+from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
 
@@ -21,8 +21,8 @@ class FlowChef(Sampler):
         check_number("strength", strength)
         self.strength = strength
 
-    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
-        for t, s in falls(tr, grid, known):
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
+        for t, s in steps_down(tr, grid, known):
             prediction = yield tr.x, t
             tr.x0 = known.clean(prediction.x0(tr.x, grid, t))
             noise = (tr.x - grid.alpha(t) * tr.x0) / grid.sigma(t)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from isdiff.checks import check_number, check_whole
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.prediction import Prediction
-from isdiff.samplers.base import Pull, Sampler, Steps, falls
+from isdiff.samplers.base import Pull, Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
 Question = Generator[Any, Any, Tensor]
@@ -32,8 +32,8 @@ class Guided(Sampler):
         check_number("eta", eta, high=1)
         self.eta = eta
 
-    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
-        for t, s in falls(tr, grid, known):
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
+        for t, s in steps_down(tr, grid, known):
             fresh = tr.noise()
             prediction: Prediction = yield tr.x, t
             x0 = prediction.x0(tr.x, grid, t)

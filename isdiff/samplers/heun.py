@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.prediction import Prediction
-from isdiff.samplers.base import Sampler, Steps, falls
+from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
 
@@ -16,8 +16,8 @@ class Heun(Sampler):
 
     calls_per_step = 2
 
-    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
-        for t, s in falls(tr, grid, known):
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
+        for t, s in steps_down(tr, grid, known):
             tr.x = known.enter(tr, grid, t)
             prediction = yield tr.x, t
             x0, noise = projected(tr, grid, known, prediction, tr.x, t)
@@ -31,7 +31,7 @@ class Heun(Sampler):
 
 
 def projected(
-    tr: Trajectory, grid: Grid, known: Known, prediction: Prediction, x: Tensor, index: int
+    tr: Trajectory, grid: Grid, known: KnownRegion, prediction: Prediction, x: Tensor, index: int
 ) -> tuple[Tensor, Tensor]:
     """The clean image that a step uses, and the noise that ``x`` then has."""
     tr.x0 = known.clean(prediction.x0(x, grid, index))

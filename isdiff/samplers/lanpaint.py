@@ -18,9 +18,9 @@ from torch import Tensor
 
 from isdiff.checks import check_number, check_whole
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.prediction import Prediction
-from isdiff.samplers.base import Sampler, Steps, falls
+from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
 MARGIN = 1e-6  # least step and friction
@@ -57,9 +57,9 @@ class LanPaint(Sampler):
         self.known_weight, self.exponent, self.signal_share = known_weight, exponent, signal_share
         self.calls_per_step = 1 + inner_steps
 
-    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         chain = known_chain(tr, grid)
-        for t, s in falls(tr, grid, known):
+        for t, s in steps_down(tr, grid, known):
             tr.x = tr.task.compose(known.enter(tr, grid, t), chain[t])
             if self.inner_steps:
                 yield from self.explore(tr, grid, t)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from isdiff.checks import check_number, check_whole
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.known.blended import start_noise
 from isdiff.prediction import Prediction
-from isdiff.samplers.base import Sampler, Steps, falls
+from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
 
@@ -33,9 +33,9 @@ class LanPaint2(Sampler):
         check_number("known_weight", known_weight)
         self.inner_steps, self.step_size, self.known_weight = inner_steps, step_size, known_weight
 
-    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         noise = start_noise(tr, grid)
-        for t, s in falls(tr, grid, known):
+        for t, s in steps_down(tr, grid, known):
             scale = math.hypot(grid.alpha(t), grid.sigma(t))  # 1 where variance is preserved
             signal = (grid.alpha(t) / scale) ** 2
             tr.x = tr.task.compose(tr.x, grid.noised(tr.task.image, noise, t))

@@ -6,8 +6,8 @@ import math
 
 from isdiff.checks import BadValue, check_choice, check_number
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import Known
-from isdiff.samplers.base import Sampler, Steps, falls
+from isdiff.known.base import KnownRegion
+from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
 
@@ -32,8 +32,8 @@ class RASG(Sampler):
                 "leading, linspace or trailing, or set sigma=ddim"
             )
 
-    def __call__(self, tr: Trajectory, grid: Grid, known: Known) -> Steps:
-        for t, s in falls(tr, grid, known):
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
+        for t, s in steps_down(tr, grid, known):
             tr.x = known.enter(tr, grid, t)
             prediction = yield tr.x, t
             tr.x0 = known.clean(prediction.x0(tr.x, grid, t, guided=False))

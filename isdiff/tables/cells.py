@@ -18,7 +18,7 @@ from isdiff.metrics.base import Metric, Unavailable
 from isdiff.metrics.contrast import Contrast, contrast
 from isdiff.metrics.diversity import Diversity
 from isdiff.metrics.intervals import estimate
-from isdiff.metrics.samples import MeanSample, SeedsSample
+from isdiff.metrics.samples import MeanStatistic, SeedsStatistic
 from isdiff.models.base import RANDOM
 from isdiff.progress import clock
 from isdiff.runs.experiment import Experiment
@@ -109,11 +109,11 @@ def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool, tabl
     for metric in metrics:
         if isinstance(metric, Diversity) and len(cell.seeds) > 1:
             with suppress(Unavailable):  # then the cell says that it cannot be measured here
-                measured.samples[metric.name] = SeedsSample([diversity(measured, metric.name)])
+                measured.samples[metric.name] = SeedsStatistic([diversity(measured, metric.name)])
     return measured
 
 
-def diversity(row: Row, name: str) -> MeanSample:
+def diversity(row: Row, name: str) -> MeanStatistic:
     """Of the runs with the first two seeds.
 
     Raises:
@@ -121,7 +121,7 @@ def diversity(row: Row, name: str) -> MeanSample:
     """
     metric = next(each for each in row.experiment.setup.metrics if each.name == name)
     assert isinstance(metric, Diversity)
-    found = metric.between_runs(*(result_features(*each, metric.observer) for each in row.runs[:2]))
+    found = metric.between_runs(*(result_features(*each, metric.extractor) for each in row.runs[:2]))
     found.groups = sources(row.experiment, row.records)
     return found
 

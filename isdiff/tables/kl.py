@@ -9,7 +9,7 @@ import torch
 
 from isdiff.data.images import to_tensor
 from isdiff.errors import UserError
-from isdiff.metrics.samples import MeanSample
+from isdiff.metrics.samples import MeanStatistic
 from isdiff.runs.measure import sources
 from isdiff.seeds.base import SeededStart
 from isdiff.tables.rows import Row
@@ -57,9 +57,9 @@ def divergences(row: Row, first: int = 0) -> dict[str, float]:
     return values
 
 
-def divergence_sample(row: Row, values: Mapping[str, float]) -> MeanSample:
+def divergence_sample(row: Row, values: Mapping[str, float]) -> MeanStatistic:
     """The divergences of a row's images, by id, for the bootstrap."""
-    sample = MeanSample(np.array(list(values.values())))
+    sample = MeanStatistic(np.array(list(values.values())))
     sample.groups = sources(row.experiment, [{"id": image_id} for image_id in values])
     return sample
 

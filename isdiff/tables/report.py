@@ -18,7 +18,7 @@ from isdiff.io.contact_sheet import contact_sheet, with_hole
 from isdiff.io.files import atomic_open
 from isdiff.metrics.base import Metric
 from isdiff.metrics.contrast import Verdict
-from isdiff.metrics.samples import MeanSample
+from isdiff.metrics.samples import MeanStatistic
 from isdiff.seeds.base import SeededStart
 from isdiff.tables.cells import Cells
 from isdiff.tables.figures import Drawn
@@ -132,9 +132,9 @@ def ranking(row: Row, metric: str, count: int) -> str:
 def distances(row: Row, metric: str) -> dict[str, float]:
     """Mean over seeds of an image's own distance to its truth, by id; empty where the metric has none per image."""
     sample = row.samples.get(metric)
-    if sample is None or not all(isinstance(each, MeanSample) for each in sample.seeds):
+    if sample is None or not all(isinstance(each, MeanStatistic) for each in sample.seeds):
         return {}
-    values = np.mean([each.values for each in sample.seeds if isinstance(each, MeanSample)], axis=0)
+    values = np.mean([each.values for each in sample.seeds if isinstance(each, MeanStatistic)], axis=0)
     return dict(zip(row.ids, values.tolist(), strict=True))
 
 

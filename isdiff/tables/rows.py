@@ -13,7 +13,7 @@ from isdiff.config.composing import compose_run
 from isdiff.errors import UserError
 from isdiff.loggers.base import set_group
 from isdiff.metrics.base import Metric
-from isdiff.metrics.samples import Sample, SeedsSample
+from isdiff.metrics.samples import SeedsStatistic, Statistic
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import samples
 from isdiff.runs.run import execute
@@ -35,7 +35,7 @@ class Row:
     label: str
     mask: str
     runs: list[tuple[Experiment, Records]]
-    samples: dict[str, SeedsSample]
+    samples: dict[str, SeedsStatistic]
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -113,7 +113,7 @@ def run_row(
         raise UserError(f"{label} on {mask} masks: no image could be made with every seed")
     row = Row(label, mask, [], {})
     skipped: dict[str, str] = {}
-    measured: list[dict[str, Sample]] = []
+    measured: list[dict[str, Statistic]] = []
     for outcome, records in zip(outcomes, found, strict=True):
         row.runs.append((outcome.experiment, [records[image_id] for image_id in ids]))
         row.failed |= outcome.failed
@@ -121,5 +121,5 @@ def run_row(
         measured.append(kept)
         skipped |= why
     everywhere = [key for key in measured[0] if all(key in kept for kept in measured)]
-    row.samples = {key: SeedsSample([kept[key] for kept in measured]) for key in everywhere}
+    row.samples = {key: SeedsStatistic([kept[key] for kept in measured]) for key in everywhere}
     return row, skipped

@@ -24,7 +24,7 @@ from isdiff.environment import device_name, package_versions
 from isdiff.io.files import atomic_open, atomic_save, sha256_file
 from isdiff.io.hub import SUMS, model_files
 from isdiff.io.models import save_weights
-from isdiff.known.base import Known
+from isdiff.known.base import KnownRegion
 from isdiff.paths import placed
 from isdiff.priors.pixel import PixelPrior
 from isdiff.samplers.ddnm import DDNMSteps
@@ -121,7 +121,7 @@ def unconditional_samples(
     device = next(net.parameters()).device
     prior = PixelPrior(net, device, resolve_precision(precision, device))
     grid = Grid.of(named_betas(schedule), leading_timesteps(1000, steps))
-    engine = Engine(prior, grid, DDNMSteps(eta), Known(), resampling_plan, batch_size=batch_size, run_seed=seed)
+    engine = Engine(prior, grid, DDNMSteps(eta), KnownRegion(), resampling_plan, batch_size=batch_size, run_seed=seed)
     blank = torch.zeros(3, size, size, device=device)
     everything = torch.ones(1, size, size, dtype=torch.bool, device=device)
     found = {r.task.id: r.x for r in engine.run(Task(f"sample-{i}", blank, everything) for i in range(count))}

@@ -24,8 +24,8 @@ def noise_error(net: nn.Module, x0: Tensor, t: Tensor, alphas_cumprod: Tensor, b
     """
     device = next(net.parameters()).device
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
-    abar = alphas_cumprod[t].float().view(-1, 1, 1, 1)
-    x = add_noise(x0, noise, abar)
+    alphas_cumprod = alphas_cumprod[t].float().view(-1, 1, 1, 1)
+    x = add_noise(x0, noise, alphas_cumprod)
     parts = zip(x.split(batch), t.split(batch), strict=True)
     eps = torch.cat([net(part.to(device), at.to(device)).float().cpu() for part, at in parts])[:, : x0.shape[1]]
     return (eps - noise).square().mean(1)

@@ -41,9 +41,9 @@ class LatentBatches:
         self.tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
         self.text = CLIPTextModel.from_pretrained(folder / "text_encoder").float().requires_grad_(False)
         self.holes = Holes(cfg.image_size)
-        abar = torch.cumprod(1 - named_betas("scaled_linear"), 0)
-        self.abar, self.prediction_type = abar.float(), prediction_type
-        self.timesteps = TimestepSampler(abar, cfg.log_sigma.mean, cfg.log_sigma.std) if cfg.log_sigma else uniform
+        alphas_cumprod = torch.cumprod(1 - named_betas("scaled_linear"), 0)
+        self.alphas_cumprod, self.prediction_type, log = alphas_cumprod.float(), prediction_type, cfg.log_sigma
+        self.timesteps = TimestepSampler(alphas_cumprod, log.mean, log.std) if log else uniform
         self.factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         self.known = self.encode_all() if cfg.cached else None
 
@@ -92,9 +92,9 @@ class LatentBatches:
         latents, known = encoded.split([4, 5], 1)
         t = self.timesteps(batch, rng)
         noise = torch.from_numpy(rng.standard_normal(latents.shape, np.float32))
-        abar = self.abar[t].view(-1, 1, 1, 1)
-        target = noise if self.prediction_type == "epsilon" else velocity(latents, noise, abar)
-        inputs = torch.cat([add_noise(latents, noise, abar), known], 1)
+        alphas_cumprod = self.alphas_cumprod[t].view(-1, 1, 1, 1)
+        target = noise if self.prediction_type == "epsilon" else velocity(latents, noise, alphas_cumprod)
+        inputs = torch.cat([add_noise(latents, noise, alphas_cumprod), known], 1)
         return inputs, t, target, [shortened(self.captions[i], rng) for i in picked]
 
 
@@ -103,9 +103,9 @@ def uniform(batch: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy((rng.permutation(batch) + rng.random(batch)) / batch * 1000).long()
 
 
-def velocity(x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
+def velocity(x0: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
     """``sqrt(abar) noise - sqrt(1 - abar) x0`` (Salimans & Ho 2022, Appendix D)."""
-    return abar.sqrt() * noise - (1 - abar).sqrt() * x0
+    return alphas_cumprod.sqrt() * noise - (1 - alphas_cumprod).sqrt() * x0
 
 
 def train_latent_model(cfg) -> None:

@@ -40,23 +40,23 @@ class TimestepSampler:
         return torch.from_numpy(found.clip(0, len(self.cumulative) - 2))
 
 
-def predict_x0(x_t: Tensor, noise: Tensor, abar: Tensor | float) -> Tensor:
+def predict_x0(x_t: Tensor, noise: Tensor, alphas_cumprod: Tensor | float) -> Tensor:
     """The clean image that ``x_t`` and a noise estimate imply."""
-    return (x_t - (1 - abar) ** 0.5 * noise) / abar**0.5
+    return (x_t - (1 - alphas_cumprod) ** 0.5 * noise) / alphas_cumprod**0.5
 
 
 class Posterior:
     """Terms of q(x_{t-1} | x_t, x0) for a chain of betas (Ho et al. 2020, Eqs. 6-7), each float64 of shape (T,)."""
 
     def __init__(self, betas: Tensor) -> None:
-        abar = torch.cumprod(1 - betas, 0)
-        before = torch.cat([torch.ones(1, dtype=abar.dtype), abar[:-1]])
-        self.alphas_cumprod = abar
-        self.variance = betas * (1 - before) / (1 - abar)
+        alphas_cumprod = torch.cumprod(1 - betas, 0)
+        before = torch.cat([torch.ones(1, dtype=alphas_cumprod.dtype), alphas_cumprod[:-1]])
+        self.alphas_cumprod = alphas_cumprod
+        self.variance = betas * (1 - before) / (1 - alphas_cumprod)
         # The first variance is 0; its logarithm is taken from the second entry, as the published models expect.
         self.log_variance = torch.cat([self.variance[1:2], self.variance[1:]]).log()
-        self.coef_x0 = betas * before.sqrt() / (1 - abar)
-        self.coef_xt = (1 - before) * (1 - betas).sqrt() / (1 - abar)
+        self.coef_x0 = betas * before.sqrt() / (1 - alphas_cumprod)
+        self.coef_xt = (1 - before) * (1 - betas).sqrt() / (1 - alphas_cumprod)
 
 
 class HybridLoss:

@@ -25,7 +25,7 @@ class Conditioning(Component):
         text: the text encoder; None for models that get ``context`` with each task.
     """
 
-    aside = ("text",)  # the model's
+    not_hashed = ("text",)  # the model's
     whole = False  # whether cells are hole that are only partly; published code asks one pixel of each
     gradients = False  # whether scores are taken from the network's answer, for which it must keep gradients
 
