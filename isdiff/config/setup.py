@@ -230,7 +230,8 @@ def without_network(cfg: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"method {cfg['method']['name']} asks no network, which IS-Diff needs; leave isdiff=off")
     return {
         "model": NoModel(), "conditioning": None, "walk": TimestepPlan(steps=1), "sampler": Fill(),
-        "known": KnownRegion(), "start": FilledStart(build(cfg["method"]["fill"], Seed, "method.fill")), "refinement": None,
+        "known": KnownRegion(), "start": FilledStart(build(cfg["method"]["fill"], Seed, "method.fill")),
+        "refinement": None,
     }  # fmt: skip
 
 

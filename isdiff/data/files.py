@@ -32,9 +32,9 @@ def walk(root: Path, closed: list[Path] | None = None, without: Iterable[Path] =
     Folders come before links to them: a link never decides under which path a file is known. Folders that cannot be
     listed are added to ``closed``. What is ``without``, a file or all below a folder, is passed over.
     """
-    not_hashed = {os.path.realpath(place) for place in without if below(place, root)}
-    names = {os.path.basename(place) for place in not_hashed}
-    seen = not_hashed | {str(parent) for parent in Path(os.path.realpath(root)).parents}
+    left_out = {os.path.realpath(place) for place in without if below(place, root)}
+    names = {os.path.basename(place) for place in left_out}
+    seen = left_out | {str(parent) for parent in Path(os.path.realpath(root)).parents}
     folders, links = [str(root)], list[str]()
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)
@@ -49,7 +49,7 @@ def walk(root: Path, closed: list[Path] | None = None, without: Iterable[Path] =
                 closed.append(Path(folder))
             continue
         for entry in entries:
-            if entry.name.startswith(".") or (entry.name in names and os.path.realpath(entry.path) in not_hashed):
+            if entry.name.startswith(".") or (entry.name in names and os.path.realpath(entry.path) in left_out):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
@@ -147,9 +147,9 @@ class FolderDataset(FileDataset):
                 images.append(path)
         if closed:
             skipped["folders that cannot be listed"] = closed
-        not_hashed = [place for place in self.without if os.path.exists(place) and below(place, self.path)]
-        if not_hashed := [place for place in not_hashed if place.parent not in not_hashed]:
-            skipped["with results or masks"] = not_hashed
+        left_out = [place for place in self.without if os.path.exists(place) and below(place, self.path)]
+        if left_out := [place for place in left_out if place.parent not in left_out]:
+            skipped["with results or masks"] = left_out
         return images, skipped
 
     @property
@@ -197,7 +197,7 @@ class BenchmarkDataset(FileDataset):
         advice: how to get the images, for the message when they are missing.
     """
 
-    not_hashed = ("path", "manifest", "patterns", "total", "advice")  # how files are found
+    left_out = ("path", "manifest", "patterns", "total", "advice")  # how files are found
 
     def __init__(
         self,

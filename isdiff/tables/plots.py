@@ -84,7 +84,7 @@ def legend_of(axes: np.ndarray) -> tuple[list[Any], list[str]]:
     return list(found.values()), list(found)
 
 
-def plot_line(axis: Any, label: str, points: Points, colour: str, not_hashed: float) -> None:
+def plot_line(axis: Any, label: str, points: Points, colour: str, offset: float) -> None:
     """Draw a line with its intervals.
 
     Args:
@@ -95,7 +95,7 @@ def plot_line(axis: Any, label: str, points: Points, colour: str, not_hashed: fl
     x, found = zip(*sorted(points, key=lambda point: point[0]), strict=True)
     y = np.array([each.value for each in found])
     lengths = bars(found)
-    moved = axis.transData + ScaledTranslation(not_hashed / 72, 0, axis.figure.dpi_scale_trans)
+    moved = axis.transData + ScaledTranslation(offset / 72, 0, axis.figure.dpi_scale_trans)
     axis.errorbar(
         x, y, lengths, marker="o", markersize=3, capsize=2, linewidth=1, label=label, color=colour, transform=moved
     )  # fmt: skip
