@@ -87,17 +87,17 @@ def check_folder(folder: Path) -> None:
     Raises:
         UserError: there is no such folder, and none can be made, or nothing can be written into it.
     """
-    from isdiff.data.base import shown
+    from isdiff.data.base import quote
 
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not there.is_dir():
-        raise UserError(f"{shown(there)} is no folder, so nothing can be written below it; give another place with -o")
+        raise UserError(f"{quote(there)} is no folder, so nothing can be written below it; give another place with -o")
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         reason = f" ({error.strerror})" if error.errno != errno.ENOENT else ""  # which is of the file in it
-        raise UserError(f"nothing can be written into {shown(there)}{reason}; give another place with -o") from None
+        raise UserError(f"nothing can be written into {quote(there)}{reason}; give another place with -o") from None
 
 
 def options(args: argparse.Namespace) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def files_of(words: list[str], aside: list[Path]) -> dict[str, Path]:
         UserError: a pattern that fits nothing.
         Missing: a file that is not there, a folder without images.
     """
-    from isdiff.data.base import ids_of_files, shown
+    from isdiff.data.base import ids_of_files, quote
     from isdiff.data.files import below, reason_to_skip, walk
 
     found: dict[Path, str] = {}
@@ -143,7 +143,7 @@ def files_of(words: list[str], aside: list[Path]) -> dict[str, Path]:
         else:
             raise Missing([f"image {word} is missing"])
     if met:
-        places = ", ".join(sorted(map(shown, met)))
+        places = ", ".join(sorted(map(quote, met)))
         print(f"isdiff: no images are taken from {places}, which hold results or masks", file=sys.stderr)
     return dict(zip(ids_of_files(list(found.values())), found, strict=True))
 

@@ -12,7 +12,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from isdiff import environment
-from isdiff.data.images import decoded, to_uint8
+from isdiff.data.images import decode, to_uint8
 from isdiff.errors import UserError, summed_up
 from isdiff.io.contact_sheet import NOTE, Tile, contact_sheet, with_hole
 from isdiff.io.texts import markdown_line
@@ -162,7 +162,7 @@ def grid_note(experiment: Experiment, records: list[dict[str, Any]]) -> str:
 def is_grid(experiment: Experiment, records: list[dict[str, Any]]) -> bool:
     """Whether ``grid.png`` is whole and shows these (older ones do not say what they show)."""
     try:
-        note = decoded(experiment.store.path / "grid.png").info.get(NOTE)
+        note = decode(experiment.store.path / "grid.png").info.get(NOTE)
     except UserError:
         return False
     return note is None or note == grid_note(experiment, records)
