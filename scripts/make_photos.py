@@ -11,7 +11,7 @@ from pathlib import Path
 import installed  # noqa: F401
 
 from isdiff.data.images import pixels_hash
-from isdiff.data.photos import crop, fixed_box, opened, photo_rows, split_files
+from isdiff.data.photos import crop, fixed_box, open_photo, photo_rows, split_files
 from isdiff.io.files import atomic_open
 
 CROPS = 1000
@@ -53,8 +53,8 @@ def chosen_crops(root: Path) -> list[dict[str, str]]:
     rows = []
     for n in range(CROPS):
         image_id, file = f"photos-test-{n:04d}", files[n % len(files)]
-        box = fixed_box(image_id, opened(file), min(SIZES))
-        hashes = {f"pixels_{s}": pixels_hash(crop(opened(file), box, s)) if box[2] >= s else "" for s in SIZES}
+        box = fixed_box(image_id, open_photo(file), min(SIZES))
+        hashes = {f"pixels_{s}": pixels_hash(crop(open_photo(file), box, s)) if box[2] >= s else "" for s in SIZES}
         rows.append(
             {"id": image_id, "file": file.name}
             | dict(zip(("left", "top", "side"), map(str, box), strict=True))

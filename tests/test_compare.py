@@ -13,7 +13,7 @@ from PIL import ImageFont
 from isdiff.cli import main
 from isdiff.config.search_path import config_names
 from isdiff.errors import UserError
-from isdiff.io.contact_sheet import wrapped
+from isdiff.io.contact_sheet import wrap
 from isdiff.tables.compare import compare
 from isdiff.tables.compare_plan import narrow, read_plan, seeds_of
 
@@ -99,6 +99,6 @@ def test_shipped_comparisons_are_as_described(plan):
 @given(st.text("abc ,", max_size=80), st.integers(40, 200))
 def test_titles_of_a_picture_stay_in_their_columns(title, width):
     font = ImageFont.load_default(13)
-    lines = wrapped(title, font, width).split("\n")
+    lines = wrap(title, font, width).split("\n")
     assert " ".join(lines).split() == title.split()
     assert all(font.getlength(line) <= width or " " not in line for line in lines)

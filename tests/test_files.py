@@ -47,7 +47,7 @@ def test_layouts(tmp_path, name, layout):
     data = dataset(name, tmp_path)
     ids = data.ids()[:3]
     for image_id in ids:
-        picture(tmp_path / layout.format(n=int(data.rows[image_id]["number"])))
+        picture(tmp_path / layout.format(n=data.numbers[image_id]))
     data.require(ids)
     assert data.image(ids[0]).shape == (data.size, data.size, 3)
     with pytest.raises(Missing, match=f"1 of 4 images of {name} are not below"):
@@ -58,7 +58,7 @@ def test_a_copy_renumbered_from_one(tmp_path):
     """LaMa's CelebA-HQ runs from 00001 to 30000: number n is in the file n + 1."""
     data = dataset("celeba", tmp_path)
     first = data.ids()[0]
-    number = int(data.rows[first]["number"])
+    number = data.numbers[first]
     for n in (number, number + 1, 30000):
         picture(tmp_path / f"{n:05d}.jpg")
     assert data.file(first).name == f"{number + 1:05d}.jpg"

@@ -17,7 +17,7 @@ from PIL import Image, ImageFile
 import isdiff.data.files
 from isdiff.cli.command import call as call_command
 from isdiff.config.settings import text_of
-from isdiff.data.base import MAX_ID_BYTES, Dataset, read_table, safe_id
+from isdiff.data.base import MAX_ID_BYTES, read_table, safe_id
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.data.editbench import EditBench
 from isdiff.data.files import BenchmarkDataset, FolderDataset
@@ -26,7 +26,6 @@ from isdiff.data.photos import PhotoDataset
 from isdiff.errors import Missing, UserError
 from isdiff.io.hub import noted_hashes
 from isdiff.io.weights import Weights
-from isdiff.masks.base import MaskSource
 from isdiff.masks.editbench import EditBenchMask
 from isdiff.masks.files import FileMask, read_mask
 from isdiff.masks.fixed import ExpandMask, HalfMask
@@ -158,13 +157,6 @@ def test_what_is_left_out_is_said_in_one_line(tmp_path):
     assert DrawnDataset("avatars", root=str(ROOT / "data")).notes() == []
 
 
-def test_a_folder_without_images_says_what_is_there(tmp_path):
-    (tmp_path / "film.mp4").touch()
-    with pytest.raises(Missing, match=r"has no image.*1 \.mp4") as caught:
-        ids_of(tmp_path)
-    one_sentence(caught)
-
-
 # Links and numbers -------------------------------------------------------------------------------------------------
 
 
@@ -271,11 +263,6 @@ def test_slivers(tmp_path):
     assert guided_diffusion(Image.new("RGB", (3000, 2000)), 256).size == (256, 256)
 
 
-def test_damaged_camera_notes_do_not_cost_the_picture(tmp_path):
-    Image.new("RGB", (6, 4), (200, 0, 0)).save(tmp_path / "x.png", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff garbage")
-    assert load_rgb(tmp_path / "x.png").size == (6, 4)
-
-
 # Tables ------------------------------------------------------------------------------------------------------------
 
 
@@ -287,29 +274,17 @@ def benchmark(manifest, **options):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "has no column id"), ("id,count\na,1\n", "has no column number"), ("id,number\n", "has no rows"),
-        ("id,number\na,1\n../b,2\n", "row 3: id '../b'"), ("id,number\na,x\n", "row 2: number is 'x'"),
-        ("id,number\na,1.5\n", "row 2: number is '1.5'"), ("id,number\na\n", "row 2: number"),
-        ("id,number\na,1\na,2\n", "row 3: id 'a'"), ("id,number\n a,1\n", "row 2: id ' a'"),
-        ("id,number\na,-3\n", "row 2: number is '-3'"),
+        ("", "has no column id"), ("id,number\n", "has no rows"), ("id,number\na,1\n../b,2\n", "row 3: id '../b'"),
+        ("id,number\na,1.5\n", "row 2: number is '1.5'"), ("id,number\na\n", "row 2: number has no value"),
+        ("id,number\na,1\na,2\n", "row 3: id 'a' is there twice"), ("id,number\na,\xff\n", "cannot be read as a CSV"),
     ],
 )  # fmt: skip
 def test_manifests(tmp_path, text, message):
     manifest = tmp_path / "m.csv"
-    manifest.write_text(text)
+    manifest.write_text(text, "latin-1")
     with pytest.raises(UserError, match=rf"m\.csv.*{message}") as caught:
         benchmark(manifest).ids()
     one_sentence(caught)
-
-
-def test_manifests_that_are_no_text_or_not_there(tmp_path):
-    (tmp_path / "m.csv").write_bytes(b"id,number\n\xff\xfe,1\n")
-    for name in ("m.csv", "none.csv", "."):
-        with pytest.raises(UserError) as caught:
-            benchmark(tmp_path / name).ids()
-        assert str(tmp_path / name) in one_sentence(caught)
-    (tmp_path / "m.csv").write_bytes("id,number\na,1\n".encode("utf-8-sig"))
-    assert benchmark(tmp_path / "m.csv").ids() == ["a"], "as spreadsheets save it"
 
 
 @pytest.fixture
@@ -327,21 +302,6 @@ def editbench(tmp_path):
         return tmp_path
 
     return write
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("", "has no column aos"), ("aos,prompt_full\n1,x\n", "has no column prompt_mask-simple"),
-        ("HEAD\n", "has no rows"), ("HEAD\n../1,a,b,c\n", "row 2: id 'natural-../1'"),
-        ("HEAD\n1,a\n", "row 2: prompt_mask-simple"),
-        ("HEAD\n1,a,b,c\n1,a,b,c\n", "row 3: id 'natural-1'"),
-    ],
-)  # fmt: skip
-def test_annotations(editbench, text, message):
-    with pytest.raises(UserError, match=rf"annotations_natural\.csv.*{message}") as caught:
-        EditBench(str(editbench(text))).ids()
-    one_sentence(caught)
 
 
 def test_editbench_masks_go_with_editbench(editbench):
@@ -492,30 +452,16 @@ def test_folders_of_masks(tmp_path):
     "make, message",
     [
         (lambda p: FileMask(p, invert="no"), "invert is 'no'; it must be true or false"),
-        (lambda p: FileMask(p, invert=1), "invert is 1; it must be true or false"),
-        (lambda p: FileMask(None), "path is None"), (lambda p: FileMask(""), "path is ''"),
-        (lambda p: EditBenchMask(3), "path is 3"),
-        (lambda p: WideMask(seed="x"), "seed is 'x'; it must be a whole number"),
-        (lambda p: WideMask(seed=True), "seed is True"), (lambda p: WideMask(seed=1.5), "seed is 1.5"),
-        (lambda p: FolderDataset(p, "8"), "size is '8'; it must be a whole number of at least 1"),
+        (lambda p: FileMask(""), "path is ''"), (lambda p: EditBenchMask(3), "path is 3"),
+        (lambda p: WideMask(seed=True), "seed is True"), (lambda p: FolderDataset(7, 8), "path is 7"),
         (lambda p: FolderDataset(p, 10**30), f"size is {10**30}; it must be at most 16384 pixels"),
-        (lambda p: FolderDataset(p, 0), "size is 0"), (lambda p: FolderDataset(p, 8.5), "size is 8.5"),
-        (lambda p: FolderDataset(7, 8), "path is 7"),
-        (lambda p: FolderDataset(p, 8, "x"), "preprocess is 'x'"),
         (lambda p: FolderDataset(p, 8, ["x"]), r"preprocess is \['x'\]"),
-        (lambda p: EditBench(p, 8, ["both"]), "part is"),
-        (lambda p: EditBench(p, 8, prompt={}), "prompt is {}"),
-        (lambda p: DrawnDataset(["avatars"]), "name is"),
-        (lambda p: DrawnDataset("avatars", 3), "split is 3"),
-        (lambda p: DrawnDataset("avatars", "dev", p, 64.0), "size is 64.0"),
+        (lambda p: EditBench(p, 8, ["both"]), "part is"), (lambda p: EditBench(p, 8, prompt={}), "pt is {}"),
+        (lambda p: DrawnDataset(["avatars"]), "name is"), (lambda p: DrawnDataset("avatars", 3), "split is 3"),
         (lambda p: DrawnDataset("avatars", "dev", p, 64, 0), "count is 0"),
-        (lambda p: DrawnDataset("avatars", "dev", p, 64, "9"), "count is '9'"),
-        (lambda p: DrawnDataset("avatars", "dev", 5), "root is 5"),
         (lambda p: BenchmarkDataset("n", p, 8, 4, ["{number}"], ""), "manifest is 4"),
-        (lambda p: BenchmarkDataset("n", p, 8, p, "{number}", ""), "dataset.patterns is '{number}'"),
-        (lambda p: BenchmarkDataset("n", p, 8, p, [], ""), r"dataset.patterns is \[\]"),
-        (lambda p: BenchmarkDataset("n", p, 8, p, ["{n}.png"], ""), "dataset.patterns"),
-        (lambda p: BenchmarkDataset("n", p, 8, p, ["{number}"], "", "x"), "total is 'x'"),
+        (lambda p: BenchmarkDataset("n", p, 8, p, [], ""), r"patterns is \[\]"),
+        (lambda p: BenchmarkDataset("n", p, 8, p, ["{n}.png"], ""), "patterns"),
     ],
 )  # fmt: skip
 def test_arguments(tmp_path, make, message):
@@ -565,15 +511,6 @@ def test_stamps_of_files_that_change_places(tmp_path):
     assert after[0] not in before and after[1] not in before
 
 
-def test_stamps_of_unknown_ids_are_empty(tmp_path):
-    (tmp_path / "m.csv").write_text("id,number\na,1\n")
-    folder, photos = FolderDataset(str(tmp_path / "none"), 8), PhotoDataset(root=str(ROOT / "data"))
-    masks = FileMask(str(tmp_path)), EditBenchMask(str(tmp_path))
-    sources = benchmark(tmp_path / "m.csv"), EditBench(str(tmp_path)), folder, photos, *masks
-    for source in sources:
-        assert source.stamp("nobody") == ""
-
-
 def test_stamps_of_what_ships():
     root = str(ROOT / "data")
     shipped, photos = DrawnDataset("avatars", root=root), PhotoDataset(root=root)
@@ -585,15 +522,6 @@ def test_stamps_of_what_ships():
     )
     assert DrawnDataset("avatars", "dev", root).stamp("avatars-dev-00000") == "generated"
     assert {m.stamp("a") for m in (HalfMask(), ExpandMask(), WideMask())} == {"generated"}
-
-
-def test_stamps_are_unknown_by_default():
-    class Some(Dataset, MaskSource):
-        def ids(self): ...
-        def image(self, image_id): ...
-        def hole(self, image_id, height, width): ...
-
-    assert Some().stamp("a") == "" and Some().notes() == []
 
 
 # Anything at all ---------------------------------------------------------------------------------------------------
@@ -684,7 +612,7 @@ def test_the_script_says_what_is_wrong_in_one_line(tmp_path, script):
     cases = [
         (["doctor", "folder"], "dataset.path has no value"),
         (["doctor", "nothing"], "there is no dataset 'nothing'; there are "),
-        (["doctor", "folder", here, "dataset.size=x"], "dataset.size is 'x'"),
+        (["doctor", "folder", here, "dataset.size=x"], "size is 'x'"),
         (["doctor", "folder", here, "dataset.size=${nothing}"], "nothing"),
         (["doctor", "folder", here, "dataset.size=256", f"data_root={tmp_path}"], "folder_256.sha256"),
         (["doctor", "folder", f"dataset.path={tmp_path / 'torn'}"], "x.png cannot be read"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageFilter
 
-from isdiff.data.photos import PhotoDataset, opened
+from isdiff.data.photos import PhotoDataset, open_photo
 from isdiff.metrics import lite0
 from isdiff.metrics.base import Unavailable
 from isdiff.metrics.intervals import difference
@@ -54,7 +54,7 @@ def test_the_network_names_the_animals_of_photographs():
     hits = []
     with torch.inference_mode():
         for file, classes in shown:
-            photo = opened(file)
+            photo = open_photo(file)
             side = min(photo.size)
             left, top = (photo.width - side) // 2, (photo.height - side) // 2
             pixels = np.asarray(

@@ -95,7 +95,6 @@ def test_every_kind_of_network_loads(tmp_path, kind):
         ({"net": json.dumps({"_target_": "os.system"})}, "'os.system'.*isdiff.nets.unet.UNet"),
         ({"net": json.dumps(SMALL | {"colour": 1})}, "colour"),
         ({"net": json.dumps(SMALL | {"channel_mult": [None]})}, "channel_mult"),
-        ({"net": json.dumps(SMALL | {"model_channels": 10**9})}, "no network|size mismatch"),
         ({"net": json.dumps(SMALL | {"model_channels": 32 * 10**5})}, "size mismatch"),
     ],
 )
@@ -108,14 +107,6 @@ def damaged_truncated(path):
     path.write_bytes(path.read_bytes()[:-10])
 
 
-def damaged_half(path):
-    path.write_bytes(path.read_bytes()[:20])
-
-
-def damaged_empty(path):
-    path.write_bytes(b"")
-
-
 def damaged_folder(path):
     path.unlink()
     path.mkdir()
@@ -125,7 +116,7 @@ def damaged_page(path):
     path.write_text("<html>sign in</html>")
 
 
-DAMAGES = [damaged_truncated, damaged_half, damaged_empty, damaged_folder, damaged_page]
+DAMAGES = [damaged_truncated, damaged_folder, damaged_page]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -466,7 +457,7 @@ def test_a_cache_that_cannot_be_written_is_no_matter(tmp_path, cache, monkeypatc
     assert fingerprint(path) == sha256_file(path)
 
 
-ODD = ["nowhere/net.safetensors", "nowhere/net.ckpt", "a b/c", "~/net", "x/", "a/b/c", "a", ""]
+ODD = ["nowhere/net.ckpt", "~/net", "a/b/c", ""]
 
 
 @pytest.mark.parametrize("weights", ODD)
@@ -476,6 +467,6 @@ def test_paths_are_no_hub_ids(cache, weights):
     assert not is_hub_id(weights) and fingerprint(weights) == "missing"
 
 
-@pytest.mark.parametrize("weights", ["owner/a--b", "owner/a..b", "owner/tiny-1.5", "0x/x_y"])
+@pytest.mark.parametrize("weights", ["owner/a..b", "owner/tiny-1.5"])
 def test_odd_hub_ids_are_no_traceback(cache, weights):
     assert fingerprint(weights) == weights

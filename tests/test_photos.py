@@ -14,7 +14,7 @@ from isdiff.data.photos import (
     PhotoDataset,
     fixed_box,
     is_flat,
-    opened,
+    open_photo,
     photo_rows,
     random_box,
     split_files,
@@ -63,7 +63,7 @@ def test_a_thousand_crops_spread_evenly(photos):
 def test_listed_crops_are_those_of_the_rule(photos):
     for image_id in photos.ids()[::97]:
         file, box, _ = photos.place(image_id)
-        assert fixed_box(image_id, opened(file), 64) == box
+        assert fixed_box(image_id, open_photo(file), 64) == box
 
 
 def test_every_listed_pixel_is_as_it_was(photos):

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
-from conftest import ROOT, golden_json, run_script
+from conftest import ROOT, golden_json
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
@@ -238,12 +238,9 @@ def with_nan() -> dict:
     "tensors, message",
     [
         ({"a": Evil()}, "not a plain state dict"),
-        ([1, 2], "not a plain state dict: it holds a list"),
         ({"a": 3}, "not a plain state dict: a is a int"),
-        ({3: torch.zeros(1)}, "not a plain state dict"),
         ({"a": torch.zeros(1)}, "do not fit UNet: Missing key"),
         (with_nan(), r"out\.2\.weight is not finite"),
-        (b"", "not a plain state dict"),
         (b"no pickle at all", "not a plain state dict"),
         (b"<html>please sign in</html>", "a web page came"),
     ],
@@ -289,14 +286,6 @@ def test_a_published_hash_is_never_replaced(tmp_path, checkpoint):
     with pytest.raises(UserError, match="its sha256 is") as caught:
         weights.register("net", state_as(tmp_path, other_state()), again=True)
     assert "--again" not in str(caught.value)
-
-
-def test_a_first_download_that_does_not_load_is_not_recorded(tmp_path, server, checkpoint):
-    url, _ = server
-    with pytest.raises(UserError, match="not a plain state dict"):
-        folder(tmp_path, f"{url}/other").get("net")
-    assert not (tmp_path / "hashes.json").exists() and not list(tmp_path.rglob("*.partial"))
-    assert folder(tmp_path, f"{url}/other", f"{url}/good").get("net").read_bytes() == checkpoint
 
 
 def test_a_file_put_in_its_place_is_recorded_when_it_fits(tmp_path, checkpoint):
@@ -367,7 +356,7 @@ def test_a_safetensors_file_is_registered(tmp_path, checkpoint):
         published.register("net", tmp_path / "own.safetensors")
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b"null", b"\xff\xfe", b'{"net.pt": 3}', b'{"net.pt": "x"}'])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b'{"net.pt": "x"}'])
 def test_a_damaged_record_of_hashes(tmp_path, server, checkpoint, content):
     url, seen = server
     weights = folder(tmp_path, f"{url}/good")
@@ -388,37 +377,22 @@ REPO = {"repo": "owner/tiny", "allow": [], "licence": "none", "source": "test", 
     "content, message",
     [
         ("files: {net: [", "cannot be read"),
-        ("files: ${nowhere}", "is no manifest"),
-        ("[1, 2]", "is no manifest"),
         ("files: 3", "is no manifest"),
-        ({"files": {"net": None}}, "entry 'net' lacks 'file'"),
         ({"files": {"net": {**GOOD, "mirrors": "http://x"}}}, "has mirrors 'http://x'"),
         ({"files": {"net": {k: v for k, v in GOOD.items() if k != "licence"}}}, "entry 'net' lacks 'licence'"),
         ({"files": {"net": {**GOOD, "colour": 1}}}, "has 'colour'"),
         ({"files": {"net": {**GOOD, "size": "big"}}}, "has size 'big'"),
         ({"files": {"net": {**GOOD, "net": "UNet"}}}, "has net 'UNet'"),
         ({"files": {"net": {**GOOD, "file": "../net.pt"}}}, r"'\.\./net\.pt'; it must be a plain name"),
-        ({"files": {"../net": GOOD}}, "it must be a plain name"),
-        ({"files": {"..": GOOD}}, "it must be a plain name"),
-        ({"files": {"/net": GOOD}}, "it must be a plain name"),
-        ({"files": {3: GOOD}}, "has name '3'"),
         ({"hub": {"../tiny": REPO}}, "it must be a plain name"),
-        ({"hub": {"tiny": {**REPO, "repo": None}}}, "has repo"),
     ],
 )
 def test_damaged_manifests(tmp_path, content, message):
     path = tmp_path / "manifest.yaml"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    if content == {"files": {3: GOOD}}:
-        path.write_text(path.read_text().replace('"3"', "3"))
     with pytest.raises(UserError, match=message) as caught:
         Weights(tmp_path)
     assert "manifest.yaml" in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_no_manifest(tmp_path):
-    with pytest.raises(UserError, match=r"manifest\.yaml is missing"):
-        Weights(tmp_path)
 
 
 RECORDED = {
@@ -435,35 +409,23 @@ def test_the_manifests_networks_have_the_published_shapes(name):
     assert shapes == golden_json(f"unet_keys/{RECORDED[name]}.json")["keys"]
 
 
-def test_the_command_lists_and_refuses():
-    assert "adm256_uncond" in run_script("list", command="weights").stdout
-    done = run_script("get", "nonsense", command="weights", check=False)
-    assert done.returncode == 1 and "there are no weights 'nonsense'" in done.stderr and "Traceback" not in done.stderr
-
-
 def said(capsys, *arguments: object) -> tuple[int, str]:
     """``isdiff weights`` in this process: its exit code and what it says on stderr."""
     code = main(list(map(str, arguments)))
     return code, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["get", "x"], ["convert", "../x"], ["register", "x", "y"]])
-def test_unknown_names_are_one_sentence(capsys, tmp_path, command):
-    folder(tmp_path)
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [(["get", "x"], "there are no weights 'x'"), (["convert", "../x"], "there are no weights '../x'"),
+     (["get", "net"], "could not fetch net.pt"), (["convert", "tiny"], "put a copy of it at "),
+     (["--root", "none", "list"], "manifest.yaml is missing")],
+)  # fmt: skip
+def test_errors_of_the_command_are_one_sentence(capsys, tmp_path, command, says):
+    net = {**GOOD, "mirrors": ["https://127.0.0.1:9/net.pt", "no address"]}
+    OmegaConf.save(OmegaConf.create({"files": {"net": net}, "hub": {"tiny": REPO}}), tmp_path / "manifest.yaml")
     code, text = said(capsys, "--root", tmp_path, *command)
-    assert code == 1 and text.startswith(f"isdiff: there are no weights {command[1]!r}") and text.count("\n") == 1
-
-
-@pytest.mark.parametrize("command", [["list"], ["check"], ["get", "net"]])
-def test_a_folder_without_a_manifest_is_one_sentence(capsys, tmp_path, command):
-    code, text = said(capsys, "--root", tmp_path / "none", *command)
-    assert code == 2 and "manifest.yaml is missing" in text and text.count("\n") == 1
-
-
-def test_no_network_is_one_sentence(capsys, tmp_path):
-    folder(tmp_path, "https://127.0.0.1:9/net.pt", "no address", "ftp://127.0.0.1:9/x")
-    code, text = said(capsys, "--root", tmp_path, "get", "net")
-    assert code == 1 and "could not fetch net.pt" in text and text.count("\n") == 1
+    assert code in (1, 2) and text.startswith("isdiff: ") and says in text and text.count("\n") == 1
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
@@ -479,13 +441,6 @@ def test_disk_errors_are_one_sentence(capsys, tmp_path, monkeypatch, number):
     assert "output_root" not in text and "could not fetch" not in text
 
 
-def test_hub_folders_are_not_registered(capsys, tmp_path):
-    OmegaConf.save(OmegaConf.create({"files": {}, "hub": {"tiny": REPO}}), tmp_path / "manifest.yaml")
-    for command in (["convert", "tiny"], ["register", "tiny", "x"]):
-        code, text = said(capsys, "--root", tmp_path, *command)
-        assert code == 1 and f"put a copy of it at {tmp_path / 'tiny'}" in text and text.count("\n") == 1
-
-
 def test_check_looks_at_everything(capsys, tmp_path, checkpoint):
     entries = {name: {**GOOD, "file": f"{name}.pt", "size": len(checkpoint)} for name in ("a", "b", "c")}
     OmegaConf.save(OmegaConf.create({"files": entries}), tmp_path / "manifest.yaml")
@@ -496,14 +451,6 @@ def test_check_looks_at_everything(capsys, tmp_path, checkpoint):
     assert main(["--root", str(tmp_path), "check"]) == 1
     out, err = capsys.readouterr()
     assert out.startswith("b ") and "a.pt: 5 bytes came" in err and "c.pt is a link to" in err
-
-
-def test_registering_again_through_the_command(capsys, tmp_path):
-    folder(tmp_path)
-    paths = [state_as(tmp_path, other_state(i), f"{i}.pt") for i in (1, 2)]
-    assert said(capsys, "--root", tmp_path, "register", "net", paths[0])[0] == 0
-    assert "--again" in said(capsys, "--root", tmp_path, "register", "net", paths[1])[1]
-    assert said(capsys, "--root", tmp_path, "register", "net", paths[1], "--again")[0] == 0
 
 
 def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint, certificate):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import isdiff.pictures.windows as windows_module
 from isdiff.checks import BadValue
 from isdiff.pictures.canvas import Canvas, Job, WindowTrace
-from isdiff.pictures.windows import LEAST_SIDE, Sizes, Window, from_model, mirrored, plan, rounds, to_model
+from isdiff.pictures.windows import LEAST_SIDE, Sizes, Window, from_model, mirror, plan, rounds, to_model
 
 
 def box(height: int, width: int, *spans: tuple[int, int, int, int]) -> np.ndarray:
@@ -118,7 +118,7 @@ def holes(draw) -> np.ndarray:
 def test_windows_fill_every_hole_and_each_knows_something(hole, model, reduction, context):
     if hole.size == 1:
         return
-    padded = mirrored(hole)
+    padded = mirror(hole)
     assert min(padded.shape) >= LEAST_SIDE and (padded[: len(hole), : hole.shape[1]] == hole).all()
     sizes = Sizes(model, reduction, context)
     windows = plan(padded, sizes)

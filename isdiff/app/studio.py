@@ -18,7 +18,7 @@ from isdiff.models.none import NO_MODEL
 from isdiff.pictures.canvas import Glimpse, Job, WindowTrace
 from isdiff.pictures.inpaint import job_of
 from isdiff.pictures.jobs import Inpainter
-from isdiff.pictures.windows import mirrored, plan
+from isdiff.pictures.windows import mirror, plan
 
 MOST_STEPS = 250
 TOP_SEED = 2**31 - 1
@@ -167,7 +167,7 @@ class Studio:
         order.check(self.limits)
         jobs = order.jobs()
         inpainter = self.inpainter(order)
-        crops = len(plan(mirrored(order.hole), inpainter.sizes))
+        crops = len(plan(mirror(order.hole), inpainter.sizes))
         if crops > self.limits.crops:
             raise UserError(
                 f"the hole takes {crops} crops for model {order.model}, and up to "

@@ -63,17 +63,17 @@ def take_up_to(megapixels: float | None) -> Iterator[None]:
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder that cannot be made, or into which nothing can be written."""
-    from isdiff.data.base import shown
+    from isdiff.data.base import quote
 
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not there.is_dir():
-        raise UserError(f"{shown(there)} is no folder, so nothing can be written below it; give another place with -o")
+        raise UserError(f"{quote(there)} is no folder, so nothing can be written below it; give another place with -o")
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         reason = f" ({error.strerror})" if error.errno != errno.ENOENT else ""  # which is of the file in it
-        raise UserError(f"nothing can be written into {shown(there)}{reason}; give another place with -o") from None
+        raise UserError(f"nothing can be written into {quote(there)}{reason}; give another place with -o") from None
 
 
 def files_of(words: list[str], left_out: list[Path]) -> dict[str, Path]:
@@ -82,7 +82,7 @@ def files_of(words: list[str], left_out: list[Path]) -> dict[str, Path]:
     Args:
         aside: places of results and masks. Folders and patterns take nothing from them, and a line on stderr says so.
     """
-    from isdiff.data.base import ids_of_files, shown
+    from isdiff.data.base import ids_of_files, quote
     from isdiff.data.files import below, reason_to_skip, walk
 
     found: dict[Path, str] = {}
@@ -108,7 +108,7 @@ def files_of(words: list[str], left_out: list[Path]) -> dict[str, Path]:
             raise Missing([missing])
         found |= {file: name for file, name in named.items() if file not in found}
     if met:
-        places = ", ".join(sorted(map(shown, met)))
+        places = ", ".join(sorted(map(quote, met)))
         print(f"isdiff: no images are taken from {places}, which hold results or masks", file=sys.stderr)
     return dict(zip(ids_of_files(list(found.values())), found, strict=True))
 

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from isdiff.config.build import build, resolved
 from isdiff.config.search_path import config_names, own_hydra
-from isdiff.data.base import shown
+from isdiff.data.base import quote as quote_place
 from isdiff.errors import UserError
 from isdiff.models.base import Model
 from isdiff.paths import config_folders
@@ -163,7 +163,7 @@ def runs_of(group: str) -> dict[str, DictConfig]:
                 raise UserError("it has no name")
             build(cfg.get("model"), Model)
         except UserError as error:
-            print(f"isdiff: {shown(file)} is left out: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"isdiff: {quote_place(file)} is left out: {' '.join(str(error).split())}", file=sys.stderr)
         else:
             found[name] = cfg
     return found

@@ -87,11 +87,11 @@ def ids_of_files(names: Sequence[str]) -> list[str]:
     path; the ids of other files do not depend on them. So do names that are no :func:`safe_id`, once mended or cut.
     """
     stems = [stem_of(name) for name in names]
-    plain = [mended(stem, name) for stem, name in zip(stems, names, strict=True)]
+    plain = [mend(stem, name) for stem, name in zip(stems, names, strict=True)]
     shared = {image_id for image_id, count in Counter(plain).items() if count > 1}
     taken = set(plain) - shared
     longer = [
-        mended(f"{stem}_{os.path.splitext(name)[1][1:].lower()}", name) for stem, name in zip(stems, names, strict=True)
+        mend(f"{stem}_{os.path.splitext(name)[1][1:].lower()}", name) for stem, name in zip(stems, names, strict=True)
     ]
     counts = Counter(image_id for short, image_id in zip(plain, longer, strict=True) if short in shared)
     ids = []
@@ -101,7 +101,7 @@ def ids_of_files(names: Sequence[str]) -> list[str]:
             continue
         candidate, digits = image_id, 8
         while candidate in taken or (candidate == image_id and counts[image_id] > 1):
-            candidate, digits = hashed(image_id, name, digits), digits + 8
+            candidate, digits = hash_name(image_id, name, digits), digits + 8
         taken.add(candidate)
         ids.append(candidate)
     return ids
@@ -115,11 +115,11 @@ def stem_of(name: str) -> str:
     return unicodedata.normalize("NFC", os.path.splitext(name)[0].replace("/", "__"))
 
 
-def mended(text: str, name: str) -> str:
-    return text if safe_id(text) else hashed(text, name)
+def mend(text: str, name: str) -> str:
+    return text if safe_id(text) else hash_name(text, name)
 
 
-def hashed(text: str, name: str, digits: int = 8) -> str:
+def hash_name(text: str, name: str, digits: int = 8) -> str:
     """A safe id that begins like ``text`` and ends in a hash of ``name``."""
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:digits]
     clean = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in text).replace("..", "__").lstrip(" .")
@@ -133,18 +133,18 @@ def read_table(file: Path, columns: Sequence[str], advice: str) -> list[dict[str
             reader = csv.DictReader(stream)
             names, rows = reader.fieldnames or [], list(reader)
     except FileNotFoundError:
-        raise Missing([f"{shown(file)} is missing. {advice}"]) from None
+        raise Missing([f"{quote(file)} is missing. {advice}"]) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{shown(file)} cannot be read as a CSV table ({reason})") from None
+        raise UserError(f"{quote(file)} cannot be read as a CSV table ({reason})") from None
     if absent := [column for column in columns if column not in names]:
-        raise UserError(f"{shown(file)} has no column {absent[0]}; it must have {', '.join(columns)}")
+        raise UserError(f"{quote(file)} has no column {absent[0]}; it must have {', '.join(columns)}")
     if not rows:
-        raise UserError(f"{shown(file)} has no rows; get the file anew")
+        raise UserError(f"{quote(file)} has no rows; get the file anew")
     for n, row in enumerate(rows, 2):
         for column in columns:
             if row[column] is None:
-                raise UserError(f"{shown(file)}, row {n}: {column} has no value")
+                raise UserError(f"{quote(file)}, row {n}: {column} has no value")
     return rows
 
 
@@ -154,9 +154,9 @@ def by_id(file: Path, ids: Sequence[str], rows: Sequence[dict[str, str]]) -> dic
     for n, (image_id, row) in enumerate(zip(ids, rows, strict=True), 2):
         if not safe_id(image_id):
             rule = f"without slashes, .., blanks at the ends and a dot in front, at most {MAX_ID_BYTES} bytes"
-            raise UserError(f"{shown(file)}, row {n}: id {image_id!r} is no file name; it must be {rule}")
+            raise UserError(f"{quote(file)}, row {n}: id {image_id!r} is no file name; it must be {rule}")
         if image_id in found:
-            raise UserError(f"{shown(file)}, row {n}: id {image_id!r} is there twice")
+            raise UserError(f"{quote(file)}, row {n}: id {image_id!r} is there twice")
         found[image_id] = row
     return found
 
@@ -165,7 +165,7 @@ def whole_number(file: Path, n: int, row: dict[str, str], column: str) -> int:
     """Read a whole number from row ``n`` of a table."""
     text = row[column].strip()
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise UserError(f"{shown(file)}, row {n}: {column} is {text[:80]!r}; it must be a whole number of at least 0")
+        raise UserError(f"{quote(file)}, row {n}: {column} is {text[:80]!r}; it must be a whole number of at least 0")
     return int(text)
 
 
@@ -182,6 +182,6 @@ def file_stamp(path: Path) -> str:
     return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
 
 
-def shown(path: str | Path) -> str:
+def quote(path: str | Path) -> str:
     """A path for a message: as it is, or quoted where it has line breaks or bytes that no terminal shows."""
     return str(path) if str(path).isprintable() else repr(str(path))

@@ -44,7 +44,7 @@ class DrawnDataset(Dataset):
         self.name, self.split, self.folder, self.size, self.count = name, split, Path(root) / name, size, count
         self.archive: zipfile.ZipFile | None = None
         if split == "test" and size == 64:
-            self.archive = opened(located(self.folder / "test.zip"))
+            self.archive = open_archive(located(self.folder / "test.zip"))
             if count > (there := len(self.archive.namelist())):
                 raise UserError(f"dataset.count is {count}; the shipped test split of {name} has {there} images")
 
@@ -81,7 +81,7 @@ class DrawnDataset(Dataset):
         return GENERATED if self.archive is None else file_stamp(located(self.folder / "test.zip"))
 
 
-def opened(path: Path) -> zipfile.ZipFile:
+def open_archive(path: Path) -> zipfile.ZipFile:
     """Open a shipped archive."""
     try:
         return zipfile.ZipFile(plain(path, math.inf))

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from isdiff.checks import check_choice
-from isdiff.data.base import by_id, read_table, shown
+from isdiff.data.base import by_id, quote, read_table
 from isdiff.data.files import FileDataset, walk
 from isdiff.errors import Missing, UserError
 
@@ -21,7 +21,7 @@ def find_root(path: Path) -> Path:
     names = [f"annotations_{part}.csv" for part in PARTS]
     found = [(names.index(name), len(file.parts), file) for name, file in walk(path) if name in names]
     if not found:
-        raise Missing([f"EditBench is not below {shown(path)} (no annotations_natural.csv). {ADVICE}"])
+        raise Missing([f"EditBench is not below {quote(path)} (no annotations_natural.csv). {ADVICE}"])
     return min(found)[-1].parent
 
 

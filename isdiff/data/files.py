@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from isdiff.checks import check_choice, check_side, check_text, check_whole
-from isdiff.data.base import Dataset, by_id, file_stamp, ids_of_files, read_table, shown, whole_number
+from isdiff.data.base import Dataset, by_id, file_stamp, ids_of_files, quote, read_table, whole_number
 from isdiff.data.images import PREPROCESSING, SUFFIXES, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
 from isdiff.paths import located
@@ -105,12 +105,12 @@ class FileDataset(Dataset):
         """Read the file of an image."""
         file = self.file(image_id)
         if file is None:
-            raise UserError(f"image {image_id} is not below {shown(self.path)}")
+            raise UserError(f"image {image_id} is not below {quote(self.path)}")
         image = load_rgb(file)
         try:
             return np.asarray(PREPROCESSING[self.preprocess](image, self.size))
         except ValueError as error:
-            raise UserError(f"image {shown(file)} cannot be used: {error}") from None
+            raise UserError(f"image {quote(file)} cannot be used: {error}") from None
 
     def stamp(self, image_id: str) -> str:
         try:
@@ -137,7 +137,7 @@ class FolderDataset(FileDataset):
     def listing(self) -> tuple[list[Path], dict[str, list[Path]]]:
         """Files that may be images, and the others by reason."""
         if not self.path.is_dir():
-            raise Missing([f"dataset.path: there is no folder {shown(self.path)}; give dataset.path=FOLDER"])
+            raise Missing([f"dataset.path: there is no folder {quote(self.path)}; give dataset.path=FOLDER"])
         closed: list[Path] = []
         images, skipped = [], dict[str, list[Path]]()
         for name, path in walk(self.path, closed, self.without):
@@ -160,8 +160,8 @@ class FolderDataset(FileDataset):
     def files(self) -> dict[str, Path]:
         images, _ = self.listing
         if not images:
-            others = f"; {self.left_out()}" if self.skipped else ""
-            raise Missing([f"dataset.path: {shown(self.path)} has no image (.png, .jpg or another format){others}"])
+            others = f"; {self.not_hashed()}" if self.skipped else ""
+            raise Missing([f"dataset.path: {quote(self.path)} has no image (.png, .jpg or another format){others}"])
         relative = sorted((path.relative_to(self.path).parts, path) for path in images)
         return dict(zip(ids_of_files(["/".join(p) for p, _ in relative]), [path for _, path in relative], strict=True))
 
@@ -173,11 +173,11 @@ class FolderDataset(FileDataset):
             parts.append(f"{rest} of other kinds")
         first = min(os.path.relpath(path, self.path) for paths in self.skipped.values() for path in paths)
         what = "1 file is" if total == 1 else f"{total} files are"
-        return f"{what} left out: {', '.join(parts)} (first: {shown(first)})"
+        return f"{what} left out: {', '.join(parts)} (first: {quote(first)})"
 
     def notes(self) -> list[str]:
         """One line on the files that are left out, if there are any."""
-        return [f"{shown(self.path)}: {self.left_out()}"] if self.files and self.skipped else []
+        return [f"{quote(self.path)}: {self.not_hashed()}"] if self.files and self.skipped else []
 
     def ids(self) -> list[str]:
         return list(self.files)
@@ -197,7 +197,7 @@ class BenchmarkDataset(FileDataset):
         advice: how to get the images, for the message when they are missing.
     """
 
-    left_out = ("path", "manifest", "patterns", "total", "advice")  # how files are found
+    not_hashed = ("path", "manifest", "patterns", "total", "advice")  # how files are found
 
     def __init__(
         self,

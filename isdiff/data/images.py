@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from isdiff.data.base import shown
+from isdiff.data.base import quote
 from isdiff.data.metadata import LOST, bare, upright
 from isdiff.errors import UserError
 
@@ -34,16 +34,16 @@ def suffix_of(name: str) -> str:
 
 def load_rgb(path: str | Path) -> Image.Image:
     """Read an image file as 8-bit RGB: turned as its EXIF data say, its first frame, transparency over white."""
-    image = decoded(path)
+    image = decode(path)
     try:
         return over_white(eight_bits(image))
     except ValueError as error:
-        raise UserError(f"image {shown(path)} cannot be used: {error}") from None
+        raise UserError(f"image {quote(path)} cannot be used: {error}") from None
 
 
-def decoded(path: str | Path, what: str = "image") -> Image.Image:
+def decode(path: str | Path, what: str = "image") -> Image.Image:
     """Read an image file in its own mode, its first frame, turned as its EXIF data say; ``what`` names its role."""
-    file = f"{what} {shown(path)}"
+    file = f"{what} {quote(path)}"
     if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe could wait for ever
         kind = "a folder" if os.path.isdir(path) else "a pipe or device"
         raise UserError(f"{file} is {kind}; give an image file")

@@ -100,7 +100,7 @@ def fixed_box(image_id: str, photo: Image.Image, size: int) -> Box:
 
 
 @lru_cache(maxsize=256)
-def opened(path: Path) -> Image.Image:
+def open_photo(path: Path) -> Image.Image:
     return load_rgb(path)
 
 
@@ -153,7 +153,7 @@ class PhotoDataset(Dataset):
                 raise UserError(f"{image_id} is no image of photos, split {self.split}")
             # Chosen when it is asked for: a run may want a few of a thousand.
             file = self.files[int(number) % len(self.files)]
-            self.places[image_id] = (file, fixed_box(image_id, opened(file), 64), "")
+            self.places[image_id] = (file, fixed_box(image_id, open_photo(file), 64), "")
         return self.places[image_id]
 
     def ids(self) -> list[str]:
@@ -175,7 +175,7 @@ class PhotoDataset(Dataset):
     def image(self, image_id: str) -> np.ndarray:
         """Crop and reduce it; refuse pixels other than those that were listed."""
         file, box, expected = self.place(image_id)
-        pixels = crop(opened(file), box, self.size)
+        pixels = crop(open_photo(file), box, self.size)
         if expected and pixels_hash(pixels) != expected:
             raise UserError(
                 f"{image_id} has other pixels than listed in {self.root / 'photos' / 'test.csv'}: {file} was changed, "

@@ -39,7 +39,7 @@ def contact_sheet(
     """
     columns = len(header)
     bold, small = ImageFont.load_default(13), ImageFont.load_default(10)
-    titles = [wrapped(title, bold, tile) for title in header]
+    titles = [wrap(title, bold, tile) for title in header]
     head = MARGIN + LINE * max(title.count("\n") + 1 for title in titles)
     size = (columns * (tile + GAP) + GAP, head + len(rows) * (tile + CAPTION + GAP) + GAP)
     canvas = Image.new("RGB", size, "white")
@@ -60,7 +60,7 @@ def contact_sheet(
     return atomic_save(path, lambda stream: canvas.save(stream, "png", pnginfo=texts))
 
 
-def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """``text`` in lines that are no wider than ``width`` pixels, broken between words."""
     lines = [""]
     for word in text.split():

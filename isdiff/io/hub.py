@@ -100,7 +100,7 @@ def check_tensors(what: str, expected: Mapping[str, torch.Tensor], tensors: Mapp
             raise UserError(f"{what}: tensor {key} is missing")
         have = tensors[key]
         if have.shape != wanted.shape:
-            raise UserError(f"{what}: tensor {key} is {shown(have)}, {shown(wanted)} is expected")
+            raise UserError(f"{what}: tensor {key} is {describe_shape(have)}, {describe_shape(wanted)} is expected")
         if have.is_floating_point() != wanted.is_floating_point():
             held, due = (str(value.dtype).removeprefix("torch.") for value in (have, wanted))
             raise UserError(f"{what}: tensor {key} holds {held}, {due} is expected")
@@ -108,7 +108,7 @@ def check_tensors(what: str, expected: Mapping[str, torch.Tensor], tensors: Mapp
         raise UserError(f"{what}: tensor {spare[0][:100]} is none of the network's")
 
 
-def shown(tensor: torch.Tensor) -> str:
+def describe_shape(tensor: torch.Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "one number"
 
 

@@ -65,7 +65,7 @@ def is_of(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) and (hint is not float or math.isfinite(value))
 
 
-def fitted_net(source: Path, tensors: Mapping[str, Tensor], make: Callable[[], Net]) -> Net:
+def make_net(source: Path, tensors: Mapping[str, Tensor], make: Callable[[], Net]) -> Net:
     """Give the network that ``make`` builds exactly ``tensors``, as float32.
 
     It is tried on the meta device first: a header may ask for more memory than there is.
@@ -167,14 +167,14 @@ def load_net(path: Path) -> nn.Module:
     """Load the network in a safetensors file, float32."""
     tensors, header = open_weights(path)
     arguments = json_of(path, header, "net", "network")
-    return fitted_net(path, tensors, lambda: build_net(arguments))
+    return make_net(path, tensors, lambda: build_net(arguments))
 
 
 def load_attribute_net(path: Path) -> AttributeNet:
     """Load an attribute classifier."""
     tensors, header = open_weights(path)
     classes = json_of(path, header, "classes", "attribute classes")
-    return fitted_net(path, tensors, lambda: AttributeNet(classes)).eval()
+    return make_net(path, tensors, lambda: AttributeNet(classes)).eval()
 
 
 def load_caption_net(folder: Path) -> tuple[CaptionNet, Any]:

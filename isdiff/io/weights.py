@@ -148,7 +148,7 @@ class Weights:
         """Return the file's sha256 if it may be recorded: one that no hash vouches for must fit the network."""
         digest = self.verify(entry, path, again)
         if not entry.sha256 and (again or entry.file not in self.hashes()):
-            fitted(entry, path)
+            fit_net(entry, path)
         return digest
 
     def get(self, name: str) -> Path:
@@ -219,7 +219,7 @@ class Weights:
             gone = f" (it is a link to {os.readlink(source)}, which is gone)" if source.is_symlink() else ""
             raise UserError(f"{source} is not here{gone}; isdiff weights get {name}, or register {name} PATH")
         digest = self.verify(entry, source)
-        net = fitted(entry, source)
+        net = fit_net(entry, source)
         self.record(entry, digest)
         save_weights(target, net, {"net": json.dumps(entry.net), "source_sha256": digest}, dtype=None)
         return target
@@ -241,7 +241,7 @@ def is_safetensors(path: Path) -> bool:
         return stream.read(9)[8:] == b"{"
 
 
-def fitted(entry: Entry, path: Path) -> torch.nn.Module:
+def fit_net(entry: Entry, path: Path) -> torch.nn.Module:
     """Build an entry's network with the tensors of a published file, a pickle of plain tensors or safetensors."""
     if is_safetensors(path):
         state = open_weights(path)[0]

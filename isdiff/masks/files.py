@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from isdiff.checks import check_flag, check_text
-from isdiff.data.base import file_stamp, shown, stem_of
+from isdiff.data.base import file_stamp, quote, stem_of
 from isdiff.data.files import walk
-from isdiff.data.images import SUFFIXES, decoded, eight_bits, suffix_of
+from isdiff.data.images import SUFFIXES, decode, eight_bits, suffix_of
 from isdiff.errors import UserError
 from isdiff.masks.base import MaskSource
 from isdiff.paths import located
@@ -41,7 +41,7 @@ class FileMask(MaskSource):
         check_flag("invert", invert)
         self.path, self.invert = located(path), invert
         if not self.path.exists():
-            where = shown(self.path)
+            where = quote(self.path)
             raise UserError(f"mask.path: there is no file or folder {where}; give an image or a folder of images")
 
     def fingerprint(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class FileMask(MaskSource):
             if suffix_of(name) in SUFFIXES:
                 found.setdefault(stem_of(name), []).append(name)
         if closed:
-            raise UserError(f"mask.path: {shown(closed[0])} cannot be listed; change its permissions")
+            raise UserError(f"mask.path: {quote(closed[0])} cannot be listed; change its permissions")
         return found
 
     def file_for(self, image_id: str) -> Path:
@@ -66,11 +66,11 @@ class FileMask(MaskSource):
             return self.path
         names = self.index.get(unicodedata.normalize("NFC", image_id), [])
         if not names:
-            expected = shown(self.path / f"{image_id}.png")
+            expected = quote(self.path / f"{image_id}.png")
             raise UserError(f"no mask for image {image_id}: expected {expected} (or another image format)")
         if len(names) > 1:
             several = ", ".join(names)
-            raise UserError(f"image {image_id} has {len(names)} masks in {shown(self.path)} ({several}); leave one")
+            raise UserError(f"image {image_id} has {len(names)} masks in {quote(self.path)} ({several}); leave one")
         return self.path / names[0]
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
@@ -89,7 +89,7 @@ def read_mask(file: str | Path, height: int, width: int, invert: bool = False) -
     Turned as its EXIF data say and cut to the same proportions about its middle, as images are, so that a mask drawn on
     the uncropped image fits; then scaled without gray values.
     """
-    hole = hole_in(decoded(file, "mask"), f"mask {shown(file)}", invert)
+    hole = hole_in(decode(file, "mask"), f"mask {quote(file)}", invert)
     if hole.shape == (height, width):
         return hole
     return np.asarray(ImageOps.fit(Image.fromarray(hole), (width, height), Image.Resampling.NEAREST))

@@ -13,7 +13,7 @@ from isdiff.checks import check_whole
 from isdiff.data.images import pixels_hash
 from isdiff.engine import Live
 from isdiff.errors import UserError
-from isdiff.pictures.windows import Sizes, Window, from_model, mirrored, plan, rounds
+from isdiff.pictures.windows import Sizes, Window, from_model, mirror, plan, rounds
 from isdiff.priors.base import Prior
 from isdiff.trajectory import Attempt, Stream
 
@@ -102,7 +102,7 @@ class Canvas:
 
     def __init__(self, job: Job, sizes: Sizes) -> None:
         self.job, self.key = job, job.noise_key
-        self.pixels, self.open = mirrored(job.pixels), mirrored(job.hole)
+        self.pixels, self.open = mirror(job.pixels), mirror(job.hole)
         self.values = np.zeros(self.pixels.shape, np.float32)  # memory is taken where it is written to
         self.weight = np.zeros(self.open.shape, np.float32)  # of what was made; less than 1: it is made again
         self.blank = self.open.copy()  # where nothing stands yet, not even a coarse fill

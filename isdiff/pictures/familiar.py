@@ -92,7 +92,7 @@ def looks(pixels: np.ndarray, hole: np.ndarray, size: int) -> np.ndarray | None:
         hole: (H, W) bool; what is under it does not count.
         size: pictures are reduced until their shorter side is so long.
     """
-    small, seen = reduced(pixels, hole, size)
+    small, seen = reduce(pixels, hole, size)
     if seen.sum() < LEAST:
         return None
     gray = small.mean(2)
@@ -120,7 +120,7 @@ def looks(pixels: np.ndarray, hole: np.ndarray, size: int) -> np.ndarray | None:
     )
 
 
-def reduced(pixels: np.ndarray, hole: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def reduce(pixels: np.ndarray, hole: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Reduce it to (h, w, 3) float32 with a shorter side of at most ``size``, and where it is known, (h, w) bool."""
     values = np.where(hole[..., None], 0, pixels).astype(np.float32)
     factor = size / min(hole.shape)

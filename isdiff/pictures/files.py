@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from isdiff.data.base import shown
-from isdiff.data.images import FORMATS, SUFFIXES, decoded, suffix_of
+from isdiff.data.base import quote
+from isdiff.data.images import FORMATS, SUFFIXES, decode, suffix_of
 from isdiff.data.metadata import LOST, PNG, colour_chunks, exif_bytes, orientation, png_chunk, turn_array
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_save
@@ -59,7 +59,7 @@ class PictureFile:
 
 def read_picture(path: Path) -> PictureFile:
     """Read an image file, its first frame, turned as its EXIF data say; 16 bits a colour as they are, uint16."""
-    image, name = decoded(path), shown(path)
+    image, name = decode(path), quote(path)
     info = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
     exif = exif_bytes(image)
     info |= {key: value for key, value in (("exif", exif), ("colour_chunks", colour_chunks(path))) if value}
@@ -107,7 +107,7 @@ def deep_samples(path: Path, image: Image.Image) -> np.ndarray | None:
         if np.array_equal(found >> 8, np.asarray(image)):  # type: ignore[operator]
             return found
     raise UserError(
-        f"image {shown(path)} has more than 8 bits a colour and is no plain PNG or TIFF of RGB or RGBA with 16; save "
+        f"image {quote(path)} has more than 8 bits a colour and is no plain PNG or TIFF of RGB or RGBA with 16; save "
         "it so, or with 8 bits"
     )
 
@@ -128,7 +128,7 @@ def unfit(suffix: str, samples: np.ndarray) -> str:
 def check_writable(path: Path, file: PictureFile) -> list[str]:
     """Refuse a path whose format cannot hold the picture; say in words what else of the file it does not keep."""
     if fault := unfit(suffix_of(path.name), file.picture.samples):
-        raise UserError(f"{shown(path)}: {fault}; give a .png or .tiff")
+        raise UserError(f"{quote(path)}: {fault}; give a .png or .tiff")
     kept = fitting(SUFFIXES[suffix_of(path.name)], file.info, is_deep(file.picture.samples))
     said = {key: SAID[key] for key in file.info if key in SAID and b"sRGB" not in file.info[key]}  # as without chunks
     return [*file.lost, *(what for key, what in said.items() if key not in kept)]
@@ -158,13 +158,13 @@ def write_picture(path: Path, made: Any, info: dict[str, Any]) -> None:
     """Write a filled picture, a Pillow image or an array, atomically, in the format of the path's suffix."""
     samples = np.asarray(made)
     if fault := unfit(suffix_of(path.name), samples):
-        raise UserError(f"{shown(path)}: {fault}; give a .png or .tiff")
+        raise UserError(f"{quote(path)}: {fault}; give a .png or .tiff")
     kind = SUFFIXES[suffix_of(path.name)]
     info = fitting(kind, info, is_deep(samples))
     try:
         data = encode_deep(samples, kind, info) if is_deep(samples) else encode_flat(made, kind, info)
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(f"{shown(path)}: {kind} cannot hold it ({error}); give a .png or .tiff") from None
+        raise UserError(f"{quote(path)}: {kind} cannot hold it ({error}); give a .png or .tiff") from None
     atomic_save(path, lambda stream: stream.write(data))
 
 

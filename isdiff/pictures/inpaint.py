@@ -16,7 +16,7 @@ from PIL import Image
 from isdiff.checks import check_flag
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import build
-from isdiff.data.images import decoded, pixels_hash
+from isdiff.data.images import decode, pixels_hash
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.masks.base import MaskSource
 from isdiff.masks.files import hole_in
@@ -93,8 +93,8 @@ def inpaint(
         UserWarning: images are unlike those that the model was trained on, or results are of another mode.
     """
     check_flag("invert", invert)
-    images, batch = unpacked(image, "image")
-    names = named(images, ids)
+    images, batch = unpack(image, "image")
+    names = name_images(images, ids)
     pictures = [take_picture(item, name) for item, name in zip(images, names, strict=True)]
     holes, prompts = each(hole, len(images), "hole"), each(prompt, len(images), "prompt")
     if not all(isinstance(text, str) for text in prompts):
@@ -127,7 +127,7 @@ def inpaint(
             seeds[n] = pictures[n].filled(filled.seed_values, job.hole)
     if failed:
         raise PartlyFilled("; ".join(summed_up(failed)), made)
-    return Inpainted(packed(made, batch), None if seeds[0] is None else packed(seeds, batch), trace)
+    return Inpainted(pack(made, batch), None if seeds[0] is None else pack(seeds, batch), trace)
 
 
 class PartlyFilled(SomeFailed):
@@ -173,7 +173,7 @@ def is_batch(given: Any, what: str) -> bool:
     return isinstance(given, (np.ndarray, torch.Tensor)) and given.ndim == 4
 
 
-def unpacked(given: Any, what: str) -> tuple[list[Any], type | None]:
+def unpack(given: Any, what: str) -> tuple[list[Any], type | None]:
     """The items of a list or a batch, and the batch's type."""
     if is_batch(given, what):
         found: list[Any] = list(given)
@@ -185,13 +185,13 @@ def unpacked(given: Any, what: str) -> tuple[list[Any], type | None]:
     return found, batch
 
 
-def packed(items: list[Any], batch: type | None) -> Any:
+def pack(items: list[Any], batch: type | None) -> Any:
     if batch is None:
         return items
     return torch.stack(items) if batch is torch.Tensor else np.stack(items)
 
 
-def named(images: list[Any], ids: Sequence[str] | str | None) -> list[str]:
+def name_images(images: list[Any], ids: Sequence[str] | str | None) -> list[str]:
     """A name for each image."""
     if ids is None:
         return [f"image {i}" if len(images) > 1 else "image" for i in range(len(images))]
@@ -217,7 +217,7 @@ def hole_of(hole: Any, picture: Picture, invert: bool = False, key: str | None =
     name = f"the mask of {picture.name}"
     if isinstance(hole, (str, os.PathLike)):
         name = f"mask {hole}"
-        hole = decoded(os.fspath(hole), "mask")
+        hole = decode(os.fspath(hole), "mask")
     found = hole_in(hole, name) if isinstance(hole, Image.Image) else array_hole(hole, name)
     if found.shape != picture.shape:
         sizes = [f"{width}x{height}" for height, width in (found.shape, picture.shape)]

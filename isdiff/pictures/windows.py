@@ -117,7 +117,7 @@ class Sizes:
         return min(max(self.model, wanted), most)
 
 
-def mirrored(array: np.ndarray) -> np.ndarray:
+def mirror(array: np.ndarray) -> np.ndarray:
     """Mirror rows and columns of an array (H, W, ...) at the lower and right edge, until there are 16 of each."""
     missing = [(0, max(0, LEAST_SIDE - size)) for size in array.shape[:2]]
     return np.pad(array, [*missing, *[(0, 0)] * (array.ndim - 2)], mode="symmetric")
@@ -154,7 +154,7 @@ def surroundings(hole: np.ndarray, box: tuple[slice, slice], reach: float) -> li
     """
     depth = math.ceil(min(reach, max(hole.shape)))
     around = [max(LEAST_AROUND, round(depth * share)) for share in (2, 1.5, 1, 0.5, 1, 2, 4, 8, 16)]
-    found = [grown(box, more, hole.shape) for more in around] + [grown(box, max(hole.shape), hole.shape)]
+    found = [grow(box, more, hole.shape) for more in around] + [grow(box, max(hole.shape), hole.shape)]
     small = [area for area in found[:4] if known_half(hole[area]) and hole[area].size <= MOST_PIXELS]
     rows, columns = next(iter(small), next((a for a in found[4:] if known_half(hole[a])), found[-1]))
     shape = rows.stop - rows.start, columns.stop - columns.start
@@ -183,7 +183,7 @@ def known_half(hole: np.ndarray) -> bool:
     return bool(2 * hole.mean() <= 1)
 
 
-def grown(box: tuple[slice, slice], more: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def grow(box: tuple[slice, slice], more: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Extend a box by so many pixels on each side, as far as the picture has them."""
     (top, bottom), (left, right) = (
         (max(0, span.start - more), min(size, span.stop + more)) for span, size in zip(box, shape, strict=True)
@@ -277,10 +277,10 @@ def rounds(windows: Sequence[Window]) -> list[list[int]]:
     return [[n for n, at in enumerate(when) if at == turn] for turn in range(max(when, default=-1) + 1)]
 
 
-def resized(values: np.ndarray, shape: tuple[int, int], how: Image.Resampling) -> np.ndarray:
+def resize(values: np.ndarray, shape: tuple[int, int], how: Image.Resampling) -> np.ndarray:
     """Resize ``values`` (h, w) or (h, w, C) as float32."""
     if values.ndim == 3:
-        return np.stack([resized(channel, shape, how) for channel in np.moveaxis(values, -1, 0)], -1)
+        return np.stack([resize(channel, shape, how) for channel in np.moveaxis(values, -1, 0)], -1)
     return np.asarray(Image.fromarray(values.astype(np.float32)).resize(shape[::-1], how))
 
 
@@ -295,15 +295,15 @@ def to_model(pixels: np.ndarray, hole: np.ndarray, shape: tuple[int, int]) -> tu
     reduced = len(hole) > shape[0]
     # Neither filter has negative weights: what is known is a mean, and a share of 0 is nothing of the hole.
     how = Image.Resampling.HAMMING if reduced else Image.Resampling.BILINEAR
-    known = resized(~hole, shape, how)
-    small = resized(hole, shape, how if reduced else Image.Resampling.NEAREST) > 0
+    known = resize(~hole, shape, how)
+    small = resize(hole, shape, how if reduced else Image.Resampling.NEAREST) > 0
     if small.all():
         small[np.unravel_index(known.argmax(), known.shape)] = False
-    means = resized(np.where(hole[..., None], 0, pixels), shape, how) / np.maximum(known, 1e-6)[..., None]
+    means = resize(np.where(hole[..., None], 0, pixels), shape, how) / np.maximum(known, 1e-6)[..., None]
     return np.where(small[..., None], 0, np.rint(means.clip(0, 255))).astype(np.uint8), small
 
 
 def from_model(picture: torch.Tensor, shape: tuple[int, int]) -> np.ndarray:
     """Bring what the model made, (3, H, W) about [-1, 1], to (h, w, 3) float32 in 0..255."""
     values = ((picture.float().clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).cpu().numpy()
-    return values if values.shape[:2] == shape else resized(values, shape, Image.Resampling.BICUBIC).clip(0, 255)
+    return values if values.shape[:2] == shape else resize(values, shape, Image.Resampling.BICUBIC).clip(0, 255)

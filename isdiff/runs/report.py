@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from isdiff import environment
-from isdiff.data.images import decoded
+from isdiff.data.images import decode
 from isdiff.errors import UserError, summed_up
 from isdiff.io.contact_sheet import NOTE, Tile, contact_sheet, with_hole
 from isdiff.io.texts import markdown_line
@@ -153,7 +153,7 @@ def grid_note(experiment: Experiment, records: list[dict[str, Any]]) -> str:
 def is_grid(experiment: Experiment, records: list[dict[str, Any]]) -> bool:
     """Whether ``grid.png`` is whole and shows these."""
     try:
-        return decoded(experiment.store.path / "grid.png").info.get(NOTE) == grid_note(experiment, records)
+        return decode(experiment.store.path / "grid.png").info.get(NOTE) == grid_note(experiment, records)
     except UserError:
         return False
 
