@@ -160,7 +160,7 @@ class FolderDataset(FileDataset):
     def files(self) -> dict[str, Path]:
         images, _ = self.listing
         if not images:
-            others = f"; {self.not_hashed()}" if self.skipped else ""
+            others = f"; {self.left_out()}" if self.skipped else ""
             raise Missing([f"dataset.path: {quote(self.path)} has no image (.png, .jpg or another format){others}"])
         relative = sorted((path.relative_to(self.path).parts, path) for path in images)
         return dict(zip(ids_of_files(["/".join(p) for p, _ in relative]), [path for _, path in relative], strict=True))
@@ -177,7 +177,7 @@ class FolderDataset(FileDataset):
 
     def notes(self) -> list[str]:
         """One line on the files that are left out, if there are any."""
-        return [f"{quote(self.path)}: {self.not_hashed()}"] if self.files and self.skipped else []
+        return [f"{quote(self.path)}: {self.left_out()}"] if self.files and self.skipped else []
 
     def ids(self) -> list[str]:
         return list(self.files)
