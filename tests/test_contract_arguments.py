@@ -1,5 +1,7 @@
 """Whatever a configuration names refuses what it cannot use: one sentence, before any work, whichever file it is in."""
 
+from functools import cache
+
 import pytest
 from configured import choices
 from omegaconf import OmegaConf
@@ -23,8 +25,9 @@ NODES += [
 NODES += [("isdiff=on", "isdiff.start"), ("isdiff=on", "isdiff.refine")]
 
 
+@cache
 def composed(choice: str):
-    """The choice where it belongs, with what has to be given."""
+    """The choice where it belongs, with what has to be given; tests change copies."""
     latent = issubclass(named_class(compose_run([choice]).model._target_, Model), LatentModel)
     method = [f"method={'si' if latent else 'ddnm'}"] if not choice.startswith("method=") else []
     others = ["isdiff=on"] if choice.startswith("isdiff/") else []

@@ -108,7 +108,8 @@ def test_guidance_raises_the_class_it_asks_for(golden_net):
 
     liked = {}
     for scale in (0.0, 3.0):
-        prior = Labelled(golden_net, torch.device("cpu"), guidance=ClassifierGuidance(net, scale))
+        prior = Labelled(golden_net, torch.device("cpu"))
+        prior.guidance = ClassifierGuidance(net, scale)
         engine = Engine(prior, grid, DDNMSteps(0.0), NullSpace(), lambda n: resampling_plan(n, 1, 1))
         results = [r.x for r in engine.run(Task(f"{i}", torch.zeros(3, 16, 16), hole) for i in range(4))]
         with torch.inference_mode():
