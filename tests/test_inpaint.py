@@ -194,7 +194,7 @@ TENSOR = torch.from_numpy(IMAGE.copy()).permute(2, 0, 1)
         ([], HOLE, {}, "no image is given"),
         ([IMAGE] * 3, [HOLE] * 2, {}, "2 holes for 3 images"),
         (IMAGE * 3.0, HOLE, {}, "fractions must be from 0 to 1"),
-        (IMAGE, HOLE, {"method": "none"}, "there is no method 'none'; there are ddnm"),
+        (IMAGE, HOLE, {"method": "none"}, "there is no method 'none'; there are blended"),
         (IMAGE, HOLE, {"model": "none"}, "there is no model 'none'"),
         (IMAGE, HOLE, {"steps": 0}, "steps is 0"),
         (IMAGE, HOLE, {"size": 100}, "multiple of 32"),

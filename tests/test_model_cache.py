@@ -29,7 +29,7 @@ def test_a_model_stays_until_another_is_asked_for():
 
 def test_runs_of_one_model_load_it_once_and_another_takes_its_place(tmp_path, golden_net, monkeypatch):
     model_cache, loaded, load = ModelCache(), [], PixelModel.load  # not the process's, where other tests' models stand
-    monkeypatch.setattr(run, "SHELF", model_cache)
+    monkeypatch.setattr(run, "MODEL_CACHE", model_cache)
     monkeypatch.setattr(PixelModel, "load", lambda self, *given, **more: loaded.append(1) or load(self, *given, **more))
     tiny_pixel_model(tmp_path / "tiny.safetensors", golden_net)
     write_images(tmp_path / "images", 16, 2)

@@ -118,7 +118,7 @@ class PhotoDataset(Dataset):
     name = "photos"
 
     def __init__(self, split: str = "test", root: str = "data", size: int = 64, count: int = 1000) -> None:
-        check_choice("dataset.split", split, ("test", "dev", "train"), "photos has")
+        check_choice("split", split, ("test", "dev", "train"), "photos has")
         if size not in (32, 64, 128, 256):
             raise UserError(f"dataset.size is {size!r}; photos come as 32, 64, 128 or 256 pixels")
         check_whole("count", count)

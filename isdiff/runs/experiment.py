@@ -58,7 +58,7 @@ class Experiment:
 
     Attributes:
         absent: networks of metrics that are not here, a line each.
-        shelf: where its model stands, its own or one that it shares with others.
+        model_cache: where its model stands, its own or one that it shares with others.
         kept: what results depend on; ``hash`` is its.
     """
 
@@ -138,9 +138,9 @@ class Experiment:
 
     @property
     def prior(self) -> Prior:
-        """The model, loaded where it does not stand on the shelf."""
+        """The model, loaded where it is not in the cache."""
         if not self.setup.asks:
-            return self.load()  # of nothing, so that what others left on the shelf stays
+            return self.load()  # of nothing, so that what others left there stays
         return self.model_cache.get(self.loading, self.load)
 
     @cached_property

@@ -103,7 +103,10 @@ class MMPS(Guided):
                 break
             image = yield Pull(direction)
             applied = known * (self.noise**2 * direction + scale * image)
-            step = spread / (direction * applied).sum().clamp(min=1e-20)
+            curvature = (direction * applied).sum()
+            if not curvature > 0:  # a network's Jacobian need not be positive
+                break
+            step = spread / curvature
             solution, residual = solution + step * direction, residual - step * applied
             spread, before = residual.square().sum(), spread
             direction = residual + spread / before * direction

@@ -32,6 +32,7 @@ class LanPaint2(Sampler):
         check_number("step_size", step_size)
         check_number("known_weight", known_weight)
         self.inner_steps, self.step_size, self.known_weight = inner_steps, step_size, known_weight
+        self.calls_per_step = 1 + inner_steps  # at most
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         noise = start_noise(tr, grid)
