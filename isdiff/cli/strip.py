@@ -46,7 +46,10 @@ def main(arguments: list[str]) -> None:
     methods = [name.strip() for name in args.methods.split(",")]
     prompts = prompts_for(methods, args.prompt)
     inpainters = [Inpainter(name, **picture_options.options(args) | {"prompt": prompts[name]}) for name in methods]
-    header, tiles = ["input"], [(squared(with_hole(job.pixels, job.hole)), f"{job.hole.shape[1]}x{job.hole.shape[0]}")]
+    view = around(job.hole)
+    size, shape = "{1}x{0}".format(*job.hole.shape), job.hole[view].shape
+    caption = size if shape == job.hole.shape else f"{shape[1]}x{shape[0]} of {size}"
+    header, tiles = ["input"], [(squared(with_hole(job.pixels, job.hole)[view]), caption)]
     with Reporter("strip", len(inpainters), unit="method") as bar:
         for name, inpainter in zip(methods, inpainters, strict=True):
             (filled,) = inpainter.stream([job], progress=bar.work, expected=bar.expect)
@@ -55,7 +58,7 @@ def main(arguments: list[str]) -> None:
             calls = sum(trace.network_calls for trace in filled.trace)
             seconds = sum(trace.seconds for trace in filled.trace)
             header.append(name)
-            tiles.append((squared(filled.paste(filled.values)), f"{calls} calls, {seconds:.1f} s"))
+            tiles.append((squared(filled.paste(filled.values)[view]), f"{calls} calls, {seconds:.1f} s"))
             bar.finish(calls)
     print(contact_sheet(Path(args.out), header, [tiles], TILE))
 
@@ -77,6 +80,19 @@ def prompts_for(methods: list[str], prompt: str) -> dict[str, str]:
         takes = "take no prompt and ignore it" if len(deaf) > 1 else "takes no prompt and ignores it"
         print(f"isdiff: {', '.join(deaf)} {takes}", file=sys.stderr)
     return {name: "" if name in deaf else prompt for name in methods}
+
+
+def around(hole):
+    """What a tile shows: a square around ``hole`` (H, W), three times as large and at least a tile, or all of it."""
+    import numpy as np
+
+    spans = [np.flatnonzero(hole.any(axis)) for axis in (1, 0)]
+    side = max(TILE, *(3 * (span[-1] - span[0] + 1) for span in spans))
+    firsts = [
+        np.clip((span[0] + span[-1] + 1 - side) // 2, 0, max(0, whole - side))
+        for span, whole in zip(spans, hole.shape, strict=True)
+    ]
+    return tuple(slice(first, first + side) for first in firsts)
 
 
 def squared(pixels):
