@@ -7,7 +7,9 @@ from conftest import Answers
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.process import named_betas
 from isdiff.engine import Engine
+from isdiff.errors import UserError
 from isdiff.known.base import KnownRegion
+from isdiff.pictures.jobs import Inpainter
 from isdiff.prediction import Prediction
 from isdiff.samplers.gradients import DPS, MMPS, PiGDM
 from isdiff.trajectory import Task
@@ -101,3 +103,9 @@ def test_moves_are_those_of_the_formula(gaussian, task, sampler):
         error = torch.where(known, task.image.flatten() - x0, 0.0)
         expected = 0.7 * gain.T @ (error / error.norm()) if isinstance(sampler, DPS) else GRID.alpha(t) * gain.T @ error
         assert torch.allclose(moved.flatten(), expected, atol=1e-4 * float(expected.abs().max()) + 1e-6)
+
+
+def test_own_pictures_get_a_model_with_gradients():
+    assert Inpainter("dps").model == "photos64" and Inpainter("flower").model == "patches"
+    with pytest.raises(UserError, match="method dps needs gradients, which model patches has not"):
+        Inpainter("dps", "patches")

@@ -17,7 +17,7 @@ from isdiff.data.base import Dataset
 from isdiff.errors import Missing, UserError
 from isdiff.models.base import Model
 from isdiff.models.none import NO_MODEL
-from isdiff.pictures.jobs import OWN_MODEL, check_named
+from isdiff.pictures.jobs import check_named, own_model
 from isdiff.seeds.base import SeededStart
 
 EXAMPLES = {  # a dataset's overrides and images
@@ -82,7 +82,7 @@ def methods() -> dict[str, Method]:
     found = {}
     for name, cfg in runs_of("method").items():
         latent = cfg.get("latent") is not None
-        own = cfg.model.name if latent else OWN_MODEL
+        own = own_model(cfg)
         usable = [each for each in sorted(models, key=lambda each: each != own) if goes_with(cfg, models[each])]
         if is_floor(cfg):
             usable = [NO_MODEL]

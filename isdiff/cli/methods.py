@@ -21,9 +21,8 @@ def main(arguments: list[str]) -> None:
     from isdiff.config.search_path import config_names
     from isdiff.config.setup import is_floor
     from isdiff.models.none import NO_MODEL
-    from isdiff.pictures.jobs import OWN_MODEL
+    from isdiff.pictures.jobs import own_model
 
     files = config_names("method")
     for name, cfg in runs_of("method").items():
-        model = OWN_MODEL if cfg.get("latent") is None else cfg.model.name
-        print(f"{name:20} {NO_MODEL if is_floor(cfg) else model:18} {summary(files[name])}")
+        print(f"{name:20} {NO_MODEL if is_floor(cfg) else own_model(cfg):18} {summary(files[name])}")

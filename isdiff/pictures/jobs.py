@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from omegaconf import DictConfig
 
 from isdiff.checks import check_side, check_text, check_whole
+from isdiff.config.build import named_class
 from isdiff.config.composing import compose_run
 from isdiff.config.search_path import config_names
 from isdiff.config.settings import text_of
@@ -24,9 +26,10 @@ from isdiff.pictures.familiar import known_of
 from isdiff.pictures.windows import Sizes, from_model, to_model
 from isdiff.process_state import with_own_defaults
 from isdiff.runs.experiment import Experiment, Inputs
+from isdiff.samplers.base import Sampler
 from isdiff.trajectory import Stream, Task
 
-OWN_MODEL = "patches"  # of pixel methods, where none is named
+OWN_MODEL, WITH_GRADIENTS = "patches", "photos64"  # of pixel methods, where none is named
 STEPS = 50  # of models of any size, where nobody says how many
 ARGUMENTS = ("seed", "prompt", "negative_prompt", "method", "model", "limit")
 CALLERS = ("dataset", "mask", "output", "output_root")  # images, masks and results are
@@ -148,8 +151,8 @@ class Inpainter:
             if key in ARGUMENTS or key.split(".")[0] in CALLERS:
                 raise UserError(f"{override} is no override here: {key} has an argument of its own, or is for runs")
         extra = [*overrides]
-        if model is None and compose_run([f"method={method}"]).get("latent") is None:
-            model = OWN_MODEL
+        if model is None and (cfg := compose_run([f"method={method}"])).get("latent") is None:
+            model = own_model(cfg)
         of_any_size = model is not None and compose_run([f"model={model}"]).model.get("image_size") is None
         if steps is None and of_any_size and not any(given.startswith("sampler.steps=") for given in extra):
             steps = STEPS
@@ -276,6 +279,13 @@ class Inpainter:
             if clean is not None:
                 seed = from_model(self.experiment.prior.decode([clean], [result.task])[0], window.shape)
         canvas.fill(number, from_model(result.picture, window.shape), seed, trace)
+
+
+def own_model(cfg: DictConfig) -> str:
+    """The model of a method for people's own pictures, where none is named."""
+    if cfg.get("latent") is not None:
+        return str(cfg.model.name)
+    return WITH_GRADIENTS if named_class(cfg.sampler.get("_target_"), Sampler).pulls else OWN_MODEL
 
 
 def check_named(group: str, name: object) -> None:
