@@ -93,8 +93,8 @@ def runs_of(tables: Sequence[str]) -> list[Run]:
                     most = calls_of(engine, attempts, passed=False) if attempts else calls
                     folder = str(experiment.store.path)
                     found.setdefault(folder, Run(
-                        name, cell.mask, row.name, folder, model.name, model.image_size, images, calls, most,
-                        row.paper_time,
+                        name, cell.mask, row.name, folder, model.name, model.image_size or int(cfg.dataset.size),
+                        images, calls, most, row.paper_time,
                     ))  # fmt: skip
     return list(found.values())
 

@@ -125,6 +125,13 @@ def test_other_things_are_one_sentence(wrong):
     assert "my image" in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_filled_array_is_written_as_a_picture_is(tmp_path):
+    samples = np.array(pillow("RGB"))
+    write_picture(tmp_path / "out.png", picture_of(samples).filled(VALUES, HOLE), {})
+    with Image.open(tmp_path / "out.png") as out:
+        assert out.mode == "RGB" and (np.array(out)[~HOLE] == samples[~HOLE]).all()
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16"])
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
 def test_files_keep_mode_profile_and_resolution(tmp_path, mode, suffix):

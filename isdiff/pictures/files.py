@@ -168,9 +168,9 @@ def write_picture(path: Path, made: Any, info: dict[str, Any]) -> None:
     atomic_save(path, lambda stream: stream.write(data))
 
 
-def encode_flat(image: Image.Image, kind: str, info: dict[str, Any]) -> bytes:
+def encode_flat(made: Any, kind: str, info: dict[str, Any]) -> bytes:
     """Make the bytes of a file; ``info`` are options of Pillow's, and ``colour_chunks`` for PNG."""
-    stream = io.BytesIO()
+    stream, image = io.BytesIO(), made if isinstance(made, Image.Image) else Image.fromarray(made)
     options = {key: value for key, value in info.items() if key != "colour_chunks"}
     image.save(stream, kind, **options, **OPTIONS[kind])
     return with_chunks(stream.getvalue(), info.get("colour_chunks", b"") if kind == "PNG" else b"")
