@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from isdiff.engine import Engine as Engine
     from isdiff.errors import Missing as Missing
     from isdiff.errors import UserError as UserError
+    from isdiff.method import Method as Method
+    from isdiff.models.loaded import LoadedModel as LoadedModel
     from isdiff.pictures.inpaint import Inpainted as Inpainted
     from isdiff.pictures.inpaint import inpaint as inpaint
     from isdiff.pictures.jobs import Inpainter as Inpainter
@@ -32,6 +34,8 @@ PLACES = {
     "Inpainter": "pictures.jobs",
     "Job": "pictures.jobs",
     "Engine": "engine",
+    "Method": "method",
+    "LoadedModel": "models.loaded",
     "Task": "trajectory",
     "Missing": "errors",
     "UserError": "errors",

@@ -16,7 +16,7 @@ FLOORS = [
     ("io", "samplers"),
     ("priors", "data"),
     ("masks",),
-    ("engine", "metrics", "models", "plugin"),
+    ("engine", "method", "metrics", "models", "plugin"),
     ("config", "loggers"),
     ("runs", "parallel"),
     ("pictures", "tables"),

@@ -14,10 +14,15 @@ from PIL import Image
 
 import isdiff
 from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup
+from isdiff.diffusion.walk import TimestepPlan
 from isdiff.errors import Missing, UserError
+from isdiff.known.ddnm import NullSpace
+from isdiff.models.patches import PatchModel
 from isdiff.pictures.windows import Window
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.run import execute
+from isdiff.samplers.ddnm import DDNMSteps
 
 FAST = {"steps": 2, "overrides": ["runtime.precision=fp32", "sampler.repeat=1"]}
 
@@ -357,3 +362,29 @@ def test_models_of_any_size_are_bounded_in_pixels(monkeypatch):
         results.append({f.job.name: f.values for f in isdiff.Inpainter(steps=2).stream(jobs, progress=counts.append)})
         assert max(counts) == most and len(results[-1]) == 4
     assert all((results[0][name] == results[1][name]).all() for name in results[0])
+
+
+def test_objects_do_what_their_names_do():
+    method = isdiff.Method(DDNMSteps(), NullSpace(), TimestepPlan(steps=3, repeat=2), name="ddnm")
+    given = {"overrides": ["runtime.precision=fp32"]}
+    named = isdiff.inpaint(IMAGE, HOLE, "ddnm", "patches", steps=3, overrides=[*given["overrides"], "sampler.repeat=2"])
+    assert (isdiff.inpaint(IMAGE, HOLE, method, PatchModel(), **given).image == named.image).all()
+    assert (isdiff.inpaint(IMAGE, HOLE, method, **given).image == named.image).all(), "which is the default"
+    prior = PatchModel().load(torch.device("cpu"))
+    loaded = isdiff.inpaint(IMAGE, HOLE, method, isdiff.LoadedModel(prior, image_size=None), **given)
+    assert (loaded.image == named.image).all()
+    first = isdiff.inpaint(IMAGE, HOLE, "ddnm+isdiff", "photos64", **FAST)
+    cfg = Setup.of(compose_run(["method=ddnm+isdiff", "model=photos64"]))
+    second = isdiff.inpaint(IMAGE, HOLE, "ddnm+isdiff", cfg.model, **FAST)
+    assert (first.image == second.image).all(), "a model's own values of IS-Diff count"
+    seeded = replace(method, start=cfg.start, refinement=cfg.refinement)
+    assert isdiff.Inpainter(seeded, cfg.model, steps=7).label == "ddnm+isdiff"
+    for wrong, says in (
+        ({"overrides": ["sampler.eta=1"]}, "sampler.eta=1 is no override here"),
+        ({"model": cfg.model, "size": 64}, "leave size out"),
+        ({"model": prior}, "model is <isdiff"),
+        ({"prompt": "a cat"}, "takes no text"),
+        ({"negative_prompt": "a cat"}, "leave it out here"),
+    ):
+        with pytest.raises(UserError, match=says):
+            isdiff.inpaint(IMAGE, HOLE, method, **wrong)

@@ -24,6 +24,7 @@ from isdiff.errors import UserError
 from isdiff.known.base import KnownRegion
 from isdiff.loggers.base import Logger
 from isdiff.masks.base import MaskSource
+from isdiff.method import Method
 from isdiff.metrics.base import Metric
 from isdiff.models.base import Model
 from isdiff.models.none import NoModel
@@ -65,10 +66,11 @@ class Setup:
     logger: Logger
 
     @classmethod
-    def of(cls, cfg: DictConfig, **texts: str) -> Setup:
+    def of(cls, cfg: DictConfig, method: Method | None = None, model: Model | None = None, **texts: str) -> Setup:
         """What ``cfg`` describes, checked; a value that cannot work is one sentence with its key.
 
         Args:
+            method, model: objects in the place of the configuration's; it has their names.
             texts: ``prompt`` and ``negative_prompt`` as they are, in the place of the configuration's, which may name
                 files: see :func:`isdiff.config.settings.text_of`.
         """
@@ -80,7 +82,7 @@ class Setup:
         texts = {key: texts[key] if key in texts else text_of(typed[key]) for key in TEXTS}
         values = resolved(OmegaConf.merge(cfg, dict.fromkeys(TEXTS, ""))) | texts
         check_settings(values)
-        parts = without_network(values) if is_floor(values) else with_network(values)
+        parts = without_network(values) if is_floor(values) else with_network(values, method, model)
         if parts["conditioning"] is None and any(texts.values()):
             raise UserError(f"prompt is given, but method {values['method']['name']} takes no text")
         dataset, masks = build(values.get("dataset"), Dataset, "dataset"), build(values.get("mask"), MaskSource, "mask")
@@ -200,25 +202,30 @@ class Setup:
         return str(self.walk) if self.asks else "no steps"
 
 
-def with_network(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a :class:`Setup` that make a picture."""
-    method = cfg["method"]["name"]
-    walk, sampler = build_steps(cfg)
-    model = build(cfg.get("model"), Model, "model")
+def with_network(cfg: Mapping[str, Any], method: Method | None = None, model: Model | None = None) -> dict[str, Any]:
+    """The parts of a :class:`Setup` that make a picture; objects go in the place of the configuration's."""
+    model = model or build(cfg.get("model"), Model, "model")
+    method = method or build_method(cfg, model)
+    name, start = cfg["method"]["name"], method.start
     with under("sampler"):
-        sampler.check(walk.grid(model.schedule))
-    conditioning = build_conditioning(cfg, model)
-    model.check_method(method, conditioning)
-    if sampler.pulls and not model.differentiable:
-        raise UserError(f"method {method} needs gradients, which model {model.name} has not; give another model")
-    start, refinement = build_isdiff(cfg)
-    if conditioning is not None and isinstance(start, SeededStart) and start.seed.pictures_only:
-        raise UserError(f"this seed fills pictures, and method {method} works on latents; isdiff/seed=gmm")
+        method.sampler.check(method.steps.grid(model.schedule))
+    model.check_method(name, method.conditioning)
+    if method.sampler.pulls and not model.differentiable:
+        raise UserError(f"method {name} needs gradients, which model {model.name} has not; give another model")
+    if method.conditioning is not None and isinstance(start, SeededStart) and start.seed.pictures_only:
+        raise UserError(f"this seed fills pictures, and method {name} works on latents; isdiff/seed=gmm")
     return {
-        "model": model, "conditioning": conditioning, "walk": walk, "sampler": sampler,
-        "known": build(cfg["method"].get("known"), KnownRegion, "method.known"), "start": start,
-        "refinement": refinement,
+        "model": model, "conditioning": method.conditioning, "walk": method.steps, "sampler": method.sampler,
+        "known": method.known, "start": start, "refinement": method.refinement,
     }  # fmt: skip
+
+
+def build_method(cfg: Mapping[str, Any], model: Model) -> Method:
+    """The method that a configuration describes, for ``model``."""
+    steps, sampler = build_steps(cfg)
+    known = build(cfg["method"].get("known"), KnownRegion, "method.known")
+    conditioning = build_conditioning(cfg, model)
+    return Method(sampler, known, steps, *build_isdiff(cfg), conditioning, cfg["method"]["name"])
 
 
 def without_network(cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from isdiff.data.images import decode, pixels_hash
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.masks.base import MaskSource
 from isdiff.masks.files import hole_in
+from isdiff.method import Method
+from isdiff.models.base import Model
 from isdiff.pictures.files import read_picture
 from isdiff.pictures.jobs import Inpainter, Job, WindowTrace
 from isdiff.pictures.picture import Picture, dense, picture_of
@@ -57,8 +59,8 @@ class Inpainted:
 def inpaint(
     image: Any,
     hole: Any,
-    method: str = "ddnm+isdiff",
-    model: str | None = None,
+    method: str | Method = "ddnm+isdiff",
+    model: str | Model | None = None,
     *,
     seed: int = 0,
     prompt: str | Sequence[str] = "",

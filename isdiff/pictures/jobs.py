@@ -6,8 +6,10 @@ batches. The result for a picture depends on the configuration, its seed, its kn
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,8 +21,11 @@ from isdiff.config.composing import compose_run
 from isdiff.config.search_path import config_names
 from isdiff.config.settings import text_of
 from isdiff.data.images import to_tensor
+from isdiff.diffusion.walk import TimestepPlan
 from isdiff.engine import Live, Result
 from isdiff.errors import UserError
+from isdiff.method import Method
+from isdiff.models.base import Model
 from isdiff.pictures.canvas import Canvas, Filled, Glimpse, Job, WindowTrace
 from isdiff.pictures.familiar import known_of
 from isdiff.pictures.windows import Sizes, from_model, to_model
@@ -33,6 +38,7 @@ OWN_MODEL, WITH_GRADIENTS = "patches", "photos64"  # of pixel methods, where non
 STEPS = 50  # of models of any size, where nobody says how many
 ARGUMENTS = ("seed", "prompt", "negative_prompt", "method", "model", "limit")
 CALLERS = ("dataset", "mask", "output", "output_root")  # images, masks and results are
+METHODS = ("sampler", "isdiff", "latent")  # are parts of a method that is an object
 PIXELS = 1 << 24  # of pictures that are under way: while they have fewer another one is begun
 SIZE_UNIT = 32  # sides that every network here can work at are multiples of it
 
@@ -117,8 +123,9 @@ class Inpainter:
     """A method with its model, loaded once, for any number of pictures.
 
     Args:
-        method, model: names of ``configs/method`` and ``configs/model``; without a model, ``patches`` for methods that
-            work on pixels and the method's own for latent ones.
+        method: a name of ``configs/method``, or an :class:`isdiff.Method`.
+        model: a name of ``configs/model``, or a model object, such as an :class:`isdiff.LoadedModel` around a prior.
+            Default: ``patches`` for methods that work on pixels, the method's own for latent ones.
         prompt: for latent models; ``@path`` is the text in a file, ``caption`` every job's own.
         steps: of the sampler; default: 50 for models of any size, the method's own for others.
         size: side at which the model works, in the place of its own.
@@ -129,8 +136,8 @@ class Inpainter:
     @with_own_defaults
     def __init__(
         self,
-        method: str = "ddnm+isdiff",
-        model: str | None = None,
+        method: str | Method = "ddnm+isdiff",
+        model: str | Model | None = None,
         *,
         prompt: str = "",
         negative_prompt: str = "",
@@ -140,36 +147,18 @@ class Inpainter:
         context: float = 0.5,
         overrides: Sequence[str] = (),
     ) -> None:
-        check_named("method", method)
-        if model is not None:
-            check_named("model", model)
-        listed = isinstance(overrides, Sequence) and not isinstance(overrides, str)
-        if not listed or not all(isinstance(override, str) for override in overrides):
-            raise UserError(f'overrides is {overrides!r}; it must be a list such as ["sampler.steps=25"]')
-        for override in overrides:
-            key = override.lstrip("+~").partition("=")[0]
-            if key in ARGUMENTS or key.split(".")[0] in CALLERS:
-                raise UserError(f"{override} is no override here: {key} has an argument of its own, or is for runs")
-        extra = [*overrides]
-        if model is None and (cfg := compose_run([f"method={method}"])).get("latent") is None:
-            model = own_model(cfg)
-        of_any_size = model is not None and compose_run([f"model={model}"]).model.get("image_size") is None
-        if steps is None and of_any_size and not any(given.startswith("sampler.steps=") for given in extra):
-            steps = STEPS
-        if steps is not None:
-            check_whole("steps", steps)
-            extra.append(f"sampler.steps={steps}")
-        if size is not None:
-            check_side("size", size)
-            if size % SIZE_UNIT:
-                raise UserError(f"size is {size}; it must be a multiple of {SIZE_UNIT}")
-            if of_any_size:
-                raise UserError(f"model {model} works at the picture's own size; leave size out")
-            extra.append(f"model.image_size={size}")
-        cfg = compose_run([f"method={method}", *([f"model={model}"] if model else []), *extra])
-        if cfg.runtime.workers != 1 or "auto" in (cfg.runtime.batch_size, cfg.runtime.compile):
-            raise UserError("runtime.workers, and auto for runtime.batch_size or compile, are for runs over a dataset")
-        self.experiment = WindowExperiment.of(cfg, prompt=text_of(prompt), negative_prompt=text_of(negative_prompt))
+        if isinstance(method, Method):
+            if negative_prompt:
+                raise UserError("negative_prompt is an argument of this method's Conditioning; leave it out here")
+            plan = method.steps if steps is None else TimestepPlan(**{**method.steps.arguments, "steps": steps})
+            method = replace(method, steps=plan, conditioning=copy(method.conditioning))
+        cfg = compose_pictures(method, model, steps, size, overrides)
+        objects = {
+            "method": method if isinstance(method, Method) else None,
+            "model": model if isinstance(model, Model) else None,
+        }
+        texts = {"prompt": text_of(prompt), "negative_prompt": text_of(negative_prompt)}
+        self.experiment = WindowExperiment.of(cfg, **objects, **texts)
         if (asking := self.experiment.setup.conditioning) is not None:
             asking.whole = True
         self.sizes = Sizes(self.experiment.setup.model.image_size, reduction, context)
@@ -201,7 +190,7 @@ class Inpainter:
     def unlike_said(self, names: Sequence[str]) -> str:
         """Write a sentence for pictures that are :meth:`unlike`."""
         more = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
-        knows = compose_run([f"model={self.model}"]).model.get("knows")
+        knows = self.experiment.setup.config["model"].get("knows")
         images = f"{self.model} knows, {knows}" if knows else f"{self.model} was trained on"
         return f"{names[0]}{more} unlike the images that {images}, so fills may not fit; isdiff models lists others"
 
@@ -281,16 +270,62 @@ class Inpainter:
         canvas.fill(number, from_model(result.picture, window.shape), seed, trace)
 
 
-def own_model(cfg: DictConfig) -> str:
-    """The model of a method for people's own pictures, where none is named."""
-    if cfg.get("latent") is not None:
-        return str(cfg.model.name)
-    return WITH_GRADIENTS if named_class(cfg.sampler.get("_target_"), Sampler).pulls else OWN_MODEL
+def compose_pictures(
+    method: str | Method, model: str | Model | None, steps: int | None, size: int | None, overrides: Sequence[str]
+) -> DictConfig:
+    """Compose the run that fills pictures; of objects it has the names and what other values follow from."""
+    listed = isinstance(overrides, Sequence) and not isinstance(overrides, str)
+    if not listed or not all(isinstance(override, str) for override in overrides):
+        raise UserError(f'overrides is {overrides!r}; it must be a list such as ["sampler.steps=25"]')
+    taken = CALLERS + METHODS * isinstance(method, Method) + ("model",) * isinstance(model, Model)
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key in ARGUMENTS or re.split("[./]", key)[0] in taken:
+            raise UserError(f"{override} is no override here: {key} has an argument of its own, or is for runs")
+    names = [] if isinstance(method, Method) else [f"method={check_named('method', method)}"]
+    if model is None:
+        model = own_model(method if isinstance(method, Method) else compose_run(names))
+    if not isinstance(model, Model):
+        names.append(f"model={check_named('model', model)}")
+    cfg = compose_run([*names, *overrides])
+    if isinstance(method, Method):
+        cfg.method = {"name": method.name}
+    if isinstance(model, Model):
+        isdiff = dict(model.arguments.get("isdiff") or {})
+        cfg.model = {"name": model.name, "image_size": model.image_size, "isdiff": isdiff}
+    of_any_size = cfg.model.get("image_size") is None
+    if steps is None and of_any_size and not any(given.startswith("sampler.steps=") for given in overrides):
+        steps = STEPS
+    if steps is not None:
+        check_whole("steps", steps)
+        cfg.sampler.steps = steps
+    if size is not None:
+        check_side("size", size)
+        if size % SIZE_UNIT:
+            raise UserError(f"size is {size}; it must be a multiple of {SIZE_UNIT}")
+        if of_any_size or isinstance(model, Model):
+            raise UserError(f"model {cfg.model.name} works at a size of its own; leave size out")
+        cfg.model.image_size = size
+    if cfg.runtime.workers != 1 or "auto" in (cfg.runtime.batch_size, cfg.runtime.compile):
+        raise UserError("runtime.workers, and auto for runtime.batch_size or compile, are for runs over a dataset")
+    return cfg
 
 
-def check_named(group: str, name: object) -> None:
-    """Refuse a name that no configuration in the group has."""
+def own_model(method: DictConfig | Method) -> str:
+    """The model of a method, or of a run's configuration, for people's own pictures, where none is named."""
+    if isinstance(method, Method):
+        if method.conditioning is not None:
+            raise UserError(f"method {method.name} works on latents; give its model")
+        return WITH_GRADIENTS if method.sampler.pulls else OWN_MODEL
+    if method.get("latent") is not None:
+        return str(method.model.name)
+    return WITH_GRADIENTS if named_class(method.sampler.get("_target_"), Sampler).pulls else OWN_MODEL
+
+
+def check_named(group: str, name: object) -> str:
+    """Return a name that a configuration in the group has; refuse others."""
     check_text(group, name)
     names = config_names(group)
     if name not in names:
         raise UserError(f"there is no {group} {name!r}; there are {', '.join(names)}")
+    return str(name)

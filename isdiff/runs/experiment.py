@@ -78,9 +78,9 @@ class Experiment:
         self.store = RunFolder(setup.folder / setup.names[1] / setup.label / f"{setup.walk.name}-{self.hash}")
 
     @classmethod
-    def of(cls, cfg: DictConfig, **texts: str) -> Self:
-        """The experiment that a configuration describes; ``texts`` as :meth:`Setup.of` takes them."""
-        return cls(Setup.of(cfg, **texts))
+    def of(cls, cfg: DictConfig, **given: Any) -> Self:
+        """The experiment that a configuration describes; ``given`` as :meth:`Setup.of` takes it."""
+        return cls(Setup.of(cfg, **given))
 
     def with_seed(self, seed: int) -> Self:
         """The same experiment with another seed."""
