@@ -25,7 +25,7 @@ from torch import Tensor
 
 from isdiff import environment
 from isdiff.config.composing import compose_run
-from isdiff.criteria.cross_entropy import CrossEntropy
+from isdiff.criteria import CrossEntropy
 from isdiff.devices import resolve_device
 from isdiff.engine import Engine
 from isdiff.runs import sampling

@@ -11,7 +11,7 @@ import torch
 
 from isdiff.config.composing import compose_run
 from isdiff.data.images import to_tensor
-from isdiff.diffusion.process import add_noise, named_betas
+from isdiff.diffusion.schedule import add_noise, named_betas
 from isdiff.io.files import atomic_open
 from isdiff.runs.experiment import Experiment
 

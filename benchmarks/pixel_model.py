@@ -21,7 +21,7 @@ from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.data.images import paste, to_tensor, to_uint8
 from isdiff.devices import resolve_device
-from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.schedule import named_betas
 from isdiff.io.contact_sheet import contact_sheet, with_hole
 from isdiff.io.files import atomic_open
 from isdiff.io.models import load_net

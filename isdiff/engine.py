@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import KnownRegion
+from isdiff.known import KnownRegion
 from isdiff.prediction import Prediction
 from isdiff.priors.base import Prior
 from isdiff.process_state import with_own_defaults

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isdiff.checks import check_number, check_whole
 from isdiff.component import Component
-from isdiff.criteria.base import Criterion
+from isdiff.criteria import Criterion
 from isdiff.diffusion.grid import Grid
 from isdiff.errors import UserError
 from isdiff.trajectory import Task

@@ -21,12 +21,11 @@ from isdiff.cli import main
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas
+from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.known.base import KnownRegion
-from isdiff.known.ddnm import NullSpace
+from isdiff.known import KnownRegion, NullSpace
 from isdiff.metrics.intervals import estimate
 from isdiff.runs.run import execute
 from isdiff.samplers.ddim import DDIM
@@ -188,7 +187,7 @@ def test_model(shown, tmp_path):
     written = compose_run(["model=ddpm_celebahq", f"model.weights={tmp_path / 'ddpm'}"])
     assert isinstance(Setup.of(written).model, shown["DDPMModel"])
     assert model.missing() == [] and len(model.fingerprint()["weights"]) > 8
-    with pytest.raises(UserError, match="needs a latent model, not ddpm"):
+    with pytest.raises(UserError, match=r"needs a latent model: .* not ddpm"):
         model.check_method("si", object())
     hole = torch.zeros(1, 16, 16, dtype=torch.bool)
     hole[..., 8:] = True

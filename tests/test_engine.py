@@ -7,21 +7,17 @@ import torch
 from conftest import Answers
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas
+from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import BAD_IMAGE, Engine
-from isdiff.known.base import KnownRegion
-from isdiff.known.ddnm import NullSpace
-from isdiff.known.repaint import Renoised
+from isdiff.known import KnownRegion, NullSpace, Renoised
 from isdiff.prediction import Prediction
 from isdiff.refine import Refinement
 from isdiff.samplers.ancestral import Ancestral
 from isdiff.samplers.base import Pull, Sampler, steps_down
-from isdiff.samplers.ddim import DDIM
-from isdiff.samplers.ddnm import DDNMSteps
-from isdiff.samplers.dpmpp import DPMPP2M
-from isdiff.samplers.heun import Heun
+from isdiff.samplers.ddim import DDIM, DDNMSteps
 from isdiff.samplers.lanpaint import LanPaint
+from isdiff.samplers.second_order import DPMPP2M, Heun
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MeanSeed, MixtureSeed
 from isdiff.trajectory import Stream, Task

@@ -20,19 +20,18 @@ from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.data.images import to_tensor, to_uint8
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.schedule import named_betas
 from isdiff.engine import BAD_IMAGE, Engine
 from isdiff.errors import Missing, UserError
-from isdiff.known.base import KnownRegion
-from isdiff.models.none import NO_MODEL, NoModel
+from isdiff.known import KnownRegion
+from isdiff.models.base import NO_MODEL, NoModel
 from isdiff.pictures.picture import picture_of
 from isdiff.prediction import Prediction
-from isdiff.priors.latent_task import LatentTask
+from isdiff.priors.base import LatentTask
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.run import execute
-from isdiff.samplers.base import Sampler
+from isdiff.samplers.base import Fill, Sampler
 from isdiff.samplers.ddim import DDIM
-from isdiff.samplers.fill import Fill
 from isdiff.seeds.base import FilledStart
 from isdiff.seeds.distributions import MeanSeed
 from isdiff.seeds.fills import PatchMatchSeed, TeleaSeed
@@ -244,7 +243,7 @@ def test_a_floor_has_no_model_and_takes_neither_is_diff_nor_text():
         (["isdiff=refine_only"], "leave isdiff=off"),
         (["prompt=a"], "method telea takes no text"),
         (["method.fill.radius=0"], "radius is 0"),
-        (["method.fill._target_=isdiff.samplers.fill.Fill"], "only a Seed of isdiff"),
+        (["method.fill._target_=isdiff.samplers.base.Fill"], "only a Seed of isdiff"),
     ):
         with pytest.raises(UserError, match=said):
             Setup.of(compose_run(["method=telea", *overrides]))

@@ -12,7 +12,7 @@ from isdiff.devices import resolve_precision
 from isdiff.io.models import build_net
 from isdiff.io.weights import Weights
 from isdiff.nets.classifier import Classifier
-from isdiff.priors.guidance import ClassifierGuidance
+from isdiff.priors.pixel import ClassifierGuidance
 
 ENTRIES = Weights(ROOT / "models").entries
 # The other entries' networks are the same, argument by argument.
@@ -83,12 +83,12 @@ def test_guidance_is_the_gradient_of_the_log_likelihood():
 def test_guidance_raises_the_class_it_asks_for(golden_net):
     """A DDNM run that is guided towards class 3 ends at images which the classifier takes for it more."""
     from isdiff.diffusion.grid import Grid
-    from isdiff.diffusion.process import named_betas
-    from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
+    from isdiff.diffusion.schedule import leading_timesteps, named_betas
+    from isdiff.diffusion.timesteps import resampling_plan
     from isdiff.engine import Engine
-    from isdiff.known.ddnm import NullSpace
+    from isdiff.known import NullSpace
     from isdiff.priors.pixel import PixelPrior
-    from isdiff.samplers.ddnm import DDNMSteps
+    from isdiff.samplers.ddim import DDNMSteps
     from isdiff.trajectory import Task
 
     net, hole = small_classifier(), torch.zeros(1, 16, 16, dtype=torch.bool)

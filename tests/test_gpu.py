@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas
+from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
-from isdiff.known.ddnm import NullSpace
+from isdiff.known import NullSpace
 from isdiff.priors.pixel import PixelPrior
-from isdiff.samplers.ddnm import DDNMSteps
+from isdiff.samplers.ddim import DDNMSteps
 from isdiff.trajectory import Task
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]

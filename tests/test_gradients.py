@@ -5,10 +5,10 @@ import torch
 from conftest import Answers
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.schedule import named_betas
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.known.base import KnownRegion
+from isdiff.known import KnownRegion
 from isdiff.pictures.jobs import Inpainter
 from isdiff.prediction import Prediction
 from isdiff.samplers.gradients import DPS, MMPS, PiGDM

@@ -8,7 +8,7 @@ import torch
 from conftest import ROOT, images_of
 from omegaconf import OmegaConf
 
-from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.schedule import named_betas
 from isdiff.io.models import load_net
 from isdiff.nets.unet import UNet, group_norm
 from training.health import HeldOut, SpikePenalty, corner_errors, noise_error, spikes

@@ -9,22 +9,20 @@ from isdiff.config.build import build
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import add_noise, named_betas
-from isdiff.diffusion.timesteps import leading_timesteps, trailing_timesteps
+from isdiff.diffusion.schedule import add_noise, leading_timesteps, named_betas, trailing_timesteps
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.known.base import KnownRegion
+from isdiff.known import KnownRegion
 from isdiff.models.base import Model
 from isdiff.prediction import Prediction
+from isdiff.priors.base import LatentTask
 from isdiff.priors.conditioning import attention
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.conditioning.hd_painter import HDPainter, shrink
 from isdiff.priors.conditioning.powerpaint import PowerPaint, expand_task_words, powerpaint_prompts
 from isdiff.priors.latent import LatentPrior, sure_cells
-from isdiff.priors.latent_task import LatentTask
 from isdiff.priors.text import PromptPair, TextEncoder
-from isdiff.samplers.ddim import DDIM
-from isdiff.samplers.rasg import RASG, noise_level
+from isdiff.samplers.ddim import DDIM, RASG, noise_level
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MeanSeed, MixtureSeed
 from isdiff.trajectory import Task, Trajectory
@@ -310,8 +308,8 @@ def test_grids_equal_diffusers():
     r = arrays("stable_inpaint/forward_noise.npz")
     for x0, noise, t, x, alphas_cumprod in zip(r["x0"], r["noise"], r["t"], r["x_t"], r["alpha_bar"], strict=True):
         grid = Grid.of(BETAS, [int(t)])
-        assert grid.alphas_cumprod(0) == pytest.approx(alphas_cumprod.item(), rel=1e-5)
-        torch.testing.assert_close(add_noise(x0, noise, grid.alphas_cumprod(0)), x, atol=1e-6, rtol=1e-6)
+        assert grid.alpha(0) ** 2 == pytest.approx(alphas_cumprod.item(), rel=1e-5)
+        torch.testing.assert_close(add_noise(x0, noise, grid.alpha(0) ** 2), x, atol=1e-6, rtol=1e-6)
 
 
 def task_of(hole: torch.Tensor, image_id: str = "a") -> Task:
@@ -351,7 +349,7 @@ def test_seeds_are_fitted_to_cells_that_saw_no_hole(parts):
 
 def test_isdiff_in_latent_space_judges_decoded_pictures(parts):
     """Attempts, retries and the choice of the best, with pictures decoded only where DCE or a result needs them."""
-    from isdiff.criteria.cross_entropy import CrossEntropy
+    from isdiff.criteria import CrossEntropy
     from isdiff.refine import Refinement
 
     unet, vae, text = parts(100)

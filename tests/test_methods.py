@@ -8,15 +8,13 @@ import torch
 from conftest import GOLDEN
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan, spaced_timesteps
+from isdiff.diffusion.schedule import leading_timesteps, named_betas, spaced_timesteps
+from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
-from isdiff.known.ddnm import NullSpace
-from isdiff.known.repaint import Renoised
+from isdiff.known import NullSpace, Renoised
 from isdiff.priors.pixel import PixelPrior
 from isdiff.samplers.ancestral import Ancestral
-from isdiff.samplers.ddim import DDIM
-from isdiff.samplers.ddnm import DDNMSteps
+from isdiff.samplers.ddim import DDIM, DDNMSteps
 from isdiff.trajectory import Task
 
 DDNM_RUNS = sorted((GOLDEN / "ddnm").glob("*.npz"))

@@ -11,15 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate, pad
 
-from isdiff.criteria.cross_entropy import CrossEntropy
+from isdiff.criteria import CrossEntropy
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas
+from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.known.base import KnownRegion
-from isdiff.known.ddnm import NullSpace
-from isdiff.known.repaint import Renoised
+from isdiff.known import KnownRegion, NullSpace, Renoised
 from isdiff.models.patches import PatchModel
 from isdiff.priors.patches.level import Level, build_level
 from isdiff.priors.patches.membrane import doubled, match_edge, smooth_fill
@@ -27,9 +25,8 @@ from isdiff.priors.patches.prior import TOLERANCE, Noisy, PatchPrior, PatchSetti
 from isdiff.priors.patches.search import Precision, distances, inherited, moved, nearest, refine_matches
 from isdiff.refine import Refinement
 from isdiff.samplers.ddim import DDIM
-from isdiff.samplers.dpmpp import DPMPP2M
-from isdiff.samplers.heun import Heun
 from isdiff.samplers.lanpaint import LanPaint
+from isdiff.samplers.second_order import DPMPP2M, Heun
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MixtureSeed
 from isdiff.trajectory import Task

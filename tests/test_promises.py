@@ -19,12 +19,10 @@ from configured import SIDE, run_quietly, tiny_pixel_model, tiny_run, write_imag
 from conftest import ROOT, Answers
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas
+from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
-from isdiff.known.base import KnownRegion
-from isdiff.known.ddnm import NullSpace
-from isdiff.known.repaint import Renoised
+from isdiff.known import KnownRegion, NullSpace, Renoised
 from isdiff.prediction import Prediction
 from isdiff.runs.run import execute
 from isdiff.samplers.ancestral import Ancestral

@@ -12,14 +12,12 @@ from conftest import GOLDEN
 from test_methods import replay
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
-from isdiff.known.base import KnownRegion
-from isdiff.known.ddnm import NullSpace
+from isdiff.diffusion.schedule import named_betas
+from isdiff.known import KnownRegion, NullSpace
 from isdiff.priors.flow_path import FlowPath
 from isdiff.samplers.curves import TwoCurves
-from isdiff.samplers.ding import DING
-from isdiff.samplers.flowchef import FlowChef
-from isdiff.samplers.lanpaint2 import LanPaint2
+from isdiff.samplers.flow import DING, FlowChef
+from isdiff.samplers.lanpaint import LanPaint2
 
 ALPHAS = torch.cumprod(1 - named_betas("linear"), 0)
 FILES = sorted(path for name in ("ding", "diffpir", "flower", "pnp_flow", "flowdps", "flowchef", "lanpaint2")

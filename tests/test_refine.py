@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isdiff.criteria.base import Criterion
-from isdiff.criteria.cross_entropy import CrossEntropy
+from isdiff.criteria import Criterion, CrossEntropy
 from isdiff.errors import UserError
 from isdiff.refine import Refinement
 from isdiff.trajectory import Task

@@ -11,17 +11,15 @@ import torch
 from conftest import Answers
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas
+from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
-from isdiff.known.base import KnownRegion
+from isdiff.known import KnownRegion
 from isdiff.prediction import Prediction
 from isdiff.samplers.ancestral import Ancestral
-from isdiff.samplers.ddim import DDIM
-from isdiff.samplers.ddnm import DDNMSteps
-from isdiff.samplers.dpmpp import DPMPP2M
-from isdiff.samplers.heun import Heun
+from isdiff.samplers.ddim import DDIM, DDNMSteps
 from isdiff.samplers.lanpaint import LanPaint
+from isdiff.samplers.second_order import DPMPP2M, Heun
 from isdiff.trajectory import Stream, Task
 
 S = 0.5
@@ -109,7 +107,7 @@ def test_levels_of_a_grid():
     grid = process(10)
     for i in range(10):
         assert grid.alpha(i) ** 2 + grid.sigma(i) ** 2 == pytest.approx(1, abs=1e-12)
-        assert grid.beta(i) == pytest.approx(1 - grid.alphas_cumprod(i) / grid.alphas_cumprod(i - 1), rel=1e-9)
+        assert grid.beta(i) == pytest.approx(1 - grid.alpha(i) ** 2 / grid.alpha(i - 1) ** 2, rel=1e-9)
         assert grid.log_snr(i) < grid.log_snr(i - 1)
     straight = flow(10)
     assert all(straight.alpha(i) + straight.sigma(i) == 1 for i in range(10))

@@ -6,19 +6,24 @@ import torch
 from conftest import images_of
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import leading_timesteps
-from isdiff.diffusion.walk import TimestepPlan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas
+from isdiff.diffusion.timesteps import TimestepPlan
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.known.ddnm import NullSpace
-from isdiff.models.patch_seed import PatchSeed
-from isdiff.models.patches import PatchModel
+from isdiff.known import NullSpace
+from isdiff.models.patches import PatchModel, PatchSeed
 from isdiff.samplers.ddim import DDIM
 from isdiff.seeds.base import NoiseStart, SeededStart
-from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, OracleSeed, fit_with_sklearn
+from isdiff.seeds.distributions import (
+    GaussianSeed,
+    MeanSeed,
+    MixtureSeed,
+    OracleSeed,
+    PositionSeed,
+    fit_with_sklearn,
+    known_vectors,
+)
 from isdiff.seeds.mixture import Mixture, features, fit_mixture
-from isdiff.seeds.position import PositionSeed
 from isdiff.trajectory import Stream, Task
 
 GRID = Grid.of(named_betas("linear"), leading_timesteps(1000, 100))
@@ -155,7 +160,7 @@ def test_a_fit_is_the_same_again_and_with_every_number_of_threads():
 
 def test_scikit_learn_can_be_asked_for():
     task = two_colors()
-    own, other = (MixtureSeed(2, fit=fit).fit(task) for fit in ("em", "sklearn"))
+    own, other = (fit(known_vectors(task), 2) for fit in (fit_mixture, fit_with_sklearn))
     assert np.allclose(np.sort(own.weights), np.sort(other.weights), atol=1e-3)
     with pytest.raises(ValueError, match=r"fit is 'mle'; it must be one of em, sklearn"):
         MixtureSeed(fit="mle")
@@ -168,7 +173,7 @@ def test_start_composes_then_noises():
         start = SeededStart(MeanSeed(), step=0.9, lambda_=0.1)
         x, index = start.begin(task, Stream(0, "two", attempt), attempt, GRID)
         assert GRID.timesteps[index] == timestep
-        alphas_cumprod = GRID.alphas_cumprod(index)
+        alphas_cumprod = GRID.alpha(index) ** 2
         composed = task.compose(MeanSeed().fill(task, Stream(0, "two", attempt)))
         noise = (x - np.sqrt(alphas_cumprod) * composed) / np.sqrt(1 - alphas_cumprod)
         assert noise.std().item() == pytest.approx(1, abs=0.03) and abs(noise.mean().item()) < 0.03
@@ -251,7 +256,7 @@ def test_rows_beyond_the_known_ones_are_the_paper_s():
     for part in (drawn[:, :10], drawn[:, 30:]):
         assert 0.4 < (part[2] > 0).float().mean() < 0.6
     rng = Stream(0, "rows").numpy()
-    seed.fits[task].mixture.given_first(np.zeros(1)).draw(np.zeros(1600, int), rng)  # the draws before
+    seed.fits[task].given_first(np.zeros(1)).draw(np.zeros(1600, int), rng)  # the draws before
     plain = torch.from_numpy(MixtureSeed().sample(task, 800, rng)).float().T
     assert torch.equal(torch.cat([drawn[:, :10].flatten(1), drawn[:, 30:].flatten(1)], 1), plain)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import ROOT, images_of, run_script
 
-from isdiff.diffusion.process import add_noise, named_betas
+from isdiff.diffusion.schedule import add_noise, named_betas
 from isdiff.io.models import load_attribute_net, load_net
 from training.pixel import predict_x0
 

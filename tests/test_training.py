@@ -10,7 +10,7 @@ from conftest import ROOT, run_script
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from isdiff.diffusion.process import add_noise, named_betas
+from isdiff.diffusion.schedule import add_noise, named_betas
 from isdiff.io.models import load_net, open_weights, save_weights
 from isdiff.nets.unet import UNet
 from train import configured

@@ -18,15 +18,14 @@ from isdiff.config.build import named_class
 from isdiff.config.composing import compose_run
 from isdiff.config.settings import text_of
 from isdiff.config.setup import Setup, config_hash
-from isdiff.criteria.cross_entropy import CrossEntropy
+from isdiff.criteria import CrossEntropy
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.timesteps import leading_timesteps, resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas
+from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import Missing, UserError, explained, summed_up
-from isdiff.known.ddnm import NullSpace
-from isdiff.known.repaint import Renoised
+from isdiff.known import NullSpace, Renoised
 from isdiff.loggers.base import chosen_dce
 from isdiff.masks.base import MaskSource
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
@@ -35,8 +34,7 @@ from isdiff.metrics.samples import MeanStatistic
 from isdiff.prediction import Prediction
 from isdiff.refine import Refinement
 from isdiff.runs.store import RunFolder
-from isdiff.samplers.ddim import DDIM
-from isdiff.samplers.ddnm import DDNMSteps
+from isdiff.samplers.ddim import DDIM, DDNMSteps
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MixtureSeed
 from isdiff.trajectory import Task

@@ -5,7 +5,7 @@ import torch
 from conftest import GOLDEN, golden_json
 from safetensors.torch import load_file
 
-from isdiff.diffusion.process import named_betas
+from isdiff.diffusion.schedule import named_betas
 from isdiff.nets.ddim import DDIMUNet
 from isdiff.nets.unet import UNet, timestep_embedding
 

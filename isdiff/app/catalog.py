@@ -15,8 +15,7 @@ from isdiff.config.composing import compose_run, runs_of
 from isdiff.config.setup import build_conditioning, build_isdiff, is_floor
 from isdiff.data.base import Dataset
 from isdiff.errors import Missing, UserError
-from isdiff.models.base import Model
-from isdiff.models.none import NO_MODEL
+from isdiff.models.base import NO_MODEL, Model
 from isdiff.pictures.jobs import check_named, own_model
 from isdiff.seeds.base import SeededStart
 

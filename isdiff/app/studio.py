@@ -14,7 +14,7 @@ from isdiff.app.photo import Photo
 from isdiff.checks import check_number, check_whole
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import with_hole
-from isdiff.models.none import NO_MODEL
+from isdiff.models.base import NO_MODEL
 from isdiff.pictures.canvas import Glimpse, Job, WindowTrace
 from isdiff.pictures.inpaint import job_of
 from isdiff.pictures.jobs import Inpainter

@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> None:
     from isdiff.config.composing import runs_of
     from isdiff.config.search_path import config_names
     from isdiff.config.setup import is_floor
-    from isdiff.models.none import NO_MODEL
+    from isdiff.models.base import NO_MODEL
     from isdiff.pictures.jobs import own_model
 
     files = config_names("method")

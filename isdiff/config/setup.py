@@ -16,24 +16,22 @@ from isdiff.component import plain
 from isdiff.config.build import as_dict, build, fill, resolved, under
 from isdiff.config.metrics import configured_metrics
 from isdiff.config.settings import KEYS, TEXTS, VALUES, Output, Runtime, check_settings, text_of
-from isdiff.criteria.base import Criterion
+from isdiff.criteria import Criterion
 from isdiff.data.base import Dataset
-from isdiff.diffusion.walk import TimestepPlan
+from isdiff.diffusion.timesteps import TimestepPlan
 from isdiff.engine import Engine, calls_expected
 from isdiff.errors import UserError
-from isdiff.known.base import KnownRegion
+from isdiff.known import KnownRegion
 from isdiff.loggers.base import Logger
 from isdiff.masks.base import MaskSource
 from isdiff.method import Method
 from isdiff.metrics.base import Metric
-from isdiff.models.base import Model
-from isdiff.models.none import NoModel
+from isdiff.models.base import Model, NoModel
 from isdiff.paths import placed
 from isdiff.priors.base import Prior
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.refine import Refinement
-from isdiff.samplers.base import Sampler
-from isdiff.samplers.fill import Fill
+from isdiff.samplers.base import Fill, Sampler
 from isdiff.seeds.base import FilledStart, NoiseStart, Seed, SeededStart, Start
 
 PIXELS = 1 << 21  # in the loop with a model of any size, of whose work each takes about half a kilobyte

@@ -79,10 +79,6 @@ class Grid:
         """Noise level; at -1 that of the result."""
         return self.sigmas[index] if index >= 0 else self.last[1]
 
-    def alphas_cumprod(self, index: int) -> float:
-        """``alpha ** 2``: the cumulative product of a variance-preserving process."""
-        return self.alpha(index) ** 2
-
     def noise_between(self, low: int, high: int) -> float:
         """Variance of the noise that the forward process adds on the way from ``low`` up to ``high``.
 
@@ -109,6 +105,10 @@ class Grid:
     def noised(self, x0: Tensor, noise: Tensor, index: int) -> Tensor:
         """``x0`` at the level ``index`` (paper Eqs. 1 and 7)."""
         return self.alpha(index) * x0 + self.sigma(index) * noise
+
+    def noise_in(self, x: Tensor, x0: Tensor, index: int) -> Tensor:
+        """The noise in ``x`` at the level ``index`` where ``x0`` is its clean image."""
+        return (x - self.alpha(index) * x0) / self.sigma(index)
 
     def index_at(self, fraction: float) -> int:
         """The index nearest to ``fraction`` of the process, where 1 is the noisiest step.

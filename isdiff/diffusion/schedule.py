@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Protocol
 
 import torch
@@ -12,15 +14,46 @@ from torch import Tensor
 
 from isdiff.checks import BadValue
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.process import alphas_cumprod_at
-from isdiff.diffusion.timesteps import even_timesteps, leading_timesteps, spaced_timesteps, trailing_timesteps
 
-SPACINGS: dict[str, Callable[[int, int], Sequence[float]]] = {
-    "leading": leading_timesteps,
-    "trailing": trailing_timesteps,
-    "linspace": spaced_timesteps,
-    "even": even_timesteps,
-}
+
+def named_betas(name: str, num_timesteps: int = 1000) -> Tensor:
+    """Noise schedule of ``num_timesteps`` betas, float64.
+
+    ``linear``: Ho et al. 2020, 1e-4 .. 0.02 at 1000 steps and scaled so that other lengths end at the same noise.
+    ``scaled_linear``: Rombach et al. 2022, linear between the roots of 0.00085 and 0.012.
+    ``cosine``: Nichol & Dhariwal 2021, Eq. 17, betas capped at 0.999.
+    """
+    if name == "linear":
+        if num_timesteps <= 20:
+            raise ValueError(f"the linear schedule needs more than 20 timesteps, not {num_timesteps}")
+        scale = 1000 / num_timesteps
+        return torch.linspace(scale * 1e-4, scale * 0.02, num_timesteps, dtype=torch.float64)
+    if name == "scaled_linear":
+        return torch.linspace(0.00085**0.5, 0.012**0.5, num_timesteps, dtype=torch.float64) ** 2
+    if name == "cosine":
+        edge = torch.arange(num_timesteps + 1, dtype=torch.float64) / num_timesteps
+        alphas_cumprod = torch.cos((edge + 0.008) / 1.008 * math.pi / 2) ** 2
+        return (1 - alphas_cumprod[1:] / alphas_cumprod[:-1]).clamp(max=0.999)
+    raise ValueError(f"unknown noise schedule {name!r}: use 'linear', 'scaled_linear' or 'cosine'")
+
+
+def add_noise(x0: Tensor, noise: Tensor, alphas_cumprod: Tensor | float) -> Tensor:
+    """Sample of q(x_t | x0), paper Eq. 1; a tensor of levels broadcasts against the images."""
+    return alphas_cumprod**0.5 * x0 + (1 - alphas_cumprod) ** 0.5 * noise
+
+
+def alphas_cumprod_at(alphas_cumprod: Tensor, timesteps: Tensor) -> Tensor:
+    """``alphas_cumprod`` (T,) at ``timesteps`` (B,).
+
+    Between two of the process ``sigma / alpha`` is on the line between theirs, as in ``Grid.between``.
+    """
+    if not timesteps.is_floating_point():
+        return alphas_cumprod[timesteps]
+    low = timesteps.long().clamp(max=len(alphas_cumprod) - 2)
+    part = (timesteps - low).to(alphas_cumprod)
+    ratios = ((1 - alphas_cumprod) / alphas_cumprod).sqrt()
+    between = 1 / (1 + torch.lerp(ratios[low], ratios[low + 1], part) ** 2)
+    return torch.where(part == 0, alphas_cumprod[low], between)
 
 
 class Schedule(Protocol):
@@ -86,3 +119,32 @@ class Flow:
         """Evenly from ``1 / steps`` to 1 before the shift; flows have this spacing alone."""
         even = ((number + 1) / steps for number in range(steps))
         return Grid.flow([self.shift * s / (1 + (self.shift - 1) * s) for s in even], self.num_timesteps)
+
+
+def leading_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
+    """Multiples of ``num_timesteps // count``, the grid of DDIM and DDNM: 0, 10, .., 990 for 100 of 1000."""
+    return tuple(i * (num_timesteps // count) for i in range(count))
+
+
+def trailing_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
+    """Ends at the noisiest timestep (Lin et al. 2024, Table 2): 19, 39, .., 999 for 50 of 1000."""
+    return tuple(sorted(round(num_timesteps * (1 - i / count)) - 1 for i in range(count)))
+
+
+def even_timesteps(num_timesteps: int, count: int) -> tuple[float, ...]:
+    """From the first to the last timestep at equal distances: 0, 111, .., 999 for 10 of 1000; not all are whole."""
+    return tuple(i * (num_timesteps - 1) / (count - 1) for i in range(count))
+
+
+def spaced_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
+    """The same, rounded half to even (guided-diffusion's ``"250"``)."""
+    spacing = (num_timesteps - 1) / (count - 1) if count > 1 else 1.0
+    return tuple(round(place) for place in accumulate([spacing] * (count - 1), initial=0.0))
+
+
+SPACINGS: dict[str, Callable[[int, int], Sequence[float]]] = {
+    "leading": leading_timesteps,
+    "trailing": trailing_timesteps,
+    "linspace": spaced_timesteps,
+    "even": even_timesteps,
+}

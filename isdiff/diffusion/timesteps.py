@@ -1,44 +1,17 @@
-"""Which timesteps a sampler visits, and in which order: pure lists, no tensors.
+"""The way through the noise levels: which timesteps a sampler visits, and in which order.
 
-A *grid* is an ascending tuple of training timesteps; samplers count in its indices, with index -1 for the clean
-image. A *plan* is the list of indices that one image walks through; a rise in it is a re-noising jump.
+A *plan* is the list of indices of a grid that one image walks along, with -1 for the clean image; a rise in it is a
+re-noising jump.
 """
 
 from __future__ import annotations
 
-from itertools import accumulate
+from typing import Any
 
-
-def spaced_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
-    """From the first to the last timestep at equal distances, rounded half to even (guided-diffusion's ``"250"``)."""
-    if not 1 <= count <= num_timesteps:
-        raise ValueError(f"cannot take {count} steps from a process of {num_timesteps}")
-    spacing = (num_timesteps - 1) / (count - 1) if count > 1 else 1.0
-    return tuple(round(place) for place in accumulate([spacing] * (count - 1), initial=0.0))
-
-
-def leading_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
-    """Multiples of ``num_timesteps // count``, the grid of DDIM and DDNM: 0, 10, .., 990 for 100 of 1000."""
-    if not 1 <= count <= num_timesteps:
-        raise ValueError(f"cannot take {count} steps from a process of {num_timesteps}")
-    return tuple(i * (num_timesteps // count) for i in range(count))
-
-
-def trailing_timesteps(num_timesteps: int, count: int) -> tuple[int, ...]:
-    """Ends at the noisiest timestep (Lin et al. 2024, Table 2): 19, 39, .., 999 for 50 of 1000."""
-    if not 1 <= count <= num_timesteps:
-        raise ValueError(f"cannot take {count} steps from a process of {num_timesteps}")
-    return tuple(sorted(round(num_timesteps * (1 - i / count)) - 1 for i in range(count)))
-
-
-def even_timesteps(num_timesteps: int, count: int) -> tuple[float, ...]:
-    """From the first to the last timestep at equal distances: 0, 111, .., 999 for 10 of 1000.
-
-    They are whole numbers only if ``count - 1`` divides ``num_timesteps - 1``.
-    """
-    if not 2 <= count <= num_timesteps:
-        raise ValueError(f"cannot spread {count} steps over a process of {num_timesteps}; at least 2 are needed")
-    return tuple(i * (num_timesteps - 1) / (count - 1) for i in range(count))
+from isdiff.checks import BadValue, check_choice, check_whole
+from isdiff.component import Component
+from isdiff.diffusion.grid import Grid
+from isdiff.diffusion.schedule import SPACINGS, Schedule
 
 
 def resampling_plan(steps: int, jump: int = 1, repeat: int = 1) -> tuple[int, ...]:
@@ -53,3 +26,45 @@ def resampling_plan(steps: int, jump: int = 1, repeat: int = 1) -> tuple[int, ..
         if t % jump == 0 and t < steps - jump:
             plan += [*range(t + 1, t + jump + 1), *range(t + jump - 1, t - 1, -1)] * (repeat - 1)
     return (*plan, -1)
+
+
+class TimestepPlan(Component):
+    """The timesteps of a sampler and the order in which it visits them.
+
+    Args:
+        steps: how many timesteps.
+        spacing: ``leading`` (multiples of T // steps), ``trailing`` (from the noisiest), ``linspace`` (from the
+            first to the last, rounded) or ``even`` (the same, not rounded).
+        jump: resampling climbs so many of them ...
+        repeat: ... so often; 1: no resampling.
+    """
+
+    def __init__(self, steps: int = 100, spacing: str = "leading", jump: int = 10, repeat: int = 1) -> None:
+        for key, value in (("steps", steps), ("jump", jump), ("repeat", repeat)):
+            check_whole(key, value)
+        check_choice("spacing", spacing, tuple(SPACINGS))
+        self.steps, self.spacing, self.jump, self.repeat = steps, spacing, jump, repeat
+
+    def fingerprint(self) -> dict[str, Any]:
+        found = super().fingerprint()
+        return found if self.repeat > 1 else {key: value for key, value in found.items() if key != "jump"}
+
+    def grid(self, schedule: Schedule) -> Grid:
+        """The levels that are visited of a model's process."""
+        if self.steps > schedule.num_timesteps:
+            raise BadValue(f"steps is {self.steps}; the model has only {schedule.num_timesteps} timesteps")
+        return schedule.grid(self.steps, self.spacing)
+
+    def plan(self, steps: int) -> tuple[int, ...]:
+        """Indices of the grid from ``steps - 1`` down to -1, climbs included."""
+        return resampling_plan(steps, self.jump, self.repeat)
+
+    @property
+    def name(self) -> str:
+        """For folders: ``100x10`` are 100 steps, resampled ten times."""
+        return f"{self.steps}x{self.repeat}"
+
+    def __str__(self) -> str:
+        """For people: ``100 steps, resampling (10, 10)``."""
+        loops = f", resampling ({self.jump}, {self.repeat})" if self.repeat > 1 else ""
+        return f"{self.steps} step{'s' * (self.steps > 1)}{loops}"

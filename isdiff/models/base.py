@@ -1,30 +1,36 @@
-"""What a model is before it is loaded."""
+"""What a model is before it is loaded: its weights, what identifies it, and the process that it was trained on."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from isdiff.checks import BadValue, check_choice, check_side, check_text, check_whole
 from isdiff.component import Component
-from isdiff.diffusion.process import named_betas
-from isdiff.diffusion.schedule import Flow, Schedule, VariancePreserving
+from isdiff.diffusion.schedule import Flow, Schedule, VariancePreserving, named_betas
+from isdiff.errors import UserError
 from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.io.hub import is_hub_id
 from isdiff.paths import located
-from isdiff.priors.base import Prior
+from isdiff.prediction import Prediction
+from isdiff.priors.base import OnPixels, Prior
 from isdiff.priors.conditioning.base import Conditioning
+from isdiff.trajectory import Task
 
 NOTHING = "nothing"  # in the place of weights: there are none
 OWN, FLOW = "own", "flow"  # the process that samplers walk
 RANDOM = "random"  # in the place of weights: untrained ones, to check sizes and speed
 SUITED = ("start", "late", "lambda", "checkpoint", "tau")
+NO_MODEL = "no network"
 
 
+@dataclass(eq=False)
 class Model(Component, ABC):
     """A model as a configuration names it; ``load`` gives the prior that samples.
 
@@ -35,47 +41,46 @@ class Model(Component, ABC):
         noise_schedule: ``linear``, ``scaled_linear`` or ``cosine``.
         num_timesteps: length of its process.
         how: the command that gets the weights, where it is not ``isdiff weights get``.
-        path: ``own``, the process it was trained on, or ``flow``: asked at the levels of rectified flow.
         isdiff: values that suit the model, which ``configs/isdiff`` looks up: start, late, lambda, checkpoint, tau.
+        path: ``own``, the process it was trained on, or ``flow``: asked at the levels of rectified flow.
     Attributes:
         num_classes: a number of classes, one of which has to be given with each image; None for none.
+        latent: whether it works in a latent space.
         differentiable: whether gradients flow through it.
         text_guidance: classifier-free guidance that suits it where there is text.
     """
 
+    name: str
+    weights: str
+    image_size: int | None
+    noise_schedule: str = "linear"
+    num_timesteps: int = 1000
+    how: str | None = None
+    isdiff: Mapping[str, float] | None = None
+    path: str = OWN
+
     not_hashed: ClassVar[tuple[str, ...]] = ("name", "weights", "how", "isdiff")
     paths: ClassVar[tuple[str, ...]] = (OWN,)  # that it can be asked on
     labels = ("knows",)  # the images that it was trained on, for people
-    num_classes: int | None = None
+    num_classes = None  # type: int | None
     text_guidance = 1.0
+    latent = False
     differentiable = True
 
-    def __init__(
-        self,
-        name: str,
-        weights: str,
-        image_size: int | None,
-        noise_schedule: str = "linear",
-        num_timesteps: int = 1000,
-        how: str | None = None,
-        isdiff: Mapping[str, float] | None = None,
-        path: str = OWN,
-    ) -> None:
-        check_text("name", name)
-        check_text("weights", weights)
-        if image_size is not None:
-            check_side("image_size", image_size)
-        check_choice("noise_schedule", noise_schedule, ("linear", "scaled_linear", "cosine"))
-        check_choice("path", path, self.paths)
-        self.path = path
-        check_whole("num_timesteps", num_timesteps)
-        check_keys("isdiff", isdiff, SUITED)
-        self.name, self.weights, self.image_size, self.how = name, str(weights), image_size, how
-        self.noise_schedule, self.num_timesteps = noise_schedule, num_timesteps
+    def __post_init__(self) -> None:
+        check_text("name", self.name)
+        check_text("weights", self.weights)
+        self.weights = str(self.weights)
+        if self.image_size is not None:
+            check_side("image_size", self.image_size)
+        check_choice("noise_schedule", self.noise_schedule, ("linear", "scaled_linear", "cosine"))
+        check_choice("path", self.path, self.paths)
+        check_whole("num_timesteps", self.num_timesteps)
+        check_keys("isdiff", self.isdiff, SUITED)
         try:
             _ = self.own_schedule
         except ValueError as error:
-            raise BadValue(f"num_timesteps is {num_timesteps}: {error}") from None
+            raise BadValue(f"num_timesteps is {self.num_timesteps}: {error}") from None
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -87,13 +92,17 @@ class Model(Component, ABC):
         """The process that its network was trained on."""
         return VariancePreserving(named_betas(self.noise_schedule, self.num_timesteps))
 
-    @abstractmethod
     def check_method(self, method: str, conditioning: Conditioning | None) -> None:
         """Refuse methods that need a model of another kind.
 
         Args:
             conditioning: how the method asks a latent model; None for methods that work on pixels.
         """
+        if conditioning is None and self.latent:
+            raise UserError(f"method {method} works on pixels; model {self.name} is a latent model")
+        if conditioning is not None and not self.latent:
+            some = "avatars64_latent, sd2_inpainting, sd15_inpainting or powerpaint"
+            raise UserError(f"method {method} needs a latent model: model={some}, not {self.name}")
 
     def missing(self) -> list[str]:
         """One line for every file or folder that is not here, with the command that gets it."""
@@ -104,7 +113,8 @@ class Model(Component, ABC):
         return super().fingerprint() | {"weights": self.identity()}
 
     def identity(self) -> str:
-        return identity(self.weights, self.name)
+        """What stands for the content of the weights."""
+        return NOTHING if self.weights == NOTHING else identity(self.weights, self.name)
 
     @abstractmethod
     def load(
@@ -146,3 +156,20 @@ def check_keys(key: str, given: Any, allowed: tuple[str, ...]) -> None:
         raise BadValue(f"{key} is {given!r}; it must have {', '.join(allowed)}")
     if spare := [name for name in given or {} if name not in allowed]:
         raise BadValue(f"{key} has no {spare[0]}; there are {', '.join(allowed)}")
+
+
+class NoPrior(OnPixels):
+    """Takes pictures as they are and answers nothing."""
+
+    def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
+        raise UserError("a network is asked where there is none; give another model")
+
+
+class NoModel(Model):
+    """In the place of a model, for methods that ask for none: no network, no weights, pictures of any size."""
+
+    def __init__(self) -> None:
+        super().__init__(NO_MODEL, NOTHING, None)
+
+    def load(self, device: torch.device, precision: str = "fp32", **options: Any) -> NoPrior:
+        return NoPrior()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor, nn
 from isdiff.checks import BadValue, check_number
 from isdiff.component import plain
 from isdiff.devices import DTYPES
-from isdiff.diffusion.schedule import VariancePreserving
 from isdiff.errors import UserError
 from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.models.base import RANDOM, Model, check_keys
@@ -22,6 +22,7 @@ from isdiff.priors.latent import LatentPrior
 from isdiff.priors.text import TextEncoder
 
 
+@dataclass(eq=False)
 class LatentModel(Model):
     """An inpainting model in the layout of diffusers.
 
@@ -33,33 +34,22 @@ class LatentModel(Model):
         random: sizes of ``unet``, ``vae`` and ``text``, for random weights.
     """
 
-    not_hashed = (*Model.not_hashed, "revision", "variant", "text_guidance", "random")
+    noise_schedule: str = "scaled_linear"
+    revision: str | None = None
+    variant: str | None = None
+    text_guidance: float = 7.5
+    random: Mapping[str, Any] | None = None
 
-    def __init__(
-        self,
-        name: str,
-        weights: str,
-        image_size: int,
-        noise_schedule: str = "scaled_linear",
-        num_timesteps: int = 1000,
-        revision: str | None = None,
-        variant: str | None = None,
-        text_guidance: float = 7.5,
-        random: Mapping[str, Any] | None = None,
-        how: str | None = None,
-        isdiff: Mapping[str, float] | None = None,
-    ) -> None:
-        super().__init__(name, weights, image_size, noise_schedule, num_timesteps, how, isdiff)
-        check_number("text_guidance", text_guidance, 1)
-        check_keys("random", random, ("unet", "vae", "text"))
-        for key, value in (("revision", revision), ("variant", variant)):
-            if value is not None and not isinstance(value, str):
+    not_hashed = (*Model.not_hashed, "path", "revision", "variant", "text_guidance", "random")
+    latent = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("text_guidance", self.text_guidance, 1)
+        check_keys("random", self.random, ("unet", "vae", "text"))
+        for key in ("revision", "variant"):
+            if (value := getattr(self, key)) is not None and not isinstance(value, str):
                 raise BadValue(f"{key} is {value!r}; it must be a text or null")
-        self.revision, self.variant, self.text_guidance, self.random = revision, variant, text_guidance, random
-
-    def check_method(self, method: str, conditioning: Conditioning | None) -> None:
-        if conditioning is None:
-            raise UserError(f"method {method} works on pixels; model {self.name} is a latent model")
 
     def fingerprint(self) -> dict[str, Any]:
         return super().fingerprint() | ({"random": plain(self.random)} if self.weights == RANDOM else {})
@@ -111,5 +101,4 @@ class LatentModel(Model):
             return None
         if kind != "v_prediction":
             raise UserError(f"model {self.name} predicts {kind!r}; epsilon and v_prediction can be used")
-        assert isinstance(self.schedule, VariancePreserving)
-        return self.schedule.alphas_cumprod
+        return self.own_schedule.alphas_cumprod

@@ -1,20 +1,27 @@
-"""The patch prior as a model: no weights, any size."""
+"""The patch prior as a model without weights, and as a seed for other models."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from isdiff.checks import BadValue, check_number, check_whole
-from isdiff.errors import UserError
+from isdiff.diffusion.timesteps import TimestepPlan
+from isdiff.engine import Engine
+from isdiff.known import NullSpace
 from isdiff.models.base import FLOW, NOTHING, OWN, Model
-from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.patches.prior import PatchPrior, PatchSettings
+from isdiff.samplers.ddim import DDIM
+from isdiff.seeds.base import PerTask, Seed
+from isdiff.seeds.fills import check_picture
+from isdiff.trajectory import Stream, Task
 
 
 class PatchModel(Model):
-    """The picture's own known patches as a model (:mod:`isdiff.priors.patches.prior`).
+    """The picture's own known patches as a model of any size (:mod:`isdiff.priors.patches.prior`).
 
     Args:
         window: side of the windows that are compared, in cells; odd.
@@ -40,7 +47,7 @@ class PatchModel(Model):
         isdiff: dict[str, float] | None = None,
         path: str = OWN,
     ) -> None:
-        super().__init__(name, NOTHING, None, noise_schedule, num_timesteps, None, isdiff, path)
+        super().__init__(name, NOTHING, None, noise_schedule, num_timesteps, isdiff=isdiff, path=path)
         check_whole("window", window)
         if window % 2 == 0:
             raise BadValue(f"window is {window}; it must be odd")
@@ -50,13 +57,38 @@ class PatchModel(Model):
             check_number(key, value)
         self.settings = PatchSettings(window=window, rows=rows, columns=columns, shift=shift, edge=edge)
 
-    def check_method(self, method: str, conditioning: Conditioning | None) -> None:
-        if conditioning is not None:
-            raise UserError(f"method {method} needs a latent model; model=patches is for methods that work on pixels")
-
-    def identity(self) -> str:
-        return NOTHING
-
     def load(self, device: torch.device, precision: str = "fp32", **options: Any) -> PatchPrior:
         """Nothing is loaded; patches are always compared in float32, and options of networks do not matter."""
         return PatchPrior(self.schedule.levels, self.settings)
+
+
+class PatchSeed(Seed):
+    """A short run of DDNM on the patch prior (:class:`PatchModel`); asks no network.
+
+    Args:
+        steps: of it.
+        eta: share of fresh noise in each, in [0, 1].
+    """
+
+    pictures_only = True
+
+    def __init__(self, steps: int = 12, eta: float = 0.85) -> None:
+        check_whole("steps", steps)
+        check_number("eta", eta, high=1)
+        self.walk, self.sampler, self.model = TimestepPlan(steps), DDIM(eta), PatchModel()
+        self.grid = self.walk.grid(self.model.schedule)
+        self.prepared: PerTask[Task] = PerTask()  # patches, for all attempts
+
+    @cached_property
+    def prior(self) -> PatchPrior:
+        return self.model.load(torch.device("cpu"))
+
+    def fill(self, task: Task, stream: Stream) -> Tensor:
+        check_picture(task)
+        if task not in self.prepared:
+            self.prepared[task] = self.prior.prepare(task)
+        engine = Engine(
+            self.prior, self.grid, self.sampler, NullSpace(), self.walk.plan, stream=lambda seed, name, attempt: stream
+        )
+        (result,) = engine.run([self.prepared[task]])
+        return result.x

@@ -101,7 +101,7 @@ def random_pipeline(sizes: Mapping[str, Any]) -> Any:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from isdiff.nets.words import build_tokenizer
+    from isdiff.nets.captions import build_tokenizer
 
     torch.default_generator.manual_seed(0)
     return SimpleNamespace(

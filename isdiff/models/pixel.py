@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,12 +18,11 @@ from isdiff.models.base import FLOW, OWN, RANDOM, Model, check_keys, identity, l
 from isdiff.nets.classifier import Classifier
 from isdiff.paths import located
 from isdiff.priors.compiling import compiled
-from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.flow_path import FlowPath
-from isdiff.priors.guidance import ClassifierGuidance
-from isdiff.priors.pixel import PixelPrior
+from isdiff.priors.pixel import ClassifierGuidance, PixelPrior
 
 
+@dataclass(eq=False)
 class PixelModel(Model):
     """A network on pixels from a safetensors file, with or without a classifier that guides it.
 
@@ -34,43 +34,28 @@ class PixelModel(Model):
         classifier: ``name`` and ``weights`` of the classifier.
     """
 
+    num_classes: int | None = None
+    guidance_scale: float = 0.0
+    classifier: Mapping[str, str] | None = None
+
     paths = (OWN, FLOW)
     not_hashed = (*Model.not_hashed, "guidance_scale", "classifier")
 
-    def __init__(
-        self,
-        name: str,
-        weights: str,
-        image_size: int,
-        noise_schedule: str = "linear",
-        num_timesteps: int = 1000,
-        num_classes: int | None = None,
-        guidance_scale: float = 0.0,
-        classifier: Mapping[str, str] | None = None,
-        how: str | None = None,
-        isdiff: Mapping[str, float] | None = None,
-        path: str = OWN,
-    ) -> None:
-        super().__init__(name, weights, image_size, noise_schedule, num_timesteps, how, isdiff, path)
-        if path == FLOW and guidance_scale:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.path == FLOW and self.guidance_scale:
             raise ValueError("path is flow, where classifier guidance does not apply; set guidance_scale=0")
-        if num_classes is not None:
-            check_whole("num_classes", num_classes)
-        check_number("guidance_scale", guidance_scale)
-        check_keys("classifier", classifier, ("name", "weights", "how"))
-        guide = dict(classifier or {}) if guidance_scale else {}
-        if guidance_scale:
-            check_text("classifier.weights", guide.get("weights"))
-        self.num_classes, self.guidance_scale, self.guide = num_classes, guidance_scale, guide
+        if self.num_classes is not None:
+            check_whole("num_classes", self.num_classes)
+        check_number("guidance_scale", self.guidance_scale)
+        check_keys("classifier", self.classifier, ("name", "weights", "how"))
+        self.guide = dict(self.classifier or {}) if self.guidance_scale else {}
+        if self.guidance_scale:
+            check_text("classifier.weights", self.guide.get("weights"))
 
     @property
     def classifier_weights(self) -> str:
         return RANDOM if self.weights == RANDOM else str(self.guide["weights"])
-
-    def check_method(self, method: str, conditioning: Conditioning | None) -> None:
-        if conditioning is not None:
-            some = "avatars64_latent, sd2_inpainting, sd15_inpainting or powerpaint"
-            raise UserError(f"method {method} needs a latent model: model={some}, not {self.name}")
 
     def missing(self) -> list[str]:
         found = super().missing()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from isdiff.io.models import fill, open_weights
 from isdiff.models.base import RANDOM, lacking
 from isdiff.models.latent import LatentModel
 from isdiff.models.pipeline import check_words, load_pipeline
-from isdiff.nets.words import TASK_WORDS, VECTORS
+from isdiff.nets.captions import TASK_WORDS, VECTORS
 from isdiff.paths import located
 
 FILES = ("unet/unet.safetensors", "text_encoder/text_encoder.safetensors")
@@ -26,6 +27,7 @@ EMBEDDING = "embeddings.token_embedding."
 PREFIX = "text_model."  # of the text encoder's tensors, in files and in transformers before 5
 
 
+@dataclass(eq=False)
 class PowerPaintModel(LatentModel):
     """PowerPaint v1: its own U-Net and text encoder, the rest from its base.
 
@@ -36,30 +38,16 @@ class PowerPaintModel(LatentModel):
         revision, variant: of the base.
     """
 
+    base: str = ""
+
     not_hashed = (*LatentModel.not_hashed, "base")
 
-    def __init__(
-        self,
-        name: str,
-        weights: str,
-        image_size: int,
-        base: str,
-        noise_schedule: str = "scaled_linear",
-        num_timesteps: int = 1000,
-        revision: str | None = None,
-        variant: str | None = None,
-        text_guidance: float = 7.5,
-        how: str | None = None,
-        isdiff: Mapping[str, float] | None = None,
-    ) -> None:
-        check_text("base", base)
-        if RANDOM in (weights, base):
-            raise BadValue(f"weights or base is random; {name} has no sizes for untrained weights")
-        super().__init__(
-            name, weights, image_size, noise_schedule, num_timesteps, revision, variant, text_guidance, how=how,
-            isdiff=isdiff,
-        )  # fmt: skip
-        self.base = str(base)
+    def __post_init__(self) -> None:
+        check_text("base", self.base)
+        self.base = str(self.base)
+        if RANDOM in (self.weights, self.base):
+            raise BadValue(f"weights or base is random; {self.name} has no sizes for untrained weights")
+        super().__post_init__()
 
     def missing(self) -> list[str]:
         files = (lacking(f"{self.weights}/{file}", self.name, self.how) for file in FILES)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isdiff.diffusion.process import alphas_cumprod_at, named_betas
+from isdiff.diffusion.schedule import alphas_cumprod_at, named_betas
 
 Layer = TypeVar("Layer", bound=nn.Module)
 

@@ -9,16 +9,14 @@ from typing import Any, TypeVar
 import torch
 
 from isdiff.checks import BadValue, check_choice, check_whole
-from isdiff.criteria.base import Criterion
-from isdiff.criteria.cross_entropy import CrossEntropy
+from isdiff.criteria import Criterion, CrossEntropy
 from isdiff.paths import config_folders
-from isdiff.plugin.batch import named_arguments
 from isdiff.plugin.call import Call, Plugin
 from isdiff.plugin.pipelines import Kind, kind_of
+from isdiff.plugin.tasks import named_arguments
 from isdiff.refine import Refinement
 from isdiff.seeds.base import NoiseStart, Seed, SeededStart
-from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, OracleSeed
-from isdiff.seeds.position import PositionSeed
+from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, OracleSeed, PositionSeed
 
 Pipeline = TypeVar("Pipeline")
 

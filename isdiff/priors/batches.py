@@ -1,9 +1,10 @@
-"""How many images a network call should serve."""
+"""How many images a network call serves: what pays, and what fits into memory."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -51,3 +52,37 @@ def best_batch_size(
             best, least = size, each
         size *= 2
     return best
+
+
+class Halving:
+    """Calls ``part`` on as many images at once as fit.
+
+    Each time that memory runs out it halves their number, for as long as the model stays loaded.
+
+    Args:
+        part: from columns of equal length, one entry an image, to one answer an image.
+    """
+
+    def __init__(self, part: Callable[..., list[Any]]) -> None:
+        self.part = part
+        self.most: int | None = None  # images per call, once memory has run out
+
+    def __call__(self, *columns: Sequence[Any]) -> list[Any]:
+        """The answers of ``part`` for all images, in their order.
+
+        Raises:
+            torch.cuda.OutOfMemoryError: a single image does not fit.
+        """
+        answers: list[Any] = []
+        size = self.most or len(columns[0])
+        while (done := len(answers)) < len(columns[0]):
+            try:
+                answers += self.part(*(column[done : done + size] for column in columns))
+                continue
+            except torch.cuda.OutOfMemoryError:
+                if min(size, len(columns[0]) - done) == 1:
+                    raise
+            # After the exception is gone, and with it the frames that hold what was computed so far.
+            torch.cuda.empty_cache()
+            self.most = size = max(1, size // 2)
+        return answers

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isdiff.diffusion.process import alphas_cumprod_at
+from isdiff.diffusion.schedule import alphas_cumprod_at
 from isdiff.errors import UserError
 from isdiff.prediction import Prediction
 from isdiff.priors.autoencoder import decode, encode
+from isdiff.priors.base import LatentTask
+from isdiff.priors.batches import Halving
 from isdiff.priors.conditioning.attention import KEY
 from isdiff.priors.conditioning.base import Conditioning
-from isdiff.priors.latent_task import LatentTask
-from isdiff.priors.memory import Halving
 from isdiff.trajectory import Task
 
 

@@ -1,4 +1,4 @@
-"""A pixel-space noise-prediction network as the engine's prior."""
+"""A pixel-space noise-prediction network as the engine's prior, and classifier guidance."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from isdiff.devices import DTYPES
 from isdiff.prediction import Prediction
 from isdiff.priors.base import OnPixels
-from isdiff.priors.memory import Halving
+from isdiff.priors.batches import Halving
 from isdiff.trajectory import Task
 
 
@@ -41,13 +42,11 @@ class PixelPrior(OnPixels):
         return self.fitting(states, timesteps, [task.condition for task in tasks])
 
     def batch(self, images: Sequence[Tensor], timesteps: Sequence[int], conditions: Sequence[Any]) -> list[Prediction]:
-        count = len(images)
-        missing = -count % self.pad_to
-        x = torch.stack([*images, *[images[-1]] * missing]).to(memory_format=self.memory_format)
-        t = torch.tensor([*timesteps, *[timesteps[-1]] * missing], device=self.device)
-        y = None
-        if conditions[0] is not None:
-            y = torch.tensor([*conditions, *[conditions[-1]] * missing], device=self.device)
+        count, missing = len(images), -len(images) % self.pad_to
+        images, timesteps, conditions = ([*row, *[row[-1]] * missing] for row in (images, timesteps, conditions))
+        x = torch.stack(images).to(memory_format=self.memory_format)
+        t = torch.tensor(timesteps, device=self.device)
+        y = None if conditions[0] is None else torch.tensor(conditions, device=self.device)
         out = plain(self.net(x, t, y))[:count]
         scores = [None] * count if self.guidance is None else plain(self.guidance(x, t, y))[:count]
         learned = out.shape[1] == 2 * x.shape[1]
@@ -61,3 +60,24 @@ class PixelPrior(OnPixels):
 def plain(answers: Tensor) -> Tensor:
     """float32, each image in one piece."""
     return answers.to(torch.float32, memory_format=torch.contiguous_format).contiguous()  # one pass where types differ
+
+
+class ClassifierGuidance:
+    """``scale * grad_x log p(y | x_t)`` of a noisy-image classifier (Dhariwal & Nichol 2021, Sec. 4.1).
+
+    Args:
+        classifier: ``classifier(x, timesteps)`` gives logits (B, K).
+        scale: how strongly it pulls; 1 follows the model's own posterior.
+    """
+
+    def __init__(self, classifier: nn.Module, scale: float) -> None:
+        self.classifier, self.scale = classifier.eval().requires_grad_(False), scale
+
+    def __call__(self, x: Tensor, timesteps: Tensor, labels: Tensor | None) -> Tensor:
+        """(B, C, H, W) for noisy images (B, C, H, W), timesteps (B,) and class labels (B,)."""
+        assert labels is not None, "a classifier guides towards a class"
+        with torch.inference_mode(False), torch.enable_grad():
+            x = x.detach().clone().requires_grad_()
+            logits = self.classifier(x, timesteps.clone())
+            chosen = F.log_softmax(logits.float(), dim=1)[torch.arange(len(x), device=x.device), labels.clone()]
+            return self.scale * torch.autograd.grad(chosen.sum(), x)[0]

@@ -1,1 +1,1 @@
-"""How one image moves through the levels of noise; one sampler a file."""
+"""How one image moves through the levels of noise."""

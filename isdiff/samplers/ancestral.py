@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import KnownRegion
+from isdiff.known import KnownRegion
 from isdiff.prediction import Prediction
 from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import KnownRegion
+from isdiff.known import KnownRegion
 from isdiff.trajectory import Trajectory
 
 
@@ -50,6 +50,15 @@ class Sampler(Component, ABC):
     @abstractmethod
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         """Walk ``tr`` along ``tr.plan``; ``known`` says what happens to the known region on the way."""
+
+
+class Fill(Sampler):
+    """Asks for no network: what an image begins with is its result."""
+
+    calls_per_step = 0
+
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
+        yield from ()
 
 
 def steps_down(tr: Trajectory, grid: Grid, known: KnownRegion) -> Iterator[tuple[int, int]]:

@@ -8,13 +8,14 @@ image, a step is ``x <- alpha_s p + sigma_s (sqrt(1 - h^2) e + h z)``: ``w`` say
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from isdiff.checks import check_choice, check_flag, check_number, check_whole
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import KnownRegion
+from isdiff.known import KnownRegion
 from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
@@ -23,11 +24,12 @@ FRESH: dict[str, Callable[[float], float]] = {  # h, of the noise level that is 
     "sigma": lambda sigma: sigma,
     "signal": lambda sigma: (1 - sigma) ** 0.5,
 }
-ENDS = ("state", "projected", "prediction")
 
 
+@dataclass(eq=False)
 class TwoCurves(Sampler):
-    """
+    """The rule of this module.
+
     Args:
         fresh: h: ``constant``, ``sigma`` (the level's) or ``signal``, sqrt(1 - sigma), times ``fresh_scale``.
         fresh_scale: see there, in [0, 1].
@@ -39,40 +41,33 @@ class TwoCurves(Sampler):
         clamp: whether predictions are clamped to [-1, 1].
         draws: predictions, each of fresh noise, that a step's prediction is the mean of; more than 1 needs h = 1.
         ends: the result: the ``state`` after the last step; its ``projected`` prediction; or the bare ``prediction``.
-    Raises:
-        ValueError: a value outside these.
     """
 
-    def __init__(
-        self,
-        fresh: str = "constant",
-        fresh_scale: float = 1.0,
-        weight_power: float = 0.0,
-        weight_scale: float = 1.0,
-        weight_at: str = "old",
-        noise_of: str = "clean",
-        fresh_known: bool = True,
-        clamp: bool = False,
-        draws: int = 1,
-        ends: str = "state",
-    ) -> None:
-        check_choice("fresh", fresh, tuple(FRESH))
-        check_choice("noise_of", noise_of, ("clean", "projected"))
-        check_choice("ends", ends, ENDS)
-        check_choice("weight_at", weight_at, ("old", "new"))
-        check_number("weight_power", weight_power)
-        check_number("weight_scale", weight_scale)
-        check_flag("fresh_known", fresh_known)
-        check_flag("clamp", clamp)
-        check_whole("draws", draws)
-        if draws > 1 and (fresh != "constant" or fresh_scale != 1):
-            raise ValueError(f"draws is {draws}; more than one draw needs fresh=constant and fresh_scale=1")
-        check_number("fresh_scale", fresh_scale, high=1)
-        self.fresh, self.fresh_scale = fresh, fresh_scale
-        self.weight_power, self.weight_scale, self.weight_at = weight_power, weight_scale, weight_at
-        self.noise_of = noise_of
-        self.fresh_known, self.clamp, self.draws, self.ends = fresh_known, clamp, draws, ends
-        self.calls_per_step = draws
+    fresh: str = "constant"
+    fresh_scale: float = 1.0
+    weight_power: float = 0.0
+    weight_scale: float = 1.0
+    weight_at: str = "old"
+    noise_of: str = "clean"
+    fresh_known: bool = True
+    clamp: bool = False
+    draws: int = 1
+    ends: str = "state"
+
+    def __post_init__(self) -> None:
+        check_choice("fresh", self.fresh, tuple(FRESH))
+        check_choice("noise_of", self.noise_of, ("clean", "projected"))
+        check_choice("ends", self.ends, ("state", "projected", "prediction"))
+        check_choice("weight_at", self.weight_at, ("old", "new"))
+        check_number("weight_power", self.weight_power)
+        check_number("weight_scale", self.weight_scale)
+        check_flag("fresh_known", self.fresh_known)
+        check_flag("clamp", self.clamp)
+        check_whole("draws", self.draws)
+        if self.draws > 1 and (self.fresh != "constant" or self.fresh_scale != 1):
+            raise ValueError(f"draws is {self.draws}; more than one draw needs fresh=constant and fresh_scale=1")
+        check_number("fresh_scale", self.fresh_scale, high=1)
+        self.calls_per_step = self.draws
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         projected = tr.x
@@ -104,6 +99,6 @@ class TwoCurves(Sampler):
         if h == 1 and self.fresh_known:
             return fresh
         of = projected if self.noise_of == "projected" else tr.x0
-        predicted = (tr.x - grid.alpha(t) * of) / grid.sigma(t)
+        predicted = grid.noise_in(tr.x, of, t)
         mixed = (1 - h**2) ** 0.5 * predicted + h * fresh
         return mixed if self.fresh_known else tr.task.compose(mixed, predicted)

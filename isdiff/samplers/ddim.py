@@ -1,4 +1,4 @@
-"""DDIM (Song et al. 2021)."""
+"""DDIM's steps (Song et al. 2021), and the variants of DDNM and HD-Painter."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 
 import torch
 
-from isdiff.checks import check_number
+from isdiff.checks import BadValue, check_choice, check_number
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import KnownRegion
+from isdiff.known import KnownRegion
 from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
@@ -29,12 +29,91 @@ class DDIM(Sampler):
             fresh = tr.noise()
             tr.x = known.enter(tr, grid, t)
             prediction = yield tr.x, t
-            noise = prediction.guided_noise(grid.sigma(t))
-            x0 = prediction.x0(tr.x, grid, t)
+            noise, x0 = prediction.guided_noise(grid.sigma(t)), prediction.x0(tr.x, grid, t)
             tr.x0 = known.clean(x0)
             if tr.x0 is not x0:  # the noise that belongs to it
-                noise = (tr.x - grid.alpha(t) * tr.x0) / grid.sigma(t)
-            sigma = self.eta * math.sqrt(grid.posterior_variance(t, s))
-            kept = max(0.0, grid.sigma(s) ** 2 - sigma**2) ** 0.5
+                noise = grid.noise_in(tr.x, tr.x0, t)
+            sigma, kept = noise_shares(grid, t, s, self.eta)
             moved = torch.add(grid.alpha(s) * known.project(tr, tr.x0), noise, alpha=kept)
             tr.x = torch.add(moved, fresh, alpha=sigma)
+
+
+def noise_shares(grid: Grid, t: int, s: int, eta: float) -> tuple[float, float]:
+    """Fresh and kept noise of DDIM's step from ``t`` to ``s``, as standard deviations."""
+    sigma = eta * math.sqrt(grid.posterior_variance(t, s))
+    return sigma, max(0.0, grid.sigma(s) ** 2 - sigma**2) ** 0.5
+
+
+class DDNMSteps(Sampler):
+    """The steps of DDNM's public code (Wang et al. 2023): DDIM with a noise share of its own.
+
+    Args:
+        eta: share of fresh noise, in [0, 1]. Not DDIM's eta: the noise of level sigma is
+            ``sigma (eta z + sqrt(1 - eta^2) eps)``, so 1 forgets the predicted noise altogether.
+        version: ``svd`` (the published results), or ``simplified``, whose noise has the further factor
+            ``sqrt(1 - abar_s^2)``.
+    """
+
+    def __init__(self, eta: float = 0.85, version: str = "svd") -> None:
+        check_number("eta", eta, high=1)
+        check_choice("version", version, ("svd", "simplified"))
+        self.eta, self.version = eta, version
+
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
+        for t, s in steps_down(tr, grid, known):
+            fresh = tr.noise()
+            tr.x = known.enter(tr, grid, t)
+            prediction = yield tr.x, t
+            tr.x0 = known.clean(prediction.x0(tr.x, grid, t))
+            predicted = prediction.guided_noise(grid.sigma(t))
+            noise = torch.add(self.eta * fresh, predicted, alpha=math.sqrt(1 - self.eta**2))
+            sigma = grid.sigma(s)
+            if self.version == "simplified":
+                sigma *= math.sqrt(1 - grid.alpha(s) ** 4)
+            tr.x = torch.add(grid.alpha(s) * known.project(tr, tr.x0), noise, alpha=sigma)
+
+
+class RASG(Sampler):
+    """HD-Painter's sampler (Manukyan et al. 2023, Sec. 3.4): DDIM with a direction in the place of fresh noise.
+
+    The direction is the standardised ``prediction.score``.
+
+    Args:
+        eta: weight of that direction; the published command line has 0.1, its evaluation 0.25.
+        sigma: ``reference`` is what the published code computes, DDIM's formula with the alphas of single training
+            steps: 10 to 25 times smaller than ``ddim``, the formula itself.
+    """
+
+    def __init__(self, eta: float = 0.1, sigma: str = "reference") -> None:
+        check_number("eta", eta, high=1)
+        check_choice("sigma", sigma, ("reference", "ddim"))
+        self.eta, self.sigma = eta, sigma
+
+    def check(self, grid: Grid) -> None:
+        if self.sigma == "reference" and not grid.step_alphas:
+            raise BadValue(
+                "spacing puts steps between those of the model, for which sigma=reference has no formula; it must be "
+                "leading, linspace or trailing, or set sigma=ddim"
+            )
+
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
+        for t, s in steps_down(tr, grid, known):
+            tr.x = known.enter(tr, grid, t)
+            prediction = yield tr.x, t
+            tr.x0 = known.clean(prediction.x0(tr.x, grid, t, guided=False))
+            x0, noise = known.project(tr, tr.x0), prediction.noise
+            if prediction.score is None or s < 0:
+                tr.x = grid.noised(x0, noise, s)
+                continue
+            sigma = self.eta * noise_level(grid, t, s, self.sigma)
+            direction = prediction.score / prediction.score.std().clamp(min=1e-12)
+            kept = max(0.0, grid.sigma(s) ** 2 - sigma**2) ** 0.5
+            tr.x = grid.alpha(s) * x0 + kept * noise + sigma * direction
+
+
+def noise_level(grid: Grid, index: int, next_index: int, kind: str) -> float:
+    """DDIM's sigma at eta 1 for one step; ``reference`` uses single-step alphas instead of their products."""
+    if kind == "ddim":
+        return math.sqrt(grid.posterior_variance(index, next_index))
+    t, s = grid.step_alphas[index], grid.step_alphas[next_index]
+    return math.sqrt((1 - s) / (1 - t) * (1 - t / s))

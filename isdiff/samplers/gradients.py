@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from typing import Any
 
@@ -11,9 +10,10 @@ from torch import Tensor
 
 from isdiff.checks import check_number, check_whole
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import KnownRegion
+from isdiff.known import KnownRegion
 from isdiff.prediction import Prediction
 from isdiff.samplers.base import Pull, Sampler, Steps, steps_down
+from isdiff.samplers.ddim import noise_shares
 from isdiff.trajectory import Trajectory
 
 Question = Generator[Any, Any, Tensor]
@@ -36,13 +36,10 @@ class Guided(Sampler):
         for t, s in steps_down(tr, grid, known):
             fresh = tr.noise()
             prediction: Prediction = yield tr.x, t
-            x0 = prediction.x0(tr.x, grid, t)
-            tr.x0 = x0
+            tr.x0 = x0 = prediction.x0(tr.x, grid, t)
             moved = yield from self.correct(tr, grid, t, x0)
-            noise = (tr.x - grid.alpha(t) * tr.x0) / grid.sigma(t)
-            sigma = self.eta * math.sqrt(grid.posterior_variance(t, s))
-            kept = max(0.0, grid.sigma(s) ** 2 - sigma**2) ** 0.5
-            tr.x = grid.alpha(s) * tr.x0 + kept * noise + sigma * fresh + moved
+            sigma, kept = noise_shares(grid, t, s, self.eta)
+            tr.x = grid.alpha(s) * tr.x0 + kept * grid.noise_in(tr.x, tr.x0, t) + sigma * fresh + moved
 
     def correct(self, tr: Trajectory, grid: Grid, t: int, x0: Tensor) -> Question:
         """What the next state is moved by, (C, H, W); may replace ``tr.x0``."""

@@ -1,33 +1,35 @@
-"""LanPaint (Zheng, Lan & Wang, TMLR 2025): Langevin iterations before every deterministic step.
+"""LanPaint (Zheng, Lan & Wang, TMLR 2025) and LanPaint 2.1: Langevin iterations before every deterministic step.
 
-At one level they move hole and known pixels together, so that both come to fit. The dynamics is underdamped; in each
-region its stiff, linear part is solved exactly, as a damped oscillator that noise kicks, while the rest of the force
-stands still.
+At one level they move hole and known pixels together, so that both come to fit. In each region the stiff, linear part
+of the dynamics is solved exactly, while the rest of the force stands still.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from isdiff.checks import check_number, check_whole
 from isdiff.diffusion.grid import Grid
-from isdiff.known.base import KnownRegion
+from isdiff.known import KnownRegion, start_noise
 from isdiff.prediction import Prediction
 from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
 MARGIN = 1e-6  # least step and friction
 
+Calls = Generator[tuple[Tensor, int], Prediction, None]
 
+
+@dataclass(eq=False)
 class LanPaint(Sampler):
-    """LanPaint: Langevin iterations before each step bring hole and known region together.
+    """LanPaint: underdamped Langevin iterations before each step bring hole and known region together.
 
     Args:
         inner_steps: K, Langevin iterations a step, each with a network call of its own.
@@ -39,23 +41,20 @@ class LanPaint(Sampler):
         signal_share: alpha, how much of the signal's variance counts into the hole's own step.
     """
 
-    def __init__(
-        self,
-        inner_steps: int = 5,
-        step_size: float = 0.15,
-        friction: float = 15.0,
-        known_weight: float = 8.0,
-        exponent: float = 1.0,
-        signal_share: float = 0.0,
-    ) -> None:
-        check_whole("inner_steps", inner_steps, 0)
-        for name, value in (("step_size", step_size), ("friction", friction)):
-            check_number(name, value, MARGIN)
-        for name, value in (("known_weight", known_weight), ("exponent", exponent), ("signal_share", signal_share)):
-            check_number(name, value)
-        self.inner_steps, self.step_size, self.friction = inner_steps, step_size, friction
-        self.known_weight, self.exponent, self.signal_share = known_weight, exponent, signal_share
-        self.calls_per_step = 1 + inner_steps
+    inner_steps: int = 5
+    step_size: float = 0.15
+    friction: float = 15.0
+    known_weight: float = 8.0
+    exponent: float = 1.0
+    signal_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_whole("inner_steps", self.inner_steps, 0)
+        for name in ("step_size", "friction"):
+            check_number(name, getattr(self, name), MARGIN)
+        for name in ("known_weight", "exponent", "signal_share"):
+            check_number(name, getattr(self, name))
+        self.calls_per_step = 1 + self.inner_steps
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         chain = known_chain(tr, grid)
@@ -65,11 +64,10 @@ class LanPaint(Sampler):
                 yield from self.explore(tr, grid, t)
             prediction = yield tr.x, t
             tr.x0 = known.clean(prediction.x0(tr.x, grid, t))
-            noise = (tr.x - grid.alpha(t) * tr.x0) / grid.sigma(t)
-            tr.x = grid.noised(known.project(tr, tr.x0), noise, s)
+            tr.x = grid.noised(known.project(tr, tr.x0), grid.noise_in(tr.x, tr.x0, t), s)
         tr.x = tr.task.compose(tr.x)
 
-    def explore(self, tr: Trajectory, grid: Grid, t: int) -> Generator[tuple[Tensor, int], Prediction, None]:
+    def explore(self, tr: Trajectory, grid: Grid, t: int) -> Calls:
         """The iterations at level ``t``.
 
         A full move with the first force; then half a move, a new force, its kick, and the other half of the move with
@@ -86,13 +84,8 @@ class LanPaint(Sampler):
             force = new
 
     def force(self, prediction: Prediction, tr: Trajectory, grid: Grid, t: int, oscillator: Oscillator) -> Tensor:
-        """What the score leaves beside the oscillator's own ``-stiffness * x``.
-
-        In the hole it pulls towards the prediction, outside towards ``(1 + known_weight) image - known_weight
-        prediction``.
-        """
-        x0 = prediction.x0(tr.x, grid, t)
-        target = tr.task.compose(x0, (1 + self.known_weight) * tr.task.image - self.known_weight * x0)
+        """What the score leaves beside the oscillator's own ``-stiffness * x``."""
+        target = pushed(tr, prediction.x0(tr.x, grid, t), self.known_weight)
         score = (grid.alpha(t) * target - tr.x) / grid.sigma(t) ** 2
         return score + oscillator.stiffness * tr.x
 
@@ -101,10 +94,16 @@ class LanPaint(Sampler):
         noise, signal = grid.sigma(t) ** 2, grid.alpha(t) ** 2
         widened = noise + self.signal_share * signal
         hole, known = (
-            Oscillator.of(stiffness, self.step_size * spread**self.exponent, self.friction, part)
+            coefficients(stiffness, self.step_size * spread**self.exponent, self.friction, part)
             for stiffness, spread in ((1 / widened, widened), ((1 + self.known_weight) / noise, noise))
         )
-        return hole.where(tr.task.hole.to(tr.x.device), known, tr.x.dtype)
+        mask, like = tr.task.hole.to(tr.x.device), tr.x.new_tensor
+        return Oscillator(*(torch.where(mask, like(a), like(b)) for a, b in zip(hole, known, strict=True)))
+
+
+def pushed(tr: Trajectory, x0: Tensor, weight: float) -> Tensor:
+    """What the score points to: the prediction in the hole, outside ``(1 + weight) image - weight prediction``."""
+    return tr.task.compose(x0, (1 + weight) * tr.task.image - weight * x0)
 
 
 def known_chain(tr: Trajectory, grid: Grid) -> dict[int, Tensor]:
@@ -116,13 +115,11 @@ def known_chain(tr: Trajectory, grid: Grid) -> dict[int, Tensor]:
     return chain
 
 
-@dataclass(frozen=True)
-class Oscillator:
+class Oscillator(NamedTuple):
     """The exact move over a time of ``dx = q dt``, ``dq = G (C - A x) dt - G q dt + G sqrt(2) dW``.
 
     With ``v = q / sqrt(G)`` (standard normal in equilibrium), ``G = f ** 2 A`` and the distance ``d`` to the rest at
-    ``C / A``, the solution is linear in ``d``, ``v`` and two normals. Numbers are of one region, tensors (1, H, W) of
-    both.
+    ``C / A``, the solution is linear in ``d``, ``v`` and two normals. All coefficients are (1, H, W).
 
     Attributes:
         stiffness: A.
@@ -131,50 +128,14 @@ class Oscillator:
         shake, both, stir: of the first normal on the way, of the first and of the second on the velocity.
     """
 
-    stiffness: Any
-    kick: Any
-    keep: Any
-    drive: Any
-    calm: Any
-    shake: Any
-    both: Any
-    stir: Any
-
-    @classmethod
-    def of(cls, stiffness: float, time: float, friction: float, part: float) -> Oscillator:
-        """The oscillator of one move.
-
-        Args:
-            time: of a whole iteration.
-            part: of it that the move takes.
-        """
-        h = stiffness * time * part
-        a = friction**2 * h / 2
-        spread = 1 - 4 / friction**2
-        root = a * math.sqrt(abs(spread))
-        if spread > 0:  # exponentials of differences: a hyperbolic cosine alone would overflow
-            rise, fall = math.exp(root - a), math.exp(-root - a)
-            even, odd = (rise + fall) / 2, (rise - fall) / (2 * root)
-        elif spread < 0:
-            even, odd = math.exp(-a) * math.cos(root), math.exp(-a) * math.sin(root) / root
-        else:
-            even = odd = math.exp(-a)
-        keep, drive = even + a * odd, friction * h * odd
-        calm = keep - friction * drive
-        shake = math.sqrt(max(0.0, 1 - keep**2 - drive**2))
-        both = friction * drive**2 / shake if shake else 0.0
-        stir = math.sqrt(max(0.0, 1 - drive**2 - calm**2 - both**2))
-        kick = friction * math.sqrt(stiffness) * time
-        return cls(stiffness, kick, keep=keep, drive=drive, calm=calm, shake=shake, both=both, stir=stir)
-
-    def where(self, mask: Tensor, other: Oscillator, dtype: torch.dtype) -> Oscillator:
-        """This one where ``mask`` is true, the other elsewhere."""
-
-        def either(name: str) -> Tensor:
-            a, b = (torch.tensor(getattr(each, name), dtype=dtype) for each in (self, other))
-            return torch.where(mask, a, b)
-
-        return Oscillator(**{each.name: either(each.name) for each in fields(self)})
+    stiffness: Tensor
+    kick: Tensor
+    keep: Tensor
+    drive: Tensor
+    calm: Tensor
+    shake: Tensor
+    both: Tensor
+    stir: Tensor
 
     def move(self, tr: Trajectory, force: Tensor, velocity: Tensor) -> Tensor:
         """Move ``tr.x`` under a force that stands still; returns the velocity after it."""
@@ -183,3 +144,79 @@ class Oscillator:
         away = force / self.stiffness - tr.x
         tr.x = tr.x + (1 - self.keep) * away + (self.drive * velocity + self.shake * first) / width
         return self.drive * width * away + self.calm * velocity + self.both * first + self.stir * second
+
+
+def coefficients(stiffness: float, time: float, friction: float, part: float) -> tuple[float, ...]:
+    """Those of an :class:`Oscillator` in one region, for a move that takes ``part`` of an iteration's ``time``."""
+    h = stiffness * time * part
+    a = friction**2 * h / 2
+    spread = 1 - 4 / friction**2
+    root = a * math.sqrt(abs(spread))
+    if spread > 0:  # exponentials of differences: a hyperbolic cosine alone would overflow
+        rise, fall = math.exp(root - a), math.exp(-root - a)
+        even, odd = (rise + fall) / 2, (rise - fall) / (2 * root)
+    elif spread < 0:
+        even, odd = math.exp(-a) * math.cos(root), math.exp(-a) * math.sin(root) / root
+    else:
+        even = odd = math.exp(-a)
+    keep, drive = even + a * odd, friction * h * odd
+    calm = keep - friction * drive
+    shake = math.sqrt(max(0.0, 1 - keep**2 - drive**2))
+    both = friction * drive**2 / shake if shake else 0.0
+    stir = math.sqrt(max(0.0, 1 - drive**2 - calm**2 - both**2))
+    return stiffness, friction * math.sqrt(stiffness) * time, keep, drive, calm, shake, both, stir
+
+
+class LanPaint2(Sampler):
+    """LanPaint 2.1: overdamped, with a constant step and fewer iterations where there is less noise.
+
+    Args:
+        inner_steps: iterations at pure noise, each with a network call; fewer at lower levels, none in the last step.
+        step_size: time of an iteration.
+        known_weight: lambda, how far known pixels are pushed past the image by the network's error on them.
+    """
+
+    def __init__(self, inner_steps: int = 5, step_size: float = 0.2, known_weight: float = 5.0) -> None:
+        check_whole("inner_steps", inner_steps, 0)
+        check_number("step_size", step_size)
+        check_number("known_weight", known_weight)
+        self.inner_steps, self.step_size, self.known_weight = inner_steps, step_size, known_weight
+        self.calls_per_step = 1 + inner_steps  # at most
+
+    def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
+        noise = start_noise(tr, grid)
+        for t, s in steps_down(tr, grid, known):
+            scale = math.hypot(grid.alpha(t), grid.sigma(t))  # 1 where variance is preserved
+            signal = (grid.alpha(t) / scale) ** 2
+            tr.x = tr.task.compose(tr.x, grid.noised(tr.task.image, noise, t))
+            count = round(round(self.inner_steps * (1 - signal), 6)) if s >= 0 else 0  # 2.5 is 2
+            if count:
+                yield from self.explore(tr, grid, t, scale, signal, count)
+            prediction = yield tr.x, t
+            tr.x0 = known.clean(prediction.x0(tr.x, grid, t))
+            clean = tr.task.compose(tr.x0)
+            tr.x = grid.noised(clean, grid.noise_in(tr.x, clean, t), s)
+
+    def explore(self, tr: Trajectory, grid: Grid, t: int, scale: float, signal: float, count: int) -> Calls:
+        """The iterations at a level; moves are of the state scaled to unit variance."""
+        known = torch.tensor((1 + self.known_weight) / (1 - signal))
+        stiffness = torch.where(tr.task.hole, 1 / (1 - signal), known.to(tr.x))
+
+        def force(prediction: Prediction, x: Tensor) -> Tensor:
+            target = pushed(tr, prediction.x0(tr.x, grid, t), self.known_weight)
+            return (math.sqrt(signal) * target - x) / (1 - signal) + stiffness * x
+
+        def move(x: Tensor, force: Tensor, time: float) -> Tensor:
+            kept = (-stiffness * time).exp()
+            return kept * x + (1 - kept) / stiffness * force + ((1 - kept**2) / stiffness).sqrt() * tr.noise()
+
+        x = tr.x / scale
+        old = force((yield tr.x, t), x)
+        x = move(x, old, self.step_size)
+        for _ in range(1, count):
+            x = move(x, old, self.step_size / 2)
+            tr.x = x * scale
+            new = force((yield tr.x, t), x)
+            x = move(x + (new - old) * self.step_size, old, self.step_size / 2)
+            old = new
+        tr.x = x * scale

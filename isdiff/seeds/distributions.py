@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isdiff.checks import check_choice, check_whole
+from isdiff.checks import check_choice, check_number, check_whole
 from isdiff.seeds.base import PerTask, Seed
 from isdiff.seeds.mixture import Mixture, fit_mixture
 from isdiff.trajectory import Stream, Task
@@ -35,19 +35,17 @@ class DistributionSeed(Seed):
         return pixels[:, :height, :width]
 
 
+def known_pixels(task: Task) -> Tensor:
+    """(H, W) bool: those that seeds are fitted to."""
+    return (~task.hole if task.sure is None else task.sure)[0]
+
+
 def known_vectors(task: Task) -> np.ndarray:
     """The known pixels, each a vector of C channels: float64 of shape (N, C)."""
-    sure = ~task.hole if task.sure is None else task.sure
-    known = task.image[:, sure[0]].T.double().cpu().numpy()
+    known = task.image[:, known_pixels(task)].T.double().cpu().numpy()
     if not len(known):
         raise ValueError(f"image {task.id} has no known pixel to fit a seed to: its mask covers everything")
     return known
-
-
-def known_rows(task: Task) -> np.ndarray:
-    """The row of each of the :func:`known_vectors`, (N,)."""
-    sure = ~task.hole if task.sure is None else task.sure
-    return sure[0].nonzero()[:, 0].cpu().numpy()
 
 
 class MixtureSeed(DistributionSeed):
@@ -65,20 +63,19 @@ class MixtureSeed(DistributionSeed):
         check_whole("max_pixels", max_pixels)
         check_choice("fit", fit, ("em", "sklearn"))
         self.components, self.max_pixels, self.enough = components, max_pixels, max(32, 10 * components)
-        self.fitted_by = fit_with_sklearn if fit == "sklearn" else fit_mixture
-        # One fit serves all attempts at an image and goes when the task does.
-        self.fits: PerTask[Mixture] = PerTask()
-
-    def fit(self, task: Task) -> Mixture:
-        """A function of the image, while draws follow the image's stream."""
-        known = known_vectors(task)
-        known = known[:: -(-len(known) // self.max_pixels)]
-        return self.fitted_by(known, distinct(known, self.components))
+        self.fit = fit_with_sklearn if fit == "sklearn" else fit_mixture
+        self.fits: PerTask[Mixture] = PerTask()  # a function of the image, for all its attempts
 
     def sample(self, task: Task, count: int, rng: np.random.Generator) -> np.ndarray:
         if task not in self.fits:
-            self.fits[task] = self.fit(task)
+            known = thinned(known_vectors(task), self.max_pixels)
+            self.fits[task] = self.fit(known, distinct(known, self.components))
         return self.fits[task].draw(count, rng)
+
+
+def thinned(vectors: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the vectors, evenly."""
+    return vectors[:: -(-len(vectors) // most)]
 
 
 def distinct(vectors: np.ndarray, enough: int) -> int:
@@ -131,3 +128,37 @@ class OracleSeed(DistributionSeed):
             raise ValueError("the oracle seed needs the true image, which this run does not have")
         hidden = task.truth[:, task.hole[0]].T.double().cpu().numpy()
         return hidden[rng.integers(len(hidden), size=count)]
+
+
+class PositionSeed(Seed):
+    """Gaussian mixture of rows and colours together, fitted to the known pixels; colours are drawn given the row.
+
+    Above and below all known rows it is the paper's seed (:class:`MixtureSeed`): there the fit would extrapolate.
+
+    Args:
+        components: K, lowered to the number of distinct known vectors where there are fewer.
+        height: what the rows of the picture are scaled to, colours being in [-1, 1]: how much a row tells.
+        max_pixels: fit to so many known pixels, drawn evenly; all of them if there are fewer.
+    """
+
+    def __init__(self, components: int = 8, height: float = 3.0, max_pixels: int = 4096) -> None:
+        check_whole("components", components)
+        check_number("height", height, low=1e-3)
+        self.plain = MixtureSeed(max_pixels=max_pixels)
+        self.components, self.height, self.max_pixels = components, height, max_pixels
+        self.enough = max(32, 10 * components)
+        self.fits: PerTask[Mixture] = PerTask()
+
+    def fill(self, task: Task, stream: Stream) -> Tensor:
+        channels, height, width = task.image.shape
+        scale = self.height / max(1, height - 1)
+        known, rng = known_pixels(task).nonzero()[:, 0].cpu().numpy(), stream.numpy()
+        if task not in self.fits:
+            vectors = thinned(np.column_stack([known * scale, known_vectors(task)]), self.max_pixels)
+            self.fits[task] = fit_mixture(vectors, distinct(vectors, self.components))
+        rows = np.arange(height).repeat(width)
+        values = self.fits[task].given_first(np.arange(height) * scale).draw(rows, rng)
+        outside = (rows < known.min()) | (rows > known.max())
+        if outside.any():
+            values[outside] = self.plain.sample(task, int(outside.sum()), rng)
+        return torch.from_numpy(values.T.reshape(channels, height, width)).to(task.image)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isdiff.diffusion.process import add_noise
+from isdiff.diffusion.schedule import add_noise
 from isdiff.nets.unet import UNet
 from training.data import Images, to_batch
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isdiff.diffusion.process import add_noise, named_betas
+from isdiff.diffusion.schedule import add_noise, named_betas
 from isdiff.io.files import atomic_save, sha256_file
-from isdiff.nets.words import TASK_WORDS, VECTORS
+from isdiff.nets.captions import TASK_WORDS, VECTORS
 from isdiff.paths import located, placed
 from isdiff.priors.conditioning.powerpaint import expand_task_words
 from isdiff.progress import Reporter

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isdiff.diffusion.process import add_noise, named_betas
+from isdiff.diffusion.schedule import add_noise, named_betas
 from isdiff.io.models import fill, open_weights
 from isdiff.nets.unet import UNet
 from isdiff.paths import located, placed

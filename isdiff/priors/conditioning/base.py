@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from isdiff.checks import check_number
 from isdiff.component import Component
 from isdiff.errors import UserError
-from isdiff.priors.latent_task import LatentTask
+from isdiff.priors.base import LatentTask
 from isdiff.priors.text import PromptPair, TextEncoder
 
 

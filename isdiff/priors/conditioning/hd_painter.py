@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from isdiff.checks import BadValue, check_flag
+from isdiff.priors.base import LatentTask
 from isdiff.priors.conditioning.attention import Attended, install, rasg_score
 from isdiff.priors.conditioning.base import Conditioning
-from isdiff.priors.latent_task import LatentTask
 from isdiff.priors.text import PromptPair, TextEncoder
 
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)

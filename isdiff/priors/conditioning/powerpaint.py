@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isdiff.checks import check_choice, check_number
-from isdiff.nets.words import TASK_WORDS, VECTORS
+from isdiff.nets.captions import TASK_WORDS, VECTORS
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.text import PromptPair, TextEncoder
 

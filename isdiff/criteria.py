@@ -1,16 +1,32 @@
-"""DCE, the paper's criterion (Sec. III-C, Eq. 6)."""
+"""Criteria that attempts are judged by at the checkpoint."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
 
 import numpy as np
 from torch import Tensor
 
 from isdiff.checks import BadValue, check_choice, check_number, check_whole
-from isdiff.criteria.base import Criterion
+from isdiff.component import Component
+
+
+class Criterion(Component, ABC):
+    """Says how badly the content of a hole goes with its surroundings."""
+
+    @abstractmethod
+    def __call__(self, prediction: Tensor, image: Tensor, hole: Tensor) -> float:
+        """Say how badly the picture inside the hole fits; lower is better.
+
+        Args:
+            prediction: (3, H, W), about [-1, 1]; what it shows inside the hole is judged.
+            image: (3, H, W), of which only the known pixels may be used.
+            hole: (1, H, W), bool.
+        """
 
 
 class CrossEntropy(Criterion):
-    """DCE (Eq. 6): cross-entropy in nats between histograms of the hole and of the known region.
+    """DCE (paper Sec. III-C, Eq. 6): cross-entropy in nats between histograms of the hole and of the known region.
 
     The mean over the histograms of each channel's intensity and, with weight ``texture``, of one of texture: the
     square root of the luminance gradient's magnitude, inside each region only.
@@ -34,7 +50,6 @@ class CrossEntropy(Criterion):
         self.bins, self.smoothing, self.texture, self.direction = bins, smoothing, texture, direction
 
     def __call__(self, prediction: Tensor, image: Tensor, hole: Tensor) -> float:
-        """DCE of ``prediction`` (3, H, W) inside ``hole`` against ``image`` outside it; both in [-1, 1]."""
         inside = hole[0].cpu().numpy()
         if inside.all() or not inside.any():
             return 0.0

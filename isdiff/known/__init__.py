@@ -1,1 +1,0 @@
-"""What happens to the known region while an image is sampled; one rule a file."""
