@@ -38,13 +38,12 @@ class ResnetBlock(nn.Module):
         self.temb_proj = nn.Linear(emb_channels, out_channels)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        if channels != out_channels:
-            self.nin_shortcut = nn.Conv2d(channels, out_channels, 1)
+        self.nin_shortcut = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x))) + self.temb_proj(F.silu(emb))[: len(x), :, None, None]
         h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        return h + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+        return h + self.nin_shortcut(x)
 
 
 class AttentionBlock(nn.Module):
@@ -73,39 +72,16 @@ class Downsample(nn.Module):
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
-class TimeEmbedding(nn.Module):
-    """Two linear layers on the sinusoidal features."""
-
-    def __init__(self, channels: int, emb_channels: int) -> None:
-        super().__init__()
-        self.dense = nn.ModuleList([nn.Linear(channels, emb_channels), nn.Linear(emb_channels, emb_channels)])
-
-    def forward(self, features: Tensor) -> Tensor:
-        first, second = self.dense
-        return second(F.silu(first(features)))
-
-
-class Middle(nn.Module):
-    """Attention between two blocks, at the lowest resolution."""
-
-    def __init__(self, channels: int, emb_channels: int, dropout: float) -> None:
-        super().__init__()
-        self.block_1, self.block_2 = (ResnetBlock(channels, channels, emb_channels, dropout) for _ in range(2))
-        self.attn_1 = AttentionBlock(channels)
-
-    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
-        return self.block_2(self.attn_1(self.block_1(h, emb)), emb)
-
-
 class Level(nn.Module):
     """The blocks of one resolution, each followed by attention or not, and resampling where another level follows."""
 
     downsample: Downsample
     upsample: Upsample
 
-    def __init__(self, blocks: Sequence[ResnetBlock], attention: Sequence[AttentionBlock]) -> None:
+    def __init__(self, blocks: Sequence[ResnetBlock], attention: bool) -> None:
         super().__init__()
-        self.block, self.attn = nn.ModuleList(blocks), nn.ModuleList(attention)
+        self.block = nn.ModuleList(blocks)
+        self.attn = nn.ModuleList([AttentionBlock(block.conv2.out_channels) for block in blocks if attention])
 
     def step(self, i: int, h: Tensor, emb: Tensor) -> Tensor:
         h = self.block[i](h, emb)
@@ -135,33 +111,32 @@ class DDIMUNet(nn.Module):
     ) -> None:
         super().__init__()
         self.ch, self.image_size, emb = ch, image_size, 4 * ch
-        self.temb = TimeEmbedding(ch, emb)
+        self.temb = nn.ModuleDict({"dense": nn.ModuleList([nn.Linear(ch, emb), nn.Linear(emb, emb)])})
         self.conv_in = nn.Conv2d(in_channels, ch, 3, padding=1)
         widths = [ch * m for m in ch_mult]
-        sides = [image_size // 2**i for i in range(len(widths))]
-        at, skips = ch, [ch]
+        attends = [image_size // 2**i in attn_resolutions for i in range(len(widths))]
+        last, at, skips = len(widths) - 1, ch, [ch]
         self.down = nn.ModuleList()
-        for i, (width, side) in enumerate(zip(widths, sides, strict=True)):
-            blocks = []
-            for _ in range(num_res_blocks):
-                blocks.append(ResnetBlock(at, width, emb, dropout))
-                at = width
-                skips.append(at)
-            self.down.append(Level(blocks, [AttentionBlock(at) for _ in blocks if side in attn_resolutions]))
-            if i < len(widths) - 1:
-                self.down[i].downsample = Downsample(at)
-                skips.append(at)
-        self.mid = Middle(at, emb, dropout)
-        levels: list[Level] = []
+        for i, width in enumerate(widths):
+            ins = [at] + [width] * (num_res_blocks - 1)
+            blocks = [ResnetBlock(c_in, width, emb, dropout) for c_in in ins]
+            at, level = width, Level(blocks, attends[i])
+            if i < last:
+                level.downsample = Downsample(at)
+            self.down.append(level)
+            skips += [at] * (num_res_blocks + (i < last))
+        self.mid = nn.ModuleDict({"block_1": ResnetBlock(at, at, emb, dropout)})
+        self.mid["block_2"] = ResnetBlock(at, at, emb, dropout)
+        self.mid["attn_1"] = AttentionBlock(at)
+        levels = []
         for i in reversed(range(len(widths))):
             blocks = []
             for _ in range(num_res_blocks + 1):
                 blocks.append(ResnetBlock(at + skips.pop(), widths[i], emb, dropout))
                 at = widths[i]
-            level = Level(blocks, [AttentionBlock(at) for _ in blocks if sides[i] in attn_resolutions])
+            levels.append(Level(blocks, attends[i]))
             if i > 0:
-                level.upsample = Upsample(at, use_conv=True)
-            levels.append(level)
+                levels[-1].upsample = Upsample(at, use_conv=True)
         self.up = nn.ModuleList(reversed(levels))
         self.norm_out = norm(at)
         self.conv_out = nn.Conv2d(at, out_channels, 3, padding=1)
@@ -174,7 +149,9 @@ class DDIMUNet(nn.Module):
         """Predict the noise of images (B, C, side, side) at ``timesteps`` (B,); same shape and dtype as ``x``."""
         if y is not None:
             raise ValueError("this network is not class-conditional; leave y out")
-        emb = self.temb(timestep_embedding(F.pad(timesteps, (0, -len(x) % ROWS)), self.ch).to(self.dtype))
+        features = timestep_embedding(F.pad(timesteps, (0, -len(x) % ROWS)), self.ch).to(self.dtype)
+        first, second = self.temb["dense"].children()
+        emb = second(F.silu(first(features)))
         h = self.conv_in(x.to(self.dtype))
         skips = [h]
         for level in self.down:
@@ -185,7 +162,7 @@ class DDIMUNet(nn.Module):
             if hasattr(level, "downsample"):
                 h = level.downsample(h)
                 skips.append(h)
-        h = self.mid(h, emb)
+        h = self.mid["block_2"](self.mid["attn_1"](self.mid["block_1"](h, emb)), emb)
         for level in reversed(self.up):
             assert isinstance(level, Level)
             for i in range(len(level.block)):

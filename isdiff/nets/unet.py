@@ -19,7 +19,6 @@ from isdiff.diffusion.schedule import alphas_cumprod_at, named_betas
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
-
 # Embeddings are computed for a multiple of so many images: products of few rows take another path through BLAS, which
 # would make an image's last bits depend on the size of its batch.
 ROWS = 16
@@ -80,6 +79,9 @@ class Downsample(nn.Module):
         return self.op(x)
 
 
+RESAMPLERS = {"up": Upsample, "down": Downsample}
+
+
 class ResBlock(nn.Module):
     """Two norm-SiLU-convolution layers around a time embedding, with optional resampling before the first convolution.
 
@@ -103,19 +105,11 @@ class ResBlock(nn.Module):
             group_norm(channels, group_channels), nn.SiLU(), nn.Conv2d(channels, out_channels, 3, padding=1)
         )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(emb_channels, (1 + scale_shift) * out_channels))
-        self.out_layers = nn.Sequential(
-            group_norm(out_channels, group_channels),
-            nn.SiLU(),
-            nn.Dropout(dropout),
-            zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
-        )
+        last = zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.out_layers = nn.Sequential(group_norm(out_channels, group_channels), nn.SiLU(), nn.Dropout(dropout), last)
         same = channels == out_channels
         self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
-        self.resample = {
-            None: nn.Identity(),
-            "up": Upsample(channels, use_conv=False),
-            "down": Downsample(channels, use_conv=False),
-        }[resample]
+        self.resample = RESAMPLERS[resample](channels, use_conv=False) if resample else nn.Identity()
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         norm, act, conv = self.in_layers
@@ -220,9 +214,7 @@ class UNet(nn.Module):
             return AttentionBlock(c, heads, use_new_attention_order, group_channels)
 
         def resampler(c: int, direction: str) -> nn.Module:
-            if resblock_updown:
-                return res(c, c, direction)
-            return {"up": Upsample, "down": Downsample}[direction](c, conv_resample)
+            return res(c, c, direction) if resblock_updown else RESAMPLERS[direction](c, conv_resample)
 
         widths = [int(m * model_channels) for m in channel_mult]
         heads_up = num_heads if num_heads_upsample == -1 else num_heads_upsample

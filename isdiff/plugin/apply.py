@@ -41,22 +41,17 @@ def apply(
 ) -> Pipeline:
     """Let every call of a diffusers inpainting pipeline begin with IS-Diff's seed and refine it.
 
-    The pipeline is called as before, and answers as before. Afterwards ``pipe.isdiff.images`` says of each image which
-    attempts there were, what their checkpoints said and how many network calls it took. Only the pipeline's class
-    changes: to a subclass of the same name. Its own ``__call__`` samples every attempt; images that fail the checkpoint
-    are tried again without the others. What differs from the stock call:
+    The pipeline is called as before, and answers as before; only its class changes, to a subclass of the same name.
+    Afterwards ``pipe.isdiff.images`` says of each image which attempts there were, what their checkpoints said and how
+    many network calls it took. What differs from the stock call:
 
-    - The masked image's latents are the posterior's mean, not a sample. A U-Net of 4 channels, not made for
-      inpainting, gets the whole image's, noised anew at every step, as its pipeline does it.
+    - The masked image's latents are the posterior's mean, not a sample. A network that is not made for inpainting gets
+      the whole image's, with the attempt's noise at every step.
     - ``strength`` stays at its default, as the start step takes its place.
     - With rectified flow (Stable Diffusion 3, Flux) start, lambda and checkpoint are values of sigma; their defaults
       have the signal-to-noise ratios of those of Stable Diffusion.
-    - Generators give one whole number for each image, from which all of its noise follows; so with a list of them an
-      image does not depend on its neighbours. With ``run_seed`` they are not asked: the keyword ``image_ids`` of the
-      call (default: "0", "1", ...) then names each image's noise, which is that of ``method=si+isdiff`` for an image
-      of that id and that seed: the same attempts, and pictures to float rounding, with a DDIM scheduler whose number
-      of steps divides its process's.
-    - Given ``latents`` are the noise of the first attempt.
+    - Generators give one whole number for each image, from which all of its noise follows. Given ``latents`` are the
+      noise of the first attempt.
     - ``callback_on_step_end`` sees every step of every attempt, with only the images that take part in it. What it
       changes besides latents is forgotten where an attempt is resumed. After an interrupt nothing is tried again; what
       has passed its checkpoint stays as it was there, which costs one network call.
@@ -71,15 +66,16 @@ def apply(
         checkpoint: the step at which attempts are judged, as a fraction of the process.
         criterion: what is measured there, in decoded pictures; DCE by default.
         model: a name in ``configs/model``, whose own start, lambda, tau and checkpoint count where none is given.
-        run_seed: see above.
+        run_seed: in the place of generators. The keyword ``image_ids`` of the call (default: "0", "1", ...) then names
+            each image's noise, which is that of ``method=si+isdiff`` for an image of that id and that seed: the same
+            attempts, and pictures to float rounding, with a DDIM scheduler whose number of steps divides its process's.
 
     Returns:
         ``pipe`` itself. If it had the plug-in already, the new options take the place of the old ones.
     """
     kind = kind_of(pipe)
-    values = {**kind.values, **({} if model is None else suited_to(model))}
     given = {"start": start, "lambda": lambda_, "tau": tau, "checkpoint": checkpoint}
-    values |= {key: value for key, value in given.items() if value is not None}
+    values = {**kind.values, **suited_to(model), **{key: value for key, value in given.items() if value is not None}}
     if run_seed is not None:
         check_whole("run_seed", run_seed, low=None)
     begins = SeededStart(MeanSeed() if seed == OFF else seed_of(seed), values["start"], values["lambda"])
@@ -103,15 +99,16 @@ def remove(pipe: Pipeline) -> Pipeline:
 
 
 def seed_of(seed: str | Seed) -> Seed:
-    """A seed, or the usual one of a name."""
     if isinstance(seed, Seed):
         return seed
     check_choice("seed", seed, (*SEEDS, OFF))
     return SEEDS[seed]()
 
 
-def suited_to(model: str) -> dict[str, float]:
+def suited_to(model: str | None) -> dict[str, float]:
     """The values that a model of ``configs/model`` comes with."""
+    if model is None:
+        return {}
     import yaml
 
     files = {path.stem: path for folder in reversed(config_folders()) for path in (folder / "model").glob("*.yaml")}

@@ -81,7 +81,7 @@ class Leg:
 class GivenNoise(Stream):
     """A stream whose first noise is the caller's."""
 
-    first: Tensor | None
+    first: Tensor | None = None
 
     def normal(self, like: Tensor) -> Tensor:
         drawn, self.first = self.first, None
@@ -116,12 +116,11 @@ class Call:
         self.count = prompts(self.given) * self.given["num_images_per_prompt"]
         # Under offloading, pipe.device is where the modules wait, and not where they work.
         device = getattr(pipe, "_execution_device", pipe.device)
-        self.grid, self.scale = self.levels()
+        self.set_levels()
         self.tasks, self.counts = tasks_of(self.kind, self.count, device, self.start.enough, self.start.needs_truth)
         self.keys = self.noise_keys(image_ids)
         if (noise := self.given.get("latents")) is not None:
-            if len(noise) != self.count:
-                raise UserError(f"there are {len(noise)} latents for {self.count} pictures; give one for each")
+            self.check_count("latents", noise)
             self.given["latents"] = self.kind.spatial(noise) if self.kind.takes_looped else noise
         self.streams: dict[tuple[int, int], Stream] = {}
         self.made = plugin.images = [Made() for _ in range(self.count)]
@@ -129,43 +128,44 @@ class Call:
         self.parts: dict[int, tuple[Any, int]] = {}
         self.interrupted = False
 
-    def levels(self):
-        """The grid of the steps, and what the pipeline multiplies given latents with."""
+    def check_count(self, key: str, values: Any) -> None:
+        """Refuse a list that has not one entry for each picture."""
+        if len(values) != self.count:
+            raise UserError(f"there are {len(values)} {key} for {self.count} pictures; give one for each")
+
+    def set_levels(self) -> None:
+        """Find out the grid of the steps, how many they are, and what the pipeline multiplies given latents with."""
         check_known(self.pipe.scheduler, self.kind.schedulers)
         scheduler = Watched(self.pipe.scheduler).scheduler
         asked = self.kind.set_levels(scheduler)
-        grid = grid_of(scheduler)
-        self.steps = asked or len(grid)
-        if self.refinement and grid.index_at(self.refinement.checkpoint) < 1 + repeats(scheduler):
+        self.grid, self.scale = grid_of(scheduler), float(getattr(scheduler, "init_noise_sigma", 1.0))
+        self.steps = asked or len(self.grid)
+        if self.refinement and self.grid.index_at(self.refinement.checkpoint) < 1 + repeats(scheduler):
             raise UserError(
                 f"no step of {self.steps} is left after the checkpoint at {self.refinement.checkpoint}; "
                 "take more steps, a higher checkpoint or attempts=1"
             )
-        return grid, float(getattr(scheduler, "init_noise_sigma", 1.0))
 
     def noise_keys(self, image_ids: Sequence[str] | None) -> list[tuple[int, str]]:
         """For each image the seed and the name that its noise follows from."""
         if self.plugin.run_seed is not None:
             ids = [f"{row}" for row in range(self.count)] if image_ids is None else list(image_ids)
-            if len(ids) != self.count:
-                raise UserError(f"there are {len(ids)} image_ids for {self.count} pictures; give one for each")
+            self.check_count("image_ids", ids)
             return [(self.plugin.run_seed, image_id) for image_id in ids]
         if image_ids is not None:
             raise UserError("image_ids name noise only together with a seed: isdiff.apply(pipe, run_seed=0)")
         generators = self.given.get("generator")
         if not isinstance(generators, (list, tuple)):
             generators = [generators] * self.count
-        if len(generators) != self.count:
-            raise UserError(f"there are {len(generators)} generators for {self.count} pictures; give 1 or {self.count}")
+        self.check_count("generators", generators)
         return [(draw(generator), "") for generator in generators]
 
     def stream(self, row: int, attempt: int) -> Stream:
         """The noise of an attempt at an image, the same object all along."""
         if (row, attempt) not in self.streams:
-            noise = GivenNoise(*self.keys[row], attempt)
-            latents = self.given.get("latents")
-            noise.first = None if attempt or latents is None else latents[row]
-            self.streams[row, attempt] = noise
+            self.streams[row, attempt] = noise = GivenNoise(*self.keys[row], attempt)
+            if not attempt and (latents := self.given.get("latents")) is not None:
+                noise.first = latents[row]
         return self.streams[row, attempt]
 
     def run(self) -> Any:
@@ -193,7 +193,7 @@ class Call:
             x, index = self.start.begin(task, self.stream(row, number), number, self.grid)
             pure = isinstance(self.start, NoiseStart)
             states.append(x * self.scale if pure else x)
-            noises.append(x if pure else (x - self.grid.alpha(index) * task.image) / self.grid.sigma(index))
+            noises.append(x if pure else self.grid.noise_in(x, task.image, index))
             self.made[row].attempts.append(Attempt(self.grid.timesteps[index]))
             self.made[row].chosen = number
         slot = len(self.grid) - 1 - index
@@ -251,9 +251,8 @@ class Call:
             changed = {"latents": tensors["latents"]} | changed
             self.interrupted = self.interrupted or pipe.interrupt
             if self.due(leg, index) and not self.judge(leg, self.kind.spatial(watched.clean(self.grid, index))):
-                states = self.kind.spatial(changed["latents"])
-                ahead: dict[str, Any] = {"states": states, "slot": leg.slot + i + 1, "history": watched.history()}
-                self.paused.append(replace(leg, **ahead))
+                states, slot = self.kind.spatial(changed["latents"]), leg.slot + i + 1
+                self.paused.append(replace(leg, states=states, slot=slot, history=watched.history()))
                 raise Stopped
             return changed
 
@@ -275,13 +274,12 @@ class Call:
     @with_own_defaults
     def judge(self, leg: Leg, clean: Tensor) -> bool:
         """Note of each image which attempt is kept, if that can be said yet; returns whether all keep this one."""
-        rule = self.refinement
-        assert rule is not None
+        assert self.refinement is not None
         for row, latents in zip(leg.rows, clean, strict=True):
             task, made = self.tasks[row], self.made[row]
             guess = task.compose(latents) if self.kind.plain else latents
-            made.attempts[leg.attempt].dce = rule.judge(task, decode(self.pipe.vae, guess[None])[0])
-            made.chosen = rule.decide([a.dce for a in made.attempts if a.dce is not None])
+            made.attempts[leg.attempt].dce = self.refinement.judge(task, decode(self.pipe.vae, guess[None])[0])
+            made.chosen = self.refinement.decide([a.dce for a in made.attempts if a.dce is not None])
         return all(self.made[row].chosen == leg.attempt for row in leg.rows)
 
 
@@ -293,11 +291,10 @@ def draw(generator: torch.Generator | None) -> int:
 def check_given(stock: Callable, kind: Kind) -> None:
     """Refuse arguments whose place IS-Diff takes, or that the pipeline does not take."""
     given = kind.given
-    own = inspect.signature(stock).parameters["strength"].default
-    if given["strength"] not in (own, 1.0):
-        raise UserError(f"strength is {given['strength']}; IS-Diff's start step takes its place, leave it out")
-    for key in ("denoising_start", "denoising_end"):
-        if given.get(key) is not None:
-            raise UserError(f"{key} is {given[key]}; with IS-Diff a pipeline makes all steps itself, leave it out")
+    taken = [key for key in ("denoising_start", "denoising_end") if given.get(key) is not None]
+    if given["strength"] not in (inspect.signature(stock).parameters["strength"].default, 1.0):
+        taken.append("strength")
+    if taken:
+        raise UserError(f"{taken[0]} is {given[taken[0]]}; IS-Diff's start step takes its place, leave it out")
     if given.get("masked_image_latents") is not None and not kind.takes_masked:
         raise UserError(f"{type(kind.pipe).__name__} takes no masked_image_latents; give image and mask_image")

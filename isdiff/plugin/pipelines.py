@@ -62,11 +62,9 @@ class Kind:
     def set_levels(self, scheduler: Any) -> int:
         """Set the timesteps as the pipeline will, and return how many steps are asked for; 0: as many as there are."""
         lists = {key: value for key in ("timesteps", "sigmas") if (value := self.given.get(key)) is not None}
-        if lists:
-            scheduler.set_timesteps(**lists)
-            return 0
-        scheduler.set_timesteps(self.given["num_inference_steps"])
-        return self.given["num_inference_steps"]
+        steps = 0 if lists else self.given["num_inference_steps"]
+        scheduler.set_timesteps(**(lists or {"num_inference_steps": steps}))
+        return steps
 
     def looped(self, latents: Tensor) -> Tensor:
         """(B, C, h, w) in the form that callbacks, schedulers and networks have it."""
@@ -85,8 +83,8 @@ class Kind:
 class StableDiffusion3(Kind):
     """Rectified flow: the levels are ``(1 - sigma) x0 + sigma noise``, and sigma is the fraction of the process.
 
-    ``values`` have the signal-to-noise ratios of those of Stable Diffusion, in its process: sigma = r / (1 + r), where
-    its noise is r times its signal. At sigma 1, where these pipelines begin, nothing of a seed is left.
+    ``values`` have the signal-to-noise ratios of those of Stable Diffusion: sigma = r / (1 + r), where its noise is r
+    times its signal. At sigma 1, where these pipelines begin, nothing of a seed is left.
     """
 
     names = ("StableDiffusion3InpaintPipeline",)
@@ -161,23 +159,18 @@ class FluxFill(FluxInpaint):
         return {"prepare_mask_latents": prepare_mask_latents}
 
 
-KINDS: tuple[type[Kind], ...] = (Kind, StableDiffusion3, FluxInpaint, FluxFill)
-
-
 def kind_of(pipe: Any) -> type[Kind]:
     """The kind of a pipeline, whose network is checked."""
-    names = {cls.__name__ for cls in type(pipe).__mro__ if cls.__module__.startswith("diffusers.")}
-    kind = next((kind for kind in KINDS if names & set(kind.names)), None)
+    kinds = {name: kind for kind in (Kind, StableDiffusion3, FluxInpaint, FluxFill) for name in kind.names}
+    bases = [cls.__name__ for cls in type(pipe).__mro__ if cls.__module__.startswith("diffusers.")]
+    kind = next((kinds[name] for name in bases if name in kinds), None)
     if kind is None:
-        known = [name for kind in KINDS for name in kind.names]
-        raise UserError(f"isdiff.apply takes {', '.join(known[:-1])} and {known[-1]}; this is a {type(pipe).__name__}")
+        raise UserError(f"isdiff.apply takes {', '.join(kinds)}; this is a {type(pipe).__name__}")
     of_this = kind(pipe)
-    plain, inpainting = of_this.channels()
-    found = of_this.network.config.in_channels
-    if found not in (plain, inpainting):
-        usable = [f"{inpainting} (for inpainting)"] * (inpainting is not None) + [f"{plain}"] * (plain is not None)
+    takes, found = [each for each in of_this.channels() if each is not None], of_this.network.config.in_channels
+    if found not in takes:
+        usable = " or ".join(map(str, takes))
         raise UserError(
-            f"the network of this {type(pipe).__name__} takes {found} channels; isdiff.apply takes "
-            f"{' and '.join(usable)}"
+            f"the network of this {type(pipe).__name__} takes {found} channels; isdiff.apply takes {usable}"
         )
     return kind

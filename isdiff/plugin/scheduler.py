@@ -41,12 +41,12 @@ def grid_of(scheduler: Any) -> Grid:
     """
     kind = predicts(scheduler)
     if kind == "flow":
-        timesteps, sigmas = scheduler.timesteps, scheduler.sigmas[:-1]
-        levels = [1 - sigma for sigma in sigmas.tolist()], sigmas.tolist()
+        timesteps, sigmas = scheduler.timesteps, scheduler.sigmas[:-1].tolist()
+        levels = [1 - sigma for sigma in sigmas], sigmas
     elif kind in ("epsilon", "v_prediction", "sample"):
         timesteps = torch.unique_consecutive(scheduler.timesteps.cpu())
         one = torch.ones(len(timesteps), 1, dtype=torch.float64)
-        parts = (one, torch.zeros_like(one)), (torch.zeros_like(one), one)
+        parts = (one, 0 * one), (0 * one, one)
         levels = tuple(scheduler.add_noise(*part, timesteps).flatten().tolist() for part in parts)
     else:
         raise UserError(f"the pipeline's model predicts {kind!r}; epsilon, v_prediction and sample can be used")
@@ -56,9 +56,7 @@ def grid_of(scheduler: Any) -> Grid:
 
 def predicts(scheduler: Any) -> str:
     """What the network behind a scheduler says: flow (the noise without the clean latents), or its prediction type."""
-    if type(scheduler).__name__ in FLOW:
-        return "flow"
-    return scheduler.config.get("prediction_type", "epsilon")
+    return "flow" if type(scheduler).__name__ in FLOW else scheduler.config.get("prediction_type", "epsilon")
 
 
 def repeats(scheduler: Any) -> bool:
@@ -85,8 +83,7 @@ class Watched:
 
     def __init__(self, scheduler: Any, first: int = 0, history: dict[str, Any] | None = None) -> None:
         self.scheduler, self.steps = copy.deepcopy(scheduler), 0
-        self.output: Any = None
-        self.sample: Any = None
+        self.output, self.sample = torch.empty(0), torch.empty(0)
         step, set_timesteps = self.scheduler.step, self.scheduler.set_timesteps
 
         @functools.wraps(step)  # pipelines look at its signature

@@ -38,11 +38,6 @@ def pixels_of(kind: Kind, device: torch.device) -> tuple[Tensor, Tensor]:
     return images, pipe.mask_processor.preprocess(given["mask_image"], **how).to(device) >= 0.5
 
 
-def known_latents(vae: Any, images: Tensor) -> Tensor:
-    """Latents of whole images, which may be latents already, as diffusers allows here."""
-    return images if images.shape[1] == vae.config.latent_channels else encode(vae, images)
-
-
 def masked_latents(kind: Kind, images: Tensor, holes: Tensor) -> Tensor:
     """Latents of what is known: those that were given, or of the images with grey holes."""
     if (given := kind.given.get("masked_image_latents")) is not None:
@@ -74,7 +69,10 @@ def tasks_of(
             f"there are {len(images)} of image and {len(holes)} of mask_image for {rows} pictures; give one of each, "
             "or one for each prompt"
         )
-    wholes = known_latents(kind.pipe.vae, images) if truth or kind.plain else None
+    wholes = None
+    if truth or kind.plain:  # pictures may be latents already, as diffusers allows
+        vae = kind.pipe.vae
+        wholes = images if images.shape[1] == vae.config.latent_channels else encode(vae, images)
     latents = masked_latents(kind, images, holes) if wholes is None or not kind.plain else wholes
     counts["masked_image_latents"] = len(latents)
     if rows % len(latents):
@@ -112,22 +110,17 @@ def prompts(given: Mapping[str, Any]) -> int:
     prompt, embedded = given.get("prompt"), given.get("prompt_embeds")
     if embedded is None and (prompt is None or (isinstance(prompt, list) and not prompt)):
         raise UserError("the pipeline was given no prompt; give prompt (it may be empty) or prompt_embeds")
-    if isinstance(prompt, str):
-        return 1
-    return len(prompt or embedded)  # type: ignore[arg-type]
+    return 1 if isinstance(prompt, str) else len(prompt or embedded)  # type: ignore[arg-type]
 
 
 def texts_of(given: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
     """What is said about these rows, one entry each; as in diffusers, the images of a prompt lie together."""
-    each = given["num_images_per_prompt"]
+    own = [row // given["num_images_per_prompt"] for row in rows]
     chosen: dict[str, Any] = {}
     for key in TEXTS:
         if (value := given.get(key)) is not None:
-            chosen[key] = [value if isinstance(value, str) else value[row // each] for row in rows]
-    for key in EMBEDDED:
-        if (value := given.get(key)) is not None:
-            chosen[key] = value[[row // each for row in rows]]
-    return chosen
+            chosen[key] = [value if isinstance(value, str) else value[place] for place in own]
+    return chosen | {key: value[own] for key in EMBEDDED if (value := given.get(key)) is not None}
 
 
 def pick(value: Any, count: int, rows: Sequence[int]) -> Any:
