@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from isdiff.diffusion.walk import TimestepPlan
-from isdiff.known.base import KnownRegion
+from isdiff.diffusion.timesteps import TimestepPlan
+from isdiff.known import KnownRegion
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.refine import Refinement
 from isdiff.samplers.base import Sampler

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from isdiff.diffusion.walk import TimestepPlan
-from isdiff.known.ddnm import NullSpace
-from isdiff.samplers.ddnm import DDNMSteps
 from PIL import Image
 
 import isdiff
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
+from isdiff.diffusion.timesteps import TimestepPlan
 from isdiff.errors import Missing, UserError
+from isdiff.known import NullSpace
 from isdiff.models.patches import PatchModel
 from isdiff.pictures.windows import Window
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.run import execute
+from isdiff.samplers.ddim import DDNMSteps
 
 FAST = {"steps": 2, "overrides": ["runtime.precision=fp32", "sampler.repeat=1"]}
 

@@ -21,7 +21,7 @@ from isdiff.config.composing import compose_run
 from isdiff.config.search_path import config_names
 from isdiff.config.settings import text_of
 from isdiff.data.images import to_tensor
-from isdiff.diffusion.walk import TimestepPlan
+from isdiff.diffusion.timesteps import TimestepPlan
 from isdiff.engine import Live, Result
 from isdiff.errors import UserError
 from isdiff.method import Method
