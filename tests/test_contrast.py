@@ -6,8 +6,7 @@ import pytest
 from isdiff.metrics import intervals
 from isdiff.metrics.contrast import Verdict, contrast
 from isdiff.metrics.intervals import estimate
-from isdiff.metrics.kernel import KernelStatistic
-from isdiff.metrics.samples import FrechetStatistic, MeanStatistic, frechet_distance
+from isdiff.metrics.samples import FrechetStatistic, KernelStatistic, MeanStatistic, frechet_distance
 
 RESAMPLES = 200
 

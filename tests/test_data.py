@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from isdiff.data.colors import color_name
 from isdiff.data.drawn import BACKGROUNDS, draw, split_ids
 from isdiff.data.drawn_dataset import DrawnDataset
-from isdiff.data.styles import COLLECTIONS
+from isdiff.data.styles import COLLECTIONS, color_name
 from isdiff.errors import UserError
 from make_drawn import write_split
 from training.data import leading, rendered_split, shares, split_attributes

@@ -15,7 +15,7 @@ from isdiff.data.photos import PhotoDataset, open_photo
 from isdiff.metrics import lite0
 from isdiff.metrics.base import Unavailable
 from isdiff.metrics.intervals import difference
-from isdiff.metrics.kernel import KernelStatistic
+from isdiff.metrics.samples import KernelStatistic
 
 METRICS = {metric.name: metric for metric in (lite0.Lite0Perceptual, lite0.Lite0Frechet, lite0.Lite0KID)}
 PHOTOS = PhotoDataset(root=str(ROOT / "data"))

@@ -20,7 +20,7 @@ from isdiff.errors import UserError
 from isdiff.metrics import attributes
 from isdiff.metrics.base import FeatureExtractor, SetMetric
 from isdiff.metrics.intervals import estimate
-from isdiff.metrics.kernel import KernelStatistic
+from isdiff.metrics.samples import KernelStatistic
 from isdiff.metrics.store import ArrayStore
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import PORTION, build_metrics, samples

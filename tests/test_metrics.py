@@ -17,9 +17,8 @@ from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
 from isdiff.metrics.base import Absent, Features, Unavailable
 from isdiff.metrics.intervals import difference, estimate
-from isdiff.metrics.learned import LPIPS
 from isdiff.metrics.samples import FrechetStatistic, MeanStatistic, frechet_distance
-from isdiff.metrics.structure import SSIM
+from isdiff.metrics.standard import LPIPS, SSIM
 from isdiff.metrics.text import CLIPScore
 from isdiff.runs.measure import configured_metrics
 
@@ -106,7 +105,7 @@ def test_lpips_uses_the_weights_it_finds(tmp_path, monkeypatch):
     """With AlexNet's layout and random numbers in the file: zero for equal images, and the file's weights matter."""
     from torchvision.models import alexnet
 
-    monkeypatch.setattr("isdiff.metrics.learned.MANIFEST", str(tmp_path / "manifest.yaml"))
+    monkeypatch.setattr("isdiff.metrics.standard.MANIFEST", str(tmp_path / "manifest.yaml"))
     (tmp_path / "metrics").mkdir()
     values = []
     for seed in (0, 1):

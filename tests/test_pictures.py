@@ -268,28 +268,6 @@ def test_exif_data_that_nobody_can_write_cost_themselves_alone(tmp_path, orienta
     assert (read_picture(tmp_path / "out.png").picture.rgb()[~hole] == file.picture.rgb()[~hole]).all()
 
 
-PNG_DATA = {
-    "a long text": png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3 << 20))),
-    "a wrong check sum": png_chunk(b"tEXt", b"Comment\0hello")[:-1] + b"?",
-    "a long profile": png_chunk(b"iCCP", b"wide\0\0" + zlib.compress(bytes(3 << 20))),
-    "a short size": png_chunk(b"pHYs", b"\0"),
-}
-JPEG_DATA = {"a short JFIF": b"\xff\xe0\0\x07JFIF\0", "a short preview": b"\xff\xe2\0\x06MPF\0"}
-
-
-@pytest.mark.parametrize("what", [*PNG_DATA, *JPEG_DATA])
-def test_what_a_file_says_never_costs_its_pixels(tmp_path, what):
-    image, suffix = RGBA.convert("RGB"), ".png" if what in PNG_DATA else ".jpg"
-    image.save(tmp_path / f"plain{suffix}")
-    plain = (tmp_path / f"plain{suffix}").read_bytes()
-    at, more = (33, PNG_DATA[what]) if what in PNG_DATA else (2, JPEG_DATA[what])
-    (tmp_path / f"in{suffix}").write_bytes(plain[:at] + more + plain[at:])
-    file = read_picture(tmp_path / f"in{suffix}")
-    assert (file.picture.rgb() == read_picture(tmp_path / f"plain{suffix}").picture.rgb()).all()
-    said = check_writable(tmp_path / "out.png", file)
-    assert said == ["data about the picture"] or what == "a short preview", "which Pillow passes over"
-
-
 def test_what_a_format_cannot_hold_is_left_out_and_said(tmp_path):
     exif = Image.Exif()
     exif[0x010E] = "x" * 70000

@@ -73,11 +73,10 @@ def edited(file: Path, change) -> None:
 
 
 DAMAGE = {
-    "trainable_embeddings.P_shape is missing": (1, lambda t: t.pop(f"{TABLE}trainable_embeddings.P_shape")),
-    "trainable_embeddings.P_obj is 9x32, 10x32 is expected": (
+    "trainable_embeddings.P_shape is (0,)": (1, lambda t: t.pop(f"{TABLE}trainable_embeddings.P_shape")),
+    "trainable_embeddings.P_obj is (9, 32)": (
         1, lambda t: t.update({f"{TABLE}trainable_embeddings.P_obj": torch.zeros(9, 32)})
     ),
-    "token_embedding.wrapped.weight is missing": (1, lambda t: t.pop(f"{TABLE}wrapped.weight")),
     "token_embedding.weight: copying a param with shape": (
         1, lambda t: t.update({f"{TABLE}wrapped.weight": t[f"{TABLE}wrapped.weight"][1:].clone()})
     ),

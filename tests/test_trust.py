@@ -29,8 +29,7 @@ from isdiff.known import NullSpace, Renoised
 from isdiff.loggers.base import chosen_dce
 from isdiff.masks.base import MaskSource
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
-from isdiff.metrics.kernel import KernelStatistic
-from isdiff.metrics.samples import MeanStatistic
+from isdiff.metrics.samples import KernelStatistic, MeanStatistic
 from isdiff.prediction import Prediction
 from isdiff.refine import Refinement
 from isdiff.runs.store import RunFolder

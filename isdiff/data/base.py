@@ -68,7 +68,7 @@ class Dataset(Component, ABC):
 
 
 def safe_id(text: str) -> bool:
-    """Whether an id can be part of a file name everywhere and of a line in a list.
+    """Tell whether an id can be part of a file name everywhere and of a line in a list.
 
     Not so: ``..``, slashes, control characters, line breaks or undecodable bytes in it, a dot in front, blanks at the
     ends, nothing at all, or more than 200 bytes of UTF-8.
@@ -81,30 +81,21 @@ def safe_id(text: str) -> bool:
 
 
 def ids_of_files(names: Sequence[str]) -> list[str]:
-    """Ids of files that are given by relative paths: without suffix, with ``__`` for each slash, in Unicode's form NFC.
+    """Make ids of files that are given by relative paths: without suffix, with ``__`` for each slash, in Unicode's NFC.
 
     Files that would share an id have their suffix in it as well, and if that does not tell them apart a hash of the
     path; the ids of other files do not depend on them. So do names that are no :func:`safe_id`, once mended or cut.
     """
-    stems = [stem_of(name) for name in names]
-    plain = [mend(stem, name) for stem, name in zip(stems, names, strict=True)]
-    shared = {image_id for image_id, count in Counter(plain).items() if count > 1}
-    taken = set(plain) - shared
-    longer = [
-        mend(f"{stem}_{os.path.splitext(name)[1][1:].lower()}", name) for stem, name in zip(stems, names, strict=True)
-    ]
-    counts = Counter(image_id for short, image_id in zip(plain, longer, strict=True) if short in shared)
-    ids = []
-    for short, image_id, name in zip(plain, longer, names, strict=True):
-        if short not in shared:
-            ids.append(short)
-            continue
-        candidate, digits = image_id, 8
-        while candidate in taken or (candidate == image_id and counts[image_id] > 1):
-            candidate, digits = hash_name(image_id, name, digits), digits + 8
-        taken.add(candidate)
-        ids.append(candidate)
-    return ids
+    short = [mend(stem_of(name), name) for name in names]
+    long = [mend(f"{stem_of(name)}_{os.path.splitext(name)[1][1:].lower()}", name) for name in names]
+    times = Counter(short)
+    found = [s if times[s] == 1 else x for s, x in zip(short, long, strict=True)]
+    taken, again = Counter(found), Counter[str]()
+    for n, name in enumerate(names):
+        if times[short[n]] > 1 and taken[found[n]] > 1:
+            again[name] += 1  # files of several folders can be given by their names alone
+            found[n] = hash_name(found[n], name, 8 * again[name])
+    return found
 
 
 def stem_of(name: str) -> str:
@@ -120,7 +111,7 @@ def mend(text: str, name: str) -> str:
 
 
 def hash_name(text: str, name: str, digits: int = 8) -> str:
-    """A safe id that begins like ``text`` and ends in a hash of ``name``."""
+    """Make a safe id that begins like ``text`` and ends in a hash of ``name``."""
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:digits]
     clean = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in text).replace("..", "__").lstrip(" .")
     return clean.encode()[: MAX_ID_BYTES - digits - 1].decode(errors="ignore") + "_" + digest
@@ -135,16 +126,13 @@ def read_table(file: Path, columns: Sequence[str], advice: str) -> list[dict[str
     except FileNotFoundError:
         raise Missing([f"{quote(file)} is missing. {advice}"]) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{quote(file)} cannot be read as a CSV table ({reason})") from None
+        raise UserError(f"{quote(file)} cannot be read as a CSV table ({error})") from None
     if absent := [column for column in columns if column not in names]:
         raise UserError(f"{quote(file)} has no column {absent[0]}; it must have {', '.join(columns)}")
     if not rows:
         raise UserError(f"{quote(file)} has no rows; get the file anew")
-    for n, row in enumerate(rows, 2):
-        for column in columns:
-            if row[column] is None:
-                raise UserError(f"{quote(file)}, row {n}: {column} has no value")
+    if empty := [(n, column) for n, row in enumerate(rows, 2) for column in columns if row[column] is None]:
+        raise UserError(f"{quote(file)}, row {empty[0][0]}: {empty[0][1]} has no value")
     return rows
 
 
@@ -153,8 +141,7 @@ def by_id(file: Path, ids: Sequence[str], rows: Sequence[dict[str, str]]) -> dic
     found: dict[str, dict[str, str]] = {}
     for n, (image_id, row) in enumerate(zip(ids, rows, strict=True), 2):
         if not safe_id(image_id):
-            rule = f"without slashes, .., blanks at the ends and a dot in front, at most {MAX_ID_BYTES} bytes"
-            raise UserError(f"{quote(file)}, row {n}: id {image_id!r} is no file name; it must be {rule}")
+            raise UserError(f"{quote(file)}, row {n}: id {image_id!r} cannot be part of a file name")
         if image_id in found:
             raise UserError(f"{quote(file)}, row {n}: id {image_id!r} is there twice")
         found[image_id] = row
@@ -170,10 +157,9 @@ def whole_number(file: Path, n: int, row: dict[str, str], column: str) -> int:
 
 
 def file_stamp(path: Path) -> str:
-    """Size and times of a file; ``""`` if it cannot be looked at.
+    """Return size and times of a file; ``""`` if it cannot be looked at.
 
-    The time of the last change of its entry is one of them: files of one size and date (from an archive, say) that
-    change places keep all else.
+    The time of its entry's last change tells files of one size and date apart that change places.
     """
     try:
         found = os.stat(path)
@@ -183,5 +169,5 @@ def file_stamp(path: Path) -> str:
 
 
 def quote(path: str | Path) -> str:
-    """A path for a message: as it is, or quoted where it has line breaks or bytes that no terminal shows."""
+    """Write a path for a message: as it is, or quoted where it has line breaks or bytes that no terminal shows."""
     return str(path) if str(path).isprintable() else repr(str(path))

@@ -18,8 +18,7 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image
 
-from isdiff.data.colors import color_name, rgb
-from isdiff.data.styles import COLLECTIONS, FULL_CANVAS
+from isdiff.data.styles import COLLECTIONS, FULL_CANVAS, color_name, rgb
 
 BACKGROUNDS = ("plain", "gradient", "glow", "two-tone", "stripes", "dots", "checks")
 # Parts that DiceBear draws rarely by default, shown often enough here to be learnt.

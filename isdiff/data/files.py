@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from isdiff.checks import check_choice, check_side, check_text, check_whole
+from isdiff.checks import BadValue, check_choice, check_side, check_text, check_whole
 from isdiff.data.base import Dataset, by_id, file_stamp, ids_of_files, quote, read_table, whole_number
 from isdiff.data.images import PREPROCESSING, SUFFIXES, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
@@ -21,16 +22,16 @@ from isdiff.paths import located
 
 
 def below(path: Path, folder: Path) -> bool:
-    """Whether a path leads below a folder, links followed."""
+    """Tell whether a path leads below a folder, links followed."""
     return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
 
 
-def walk(root: Path, closed: list[Path] | None = None, without: Iterable[Path] = ()) -> Iterator[tuple[str, Path]]:
-    """Everything below ``root`` that is no folder, as (name, path); hidden files and folders are passed over.
+def walk(root: Path, without: Iterable[Path] = ()) -> Iterator[tuple[str, Path]]:
+    """Yield everything below ``root`` that is no folder, as (name, path); hidden files and folders are passed over.
 
     Every real folder is visited once, and links that lead above ``root`` are not followed, so links in circles end.
-    Folders come before links to them: a link never decides under which path a file is known. Folders that cannot be
-    listed are added to ``closed``. What is ``without``, a file or all below a folder, is passed over.
+    Folders come before links to them: a link never decides under which path a file is known. What is ``without``, a
+    file or all below a folder, is passed over.
     """
     left_out = {os.path.realpath(place) for place in without if below(place, root)}
     names = {os.path.basename(place) for place in left_out}
@@ -39,15 +40,13 @@ def walk(root: Path, closed: list[Path] | None = None, without: Iterable[Path] =
     while folders or links:
         folder = folders.pop() if folders else links.pop(0)
         real = os.path.realpath(folder)
-        if real in seen:
+        if real in seen or not os.path.isdir(real):
             continue
         seen.add(real)
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:
-            if closed is not None:
-                closed.append(Path(folder))
-            continue
+        except OSError as error:
+            raise UserError(f"{quote(folder)} cannot be listed ({error.strerror}); change its permissions") from None
         for entry in entries:
             if entry.name.startswith(".") or (entry.name in names and os.path.realpath(entry.path) in left_out):
                 continue
@@ -60,7 +59,7 @@ def walk(root: Path, closed: list[Path] | None = None, without: Iterable[Path] =
 
 
 def reason_to_skip(name: str, path: Path) -> str | None:
-    """Why a file is not used; None if it may be an image."""
+    """Say why a file is not used; None if it may be an image."""
     if (suffix := suffix_of(name)) not in SUFFIXES:
         return (suffix if suffix.isprintable() else repr(suffix)) or "without suffix"
     if not os.path.isfile(path):
@@ -90,7 +89,7 @@ class FileDataset(Dataset):
     @cached_property
     def index(self) -> dict[str, Path]:
         """Every image file below the folder by its name, found once; of several with one name, the first by depth."""
-        found = [(len(path.parts), str(path), name) for name, path in walk(self.path, without=self.without)]
+        found = [(len(path.parts), str(path), name) for name, path in walk(self.path, self.without)]
         index: dict[str, Path] = {}
         for _, path, name in sorted(found):
             if suffix_of(name) in SUFFIXES:
@@ -121,11 +120,7 @@ class FileDataset(Dataset):
 
 
 class FolderDataset(FileDataset):
-    """Anyone's images: every image file below a folder, cropped to squares; ids as :func:`ids_of_files` makes them.
-
-    Attributes:
-        skipped: files that are left out, by reason; hidden ones do not count.
-    """
+    """Anyone's images: every image file below a folder, cropped to squares; ids as :func:`ids_of_files` makes them."""
 
     name = "folder"
 
@@ -134,56 +129,45 @@ class FolderDataset(FileDataset):
         return super().fingerprint() | {"folder": os.path.basename(os.path.abspath(self.path))}
 
     @cached_property
-    def listing(self) -> tuple[list[Path], dict[str, list[Path]]]:
-        """Files that may be images, and the others by reason."""
+    def listing(self) -> tuple[list[Path], Counter[str]]:
+        """Files that may be images, and how many others there are by reason."""
         if not self.path.is_dir():
             raise Missing([f"dataset.path: there is no folder {quote(self.path)}; give dataset.path=FOLDER"])
-        closed: list[Path] = []
-        images, skipped = [], dict[str, list[Path]]()
-        for name, path in walk(self.path, closed, self.without):
+        images, skipped = [], Counter[str]()
+        for name, path in walk(self.path, self.without):
             if reason := reason_to_skip(name, path):
-                skipped.setdefault(reason, []).append(path)
+                skipped[reason] += 1
             else:
                 images.append(path)
-        if closed:
-            skipped["folders that cannot be listed"] = closed
-        left_out = [place for place in self.without if os.path.exists(place) and below(place, self.path)]
-        if left_out := [place for place in left_out if place.parent not in left_out]:
-            skipped["with results or masks"] = left_out
         return images, skipped
-
-    @property
-    def skipped(self) -> dict[str, list[Path]]:
-        return self.listing[1]
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        images, _ = self.listing
+        """The image files by their ids."""
+        images, skipped = self.listing
         if not images:
-            others = f"; {self.left_out()}" if self.skipped else ""
+            others = f"; {describe(skipped)}" if skipped else ""
             raise Missing([f"dataset.path: {quote(self.path)} has no image (.png, .jpg or another format){others}"])
         relative = sorted((path.relative_to(self.path).parts, path) for path in images)
         return dict(zip(ids_of_files(["/".join(p) for p, _ in relative]), [path for _, path in relative], strict=True))
 
-    def left_out(self, kinds: int = 8) -> str:
-        total = sum(map(len, self.skipped.values()))
-        ranked = sorted(self.skipped.items(), key=lambda item: (-len(item[1]), item[0]))
-        parts = [f"{len(paths)} {reason}" for reason, paths in ranked[:kinds]]
-        if rest := sum(len(paths) for _, paths in ranked[kinds:]):
-            parts.append(f"{rest} of other kinds")
-        first = min(os.path.relpath(path, self.path) for paths in self.skipped.values() for path in paths)
-        what = "1 file is" if total == 1 else f"{total} files are"
-        return f"{what} left out: {', '.join(parts)} (first: {quote(first)})"
-
     def notes(self) -> list[str]:
         """One line on the files that are left out, if there are any."""
-        return [f"{quote(self.path)}: {self.left_out()}"] if self.files and self.skipped else []
+        skipped = self.listing[1]
+        return [f"{quote(self.path)}: {describe(skipped)}"] if skipped else []
 
     def ids(self) -> list[str]:
         return list(self.files)
 
     def file(self, image_id: str) -> Path | None:
         return self.files.get(image_id)
+
+
+def describe(skipped: Counter[str]) -> str:
+    """Say which files are left out, the most frequent reasons first."""
+    total, reasons = skipped.total(), [f"{count} {reason}" for reason, count in skipped.most_common(8)]
+    what = "1 file is" if total == 1 else f"{total} files are"
+    return f"{what} left out: {', '.join(reasons)}"
 
 
 class BenchmarkDataset(FileDataset):
@@ -214,7 +198,12 @@ class BenchmarkDataset(FileDataset):
         check_text("name", name)
         check_text("manifest", manifest)
         check_whole("total", total, 0)
-        check_patterns(patterns)
+        try:
+            if not [pattern.format(number=1, next=2) for pattern in patterns]:
+                raise ValueError("none")
+        except (LookupError, ValueError, AttributeError, TypeError):
+            rule = "it must be a list of file names with {number} or {next}"
+            raise BadValue(f"patterns is {patterns!r}; {rule}") from None
         self.name, self.patterns, self.advice, self.total = name, list(patterns), advice, total
         self.numbers = read_manifest(located(manifest))
 
@@ -242,26 +231,9 @@ class BenchmarkDataset(FileDataset):
 
     def require(self, ids: Sequence[str]) -> None:
         """Say how many images are not there, which first, and how to get them."""
-        absent = [image_id for image_id in ids if self.file(image_id) is None]
-        if absent:
-            raise Missing(
-                [f"{len(absent)} of {len(ids)} images of {self.name} are not below {self.path} (first: {absent[0]}). "
-                 f"{self.advice}"]
-            )  # fmt: skip
-
-
-def check_patterns(patterns: object) -> None:
-    if not isinstance(patterns, (list, tuple)) or not patterns:
-        raise UserError(
-            f"dataset.patterns is {patterns!r}; it must be a list of file names with {{number}} or {{next}}"
-        )
-    for pattern in patterns:
-        try:
-            str(pattern).format(number=1, next=2)
-        except (LookupError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"dataset.patterns: {pattern!r} takes more than {{number}} and {{next}} ({error})"
-            ) from None
+        if absent := [image_id for image_id in ids if self.file(image_id) is None]:
+            count = f"{len(absent)} of {len(ids)} images of {self.name}"
+            raise Missing([f"{count} are not below {self.path} (first: {absent[0]}). {self.advice}"])
 
 
 def read_manifest(file: Path) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import warnings
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from isdiff.data.base import quote
-from isdiff.data.metadata import LOST, bare, upright
+from isdiff.data.metadata import upright
 from isdiff.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,39 +49,23 @@ def decode(path: str | Path, what: str = "image") -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = first_frame(path)
+            with Image.open(path, formats=FORMATS) as opened:
+                opened.load()
+                image = upright(opened)
     except FileNotFoundError:
         raise UserError(f"{file} is missing") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = f"has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels"
         raise UserError(f"{file} {limit}; save it smaller (isdiff inpaint also has --megapixels)") from None
     except UnidentifiedImageError:
-        raise UserError(
-            f"{file} cannot be read as an image (damaged, or no PNG, JPEG, WebP, TIFF, BMP or GIF)"
-        ) from None
+        known = "damaged, or no PNG, JPEG, WebP, TIFF, BMP or GIF"
+        raise UserError(f"{file} cannot be read as an image ({known})") from None
     except Exception as error:  # decoders of damaged files raise nearly anything
         reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
         raise UserError(f"{file} cannot be read as an image ({reason})") from None
     if 0 in image.size:
-        raise UserError(f"{file} has no pixels: it is {image.width}x{image.height}")
+        raise UserError(f"{file} has no pixels")
     return image
-
-
-def first_frame(path: str | Path) -> Image.Image:
-    """An image file upright; where what it says about its picture cannot be read, without that."""
-    try:
-        with Image.open(path, formats=FORMATS) as opened:
-            opened.load()
-            return upright(opened)
-    except (FileNotFoundError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise
-    except Exception:  # decoders of damaged files raise nearly anything
-        if (plain := bare(path)) is None:
-            raise
-        with Image.open(io.BytesIO(plain), formats=FORMATS) as opened:
-            opened.load()
-            opened.info[LOST] = "data about the picture"
-            return opened
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
@@ -93,12 +76,12 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 
 def scale_to_eight(values: np.ndarray) -> np.ndarray:
-    """16-bit values as uint8."""
+    """Return 16-bit values as uint8."""
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def over_white(image: Image.Image) -> Image.Image:
-    """As RGB, transparency over white."""
+    """Convert to RGB, transparency over white."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -136,19 +119,19 @@ PREPROCESSING: dict[str, Callable[[Image.Image, int], Image.Image]] = {
 
 
 def pixels_hash(pixels: np.ndarray) -> str:
-    """16 hex digits of the sha256 of an array's bytes: decoded pixels, packed masks."""
+    """Return 16 hex digits of the sha256 of an array's bytes: decoded pixels, packed masks."""
     return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 to (3, H, W) float32 in [-1, 1]."""
+    """Convert (H, W, 3) uint8 to (3, H, W) float32 in [-1, 1]."""
     import torch  # here: a finished run answers without it
 
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
 
 
 def to_uint8(x: torch.Tensor) -> np.ndarray:
-    """(3, H, W) in [-1, 1] to (H, W, 3) uint8, clamped and rounded."""
+    """Convert (3, H, W) in [-1, 1] to (H, W, 3) uint8, clamped and rounded."""
     return ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
 
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+PNG = b"\x89PNG\r\n\x1a\n"
 COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")  # besides the profile, which Pillow knows
 ORIENTATION = 0x0112
 TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
@@ -79,21 +79,3 @@ def colour_chunks(path: Path) -> bytes:
             if kind in COLOUR_CHUNKS and chunk == png_chunk(kind, chunk[8:-4]):
                 found += chunk
     return found
-
-
-def bare(path: str | Path) -> bytes | None:
-    """Read a PNG or JPEG file without what it says about its picture; None for other files."""
-    with open(path, "rb") as stream:
-        if (begin := stream.read(8)) == PNG:
-            kept = (chunk for kind, chunk in png_chunks(stream) if kind[:1].isupper() or kind == b"tRNS")
-            return PNG + b"".join(kept)
-        if not begin.startswith(JPEG):
-            return None
-        data, at = begin + stream.read(), 2
-    parts = [JPEG]
-    while data[at : at + 1] == b"\xff" and data[at + 1] != 0xDA:  # up to the picture itself
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if data[at + 1] not in (*range(0xE0, 0xEE), 0xEF, 0xFE):  # 0xEE says how colours are stored
-            parts.append(data[at:end])
-        at = end
-    return b"".join(parts) + data[at:]

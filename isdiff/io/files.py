@@ -36,7 +36,7 @@ def atomic_open(path: str | Path, mode: str = "w") -> Iterator[IO]:
 
 
 def atomic_save(path: str | Path, save: Callable[[IO[bytes]], object]) -> Path:
-    """``save(stream)`` into ``path`` atomically; returns the path."""
+    """Call ``save(stream)`` and put what it writes at ``path``, whole or not at all; returns the path."""
     with atomic_open(path, "wb") as stream:
         save(stream)
     return Path(path)
@@ -74,8 +74,8 @@ def link(place: Path, path: Path) -> None:
     fresh.replace(place)
 
 
-class HttpsAlone(urllib.request.BaseHandler):
-    """Also where a server sends on to another address."""
+class HttpsOnly(urllib.request.BaseHandler):
+    """Refuses other addresses, also those that a server redirects to."""
 
     def default_open(self, request: urllib.request.Request) -> None:
         if request.type != "https":
@@ -89,26 +89,21 @@ def fetch(url: str, partial: Path, size: int | None) -> None:
         return
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        response = urllib.request.build_opener(HttpsAlone).open(request, timeout=30)
+        response = urllib.request.build_opener(HttpsOnly).open(request, timeout=30)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is left to send
-            return
         raise UserError(f"the server answered {error.code} {error.reason}") from None
     with response:
-        kind = response.headers.get("Content-Type", "")
-        if "text/html" in kind or "xml" in kind:
-            raise UserError(f"a web page came instead of the file ({kind})")
-        resumed = response.status == 206
-        length = response.headers.get("Content-Length")
-        total = size or (int(length) + have * resumed if length else 0)
-        with partial.open("ab" if resumed else "wb") as stream:
-            done = have if resumed else 0
-            with Reporter(partial.stem, total >> 20, done=done >> 20, unit="MiB") as bar:
-                while chunk := response.read(CHUNK):
-                    done += len(chunk)
-                    if size is not None and done > size:
-                        raise UserError(f"the server sends more than the {size} bytes that the file has")
-                    stream.write(chunk)
-                    bar.advance(len(chunk) / CHUNK)
-    if total and done < total:
+        done = have if response.status == 206 else 0
+        total = size or done + int(response.headers.get("Content-Length") or 0)
+        with (
+            partial.open("ab" if done else "wb") as stream,
+            Reporter(partial.stem, total >> 20, done=done >> 20, unit="MiB") as bar,
+        ):
+            while chunk := response.read(CHUNK):
+                done += len(chunk)
+                if size is not None and done > size:
+                    raise UserError(f"the server sends more than the {size} bytes that the file has")
+                stream.write(chunk)
+                bar.advance(len(chunk) / CHUNK)
+    if done < total:
         raise OSError(f"the connection ended after {done} of {total} bytes; run the same command again to go on")

@@ -1,6 +1,6 @@
 """What stands for a model's weights in the identity of a run: their content, wherever they lie and whatever their name.
 
-Hashing gigabytes takes seconds, so that hashes are remembered by path, size and times in the user's cache folder.
+Hashing gigabytes takes seconds, so hashes are remembered by path, size and times in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ known: dict[str, list] = {}  # absolute path: size, mtime_ns, ctime_ns, sha256
 def weights_fingerprint(
     weights: str, *, name: str = "", revision: str | None = None, variant: str | None = None
 ) -> str:
-    """What identifies the content of ``weights`` as a model loads it.
+    """Identify the content of ``weights`` as a model loads it.
 
     Args:
         weights: a file, a diffusers folder, an id on the hub, or ``random``.
@@ -48,16 +48,12 @@ def weights_fingerprint(
         if path.is_dir():
             return folder_fingerprint(path, variant)
     except OSError as error:
-        what = f"weights {weights} of model {name}" if name else f"weights {weights}"
-        raise UserError(f"{what} cannot be read ({error.strerror}: {error.filename})") from None
+        raise UserError(f"weights {weights} {name} cannot be read ({error.strerror}: {error.filename})") from None
     return hub_fingerprint(weights, revision, variant) if is_hub_id(weights) else "missing"
 
 
 def folder_fingerprint(folder: Path, variant: str | None) -> str:
-    """One sha256 for the index of a pipeline and all files of the parts that it names.
-
-    A part by itself, which has a ``config.json``, is known by its files.
-    """
+    """Hash the index of a pipeline and all files of the parts that it names, or those of a part by itself."""
     index = folder / "model_index.json"
     if index.is_file():
         files = [index, *(file for part in parts(index) for file in model_files(folder / part))]
@@ -71,7 +67,7 @@ def folder_fingerprint(folder: Path, variant: str | None) -> str:
 
 
 def parts(index: Path) -> list[str]:
-    """Folders that a ``model_index.json`` names, sorted; none if it is damaged (loading then says so)."""
+    """List the folders that a ``model_index.json`` names, sorted; none if it is damaged (loading then says so)."""
     try:
         named = json.loads(plain(index).read_text()).items()
     except (ValueError, AttributeError, RecursionError):
@@ -81,19 +77,18 @@ def parts(index: Path) -> list[str]:
 
 
 def hub_fingerprint(repo: str, revision: str | None, variant: str | None) -> str:
-    """An id on the hub, with the commit and the variant that are loaded."""
+    """Name an id on the hub with the commit and the variant that are loaded."""
     from huggingface_hub import constants, try_to_load_from_cache
 
-    try:
+    found = None
+    with suppress(ValueError, OSError):  # the hub allows no such id, or the cache cannot be read; loading will say so
         found = try_to_load_from_cache(repo, "model_index.json", cache_dir=constants.HF_HUB_CACHE, revision=revision)
-    except (ValueError, OSError):  # the hub allows no such id, or the cache cannot be read; loading will say so
-        found = None
     commit = Path(found).parent.name if isinstance(found, str) else revision
     return repo + (f"@{commit}" if commit else "") + (f"#{variant}" if variant else "")
 
 
 def remembered_sha256(path: Path) -> str:
-    """The file's sha256; read from the file only if its size or times are not those that are remembered."""
+    """Return the file's sha256; read from the file only if its size or times are not those that are remembered."""
     key = os.path.abspath(path)
     stat = os.stat(key)
     signature = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
@@ -104,35 +99,22 @@ def remembered_sha256(path: Path) -> str:
     digest = sha256_file(key)
     if abs(time.time_ns() - max(signature[1:])) >= SETTLED_NS:
         known[key] = [*signature, digest]
-        write_cache(key)
+        entries = {k: v for k, v in read_cache().items() if k != key} | {key: known[key]}
+        with suppress(OSError, RuntimeError), atomic_open(cache_path()) as stream:
+            json.dump(dict(list(entries.items())[-KEPT:]), stream)
     return digest
 
 
-def forget() -> None:
-    """Drop what this process remembers; the cache file stays."""
-    known.clear()
-
-
 def cache_path() -> Path:
-    """``isdiff/hashes.json`` in the user's cache folder; OSError where there is no home."""
+    """Return ``isdiff/hashes.json`` in the user's cache folder; RuntimeError where there is no home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "isdiff" / "hashes.json"
-    except RuntimeError:
-        raise FileNotFoundError("there is no home") from None
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "isdiff" / "hashes.json"
 
 
 def read_cache() -> dict[str, list]:
-    """What the cache file remembers, without entries that are damaged."""
+    """Read what the cache file remembers, without entries that are damaged."""
     try:
         entries = json.loads(cache_path().read_bytes()).items()
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except (OSError, ValueError, AttributeError, RuntimeError):  # too deep JSON is a RuntimeError
         return {}
     return {key: value for key, value in entries if isinstance(value, list) and len(value) == 4 and is_sha256(value[3])}
-
-
-def write_cache(key: str) -> None:
-    """Add one entry to what the file has now; without a place to write, the next start hashes again."""
-    entries = {k: v for k, v in read_cache().items() if k != key} | {key: known[key]}
-    with suppress(OSError), atomic_open(cache_path()) as stream:
-        json.dump(dict(list(entries.items())[-KEPT:]), stream)

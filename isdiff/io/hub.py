@@ -6,7 +6,7 @@ Their parts are loaded whole, with every tensor that the network has, or not at 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,14 +29,14 @@ class HubEntry:
     Attributes:
         name: what ``model=`` and ``isdiff weights`` call it.
         repo: ``owner/name`` on the hub; removed originals are replaced by the copies that people use.
-        revision: commit; None where nobody has published one: the first download's is then kept.
         allow: patterns of the files that are needed.
         gigabytes: about how much that is.
+        revision: commit; None where nobody has published one.
     """
 
     name: str
     repo: str
-    allow: tuple[str, ...]
+    allow: list[str]
     licence: str
     source: str
     gigabytes: float
@@ -74,14 +74,13 @@ def load_part(cls: Any, folder: Path, part: str, variant: str | None = None) -> 
         if not (folder / part).is_dir():
             raise FileNotFoundError("the folder is missing")
         loaded = cls.from_pretrained(str(folder), subfolder=part, local_files_only=True, **options)
+        if not is_net:
+            return loaded
+        net, info = loaded
+        if wrong := [*info.get("missing_keys", ()), *info.get("mismatched_keys", ())]:
+            raise ValueError(f"tensor {wrong[0]} is missing or has another shape")
     except Exception as error:  # of two libraries and their readers in Rust, which raise bare ones too
         raise UserError(f"{folder / part} holds no whole {cls.__name__} ({brief(error)}); get it again") from None
-    if not is_net:
-        return loaded
-    net, info = loaded
-    for key, how in (("missing_keys", "is missing"), ("mismatched_keys", "has another shape")):
-        if names := sorted(map(str, info.get(key, ()))):
-            raise UserError(f"{folder / part}: tensor {names[0]} {how}; get it again")
     check_finite(net, folder / part)
     return net
 
@@ -93,33 +92,13 @@ def check_finite(net: torch.nn.Module, source: Path) -> None:
             raise UserError(f"{source}: tensor {name} is not finite (NaN or infinity); get it again")
 
 
-def check_tensors(what: str, expected: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> None:
-    """Refuse tensors that are missing, misshapen, of integers, or none of the network's; name the first one."""
-    for key, wanted in expected.items():
-        if key not in tensors:
-            raise UserError(f"{what}: tensor {key} is missing")
-        have = tensors[key]
-        if have.shape != wanted.shape:
-            raise UserError(f"{what}: tensor {key} is {describe_shape(have)}, {describe_shape(wanted)} is expected")
-        if have.is_floating_point() != wanted.is_floating_point():
-            held, due = (str(value.dtype).removeprefix("torch.") for value in (have, wanted))
-            raise UserError(f"{what}: tensor {key} holds {held}, {due} is expected")
-    if spare := sorted(set(tensors) - set(expected)):
-        raise UserError(f"{what}: tensor {spare[0][:100]} is none of the network's")
-
-
-def describe_shape(tensor: torch.Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "one number"
-
-
 def download(entry: HubEntry, folder: Path) -> Path:
     """Fetch (or go on fetching) the repository into ``folder`` and note the hashes."""
     from huggingface_hub import HfApi, snapshot_download
 
     try:
-        wanted = entry.revision or noted_revision(folder)
-        revision = HfApi().model_info(entry.repo, revision=wanted).sha  # without a network this fails at once
-        snapshot_download(entry.repo, revision=revision, allow_patterns=list(entry.allow), local_dir=folder)
+        revision = HfApi().model_info(entry.repo, revision=entry.revision).sha  # without a network this fails at once
+        snapshot_download(entry.repo, revision=revision, allow_patterns=entry.allow, local_dir=folder)
     except Exception as error:  # the hub's client has many kinds, from no network to a gated repository
         raise UserError(
             f"could not fetch {entry.repo} from the hub ({brief(error)}). What came is kept; run the same command to "
@@ -134,15 +113,8 @@ def download(entry: HubEntry, folder: Path) -> Path:
     return folder
 
 
-def noted_revision(folder: Path) -> str | None:
-    """Read the commit that an earlier download noted."""
-    note = folder / SUMS
-    lines = plain(note).read_text(errors="replace").splitlines() if note.is_file() else []
-    words = lines[0].split() if lines else []
-    return words[-1] if len(words) == 4 and words[0] == "#" and words[-1] != "None" else None
-
-
 def model_files(folder: Path) -> list[Path]:
+    """List the files of a model's folder, sorted, without notes and hidden ones."""
     files = (p for p in folder.rglob("*") if p.is_file() and p.name != SUMS)
     return sorted(p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
@@ -151,28 +123,24 @@ def noted_hashes(folder: Path) -> dict[str, str]:
     """Read the sha256 that was noted for each file of the folder."""
     note, found = folder / SUMS, {}
     try:
-        lines = plain(note).read_text().splitlines()
+        for line in plain(note).read_text().splitlines():
+            if line.startswith("#") or not line.strip():
+                continue
+            digest, _, name = line.partition("  ")
+            path = PurePosixPath(name)
+            if not is_sha256(digest) or not name or path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"the line {line[:80]!r} is damaged")
+            found[name] = digest
     except (OSError, ValueError) as error:
         raise UserError(f"{note} cannot be read ({brief(error)}); delete it and get {folder.name} again") from None
-    for line in lines:
-        if line.startswith("#") or not line.strip():
-            continue
-        digest, _, name = line.partition("  ")
-        inside = name and not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
-        if not is_sha256(digest) or not inside:
-            raise UserError(f"{note}: the line {line[:80]!r} is damaged; delete the file and get {folder.name} again")
-        found[name] = digest
     return found
 
 
 def verify(folder: Path, sha256: Callable[[Path], str] = sha256_file) -> int:
-    """How many files there are, all of which have the hashes noted.
+    """Check that all files have the hashes noted; returns how many there are.
 
     Args:
         sha256: of a file; one that remembers what it has seen will do where files are about to be loaded.
-    Raises:
-        Missing: files are not here.
-        UserError: files have changed, or the note is damaged.
     """
     noted = noted_hashes(folder)
     if absent := [name for name in noted if not (folder / name).is_file()]:

@@ -6,12 +6,8 @@ A file is loaded whole and right, or refused with one sentence: what a run shows
 from __future__ import annotations
 
 import json
-import math
-import os
 import re
-import types
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from isdiff.errors import Missing, UserError
-from isdiff.io.files import is_sha256, plain, sha256_file
+from isdiff.io.files import plain, sha256_file
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.hub import SUMS, brief, is_finite, load_part, verify
 from isdiff.nets.attributes import AttributeNet
@@ -51,38 +47,22 @@ def build_net(arguments: Mapping[str, Any]) -> nn.Module:
         raise UserError(f"no {NETS[target].__name__} can be built of {given} ({brief(error)})") from None
 
 
-def is_of(value: Any, hint: Any) -> bool:
-    """Tell whether a value from JSON is of the annotated type; numbers must be finite."""
-    inner = typing.get_args(hint)
-    if isinstance(hint, types.UnionType):
-        return any(is_of(value, each) for each in inner)
-    if typing.get_origin(hint) in (Sequence, tuple):
-        return isinstance(value, (list, tuple)) and all(is_of(each, inner[0]) for each in value)
-    if typing.get_origin(hint) is dict:
-        return isinstance(value, dict)
-    if hint in (int, float) and isinstance(value, int):
-        return not isinstance(value, bool)
-    return isinstance(value, hint) and (hint is not float or math.isfinite(value))
-
-
 def make_net(source: Path, tensors: Mapping[str, Tensor], make: Callable[[], Net]) -> Net:
     """Give the network that ``make`` builds exactly ``tensors``, as float32.
 
-    It is tried on the meta device first: a header may ask for more memory than there is.
+    It takes no memory before they fit: a header may ask for more than there is.
     """
     try:
         with torch.device("meta"):
-            plan = make()
+            net = make()
     except Exception as error:
         raise UserError(f"weights {source}: the header describes no network ({brief(error)})") from None
-    fill(plan, tensors, source, assign=True)
-    net = make()
-    fill(net, tensors, source)
-    return net
+    fill(net, tensors, source, assign=True)
+    return net.float()
 
 
 def fill(net: nn.Module, tensors: Mapping[str, Tensor], source: Path, assign: bool = False) -> None:
-    """Load exactly ``tensors``."""
+    """Load exactly ``tensors``; ``assign`` keeps their precision instead of the network's."""
     try:
         net.load_state_dict(tensors, strict=True, assign=assign)
     except RuntimeError as error:
@@ -93,24 +73,22 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], source: Path, assign: bo
 
 def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read tensors and header of a safetensors file; its hash is checked where ``<path>.sha256`` exists."""
-    if not os.path.exists(path):
+    if not path.exists():
         raise Missing([f"weights {path} are missing: isdiff weights get {path.parent.name}"])
-    if not path.is_file():
-        raise UserError(f"weights {path} are a folder or a device; give the .safetensors file")
+    note = path.with_name(path.name + ".sha256")
     try:
-        check_note(path)
+        if not path.is_file():
+            raise ValueError("it is a folder or a device")
+        if note.exists() and remembered_sha256(path) not in plain(note).read_bytes().decode(errors="replace").split():
+            raise ValueError(f"the sha256 in {note.name} is another one")
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             header = file.metadata() or {}
-    except OSError as error:
-        raise UserError(f"weights {path} cannot be read ({error.strerror or brief(error)})") from None
-    except UserError:
-        raise
+        if odd := [name for name, value in tensors.items() if not is_finite(value)]:
+            raise ValueError(f"tensor {odd[0][:100]} is not finite")
     except Exception as error:  # safetensors has its own, and passes on Python's for dtypes that torch lacks
-        raise UserError(f"weights {path} are not a whole safetensors file ({brief(error)}); restore it") from None
-    for name, value in tensors.items():
-        if not is_finite(value):
-            raise UserError(f"weights {path}: tensor {name[:100]} is not finite (NaN or infinity); restore the file")
+        reason = getattr(error, "strerror", None) or brief(error)
+        raise UserError(f"weights {path} are not a whole safetensors file ({reason}); restore it") from None
     return tensors, header
 
 
@@ -118,24 +96,10 @@ def plain_state(path: Path, state: Any) -> dict[str, Tensor]:
     """Unwrap a published state dict, without the ``module.`` of data-parallel training."""
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise UserError(f"{path} is not a plain state dict: it holds a {type(state).__name__}")
-    if odd := [name for name, value in state.items() if not isinstance(value, Tensor)]:
-        kind = type(state[odd[0]]).__name__
-        raise UserError(f"{path} is not a plain state dict: {odd[0][:100]} is a {kind}, no tensor")
-    return {name.removeprefix("module."): value for name, value in state.items()}
-
-
-def check_note(path: Path) -> None:
-    """Refuse a file whose sha256 is not the one that was noted."""
-    note = path.with_name(path.name + ".sha256")
-    if not note.exists():
-        return
-    words = plain(note).read_bytes().decode("utf-8", "replace").split()
-    if not words or not is_sha256(words[0]):
-        raise UserError(f"{note} holds no sha256; restore it, or delete it to use {path.name} unchecked")
-    if words[0] != remembered_sha256(path):
-        raise UserError(f"weights {path} do not have the sha256 recorded in {note.name}; restore the file")
+    items = state.items() if isinstance(state, dict) else [("", state)]
+    if odd := [key for key, value in items if not isinstance(key, str) or not isinstance(value, Tensor)]:
+        raise UserError(f"{path} is not a plain state dict: {str(odd[0])[:100]!r} is no named tensor")
+    return {name.removeprefix("module."): value for name, value in items}
 
 
 def save_weights(path: Path, net: nn.Module, header: dict[str, str], dtype: torch.dtype | None = torch.float16) -> None:
@@ -152,28 +116,26 @@ def save_weights(path: Path, net: nn.Module, header: dict[str, str], dtype: torc
     path.with_name(path.name + ".sha256").write_text(f"{sha256_file(path)}  {path.name}\n")
 
 
-def json_of(path: Path, header: Mapping[str, str], key: str, kind: str) -> dict[str, Any]:
+def json_of(path: Path, header: Mapping[str, str], key: str) -> dict[str, Any]:
     """Read the JSON object under ``key`` of a weights file's header."""
     try:
-        value = json.loads(header.get(key, "null"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"weights {path}: {key!r} in the header is not JSON ({brief(error)})") from None
-    if not isinstance(value, dict):
-        raise UserError(f"weights {path}: the header names no {kind} ({key!r}); use a file that isdiff wrote")
-    return value
+        return dict(json.loads(header[key]))
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        what = f"the header has no JSON object {key!r} ({brief(error)})"
+        raise UserError(f"weights {path}: {what}; use a file that isdiff wrote") from None
 
 
 def load_net(path: Path) -> nn.Module:
     """Load the network in a safetensors file, float32."""
     tensors, header = open_weights(path)
-    arguments = json_of(path, header, "net", "network")
+    arguments = json_of(path, header, "net")
     return make_net(path, tensors, lambda: build_net(arguments))
 
 
 def load_attribute_net(path: Path) -> AttributeNet:
     """Load an attribute classifier."""
     tensors, header = open_weights(path)
-    classes = json_of(path, header, "classes", "attribute classes")
+    classes = json_of(path, header, "classes")
     return make_net(path, tensors, lambda: AttributeNet(classes)).eval()
 
 
@@ -190,8 +152,6 @@ def load_caption_net(folder: Path) -> tuple[CaptionNet, Any]:
     if not header.get("end", "").isdecimal():
         raise UserError(f"weights {path}: the header names no end token ('end'); train avatars64_captions again")
     text = load_part(CLIPTextModel, folder, "text_encoder")
-    tokenizer = load_part(AutoTokenizer, folder, "tokenizer")
     net = CaptionNet(text, int(header["end"]))
-    whole = {f"text.{name}": value for name, value in text.state_dict().items()} | tensors
-    fill(net, whole, path)
-    return net.float().eval(), tokenizer
+    fill(net, {f"text.{name}": value for name, value in text.state_dict().items()} | tensors, path)
+    return net.float().eval(), load_part(AutoTokenizer, folder, "tokenizer")

@@ -6,12 +6,9 @@ Where no hash is published, the first download's is recorded and enforced from t
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import http.client
 import json
-import os
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,7 @@ import yaml
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import atomic_open, fetch, is_sha256, link, plain, sha256_file
 from isdiff.io.hub import HubEntry, brief, check_finite
-from isdiff.io.models import build_net, fill, is_of, open_weights, plain_state, save_weights
+from isdiff.io.models import build_net, fill, open_weights, plain_state, save_weights
 from isdiff.paths import located, placed
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -42,7 +39,7 @@ class Entry:
 
     name: str
     file: str
-    mirrors: tuple[str, ...]
+    mirrors: list[str]
     licence: str
     source: str
     net: dict[str, Any] | None = None
@@ -56,32 +53,14 @@ def read_manifest(path: Path) -> tuple[dict[str, Entry], dict[str, HubEntry]]:
         raise Missing([f"{path} is missing: give the folder that has the manifest (isdiff weights --root ...)"])
     try:
         content = yaml.safe_load(plain(path).read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read ({brief(error)}); restore it") from None
-    if not isinstance(content, dict) or not all(isinstance(content.get(k) or {}, dict) for k in ("files", "hub")):
-        raise UserError(f"{path} is no manifest: it must have entries under 'files' or 'hub'; restore it")
-    files, hub = ((content.get(key) or {}).items() for key in ("files", "hub"))
-    return (
-        {name: entry_of(Entry, path, name, fields) for name, fields in files},
-        {name: entry_of(HubEntry, path, name, fields) for name, fields in hub},
-    )
-
-
-def entry_of(cls: type, path: Path, name: Any, fields: Any) -> Any:
-    """Make an entry of the manifest with every field checked; lists become tuples."""
-    given = {"name": name, **fields} if isinstance(fields, dict) else {"name": name}
-    known = {field.name: field for field in dataclasses.fields(cls)}
-    where = f"{path}: entry {str(name)[:80]!r}"
-    if lacking := [key for key, field in known.items() if key not in given and field.default is dataclasses.MISSING]:
-        raise UserError(f"{where} lacks {lacking[0]!r}; add it or restore the file")
-    for key, value in given.items():
-        if key not in known:
-            raise UserError(f"{where} has {str(key)[:80]!r}, which no entry has; remove it")
-        if not is_of(value, typing.get_type_hints(cls)[key]):
-            raise UserError(f"{where} has {key} {str(value)[:80]!r}; it must be of type {known[key].type}")
-        if key in ("name", "file") and (Path(value).name != value or value.startswith(".") or "\\" in value):
-            raise UserError(f"{where} has {key} {value[:80]!r}; it must be a plain name, without folders")
-    return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+        files = {name: Entry(name, **fields) for name, fields in (content.get("files") or {}).items()}
+        hub = {name: HubEntry(name, **fields) for name, fields in (content.get("hub") or {}).items()}
+        for text in [*files, *hub, *(entry.file for entry in files.values())]:
+            if Path(text).name != text or text.startswith(".") or "\\" in text:
+                raise ValueError(f"{text[:80]!r} must be a plain name, without folders")
+    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is no manifest of weights ({brief(error)}); restore it") from None
+    return files, hub
 
 
 class Weights:
@@ -98,24 +77,24 @@ class Weights:
         return self.entries[name]
 
     def path(self, entry: Entry) -> Path:
-        """Say where the published file lies."""
+        """Return where the published file lies."""
         return self.root / ("downloads" if entry.net else "metrics") / entry.file
 
     def converted(self, entry: Entry) -> Path:
-        """Say where the safetensors file that runs use lies."""
+        """Return where the safetensors file that runs use lies."""
         return self.root / entry.name / "weights.safetensors"
 
     def hashes(self) -> dict[str, str]:
         """Read the recorded sha256 of every file."""
         try:
             content = json.loads(plain(self.hashes_path).read_bytes())
+            if all(map(is_sha256, content.values())):
+                return dict(content)
         except FileNotFoundError:
             return {}
-        except (ValueError, RecursionError):
-            content = None
-        if not isinstance(content, dict) or not all(map(is_sha256, content.values())):
-            raise UserError(f"{self.hashes_path} is damaged; restore it, or delete it to record hashes anew")
-        return content
+        except (ValueError, AttributeError, RecursionError):
+            pass
+        raise UserError(f"{self.hashes_path} is damaged; restore it, or delete it to record hashes anew")
 
     def record(self, entry: Entry, digest: str) -> None:
         hashes = self.hashes()
@@ -125,11 +104,6 @@ class Weights:
 
     def verify(self, entry: Entry, path: Path, again: bool = False) -> str:
         """Return the file's sha256 if it may be used; ``again`` overrules a recorded hash, never a published one."""
-        with path.open("rb") as stream:
-            start = stream.read(256).lstrip().lower()
-        if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<error")):
-            first = start.decode("utf-8", "replace").splitlines()[0][:80]
-            raise UserError(f"{entry.file}: a web page came instead of the file ({first})")
         size = path.stat().st_size
         if entry.size is not None and size != entry.size:
             raise UserError(f"{entry.file}: {size} bytes came, {entry.size} are expected")
@@ -169,18 +143,17 @@ class Weights:
             except UserError as error:
                 partial.unlink(missing_ok=True)  # what does not fit is no start for another try
                 reasons.append(f"{url}: {error}")
-                continue
             except (OSError, http.client.HTTPException, ValueError) as error:
                 if getattr(error, "filename", None) or getattr(error, "errno", None) in FULL:
                     raise  # the error is this machine's, and no mirror helps
                 reasons.append(f"{url}: {brief(error)}")  # a broken connection: what came is kept for the next try
-                continue
-            partial.replace(path)
-            self.record(entry, digest)
-            return path
+            else:
+                partial.replace(path)
+                self.record(entry, digest)
+                return path
+        tried = "; ".join(reasons) or "nothing, no mirror is listed"
         raise UserError(
-            f"could not fetch {entry.file}. If you have it: isdiff weights register {name} PATH. Tried: "
-            + ("; ".join(reasons) or "nothing, no mirror is listed")
+            f"could not fetch {entry.file}. If you have it: isdiff weights register {name} PATH. Tried: {tried}"
         )
 
     def register(self, name: str, path: Path, again: bool = False) -> Path:
@@ -192,17 +165,11 @@ class Weights:
         entry = self.entry(name)
         if not path.is_file():
             raise UserError(f"there is no file {path}")
-        if entry.sha256 and is_safetensors(path):
-            raise UserError(
-                f"{path} is a safetensors file, but {entry.file} is expected; register that one, or put a file that "
-                f"isdiff weights converted at {self.converted(entry)}"
-            )
         self.hashes()  # a damaged record is found before anything changes
         digest = self.accept(entry, path, again)
         place = self.path(entry)
         own = place.is_file() and not place.is_symlink()
-        # A file that is in its place stays: linked to itself it would be lost.
-        if not (own and (place.samefile(path) or sha256_file(place) == digest)):
+        if not (own and sha256_file(place) == digest):  # that would be linked to itself, and lost
             if own and not again:
                 raise UserError(f"{place} is here with another content; register {name} PATH --again replaces it")
             link(place, path)
@@ -216,8 +183,7 @@ class Weights:
         if entry.net is None:
             raise UserError(f"{name} is used as it is, in {source}; nothing has to be converted")
         if not source.exists():
-            gone = f" (it is a link to {os.readlink(source)}, which is gone)" if source.is_symlink() else ""
-            raise UserError(f"{source} is not here{gone}; isdiff weights get {name}, or register {name} PATH")
+            raise UserError(f"{source} is not here; isdiff weights get {name}, or register {name} PATH")
         digest = self.verify(entry, source)
         net = fit_net(entry, source)
         self.record(entry, digest)
@@ -225,7 +191,7 @@ class Weights:
         return target
 
     def status(self, entry: Entry) -> str:
-        """Say ``ready``, ``downloaded``, ``partly here``, ``broken link`` or ``missing``."""
+        """Return ``ready``, ``downloaded``, ``partly here``, ``broken link`` or ``missing``."""
         path = self.path(entry)
         if self.converted(entry).exists():
             return "ready"
@@ -236,21 +202,16 @@ class Weights:
         return "partly here" if path.with_name(path.name + ".partial").exists() else "missing"
 
 
-def is_safetensors(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(9)[8:] == b"{"
-
-
 def fit_net(entry: Entry, path: Path) -> torch.nn.Module:
     """Build an entry's network with the tensors of a published file, a pickle of plain tensors or safetensors."""
-    if is_safetensors(path):
-        state = open_weights(path)[0]
-    else:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a pickle that is not plain tensors raises many things
-            what = f"{path} is not a plain state dict and will not be unpickled"
-            raise UserError(f"{what} ({brief(error)})") from None
+    with path.open("rb") as stream:
+        is_safetensors = stream.read(9)[8:] == b"{"
+    try:
+        state = open_weights(path)[0] if is_safetensors else torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # a pickle that is not plain tensors raises many things
+        raise UserError(f"{path} is not a plain state dict and will not be unpickled ({brief(error)})") from None
     with torch.device("meta"):
         net = build_net(entry.net or {})
     fill(net, plain_state(path, state), path, assign=True)

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from isdiff.checks import check_flag, check_text
 from isdiff.data.base import file_stamp, quote, stem_of
+from isdiff.data.editbench import find_root, place
 from isdiff.data.files import walk
 from isdiff.data.images import SUFFIXES, decode, eight_bits, suffix_of
 from isdiff.errors import UserError
@@ -23,8 +24,7 @@ from isdiff.paths import located
 SOFT = 0.2  # share of pixels that may be gray: soft edges, and the noise of JPEG
 TOLERANCE = 0.05  # share of pixels in which colours and transparency may differ
 BLACK, WHITE = 25, 230  # up to and from here a value counts as such
-EVEN = 4  # values of 5 x 5 pixels that differ by no more are a shape's and no edge's
-NEAR = 17  # side of what JPEG's blocks reach about a pixel
+EVEN = 4  # values of 3 x 3 pixels that differ by no more
 
 
 class FileMask(MaskSource):
@@ -52,12 +52,9 @@ class FileMask(MaskSource):
     def index(self) -> dict[str, list[str]]:
         """The names of the image files in the folder, by the id that they are for; looked up once."""
         found: dict[str, list[str]] = {}
-        closed: list[Path] = []
-        for name in sorted(path.relative_to(self.path).as_posix() for _, path in walk(self.path, closed)):
+        for name in sorted(path.relative_to(self.path).as_posix() for _, path in walk(self.path)):
             if suffix_of(name) in SUFFIXES:
                 found.setdefault(stem_of(name), []).append(name)
-        if closed:
-            raise UserError(f"mask.path: {quote(closed[0])} cannot be listed; change its permissions")
         return found
 
     def file_for(self, image_id: str) -> Path:
@@ -83,6 +80,28 @@ class FileMask(MaskSource):
             return ""
 
 
+class EditBenchMask(MaskSource):
+    """The hole that comes with each image; white = generate."""
+
+    def __init__(self, path: str) -> None:
+        check_text("path", path)
+        self.path = located(path)
+
+    @cached_property
+    def root(self) -> Path:
+        return find_root(self.path)
+
+    def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
+        """Read the mask of an image of EditBench."""
+        return read_mask(place(self.root, "masks", image_id), height, width)
+
+    def stamp(self, image_id: str) -> str:
+        try:
+            return file_stamp(place(self.root, "masks", image_id))
+        except (UserError, OSError):
+            return ""
+
+
 def read_mask(file: str | Path, height: int, width: int, invert: bool = False) -> np.ndarray:
     """Read (height, width) bool, True where the file is white (black with ``invert``).
 
@@ -102,29 +121,14 @@ def hole_in(image: Image.Image, name: str, invert: bool = False) -> np.ndarray:
     except ValueError as error:
         raise UserError(f"{name} cannot be used: {error}") from None
     between = (values > BLACK) & (values < WHITE)
-    if between.mean() > SOFT or (between.any() and is_gray_shape(values, between)):
-        share = f"{between.mean():.0%}" if between.mean() >= 0.01 else "less than 1%"
+    even = cv2.morphologyEx(values, cv2.MORPH_GRADIENT, np.ones((3, 3))) <= EVEN  # a shape's, and no edge's
+    if between.mean() > SOFT or (even & between).any():
         most = np.bincount(values[between]).argmax()
         raise UserError(
-            f"{name} is gray in {share} of its pixels, most often {most} of 255; masks must be black and white "
-            "(white = hole), but for their edges"
+            f"{name} is gray in {between.mean():.2%} of its pixels, most often {most} of 255; masks must be black and "
+            "white (white = hole), but for their edges"
         )
     return (values < 128) if invert else (values >= 128)
-
-
-def is_gray_shape(values: np.ndarray, between: np.ndarray) -> bool:
-    """Tell whether something gray is no edge: it has an even patch, or black or white is not near.
-
-    Soft edges of any width are edges, and so is the noise of JPEG within :data:`NEAR` pixels of one.
-    """
-    even = cv2.morphologyEx(values, cv2.MORPH_GRADIENT, np.ones((5, 5))) <= EVEN
-    if (even & between).any():
-        return True
-    for light in (values, 255 - values):
-        shapes, labels = cv2.connectedComponents(cv2.dilate((light > BLACK).astype(np.uint8), np.ones((NEAR, NEAR))))
-        if len(np.flatnonzero(np.bincount(labels[light >= WHITE], minlength=shapes))) < shapes - 1:
-            return True
-    return False
 
 
 def gray_values(image: Image.Image) -> np.ndarray:

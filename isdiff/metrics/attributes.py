@@ -12,16 +12,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from isdiff.io.models import load_attribute_net
-from isdiff.metrics.base import (
-    Absent,
-    FeatureExtractor,
-    Features,
-    FrechetMetric,
-    MeanMetric,
-    Metric,
-    Unavailable,
-    load_once,
-)
+from isdiff.metrics import base
+from isdiff.metrics.base import Absent, FeatureExtractor, Features, Unavailable, load_once
 from isdiff.nets.attributes import AttributeNet
 from isdiff.paths import located
 
@@ -60,7 +52,6 @@ class AttributeFeatures(FeatureExtractor):
     name = "attributes"
 
     def weights(self) -> list[Path]:
-        """The classifier's file."""
         if self.path is None:
             raise Unavailable("measures drawn images only")
         if not self.path.exists():
@@ -69,7 +60,7 @@ class AttributeFeatures(FeatureExtractor):
         return [self.path]
 
     def net(self, images: list[np.ndarray]) -> AttributeNet:
-        """The classifier, for images that it knows."""
+        """Load the classifier, for images that it knows."""
         version = self.version
         if images[0].shape[:2] != (64, 64):
             raise Unavailable("measures 64x64 drawings only")
@@ -77,7 +68,6 @@ class AttributeFeatures(FeatureExtractor):
 
     @torch.inference_mode()
     def extract(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Features:
-        """Distances, and the embeddings that come with them."""
         net, parts = self.net(results), []
         for result, truth in zip(batches(results), batches(truths), strict=True):
             (a, first), (b, second) = net.features(result), net.features(truth)
@@ -86,12 +76,11 @@ class AttributeFeatures(FeatureExtractor):
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
-        """The embeddings."""
         net = self.net(images)
         return torch.cat([net.features(x)[1] for x in batches(images)]).numpy()
 
 
-class AttributeMetric(Metric):
+class AttributeMetric(base.Metric):
     """A metric in the attribute classifier's features.
 
     Args:
@@ -103,17 +92,16 @@ class AttributeMetric(Metric):
 
     @property
     def extractor(self) -> FeatureExtractor:
-        """Equal for all metrics of this classifier."""
         return AttributeFeatures(self.path)
 
 
-class Perceptual(AttributeMetric, MeanMetric):
+class Perceptual(AttributeMetric, base.MeanMetric):
     """LPIPS's form (Zhang et al. 2018, Eq. 1) without learned weights, in the classifier's feature maps."""
 
     name, title = "perceptual", "perceptual distance"
 
 
-class Frechet(AttributeMetric, FrechetMetric):
+class Frechet(AttributeMetric, base.FrechetMetric):
     """Frechet distance between the classifier's embeddings of results and truths."""
 
     name, title = "frechet", "Fréchet distance"

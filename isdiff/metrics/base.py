@@ -1,7 +1,7 @@
 """What a metric is.
 
-A metric's *observer* looks at images, in portions, and gives a value or a feature vector for each: what can be kept.
-From these the metric makes a sample (:mod:`isdiff.metrics.samples`).
+A metric's *extractor* looks at images, in portions, and gives a value or a feature vector for each: what can be kept.
+From these the metric makes a statistic (:mod:`isdiff.metrics.samples`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class FeatureExtractor(ABC):
     """What looks at images, once for all metrics that rest on it: a network as a rule.
 
     Images are lists of (H, W, 3) uint8. What it says of an image depends on nothing else that it is shown, so that it
-    can be shown images in portions, and what it said can be kept.
+    can be shown images in portions, and what it said can be kept. Its methods raise ``Unavailable`` for images of
+    which it can say nothing, and where its weights are not here.
 
     Attributes:
         name: of what it has said, in files.
@@ -63,11 +64,7 @@ class FeatureExtractor(ABC):
     prompted: bool = False
 
     def weights(self) -> Sequence[Path]:
-        """The files that it looks with.
-
-        Raises:
-            Absent: they are not here.
-        """
+        """The files that it looks with; raises ``Absent`` where they are not here."""
         return ()
 
     @property
@@ -83,24 +80,16 @@ class FeatureExtractor(ABC):
             raise Unavailable("the run has no prompts")
 
     def extract(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Features:
-        """A value for each result with its truth or prompt, and the features that the same pass gives.
-
-        Raises:
-            Unavailable: it can say nothing of such images.
-        """
+        """A value for each result with its truth or prompt, and the features that the same pass gives."""
         raise NotImplementedError(f"{self.name} gives no values of pairs")
 
     def features(self, images: list[np.ndarray]) -> np.ndarray:
-        """(N, D), of single images.
-
-        Raises:
-            Unavailable: it can say nothing of such images.
-        """
+        """(N, D), of single images."""
         raise NotImplementedError(f"{self.name} gives no features")
 
 
 class Metric(ABC):
-    """Compares results with truths or prompts: makes a sample of what its observer sees of them.
+    """Compares results with truths or prompts: makes a statistic of what its extractor sees of them.
 
     Attributes:
         name: key in summaries and of its file in ``configs/metric``.
@@ -126,11 +115,7 @@ class Metric(ABC):
 
     @property
     def version(self) -> str:
-        """The observer's, unless the metric has one of its own.
-
-        Raises:
-            Absent: the observer's weights are not here.
-        """
+        """The extractor's, unless the metric has one of its own."""
         return self.extractor.version
 
     @abstractmethod
@@ -138,11 +123,7 @@ class Metric(ABC):
         """From ``values``, or from ``results`` and ``truths`` if it is ``of_sets``."""
 
     def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Statistic:
-        """The sample of images that are all at hand; nothing is kept.
-
-        Raises:
-            Unavailable: weights are not here, or these images cannot be measured.
-        """
+        """The statistic of images that are all at hand; nothing is kept."""
         look = self.extractor
         look.require(prompts)
         if self.of_sets:
@@ -151,31 +132,25 @@ class Metric(ABC):
 
 
 class MeanMetric(Metric):
-    """The mean of the observer's values, distances unless the metric has other limits."""
+    """The mean of the extractor's values, distances unless the metric has other limits."""
 
     limits: tuple[float, float] = (0.0, np.inf)
 
     def sample(self, seen: Features) -> Statistic:
-        """From the values."""
         assert seen.values is not None
         return MeanStatistic(seen.values.astype(np.float64), self.limits)
 
 
 class PairMetric(FeatureExtractor, MeanMetric):
-    """The mean of ``values``, by a metric that is its own observer and so needs nothing but that method."""
+    """The mean of ``values``, by a metric that is its own extractor and so needs nothing but that method."""
 
     @property
     def extractor(self) -> FeatureExtractor:
-        """Itself."""
         return self
 
     @abstractmethod
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
-        """(N,), one number for each result with its truth or prompt.
-
-        Raises:
-            Unavailable: it can say nothing of such images.
-        """
+        """(N,), one number for each result with its truth or prompt."""
 
     def extract(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Features:
         """The values; no features come with them."""
@@ -183,7 +158,7 @@ class PairMetric(FeatureExtractor, MeanMetric):
 
 
 class SetMetric(Metric):
-    """A distance between the sets of results and of truths, in the observer's features."""
+    """A distance between the sets of results and of truths, in the extractor's features."""
 
     of_sets = True
 
@@ -192,26 +167,20 @@ class SetMetric(Metric):
         """From two (N, D) float64."""
 
     def sample(self, seen: Features) -> Statistic:
-        """From the features of both sets."""
         assert seen.results is not None and seen.truths is not None
         return self.between(seen.results.astype(np.float64), seen.truths.astype(np.float64))
 
 
 class FrechetMetric(SetMetric):
-    """The Frechet distance of the observer's features (Heusel et al. 2017)."""
+    """The Frechet distance of the extractor's features (Heusel et al. 2017)."""
 
     def between(self, results: np.ndarray, truths: np.ndarray) -> Statistic:
-        """From two (N, D) float64."""
         return FrechetStatistic(results, truths)
 
 
 @lru_cache(maxsize=4)
 def load_once(load: Callable[..., T], version: str, *places: Path) -> T:
-    """What ``load(*places)`` makes, once; ``version`` tells one content of the places from another.
-
-    Raises:
-        Unavailable: the files are damaged.
-    """
+    """Return what ``load(*places)`` makes, once; ``version`` tells one content of the places from another."""
     try:
         return load(*places)
     except UserError as error:

@@ -55,7 +55,7 @@ def contrast(
 
 
 def p_value(corrected: np.ndarray) -> float:
-    """From resampled differences as the interval takes them; at least 2 / (resamples + 1)."""
+    """Two-sided, from resampled differences as the interval takes them; at least 2 / (resamples + 1)."""
     if not len(corrected):
         return float("nan")
     other = min((corrected <= 0).sum(), (corrected >= 0).sum())

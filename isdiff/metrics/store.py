@@ -1,4 +1,4 @@
-"""What observers have said of images, kept in files: a row of numbers for each key.
+"""What extractors have said of images, kept in files: a row of numbers for each key.
 
 Keys name content (hashes of pixels and texts), so that a row never becomes wrong: it is found, or it is not.
 """
@@ -42,8 +42,8 @@ class ArrayStore:
         rows = np.ascontiguousarray(rows, np.float32)
         found = dict(zip(keys, rows, strict=True))
         name = hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
-        save = lambda stream: np.savez(stream, keys=np.array(list(found)), rows=np.stack(list(found.values())))  # noqa: E731
-        atomic_save(self.folder / f"{name}.npz", save)
+        columns = {"keys": np.array(list(found)), "rows": np.stack(list(found.values()))}
+        atomic_save(self.folder / f"{name}.npz", lambda stream: np.savez(stream, **columns))
         self.rows |= found
 
     def missing(self, keys: Iterable[str]) -> list[str]:

