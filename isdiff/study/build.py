@@ -70,11 +70,6 @@ class Study:
     questions: list[Question]
 
 
-def key_path(folder: Path) -> Path:
-    """Beside the folder, so that who is given the folder is not given the key."""
-    return folder.with_name(f"{folder.name}.key.json")
-
-
 def generator_of(*parts: object) -> np.random.RandomState:
     """The legacy generator, whose draws are frozen for good, keyed by ``parts``."""
     digest = hashlib.sha256("/".join(map(str, ("study", *parts))).encode()).digest()
@@ -95,34 +90,23 @@ def orders(k: int, n: int, rng: np.random.RandomState) -> list[list[int]]:
 
 
 def open_cell(cell: Cell, n: int) -> Source:
-    """The runs of a cell and the images that they share.
-
-    Raises:
-        UserError: a run is missing, or the runs share fewer than ``n`` images made from the same pixels and mask.
-    """
+    """The runs of a cell and at least ``n`` images that they share, made from the same pixels and mask."""
     runs = cell.folders()
-    records = {method: run.records() for method, run in runs.items()}
-    shared = sorted(set.intersection(*map(set, records.values())))
-    if not shared:
-        counts = ", ".join(f"{method} {len(found)}" for method, found in records.items())
-        raise UserError(f"cell {cell.label}: the runs have no image in common ({counts}); run all on the same images")
-    inputs = {i: {(found[i]["image_sha"], found[i]["mask_sha"]) for found in records.values()} for i in shared}
-    same = [i for i in shared if len(inputs[i]) == 1]
-    if not same:
-        raise UserError(f"cell {cell.label}: the runs had other images or masks under the same ids; run them anew")
-    if len(same) < n:
-        advice = f"sample more (limit={n}) or take fewer (--n {len(same)})"
-        raise UserError(f"cell {cell.label}: the runs share {len(same)} images, n is {n}; {advice}")
-    images = {i: mask_sha for i in same for _, mask_sha in inputs[i]}
+    records = [run.records() for run in runs.values()]
+    images = {}
+    for image in sorted(set.intersection(*map(set, records))):
+        inputs = {(found[image]["image_sha"], found[image]["mask_sha"]) for found in records}
+        if len(inputs) == 1:
+            images[image] = inputs.pop()[1]
+    if len(images) < n:
+        counts = ", ".join(f"{method} {len(found)}" for method, found in zip(runs, records, strict=True))
+        advice = f"sample more of the same images and masks (limit={n}) or take fewer (--n)"
+        raise UserError(f"cell {cell.label}: the runs ({counts}) share {len(images)} images, n is {n}; {advice}")
     return Source(cell, runs, images, cell.mask_source(next(iter(runs.values()))))
 
 
 def draw_questions(plan: StudyPlan) -> list[Question]:
-    """The questions of all cells, shuffled.
-
-    Raises:
-        UserError: a cell's runs do not allow it.
-    """
+    """The questions of all cells, shuffled."""
     questions = []
     for cell in plan.cells:
         source = open_cell(cell, plan.n)
@@ -147,23 +131,14 @@ def pictures(question: Question) -> Iterator[tuple[str, np.ndarray]]:
     results = {name: source.runs[method].image(image) for name, method in question.choices.items()}
     first = next(iter(results.values()))
     if any(result.shape != first.shape for result in results.values()):
-        sizes = ", ".join(f"{m} {results[n].shape[1]}x{results[n].shape[0]}" for n, m in question.choices.items())
-        raise UserError(f"{where}: pictures of different sizes ({sizes}) cannot be compared")
+        raise UserError(f"{where}: pictures of different sizes cannot be compared")
     hole = source.masks.hole(image, *first.shape[:2])
     if pixels_hash(np.packbits(hole)) != source.images[image]:
         raise UserError(f"{where}: its mask is not the one that the runs were made with; run them anew")
-    known = first[~hole]
-    if any((result[~hole] != known).any() for result in results.values()):
+    if any((result[~hole] != first[~hole]).any() for result in results.values()):
         raise UserError(f"{where}: the runs differ outside the hole; make all with output.composite=paste")
     yield question.given, with_hole(first, hole)
     yield from results.items()
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """Nothing but pixels: no metadata, and one encoder for all."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "png", optimize=True)
-    return stream.getvalue()
 
 
 def build_study(plan: StudyPlan, folder: Path, overwrite: bool = False) -> Study:
@@ -171,17 +146,16 @@ def build_study(plan: StudyPlan, folder: Path, overwrite: bool = False) -> Study
 
     The same plan and runs give the same study, byte for byte. The folder appears whole or not at all.
 
-    Raises:
-        UserError: the runs do not allow it, or something else is in the folder's place.
+    Args:
+        overwrite: replace another study that is there. Nothing else is ever replaced.
     """
     folder = Path(os.path.abspath(folder))
-    if not folder.name:
-        raise UserError("a study needs a folder of its own; give another --out")
     plan.require_runs()
     questions = draw_questions(plan)
     before = study_in(folder)
     if folder.exists() and before is None and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is no study and is never removed; give another --out")
+    key = folder.with_name(f"{folder.name}.key.json")  # beside it: who is given the folder is not given the key
     fresh, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{ending}") for ending in ("tmp", "old"))
     shutil.rmtree(fresh, ignore_errors=True)
     try:
@@ -189,8 +163,8 @@ def build_study(plan: StudyPlan, folder: Path, overwrite: bool = False) -> Study
         if before not in (None, study) and not overwrite:
             advice = "give another --out, or --overwrite, after which answers to it can no longer be collected"
             raise UserError(f"{folder} holds another study ({before}); {advice}")
-        with atomic_open(key_path(folder)) as stream:
-            json.dump(key(plan, study, questions), stream, indent=1)
+        with atomic_open(key) as stream:
+            json.dump(key_content(plan, study, questions), stream, indent=1)
             stream.write("\n")
         if folder.exists():
             folder.rename(old)
@@ -198,7 +172,7 @@ def build_study(plan: StudyPlan, folder: Path, overwrite: bool = False) -> Study
     finally:
         for each in (fresh, old):
             shutil.rmtree(each, ignore_errors=True)
-    return Study(study, folder, key_path(folder), questions)
+    return Study(study, folder, key, questions)
 
 
 def study_in(folder: Path) -> str | None:
@@ -216,28 +190,26 @@ def write_folder(plan: StudyPlan, questions: list[Question], folder: Path) -> st
     for question in questions:
         size: tuple[int, int] = (0, 0)
         for name, pixels in pictures(question):
-            content = png(pixels)
+            encoded = io.BytesIO()
+            Image.fromarray(pixels).save(encoded, "png", optimize=True)  # no metadata, and one encoder for all
             with atomic_open(folder / "pictures" / f"{name}.png", "wb") as stream:
-                stream.write(content)
-            digest.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
+                stream.write(encoded.getvalue())
+            digest.update(f"{name} {hashlib.sha256(encoded.getvalue()).hexdigest()}\n".encode())
             size = pixels.shape[1], pixels.shape[0]
         entries.append({"id": question.id, "given": question.given, "choices": list(question.choices), "size": size})
     digest.update(json.dumps([plan.question, entries]).encode())
     study = digest.hexdigest()[:16]
-    with atomic_open(folder / PAGE) as stream:
-        stream.write(page(study, plan.question, entries))
+    loader = FileSystemLoader(Path(__file__).parent, encoding="utf-8")
+    template = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
+        "page.html"
+    )
+    data = {"study": study, "questions": entries}
+    with atomic_open(folder / PAGE) as stream:  # style and script in it: also from a disk browsers load only pictures
+        stream.write(template.render(study=study, question=plan.question, count=len(entries), data=data))
     return study
 
 
-def page(study: str, question: str, entries: list[dict[str, Any]]) -> str:
-    """The whole page, style and script in it: browsers load nothing but the pictures, also from a disk."""
-    loader = FileSystemLoader(Path(__file__).parent, encoding="utf-8")
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    data = {"study": study, "questions": entries}
-    return environment.get_template("page.html").render(study=study, question=question, count=len(entries), data=data)
-
-
-def key(plan: StudyPlan, study: str, questions: list[Question]) -> dict[str, Any]:
+def key_content(plan: StudyPlan, study: str, questions: list[Question]) -> dict[str, Any]:
     """What ``collect`` needs to know, and nobody else."""
     cells = [
         {"dataset": c.dataset, "mask": c.mask, "runs": {m: str(run.path) for m, run in c.folders().items()}}

@@ -16,10 +16,7 @@ from isdiff.io.files import plain
 from isdiff.study.build import KEY_FORMAT
 
 LATEST = 1e16  # milliseconds: no time is later, and what is no number is not before it
-NO_ANSWERS = (
-    "there are no answer files{where}; build a study (isdiff study build PLAN), let people answer it, put their "
-    "answers-*.json into a folder and give it (make table3 ANSWERS=FOLDER)"
-)
+Answer = tuple[float, str]  # when, in milliseconds since 1970, and the name of the chosen picture
 
 
 @dataclass(frozen=True)
@@ -44,19 +41,6 @@ class Key:
     questions: dict[str, tuple[int, dict[str, str]]]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """To one question.
-
-    Attributes:
-        choice: the name of the chosen picture.
-        at: when, in milliseconds since 1970.
-    """
-
-    choice: str
-    at: float
-
-
 @dataclass
 class Answers:
     """What people said.
@@ -77,10 +61,10 @@ class Answers:
         methods = key.cells[cell].methods
         counts = np.zeros((len(self.given), len(methods)), int)
         for row, participant in zip(counts, sorted(self.given), strict=True):
-            for question, answer in self.given[participant].items():
+            for question, (_, choice) in self.given[participant].items():
                 place, choices = key.questions[question]
                 if place == cell:
-                    row[methods.index(choices[answer.choice])] += 1
+                    row[methods.index(choices[choice])] += 1
         return counts[counts.any(1)]
 
     def complete(self, key: Key) -> int:
@@ -89,71 +73,51 @@ class Answers:
 
 
 def read_key(path: Path) -> Key:
-    """The key in a file.
-
-    Raises:
-        UserError: it is not there, or no key.
-    """
+    """The key in a file."""
     try:
         content = json.loads(plain(path).read_text("utf-8"))
-        if content["format"] != KEY_FORMAT:
-            raise ValueError
         cells = tuple(KeyCell(c["dataset"], c["mask"], tuple(sorted(c["runs"]))) for c in content["cells"])
         questions = {i: (q["cell"], dict(q["choices"])) for i, q in content["questions"].items()}
         whole = all(sorted(choices.values()) == list(cells[cell].methods) for cell, choices in questions.values())
-        if not whole or not isinstance(content["study"], str):
+        if content["format"] != KEY_FORMAT or not whole or not isinstance(content["study"], str):
             raise ValueError
-    except FileNotFoundError:
-        raise UserError(f"there is no key {path}; it lies beside the study's folder as <folder>.key.json") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
-        raise UserError(f"{path} is no whole key of a study; build the study again with the same plan") from None
+        advice = "it lies beside the study's folder as <folder>.key.json; build the study again with the same plan"
+        raise UserError(f"there is no whole key of a study in {path}; {advice}") from None
     return Key(content["study"], cells, questions)
 
 
 def answer_files(places: Sequence[str]) -> list[Path]:
-    """Files named, those that patterns such as ``*.json`` match, and the ``.json`` files of folders.
-
-    Raises:
-        UserError: a place holds none.
-    """
+    """Files named, those that patterns such as ``*.json`` match, and the ``.json`` files of folders."""
     found: dict[Path, None] = {}
     for place in places:
-        if Path(place).is_dir():
-            files = [path for path in sorted(Path(place).glob("*.json")) if not path.name.endswith(".key.json")]
-        else:
-            files = [Path(place)] if Path(place).exists() else [Path(path) for path in sorted(glob.glob(place))]
-        if not files:
-            raise UserError(NO_ANSWERS.format(where=f" in {place}"))
-        found |= dict.fromkeys(files)
+        pattern = str(Path(glob.escape(place)) / "*.json") if Path(place).is_dir() else place
+        files = [place] if Path(place).is_file() else sorted(glob.glob(pattern))
+        found |= dict.fromkeys(Path(file) for file in files if not file.endswith(".key.json"))
     if not found:
-        raise UserError(NO_ANSWERS.format(where=""))
+        raise UserError(
+            f"there are no answer files in {', '.join(places) or 'what is given'}; build a study (isdiff study build "
+            "PLAN), let people answer it, put their answers-*.json into a folder and give it (make table3 "
+            "ANSWERS=FOLDER)"
+        )
     return list(found)
 
 
 def read_answers(path: Path, key: Key) -> tuple[str, dict[str, Answer]]:
-    """A participant and their answers by question.
-
-    Raises:
-        UserError: the file cannot be used, with the reason.
-    """
+    """A participant and their answers by question."""
     try:
         content = json.loads(plain(path).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        raise UserError("it is damaged or no JSON; ask for it again") from None
-    if not isinstance(content, dict) or content.get("format") != 1 or "answers" not in content:
-        raise UserError("it holds no answers to a study; take it away")
-    if (study := content.get("study")) != key.study:
-        raise UserError(f"it belongs to another study ({study!r}, not {key.study!r}); use that one's key")
-    try:
-        participant, answers = content["participant"], {}
-        if not re.fullmatch("[0-9a-f]{16}", participant):
+        if (study := content["study"]) != key.study:
+            raise UserError(f"it belongs to another study ({study!r}, not {key.study!r}); use that one's key")
+        participant = content["participant"]
+        answers = {question: (said["at"], said["choice"]) for question, said in content["answers"].items()}
+        right = all(
+            choice in key.questions[question][1] and type(at) in (int, float) and 0 <= at < LATEST
+            for question, (at, choice) in answers.items()
+        )
+        if content["format"] != 1 or not re.fullmatch("[0-9a-f]{16}", participant) or not right:
             raise ValueError
-        for question, said in content["answers"].items():
-            answers[question] = Answer(said["choice"], said["at"])
-            shown, at = key.questions[question][1], said["at"]
-            if said["choice"] not in shown or type(at) not in (int, float) or not 0 <= at < LATEST:
-                raise ValueError
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (OSError, RecursionError, AttributeError, KeyError, TypeError, ValueError):
         raise UserError("it is not as the study's page saves it; ask for it again") from None
     return participant, answers
 
@@ -172,7 +136,5 @@ def collect(key: Key, files: Sequence[Path]) -> Answers:
             continue
         known = answers.given.setdefault(participant, {})
         for question, answer in said.items():
-            # Ties go to the smaller name, so that the order of the files does not matter.
-            if question not in known or (answer.at, known[question].choice) > (known[question].at, answer.choice):
-                known[question] = answer
+            known[question] = max(answer, known.get(question, answer))  # whatever the order of the files
     return answers

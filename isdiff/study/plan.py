@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from isdiff.config.build import build
 from isdiff.config.checked import read_checked
+from isdiff.config.composing import compose_run
 from isdiff.config.search_path import config_names
-from isdiff.config.setup import build
 from isdiff.errors import UserError
 from isdiff.io.files import plain
 from isdiff.masks.base import MaskSource
@@ -38,7 +39,7 @@ class CellFile:
 
 @dataclass
 class PlanFile:
-    """A study's file: keys, their kinds, and what is meant where they are left out."""
+    """A study's file: keys, their kinds and defaults."""
 
     cells: list[CellFile] = MISSING
     n: int = 20
@@ -49,61 +50,55 @@ class PlanFile:
 
 @dataclass(frozen=True)
 class Run:
-    """A method's run: its folder or one with a single run in it, or what it is made of, from which its folder follows.
+    """A method's run.
 
     Attributes:
-        overrides: those of ``isdiff run`` that make it; empty for a path.
-        place: table, profile, row and mask that the overrides are those of; empty where they stand for themselves.
-        extra: which of the overrides came from the command line.
+        path: its folder, or one with a single run in it; None where its folder follows from ``overrides``.
+        overrides: those of ``isdiff run`` that make it.
+        row: the row of the cell's table that they are those of, if any.
     """
 
     path: Path | None = None
     overrides: tuple[str, ...] = ()
-    place: tuple[str, ...] = ()
-    extra: tuple[str, ...] = ()
+    row: str = ""
 
     @cached_property
     def folder(self) -> RunFolder:
-        """Where it lies; a run that is made of something need not be there.
-
-        Raises:
-            UserError: the overrides do not compose, or the path has no run, or several.
-        """
+        """Where it lies; a run that is made of overrides need not be there."""
         if self.path is None:
-            from isdiff.config.composing import compose_run
-            from isdiff.runs.experiment import Experiment  # which imports torch
+            from isdiff.runs.experiment import Experiment  # imports torch
 
             return Experiment.of(compose_run(self.overrides)).store
         below = [self.path, *(sorted(self.path.iterdir()) if self.path.is_dir() else [])]
         runs = [each for each in map(RunFolder, below) if each.records_path.exists()]
-        if not runs:
-            raise UserError(f"there is no run in {self.path}; make it with isdiff run, or give the run's folder")
-        if len(runs) > 1 and runs[0].path != self.path:
-            names = ", ".join(each.path.name for each in runs)
-            raise UserError(f"{self.path} holds {len(runs)} runs ({names}); name one, or give row or overrides")
+        if not runs or (len(runs) > 1 and runs[0].path != self.path):
+            there = f"{len(runs)} runs are" if runs else "there is no run"
+            raise UserError(f"{there} in {self.path}; give the folder of one run, or make it with isdiff run")
         return runs[0]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A dataset and a mask, in the words of the table, and a run of every method by its label."""
+    """A dataset and a mask, in the words of the table, and a run of every method by its label.
+
+    Attributes:
+        table: words of ``isdiff table`` that name the table of rows: its name and profile.
+        extra: overrides from the command line.
+    """
 
     dataset: str
     mask: str
     runs: dict[str, Run]
     masks: Path | None = None
+    table: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
-        """What it is called."""
         return f"{self.dataset}, {self.mask}"
 
     def folders(self) -> dict[str, RunFolder]:
-        """The runs by method, methods in alphabetical order.
-
-        Raises:
-            UserError: one is not there, or two methods have the same.
-        """
+        """The runs by method, methods in alphabetical order."""
         try:
             found = {method: self.runs[method].folder for method in sorted(self.runs)}
         except UserError as error:
@@ -113,19 +108,22 @@ class Cell:
             raise UserError(f"cell {self.label}: {' and '.join(twice)} have the same run; give each method its own")
         return found
 
-    def mask_source(self, run: RunFolder) -> MaskSource:
-        """The masks that ``run`` was made with.
+    def commands(self, runs: Sequence[Run]) -> list[str]:
+        """Commands that make these runs."""
+        found = [["isdiff", "run", *run.overrides] for run in runs if not run.row]
+        if rows := [run.row for run in runs if run.row]:
+            found.append(["isdiff", "table", *self.table, f"rows={','.join(rows)}", f"masks={self.mask}", *self.extra])
+        return list(map(shlex.join, found))
 
-        Raises:
-            UserError: its configuration does not say, or they are no longer there.
-        """
+    def mask_source(self, run: RunFolder) -> MaskSource:
+        """The masks that ``run`` was made with."""
         try:
             node = OmegaConf.load(plain(run.path / "config.yaml")).mask
             kept = {str(key): value for key, value in node.items()}
             if self.masks is not None:
                 return FileMask(str(self.masks), kept.get("invert", False))
-            kept["_target_"] = target_of(str(kept.pop("class", "")))
-            return build(OmegaConf.create(kept), MaskSource)
+            target = target_of(str(kept.pop("class", "")))
+            return build({**kept, "_target_": target}, MaskSource, "mask")
         except (OSError, YAMLError, OmegaConfBaseException, AttributeError, ValueError, UserError) as error:
             reason = " ".join(str(error).split())
             advice = f"give cell {self.label} a folder of its mask files as masks: FOLDER"
@@ -151,37 +149,18 @@ class StudyPlan:
     cells: tuple[Cell, ...]
     n: int
     seed: int
-    question: str = field(default=PlanFile.question)
+    question: str = PlanFile.question
 
     def require_runs(self) -> None:
-        """Check that the runs that the plan names by a row or overrides are there.
-
-        Raises:
-            UserError: some are not; with the commands that make them.
-        """
-        every = [(f"{method} ({cell.label})", run) for cell in self.cells for method, run in cell.runs.items()]
-        absent = [(label, run) for label, run in every if run.overrides and not run.folder.records_path.exists()]
-        if absent:
-            (first, run), *rest = absent
-            more, several = f" and {len(rest)} more are" if rest else " is", "; ".join(commands(r for _, r in absent))
-            raise UserError(f"the run of {first}{more} not there (looked for {run.folder.path}); make it: {several}")
-
-
-def commands(runs: Iterable[Run]) -> list[str]:
-    """What makes these runs, one command for each table."""
-    tables: dict[tuple[str, ...], tuple[dict[str, None], dict[str, None]]] = {}
-    found = []
-    for run in runs:
-        if not run.place:
-            found.append(shlex.join(["isdiff", "run", *run.overrides]))
-            continue
-        table, profile, row, mask = run.place
-        rows, masks = tables.setdefault((table, profile, *run.extra), ({}, {}))
-        rows[row], masks[mask] = None, None
-    for (table, profile, *extra), (rows, masks) in tables.items():
-        narrowed = [f"rows={','.join(rows)}", f"masks={','.join(masks)}"]
-        found.append(shlex.join(["isdiff", "table", table, f"profile={profile}", *narrowed, *extra]))
-    return found
+        """Refuse to begin while runs are missing that rows or overrides name; gives the commands that make them."""
+        missing = []
+        for cell in self.cells:
+            runs = [r for r in cell.runs.values() if r.overrides and not r.folder.records_path.exists()]
+            missing += [(cell, runs)] * bool(runs)
+        if missing:
+            count, first = sum(len(runs) for _, runs in missing), missing[0][1][0]
+            commands = "; ".join(command for cell, runs in missing for command in cell.commands(runs))
+            raise UserError(f"{count} runs are not there (first: {first.folder.path}); make them: {commands}")
 
 
 def read_plan(path: str | Path, extra: Sequence[str] = (), n: int | None = None, seed: int | None = None) -> StudyPlan:
@@ -190,64 +169,49 @@ def read_plan(path: str | Path, extra: Sequence[str] = (), n: int | None = None,
     Args:
         extra: overrides of the runs that are named by a row or by overrides.
         n, seed: in the place of the file's.
-    Raises:
-        UserError: the file is missing or says something that cannot be.
     """
     _, given = read_checked(path, PlanFile(), "study plan")
     n, seed = given.n if n is None else n, given.seed if seed is None else seed
     if n < 1 or seed < 0:
-        raise UserError(
-            f"{path}: n is {n} and seed is {seed}; they must be whole numbers, n at least 1, seed at least 0"
-        )
-    cells = tuple(read_cell(cell, f"{path}, cell {i}", given.profile, extra) for i, cell in enumerate(given.cells, 1))
-    if twice := [label for label, count in Counter(cell.label for cell in cells).items() if count > 1]:
-        raise UserError(f"{path} has the cell {twice[0]} twice; leave one of them")
-    if not cells:
-        raise UserError(f"{path}: cells is empty; configs/study/table3.yaml shows how")
+        raise UserError(f"{path}: n is {n} and seed is {seed}; n must be at least 1, seed at least 0")
+    try:
+        cells = tuple(read_cell(cell, given.profile, extra) for cell in given.cells)
+    except UserError as error:
+        raise UserError(f"{path}, {error}") from None
+    if not cells or len({cell.label for cell in cells}) < len(cells):
+        raise UserError(f"{path}: cells is empty or has a cell twice; configs/study/table3.yaml shows how")
     return StudyPlan(cells, n, seed, given.question)
 
 
-def read_cell(given: DictConfig, where: str, profile: str, extra: Sequence[str]) -> Cell:
-    """A cell of the file, with its runs.
-
-    Raises:
-        UserError: it has fewer than two methods, or a run that is none.
-    """
+def read_cell(given: DictConfig, profile: str, extra: Sequence[str]) -> Cell:
+    """A cell of the file, with its runs."""
+    where = f"cell {given.dataset}, {given.mask}"
     if len(given.runs) < 2:
-        raise UserError(f"{where}: runs has {len(given.runs)} entries; give at least two methods, each with a run")
+        raise UserError(f"{where}: give at least two methods in runs, each with a run")
     try:
         runs = {method: read_run(method, run, given, profile, extra) for method, run in given.runs.items()}
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    return Cell(given.dataset, given.mask, runs, None if given.masks is None else located(given.masks))
+    table = (given.table, f"profile={profile}") if given.table else ()
+    return Cell(given.dataset, given.mask, runs, given.masks and located(given.masks), table, tuple(extra))
 
 
 def read_run(method: str, content: Any, cell: DictConfig, profile: str, extra: Sequence[str]) -> Run:
-    """A run as a cell gives it: a folder, ``{row: NAME}`` of the cell's table, or ``{overrides: [...]}``.
-
-    Raises:
-        UserError: it is none of these, or names what there is not.
-    """
+    """A run as a cell gives it: a folder, ``{row: NAME}`` of the cell's table, or ``{overrides: [...]}``."""
     if isinstance(content, str) and content:
         return Run(located(content))
     kind, value = next(iter(content.items())) if isinstance(content, DictConfig) and len(content) == 1 else ("", None)
     if kind == "overrides" and value:
-        return Run(None, (*map(str, value), *extra), extra=tuple(extra))
-    if kind != "row" or not isinstance(value, str):
-        raise UserError(f"{method} is {content!r}; give a folder, {{row: NAME}} or {{overrides: [KEY=VALUE]}}")
-    if cell.table is None:
-        raise UserError(f"{method} names a row; give its table too, as in table: table1 beside runs")
+        return Run(None, (*map(str, value), *extra))
+    if kind != "row" or not isinstance(value, str) or cell.table is None:
+        kinds = "a folder, {overrides: [KEY=VALUE]}, or {row: NAME} with the cell's table beside runs"
+        raise UserError(f"{method} is {content!r}; give {kinds}")
     from isdiff.tables.plan import plan
 
-    whole = plan(cell.table, profile, masks=[cell.mask], rows=[str(value)], extra=extra)
-    found = next(
-        (each for row in whole.rows if row.name == value for each in row.cells if each.mask == cell.mask), None
-    )
+    rows = {row.name: row for row in plan(cell.table, profile, masks=[cell.mask], rows=[value], extra=extra).rows}
+    found = rows[value].cells[0] if value in rows else None
     if found is None or found.impossible:
         reason = found.impossible if found else "patterns name no single run"
-        raise UserError(
-            f"{cell.table} has no run of row {value!r} with {cell.mask} masks (profile={profile}): {reason}"
-        )
+        raise UserError(f"{cell.table} has no run of row {value!r} with {cell.mask} masks: {reason}")
     overrides = [f"mask={cell.mask}", f"seed={found.seeds[0]}", *found.overrides]
-    last = {override.partition("=")[0]: override for override in overrides}
-    return Run(None, tuple(last.values()), (cell.table, profile, value, cell.mask), tuple(extra))
+    return Run(None, tuple({override.partition("=")[0]: override for override in overrides}.values()), value)

@@ -1,4 +1,4 @@
-"""Shares as Markdown, CSV and JSON, and on a terminal, beside the paper's."""
+"""Votes make shares with intervals: as Markdown, CSV and JSON, and on a terminal, beside the paper's."""
 
 from __future__ import annotations
 
@@ -9,14 +9,68 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy.stats import binomtest, chisquare
+
 from isdiff.io.files import atomic_open
 from isdiff.io.texts import csv_text, markdown_line
-from isdiff.study.collect import Answers, Key
-from isdiff.study.shares import ENOUGH, EXPECTED, CellShares, Share, cell_shares
+from isdiff.study.collect import Answers, Key, KeyCell
 from isdiff.tables.grid import Grid, Text
 
 PAPER_NAMES = {"ddnm+isdiff": "isdiff"}  # what a method is called in the paper's Table III
 NAME = "table3"
+ENOUGH = 10  # participants for a bootstrap over them
+RESAMPLES = 10_000
+EXPECTED = 5  # votes for each method, below which the chi-squared distribution does not fit
+
+
+def bootstrap(votes: np.ndarray, seed: int = 0) -> np.ndarray:
+    """95 % intervals (2, methods) of the shares over participants, drawn again with all their votes.
+
+    Args:
+        votes: (participants, methods) int.
+    """
+    people = len(votes)
+    weights = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), RESAMPLES)
+    totals = weights @ votes
+    return np.percentile(totals / totals.sum(1, keepdims=True), [2.5, 97.5], axis=0)
+
+
+def equal_shares(totals: np.ndarray) -> float | None:
+    """The p-value of votes (methods,) against equal shares, if all votes are independent.
+
+    Exact for two methods, chi-squared otherwise; None for too few votes.
+    """
+    if len(totals) == 2:
+        return float(binomtest(int(totals[0]), int(totals.sum())).pvalue)
+    return float(chisquare(totals).pvalue) if totals.mean() >= EXPECTED else None
+
+
+def cell_shares(cell: KeyCell, votes: np.ndarray) -> dict[str, Any] | None:
+    """A cell's shares from 0 to 1 by method, ready for JSON; None if nobody voted.
+
+    ``wilson`` takes votes as independent of each other. ``bootstrap`` draws participants; it is None where there are
+    too few, or where all voted alike, of which it learns nothing.
+
+    Args:
+        votes: (participants, methods) int, nobody without votes.
+    """
+    totals = votes.sum(0)
+    of = int(totals.sum())
+    if not of:
+        return None
+    drawn = bootstrap(votes) if len(votes) >= ENOUGH else np.zeros((2, len(totals)))
+    methods = {}
+    for method, count, low, high in zip(cell.methods, totals.tolist(), *drawn.tolist(), strict=True):
+        wilson = binomtest(count, of).proportion_ci(method="wilson")
+        methods[method] = {
+            "votes": count, "share": count / of, "wilson": (float(wilson.low), float(wilson.high)),
+            "bootstrap": (low, high) if high > low else None,
+        }  # fmt: skip
+    return {
+        "dataset": cell.dataset, "mask": cell.mask, "participants": len(votes), "votes": of,
+        "p_equal_shares": equal_shares(totals), "methods": methods,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,15 +86,15 @@ class Results:
     paper: Mapping[str, Any]
 
     @cached_property
-    def cells(self) -> list[CellShares]:
-        """The shares of every cell with votes, in the key's order."""
+    def cells(self) -> list[dict[str, Any]]:
+        """The shares of every cell with votes, in the key's order, beside the paper's in %."""
         found = [cell_shares(cell, self.answers.votes(self.key, i)) for i, cell in enumerate(self.key.cells)]
-        return [cell for cell in found if cell is not None]
-
-    def paper_share(self, cell: CellShares, method: str) -> float | None:
-        """In %; None where the paper has no such cell."""
-        datasets = self.paper.get(PAPER_NAMES.get(method, method), {})
-        return datasets.get(cell.cell.dataset, {}).get(cell.cell.mask)
+        voted = [cell for cell in found if cell is not None]
+        for cell in voted:
+            for method, share in cell["methods"].items():
+                datasets = self.paper.get(PAPER_NAMES.get(method, method), {})
+                share["paper_percent"] = datasets.get(cell["dataset"], {}).get(cell["mask"])
+        return voted
 
     def notes(self) -> list[str]:
         """How many answered, and what intervals and p-values are."""
@@ -59,41 +113,39 @@ class Results:
 
     def grids(self) -> list[Grid]:
         """For each dataset a row for every method, with the largest share marked, then what stands behind it."""
-        datasets = dict.fromkeys(cell.cell.dataset for cell in self.cells)
-        return [self.grid(dataset, [c for c in self.cells if c.cell.dataset == dataset]) for dataset in datasets]
+        datasets = dict.fromkeys(cell["dataset"] for cell in self.cells)
+        return [self.grid(dataset, [c for c in self.cells if c["dataset"] == dataset]) for dataset in datasets]
 
-    def grid(self, dataset: str, cells: list[CellShares]) -> Grid:
+    def grid(self, dataset: str, cells: list[dict[str, Any]]) -> Grid:
         """The cells of one dataset."""
-        methods = sorted({share.method for cell in cells for share in cell.shares})
-        printed = any(self.paper_share(c, m) is not None for c in cells for m in methods)
-        heads = [dataset]
-        rows = [[Text(name)] for name in (*methods, "votes", "people", "interval", "p")]
+        methods = sorted({method for cell in cells for method in cell["methods"]})
+        printed = any(share["paper_percent"] is not None for cell in cells for share in cell["methods"].values())
+        columns = [[dataset, *methods, "votes", "people", "interval", "p"]]
         for cell in cells:
-            heads += [f"{cell.cell.mask} %", *["paper"] * printed]
-            shares, most = {share.method: share for share in cell.shares}, max(s.votes for s in cell.shares)
-            column = []
-            for share in map(shares.get, methods):
-                best = "best" if share and share.votes == most else ""
-                column.append(Text(percent(share) if share else "", "", best))
-            kind, p = "bootstrap" if cell.bootstrapped else "Wilson", p_text(cell.p)
-            column += map(Text, (str(cell.votes), str(cell.participants), kind, p))
-            papers = [self.paper_share(cell, method) for method in methods] + [None] * 4
-            for row, text, paper in zip(rows, column, papers, strict=True):
-                row += [text, *[Text("" if paper is None else f"{paper:.1f}")] * printed]
-        return Grid("Shares of votes in %, with 95 % intervals.", heads, rows)
+            shares = [cell["methods"].get(method) for method in methods]
+            bootstrapped = any(share and share["bootstrap"] for share in shares)
+            behind = [str(cell["votes"]), str(cell["participants"]), "bootstrap" if bootstrapped else "Wilson"]
+            p = cell["p_equal_shares"]
+            behind.append("too few votes" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001")
+            columns.append([f"{cell['mask']} %", *map(percent, shares), *behind])
+            if printed:
+                papers = [share and share["paper_percent"] for share in shares]
+                columns.append(["paper", *("" if paper is None else f"{paper:.1f}" for paper in papers), *[""] * 4])
+        best = set()
+        for i, cell in enumerate(cells):
+            most = max(share["votes"] for share in cell["methods"].values())
+            best |= {(1 + i * (1 + printed), m) for m, share in cell["methods"].items() if share["votes"] == most}
+        heads, *rows = zip(*columns, strict=True)
+        texts = [[Text(text, "", "best" * ((i, row[0]) in best)) for i, text in enumerate(row)] for row in rows]
+        return Grid("Shares of votes in %, with 95 % intervals.", list(heads), texts)
 
 
-def percent(share: Share) -> str:
+def percent(share: Mapping[str, Any] | None) -> str:
     """Bounds in whole numbers: their own error is larger than what comes behind the point."""
-    low, high = share.interval
-    return f"{100 * share.value:.1f} [{100 * low:.0f}, {100 * high:.0f}]"
-
-
-def p_text(p: float | None) -> str:
-    """A p-value as people read it."""
-    if p is None:
-        return "too few votes"
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    if share is None:
+        return ""
+    low, high = share["bootstrap"] or share["wilson"]
+    return f"{100 * share['share']:.1f} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def markdown(results: Results) -> str:
@@ -104,27 +156,14 @@ def markdown(results: Results) -> str:
     return "\n".join([*parts, *(markdown_line(f"- {note}") for note in results.notes())]) + "\n"
 
 
-def as_dict(results: Results) -> dict[str, Any]:
+def json_text(results: Results) -> str:
     """Everything, for programs; shares and bounds from 0 to 1, the paper's in %."""
-    cells = [
-        {
-            "dataset": cell.cell.dataset, "mask": cell.cell.mask, "participants": cell.participants,
-            "votes": cell.votes, "p_equal_shares": cell.p,
-            "methods": {
-                share.method: {
-                    "votes": share.votes, "share": share.value, "wilson": share.wilson, "bootstrap": share.bootstrap,
-                    "paper_percent": results.paper_share(cell, share.method),
-                }
-                for share in cell.shares
-            },
-        }
-        for cell in results.cells
-    ]  # fmt: skip
-    return {
+    found = {
         "study": results.key.study, "participants": len(results.answers.given),
-        "complete": results.answers.complete(results.key), "questions": len(results.key.questions), "cells": cells,
-        "refused": results.answers.refused,
+        "complete": results.answers.complete(results.key), "questions": len(results.key.questions),
+        "cells": results.cells, "refused": results.answers.refused,
     }  # fmt: skip
+    return json.dumps(found, indent=1) + "\n"
 
 
 def comma_separated(results: Results) -> str:
@@ -133,7 +172,7 @@ def comma_separated(results: Results) -> str:
         ["dataset", "mask", "method", "votes", "of", "participants", "share", "low", "high", "interval", "wilson_low",
          "wilson_high", "paper", "p_equal_shares"]
     ]  # fmt: skip
-    for cell in as_dict(results)["cells"]:
+    for cell in results.cells:
         for method, share in cell["methods"].items():
             numbers = (share["share"], *(share["bootstrap"] or share["wilson"]), *share["wilson"])
             value, low, high, *wilson = (round(100 * number, 4) for number in numbers)
@@ -146,7 +185,6 @@ def comma_separated(results: Results) -> str:
 
 def write(results: Results, folder: Path) -> None:
     """``table3.md``, ``table3.csv`` and ``table3.json``."""
-    content = json.dumps(as_dict(results), indent=1) + "\n"
-    for ending, text in (("md", markdown(results)), ("csv", comma_separated(results)), ("json", content)):
+    for ending, form in (("md", markdown), ("csv", comma_separated), ("json", json_text)):
         with atomic_open(folder / f"{NAME}.{ending}") as stream:
-            stream.write(text)
+            stream.write(form(results))

@@ -20,8 +20,7 @@ from isdiff.runs.store import RunFolder
 from isdiff.study.build import build_study, generator_of, orders
 from isdiff.study.collect import KeyCell, answer_files, collect, read_key
 from isdiff.study.plan import read_plan
-from isdiff.study.report import Results, comma_separated, markdown
-from isdiff.study.shares import bootstrap, cell_shares, equal_shares
+from isdiff.study.report import bootstrap, cell_shares, equal_shares
 
 __all__ = ["study_runs"]
 
@@ -132,15 +131,13 @@ def altered(content: dict, **changes) -> dict:
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda p, r: {**p, "n": 8}, r"faces, half: the runs share 7 images, n is 8; .*limit=8.*--n 7"),
+        (lambda p, r: {**p, "n": 8}, r"faces, half: .* share 7 images, n is 8; .*limit=8"),
         (lambda p, r: {**p, "n": 0}, "n is 0"),
         (lambda p, r: {**p, "seeds": 1}, "Key 'seeds'"),
-        (lambda p, r: {"n": 1}, "cells is missing"),
-        (lambda p, r: [1], "is no study plan"),
-        (lambda p, r: altered(p, mask="expand"), "has the cell faces, expand twice"),
-        (lambda p, r: altered(p, runs={"ddnm": "x"}), "at least two methods"),
-        (lambda p, r: altered(p, runs={"a": 3, "b": "x"}), "cell 1: a is 3"),
-        (lambda p, r: altered(p, runs={"a": {"row": "ddnm"}, "b": "x"}), "a names a row; give its table"),
+        (lambda p, r: altered(p, mask="expand"), "has a cell twice"),
+        (lambda p, r: altered(p, runs={"ddnm": "x"}), "cell faces, half: give at least two methods"),
+        (lambda p, r: altered(p, runs={"a": 3, "b": "x"}), "a is 3; give a folder"),
+        (lambda p, r: altered(p, runs={"a": {"row": "ddnm"}, "b": "x"}), "a is .* with the cell's table"),
         (lambda p, r: altered(p, table="table1", runs={"a": {"row": "d*"}, "b": "x"}), "no run of row 'd[*]'"),
         (lambda p, r: altered(p, table="table1", runs={"a": {"row": "si"}, "b": "x"}), "no latent model of photo"),
         (lambda p, r: altered(p, masks=str(r / "none")), "there is no file or folder"),
@@ -148,7 +145,7 @@ def altered(content: dict, **changes) -> dict:
         (lambda p, r: altered(p, runs=dict.fromkeys("ab", f"{r}/avatars/half/ddnm")), "a and b have the same run"),
         (
             lambda p, r: altered(p, runs={"a": f"{r}/avatars/half/ddnm", "b": f"{r}/avatars/expand/ddnm"}),
-            "other images or masks under the same ids",
+            r"the runs \(a 7, b 7\) share 0 images, n is 7; sample more of the same images and masks",
         ),
     ],
 )
@@ -167,9 +164,9 @@ def test_the_plan_of_the_paper_s_table_is_whole():
     ]
     for cell in plan.cells:
         table = {"celeba": "table2", "imagenet": "table1"}[cell.dataset]
-        wanted = {"ddnm": "ddnm", "repaint": "repaint", "isdiff": "ddnm+isdiff"}
-        places = {m: (table, "paper", row, cell.mask) for m, row in wanted.items()}
-        assert {m: run.place for m, run in cell.runs.items()} == places
+        assert cell.table == (table, "profile=paper")
+        rows = {method: run.row for method, run in cell.runs.items()}
+        assert rows == {"ddnm": "ddnm", "repaint": "repaint", "isdiff": "ddnm+isdiff"}
 
 
 def test_runs_are_found_by_rows_and_by_overrides(study, study_runs, tmp_path, capsys):
@@ -187,8 +184,8 @@ def test_runs_are_found_by_rows_and_by_overrides(study, study_runs, tmp_path, ca
     capsys.readouterr()
     assert main([*build, "--set", "seed=5"]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("isdiff: the run of ddnm (faces, half) and 5 more are not there") and said.count("\n") == 1
-    assert "isdiff table table2 profile=demo rows=ddnm,repaint masks=half,expand sampler.steps=2" in said
+    assert said.startswith("isdiff: 6 runs are not there") and said.count("\n") == 1
+    assert "isdiff table table2 profile=demo rows=ddnm,repaint masks=half sampler.steps=2" in said
     assert "isdiff run dataset=avatars method=ddnm+isdiff mask=half sampler.steps=2" in said
 
 
@@ -233,14 +230,10 @@ def test_images_that_a_run_lacks_are_not_asked_about(copied, tmp_path):
     run = one_run(root)
     gone, *rest = run.records()
     run.image_path(gone).unlink()
-    with pytest.raises(UserError, match="share 6 images, n is 7"):
+    with pytest.raises(UserError, match=r"\(ddnm 6, ours 7, repaint 7\) share 6 images, n is 7"):
         build_study(plan, tmp_path / "study")
     study = build_study(read_plan(tmp_path / "plan.yaml", n=6), tmp_path / "study")
     assert sorted(q.image for q in study.questions) == sorted(rest)
-    for image in rest:
-        run.image_path(image).unlink()
-    with pytest.raises(UserError, match=r"no image in common \(ddnm 0, ours 7, repaint 7\)"):
-        build_study(plan, tmp_path / "study")
 
 
 def test_masks_that_moved_are_taken_from_a_folder(copied, tmp_path):
@@ -308,43 +301,45 @@ def test_files_that_cannot_be_used_are_named_and_the_others_count(study, tmp_pat
     def answers(**change):
         return {**good, "answers": {**good["answers"], question: {**good["answers"][question], **change}}}
 
+    other = json.dumps({**good, "study": "0123456789abcdef"})
     bad = {
-        "torn": (json.dumps(good)[:500], "damaged or no JSON"),
-        "binary": (b"\xff\xfe\x00", "damaged or no JSON"),
-        "other": ({**good, "study": "0123456789abcdef"}, "belongs to another study"),
-        "list": ([good], "holds no answers"),
-        "format": ({**good, "format": 2}, "holds no answers"),
-        "nobody": ({**good, "participant": "../x"}, "not as the study's page saves it"),
-        "question": ({**good, "answers": {"ffff": {"choice": "x", "at": 1}}}, "not as the study's page saves it"),
-        "choice": (answers(choice="0" * 16), "not as the study's page saves it"),
-        "odd": (answers(choice=["x"]), "not as the study's page saves it"),
-        "when": (answers(at="now"), "not as the study's page saves it"),
-        "nan": (answers(at=float("nan")), "not as the study's page saves it"),
-        "huge": (answers(at=10**400), "not as the study's page saves it"),
-        "text": ({**good, "answers": {question: "yes"}}, "not as the study's page saves it"),
+        "torn": json.dumps(good)[:500],
+        "list": json.dumps([good]),
+        "other": other,
+        **{
+            name: json.dumps(content)
+            for name, content in {
+                "format": {**good, "format": 2},
+                "nobody": {**good, "participant": "../x"},
+                "question": {**good, "answers": {"ffff": {"choice": "x", "at": 1}}},
+                "choice": answers(choice="0" * 16),
+                "odd": answers(choice=["x"]),
+                "when": answers(at="now"),
+                "nan": answers(at=float("nan")),
+                "huge": answers(at=10**400),
+                "text": {**good, "answers": {question: "yes"}},
+            }.items()
+        },
     }
-    for name, (content, _) in bad.items():
-        raw = content if isinstance(content, bytes) else content if isinstance(content, str) else json.dumps(content)
-        (tmp_path / f"answers-{name}.json").write_bytes(raw if isinstance(raw, bytes) else raw.encode())
+    for name, content in bad.items():
+        (tmp_path / f"answers-{name}.json").write_text(content)
     found = collect(read_key(study.key), answer_files([str(tmp_path / "*.json")]))
     assert list(found.given) == ["a" * 16] and len(found.given["a" * 16]) == 14
     assert {Path(path).stem for path in found.refused} == {f"answers-{name}" for name in bad}
-    for name, (_, reason) in bad.items():
-        assert reason in found.refused[str(tmp_path / f"answers-{name}.json")]
+    assert "belongs to another study" in found.refused[str(tmp_path / "answers-other.json")]
     assert main(["collect", str(study.key), str(tmp_path), "--out", str(tmp_path / "out")]) == 3
     said = capsys.readouterr()
-    assert said.err.count("is left out") == len(bad) and "13 of 14 files" in said.err
+    assert said.err.count("is left out") == len(bad) and "12 of 13 files" in said.err
     assert "100.0 [" in said.out and "1 participant, 1 of them with all 14 answers" in said.out
-    assert "13 files could not be used" in (tmp_path / "out" / "table3.md").read_text()
+    assert "12 files could not be used" in (tmp_path / "out" / "table3.md").read_text()
 
 
 @pytest.mark.parametrize("text", ["", '{"format": 9}', '{"format": 1, "cells": 3}'])
 def test_keys_that_are_none(text, tmp_path):
     (tmp_path / "a.key.json").write_text(text)
-    with pytest.raises(UserError, match="is no whole key"):
-        read_key(tmp_path / "a.key.json")
-    with pytest.raises(UserError, match="there is no key"):
-        read_key(tmp_path / "b.key.json")
+    for name in "ab":
+        with pytest.raises(UserError, match=rf"no whole key of a study in .*{name}\.key\.json"):
+            read_key(tmp_path / f"{name}.key.json")
 
 
 def test_without_answers_one_sentence_says_what_to_do(study, tmp_path, capsys):
@@ -358,37 +353,39 @@ def test_without_answers_one_sentence_says_what_to_do(study, tmp_path, capsys):
     assert "none of the files holds an answer" in capsys.readouterr().err
 
 
+CELL = KeyCell("faces", "half", ("a", "b"))
+
+
 def test_intervals_and_p_values_are_the_textbook_s():
-    cell = KeyCell("faces", "half", ("a", "b"))
-    found = cell_shares(cell, np.array([[3, 2], [2, 3]]))
-    assert found.participants == 2 and found.votes == 10 and not found.bootstrapped
-    assert found.shares[0].interval == pytest.approx((0.236593, 0.763407), abs=1e-6)
+    found = cell_shares(CELL, np.array([[3, 2], [2, 3]]))
+    assert found["participants"] == 2 and found["votes"] == 10 and found["methods"]["a"]["bootstrap"] is None
+    assert found["methods"]["a"]["wilson"] == pytest.approx((0.236593, 0.763407), abs=1e-6)
     assert equal_shares(np.array([9, 1])) == pytest.approx(22 / 1024)
     assert equal_shares(np.array([20, 10, 30])) == pytest.approx(np.exp(-5)), "chi-squared of 10 with 2 degrees"
     assert equal_shares(np.array([4, 4, 4])) is None, "too few for the approximation"
-    assert cell_shares(cell, np.zeros((0, 2), int)) is None
+    assert cell_shares(CELL, np.zeros((0, 2), int)) is None
 
 
 def test_the_bootstrap_knows_that_a_participant_s_votes_go_together():
     rng = np.random.default_rng(0)
-    share, hits = 0.5, {"wilson": 0, "bootstrap": 0}
+    hits = {"wilson": 0, "bootstrap": 0}
     for _ in range(100):
         liking = rng.beta(1, 1, size=30)  # of one person for method a: 0.5 on average, but everyone has a taste
         votes = rng.binomial(20, liking)
-        found = cell_shares(KeyCell("faces", "half", ("a", "b")), np.stack([votes, 20 - votes], 1)).shares[0]
+        found = cell_shares(CELL, np.stack([votes, 20 - votes], 1))["methods"]["a"]
         for kind in hits:
-            low, high = getattr(found, kind)
-            hits[kind] += low <= share <= high
-        assert found.interval == found.bootstrap
+            low, high = found[kind]
+            hits[kind] += low <= 0.5 <= high
     assert hits["bootstrap"] >= 85 and hits["wilson"] <= 70, hits
 
 
 def test_the_bootstrap_needs_people_who_differ():
-    cell = KeyCell("faces", "half", ("a", "b"))
-    assert cell_shares(cell, np.tile([[3, 1], [1, 3]], (5, 1))).bootstrapped
-    assert not cell_shares(cell, np.tile([[3, 1], [1, 3], [2, 2]], (3, 1))).bootstrapped, "nine people"
-    alike = cell_shares(cell, np.tile([[4, 0]], (12, 1)))
-    assert not alike.bootstrapped and alike.shares[0].interval[0] < 1, "not [1, 1]"
+    for votes, drawn in (
+        (np.tile([[3, 1], [1, 3]], (5, 1)), True),
+        (np.tile([[3, 1], [1, 3], [2, 2]], (3, 1)), False),  # nine people
+        (np.tile([[4, 0]], (12, 1)), False),  # alike, which is not [1, 1]
+    ):
+        assert bool(cell_shares(CELL, votes)["methods"]["a"]["bootstrap"]) == drawn
     votes = np.array([[5, 1]] * 7 + [[1, 5]] * 5)
     low, high = bootstrap(votes)[:, 0]
     assert low < votes[:, 0].sum() / votes.sum() < high
@@ -421,11 +418,3 @@ def test_tables_stand_beside_the_paper_s_numbers(tmp_path, capsys):
     assert ours["bootstrap"][1] - ours["bootstrap"][0] > ours["wilson"][1] - ours["wilson"][0]
     lines = (results / "table3.csv").read_text().splitlines()
     assert len(lines) == 7 and lines[1].startswith("celeba,wide,ddnm,8,24,12,33.3333,")
-
-
-def test_without_the_paper_s_file_the_table_has_no_such_column(study, tmp_path):
-    key = read_key(study.key)
-    path = answer_file(tmp_path, study.id, "a" * 16, chosen(study, "ours", count=3))
-    results = Results(key, collect(key, [path]), {})
-    assert "paper" not in markdown(results).split("\n- ")[0]
-    assert sum(int(line.split(",")[3]) for line in comma_separated(results).splitlines()[1:]) == 3
