@@ -19,8 +19,7 @@ from isdiff import environment
 from isdiff.config.composing import compose_run
 from isdiff.devices import DTYPES, resolve_device
 from isdiff.io.files import atomic_open
-from isdiff.runs.experiment import Experiment
-from isdiff.runs.model_cache import ModelCache
+from isdiff.runs.experiment import Experiment, ModelCache
 from isdiff.trajectory import Task
 
 RESULTS = Path(__file__).parent / "results"

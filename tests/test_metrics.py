@@ -11,7 +11,7 @@ import yaml
 from conftest import ROOT
 
 from isdiff.config.composing import compose_run
-from isdiff.config.metrics import build_metrics
+from isdiff.config.metrics import build_metrics, configured_metrics
 from isdiff.errors import UserError
 from isdiff.io.files import sha256_file
 from isdiff.metrics.attributes import Frechet, Perceptual
@@ -20,7 +20,6 @@ from isdiff.metrics.intervals import difference, estimate
 from isdiff.metrics.samples import FrechetStatistic, MeanStatistic, frechet_distance
 from isdiff.metrics.standard import LPIPS, SSIM
 from isdiff.metrics.text import CLIPScore
-from isdiff.runs.measure import configured_metrics
 
 
 def images(count: int, seed: int) -> list[np.ndarray]:

@@ -83,7 +83,7 @@ def test_replaced_photographs_and_edited_masks_are_sampled_anew(faces, tmp_path)
     (faces / "c.png").touch()  # a new date alone changes nothing
     done = run(out, *options)
     second = pictures(out)
-    assert "the image or mask b changed since the last run" in done.stderr
+    assert "images or masks changed since the last run: 1 (first: b)" in done.stderr
     assert [name for name in "abc" if first[name] != second[name]] == ["b"]
     Image.fromarray(hole.T.copy()).save(mask)
     done = run(out, *options)

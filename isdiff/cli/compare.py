@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
 
             runner, overrides = split(overrides)
             if runner:
-                runner.compute(jobs_of(configs_of(plan, overrides)))
+                runner(jobs_of(configs_of(plan, overrides)))
         folder = compare(plan, overrides)
     except (UserError, OSError) as error:
         print(f"isdiff: {explained(error)}", file=sys.stderr)

@@ -15,11 +15,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     args = parser.parse_args(arguments)
     from isdiff.cli.models import model_states
+    from isdiff.config.metrics import build_metrics
     from isdiff.config.search_path import config_names
     from isdiff.devices import resolve_device, resolve_precision
     from isdiff.environment import device_name, git_commit, package_versions
     from isdiff.paths import located, placed
-    from isdiff.runs.measure import absent, build_metrics
+    from isdiff.runs.measure import absent
 
     for name, version in package_versions().items():
         print(f"{name:24} {version}")

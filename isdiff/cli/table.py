@@ -115,7 +115,7 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
     if runner and run:
         from isdiff.parallel.runner import jobs_of
 
-        runner.compute(jobs_of(configs_of(plans_of(asked, profile, **options))))
+        runner(jobs_of(configs_of(plans_of(asked, profile, **options))))
     console, gaps = Console(), Gaps()
     if "report" in asked:
         path, gaps = make_report(profile, [name for name in asked if name != "report"], run, **options)

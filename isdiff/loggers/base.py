@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig
 
 from isdiff.component import Component
 
-Tables = Mapping[str, tuple[Sequence[str], Sequence[Sequence[Any]]]]  # columns and rows by name
+Tables = Mapping[str, Sequence[Mapping[str, Any]]]  # by name, rows whose keys are the columns
 
 
 @dataclass(frozen=True)
@@ -34,24 +34,22 @@ class Subject:
     config: Mapping[str, Any]
     group: str | None = None
     job_type: str | None = None
-    tags: tuple[str, ...] = field(default=())
+    tags: tuple[str, ...] = ()
 
 
-class Images(Protocol):
-    """The finished images of a run, for a logger that shows them."""
+@dataclass(frozen=True)
+class Images:
+    """The finished images of a run.
 
-    @property
-    def records(self) -> Sequence[Mapping[str, Any]]: ...
+    Attributes:
+        pictures: gives ``input``, ``mask``, ``result`` and ``truth`` of an image by its id, (H, W, 3) or (H, W) uint8;
+            raises ``UserError`` where a file cannot be read.
+        values: gives what metrics say of each image, by their names; only of metrics that do.
+    """
 
-    def pictures(self, image_id: str) -> Mapping[str, np.ndarray]:
-        """``input``, ``mask``, ``result`` and ``truth``, (H, W, 3) or (H, W) uint8.
-
-        Raises:
-            UserError: a file cannot be read (any more).
-        """
-
-    def values(self) -> Mapping[str, Sequence[float]]:
-        """What metrics say of each image, by their names; only of metrics that do."""
+    records: Sequence[Mapping[str, Any]]
+    pictures: Callable[[str], Mapping[str, np.ndarray]]
+    values: Callable[[], Mapping[str, Sequence[float]]]
 
 
 class Session:
@@ -77,11 +75,7 @@ class Logger(Component):
     """One that reports nowhere; subclasses do."""
 
     def prepare(self) -> None:
-        """Before hours of sampling: whether it will be able to log.
-
-        Raises:
-            UserError: it will not.
-        """
+        """Raise ``UserError``, before hours of sampling, if it will not be able to log."""
 
     def session(self, subject: Subject) -> Session:
         """What reports this run."""
@@ -105,9 +99,7 @@ def drop_run_id() -> None:
 def set_group(cfg: DictConfig, group: str, job_type: str) -> None:
     """Make a run one of a group, if its logger knows groups; what a user gave stays."""
     node = cfg.get("logger")
-    if not isinstance(node, DictConfig) or "group" not in node:
-        return
-    drop_run_id()
-    for key, value in (("group", group), ("job_type", job_type)):
-        if node[key] is None:
-            node[key] = value
+    if isinstance(node, DictConfig) and "group" in node:
+        drop_run_id()
+        node.group = node.group or group
+        node.job_type = node.job_type or job_type

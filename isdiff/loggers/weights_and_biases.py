@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from isdiff.loggers.base import Images, Logger, Session, Subject, Tables, chosen
 SECONDS_BETWEEN_LINES = 5.0
 PICTURES = ("input", "mask", "result", "truth")
 NUMBERS = ("attempts", "network_calls", "seconds")
+COSTS = ("network_calls_per_image", "seconds_per_image", "images_per_second", "peak_memory_mib")
 LIVE = {  # of a Reporter's numbers, by their names in wandb
     "done": "images", "steps": "network_calls", "seconds_each": "seconds_per_image", "seconds_left": "seconds_left",
 }  # fmt: skip
@@ -37,8 +37,6 @@ class WandbLogger(Logger):
         mode: ``offline`` (to be synchronised later, without an account), ``online``, ``shared`` or ``disabled``.
         group, job_type: runs that belong together, and what each is among them; tables give their own.
         pictures: of so many images input, mask, result and truth are shown, the first of the dataset.
-    Raises:
-        ValueError: another mode, a name that is no text, or a number that is none.
     """
 
     def __init__(
@@ -71,57 +69,17 @@ class WandbLogger(Logger):
 
     def tables(self, subject: Subject, tables: Tables) -> None:
         """A run of wandb's that has these tables and nothing else."""
-        if self.mode == "disabled":
-            return
-
-        def content() -> dict[str, Any]:
-            table = import_wandb().Table
-            return {name: table(columns=list(columns), data=list(rows)) for name, (columns, rows) in tables.items()}
-
-        session = WandbSession(self, subject)
-        with session:
-            session.send(tables, content, {})
-
-    def start_run(self, subject: Subject, **more: Any) -> Any:
-        """A run of wandb's, beside whatever others this process has. What a run prints stays its own."""
-        wandb = import_wandb()
-        subject.folder.mkdir(parents=True, exist_ok=True)
-        settings = wandb.Settings(console="off", silent=True, finish_timeout=UPLOAD_SECONDS, finish_timeout_raises=True)
-        return wandb.init(
-            project=self.project, entity=self.entity, mode=self.mode, name=subject.name,
-            dir=str(subject.folder.absolute()),  # its service may have begun in another working folder
-            config=dict(subject.config), group=self.group or subject.group,
-            job_type=self.job_type or subject.job_type, tags=[tag[:64] for tag in subject.tags],  # at most
-            reinit="create_new", settings=settings, **more,
-        )  # fmt: skip
-
-
-class Ledger:
-    """What of a folder has been reported: for each place in wandb the run's id there, and a hash of what was sent."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def entries(self) -> dict[str, dict[str, str]]:
-        """None where the file is not there or damaged: the next report is then a new run."""
-        try:
-            found = json.loads(plain(self.path).read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        entries = found.items() if isinstance(found, dict) else ()
-        return {key: entry for key, entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)}
-
-    def note(self, key: str, run_id: str, sent: str = "") -> None:
-        entries = self.entries() | {key: {"id": run_id, "sent": sent}}
-        with atomic_open(self.path) as stream:
-            json.dump(entries, stream, indent=1)
+        if self.mode != "disabled":
+            with WandbSession(self, subject) as session:
+                session.send(tables, lambda: {name: table_of(rows) for name, rows in tables.items() if rows}, {})
 
 
 class WandbSession(Session):
     """A run of wandb's that begins when there is something to say.
 
     Whatever goes wrong with it is said in one sentence and costs the report alone. It is one run in wandb however often
-    the command is given, and what has been sent is not sent again.
+    the command is given, and what has been sent is not sent again: ``wandb/reported.json`` in the run's folder has, for
+    each place in wandb, the run's id there and a hash of what was sent.
     """
 
     def __init__(self, logger: WandbLogger, subject: Subject) -> None:
@@ -130,9 +88,13 @@ class WandbSession(Session):
         self.lost = False
         self.now: Mapping[str, float] = {}
         self.next_line = 0.0
-        self.ledger = Ledger(subject.folder / "wandb" / "reported.json")
-        names = (logger.entity, logger.project, logger.group or subject.group, logger.job_type or subject.job_type)
-        self.key = " / ".join([logger.mode, *(name or "-" for name in names)])
+        self.ledger = subject.folder / "wandb" / "reported.json"
+        self.group, self.job_type = logger.group or subject.group, logger.job_type or subject.job_type
+        names = (logger.mode, logger.entity, logger.project, self.group, self.job_type)
+        self.key = " / ".join(name or "-" for name in names)
+
+    def __enter__(self) -> WandbSession:
+        return self
 
     def __exit__(self, *exc: object) -> None:
         """A run that is still open here did not come to its end."""
@@ -142,11 +104,12 @@ class WandbSession(Session):
                 self.run.finish(exit_code=1)
 
     def attempt(self, action: Callable[[], object]) -> None:
+        """Do something unless it failed before; whatever wandb raises, or a full disk, is one sentence."""
         if self.lost:
             return
         try:
             action()
-        except Exception as error:  # whatever wandb raises, or a full disk
+        except Exception as error:
             self.lost = True
             reason = " ".join(explained(error).split())
             print(
@@ -155,15 +118,37 @@ class WandbSession(Session):
                 file=sys.stderr,
             )
 
+    def reported(self) -> dict[str, Any]:
+        """What was noted of all places; nothing where the file is not there or damaged: then a new run begins."""
+        try:
+            return dict(json.loads(plain(self.ledger).read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def note(self, run_id: str, sent: str = "") -> None:
+        entries = self.reported() | {self.key: {"id": run_id, "sent": sent}}
+        with atomic_open(self.ledger) as stream:
+            json.dump(entries, stream, indent=1)
+
     def begin(self) -> None:
         self.attempt(self.open)
 
     def open(self) -> None:
-        if self.run is None:
-            known = self.ledger.entries().get(self.key, {}).get("id")
-            resume = {"resume": "allow"} if self.logger.mode == "online" else {}  # offline, syncing puts them together
-            self.run = self.logger.start_run(self.subject, id=known, **resume)
-            self.ledger.note(self.key, self.run.id)
+        """Begin the run, beside whatever others this process has. What it prints stays its own."""
+        if self.run is not None:
+            return
+        wandb, logger, subject = import_wandb(), self.logger, self.subject
+        subject.folder.mkdir(parents=True, exist_ok=True)
+        settings = wandb.Settings(console="off", silent=True, finish_timeout=UPLOAD_SECONDS, finish_timeout_raises=True)
+        self.run = wandb.init(
+            project=logger.project, entity=logger.entity, mode=logger.mode, name=subject.name,
+            dir=str(subject.folder.absolute()),  # its service may have begun in another working folder
+            config=dict(subject.config), group=self.group, job_type=self.job_type,
+            tags=[tag[:64] for tag in subject.tags],  # at most
+            id=self.reported().get(self.key, {}).get("id"), resume="allow" if logger.mode == "online" else None,
+            reinit="create_new", settings=settings,
+        )  # fmt: skip
+        self.note(self.run.id)
 
     def progress(self, now: Mapping[str, float]) -> None:
         self.now = now
@@ -177,16 +162,15 @@ class WandbSession(Session):
         self.now = {}
 
     def finish(self, summary: Mapping[str, Any], images: Images) -> None:
-        facts = {key: value for key, value in summary.items() if isinstance(value, str)}
+        shown = self.logger.pictures
 
         def content() -> dict[str, Any]:
-            shown = {
-                "images": image_table(images, self.logger.pictures),
-                "contact_sheet": import_wandb().Image(str(self.subject.folder / "grid.png")),
-            }
-            return {**numbers(summary), **histograms(images.records), **shown}
+            sheet = import_wandb().Image(str(self.subject.folder / "grid.png"))
+            tables = {"images": table_of(image_rows(images, shown)), "contact_sheet": sheet}
+            return {**numbers(summary), **histograms(images.records), **tables}
 
-        self.send([summary, list(images.records), self.logger.pictures], content, facts)
+        facts = {key: value for key, value in summary.items() if isinstance(value, str)}
+        self.send([summary, list(images.records), shown], content, facts)
 
     def send(self, identity: Any, content: Callable[[], Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
         """Everything at the end of a run, unless just that has been sent.
@@ -196,27 +180,23 @@ class WandbSession(Session):
             facts: what stands in the run's summary only.
         """
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-        if self.run is None and self.ledger.entries().get(self.key, {}).get("sent") == digest:
-            return
 
         def everything() -> None:
+            if self.run is None and self.reported().get(self.key, {}).get("sent") == digest:
+                return
             self.open()
             self.show_progress()
             self.run.log(content())
             self.run.summary.update(facts)
             run, self.run = self.run, None
             run.finish(exit_code=0)
-            self.ledger.note(self.key, run.id, digest)
+            self.note(run.id, digest)
 
         self.attempt(everything)
 
 
 def import_wandb() -> Any:
-    """The package.
-
-    Raises:
-        UserError: it is not here.
-    """
+    """The package."""
     try:
         import wandb
     except ImportError:
@@ -231,6 +211,11 @@ def has_key() -> bool:
     return bool(wandb.setup().settings.api_key or wandb.api.api_key)
 
 
+def table_of(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """A table of wandb's; rows have the same keys."""
+    return import_wandb().Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
+
+
 def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
     """What a run is compared by, under names that wandb puts into sections: quality, cost, dsr."""
     found: dict[str, float] = {}
@@ -238,10 +223,9 @@ def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
         if "value" in metric:
             found[f"quality/{name}"] = metric["value"]
             found |= {f"quality/{name}_{side}": metric[side] for side in ("low", "high")}
-    costs = ("network_calls_per_image", "seconds_per_image", "images_per_second", "peak_memory_mib")
-    found |= {f"cost/{name}": summary[name] for name in costs}
+    found |= {f"cost/{name}": summary[name] for name in COSTS}
     found |= {"dsr/attempts_per_image": summary["attempts_per_image"], "n": summary["n"]}
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+    return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
 def histograms(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -258,7 +242,7 @@ def histograms(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def image_table(images: Images, shown: int) -> Any:
+def image_rows(images: Images, shown: int) -> list[dict[str, Any]]:
     """A row for every image; pictures of the first ``shown`` that can be read."""
     wandb = import_wandb()
     values = images.values()
@@ -268,7 +252,7 @@ def image_table(images: Images, shown: int) -> Any:
         if place < shown:
             with suppress(UserError):
                 pictures = images.pictures(record["id"])
-        row = [record["id"], *(wandb.Image(pictures[name]) if name in pictures else None for name in PICTURES)]
-        row += [chosen_dce(record), *(record[name] for name in NUMBERS), *(float(v[place]) for v in values.values())]
-        rows.append(row)
-    return wandb.Table(columns=["id", *PICTURES, "dce", *NUMBERS, *values], data=rows)
+        row = {"id": record["id"]} | {n: wandb.Image(pictures[n]) if n in pictures else None for n in PICTURES}
+        row |= {"dce": chosen_dce(record)} | {name: record[name] for name in NUMBERS}
+        rows.append(row | {name: float(each[place]) for name, each in values.items()})
+    return rows

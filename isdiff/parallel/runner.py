@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -29,8 +29,9 @@ from isdiff.runs.run import execute
 class Job:
     """Runs with the same folder, which one process makes one after the other.
 
-    ``calls`` are the network calls that the images take which are missing, as far as that is known before; ``model``
-    is the name of the runs' model.
+    Attributes:
+        calls: network calls that the missing images take, as far as that is known before.
+        model: the name of the runs' model.
     """
 
     name: str
@@ -77,75 +78,50 @@ def compute(configs: Sequence[DictConfig], place: int, tell: Callable[[float], N
     tell(inf)
 
 
-@dataclass(frozen=True)
-class LocalRunner:
-    """Processes of this machine that stay for all runs of a table: each imports and warms up once.
+def run_locally(jobs: list[Job], workers: int | None = None) -> None:
+    """Make all runs of ``jobs`` in processes of this machine that stay for all: each imports and warms up once.
 
-    Attributes:
+    Args:
         workers: how many processes; None for as many as there are GPUs, or CPUs where there is no GPU.
     """
+    if not jobs:
+        return
+    left = [float(job.calls) for job in jobs]
+    with Reporter("runs", sum(job.calls for job in jobs), unit="network call") as bar:
 
-    workers: int | None = None
+        def hear(number: int, calls: float) -> None:
+            step = min(calls, left[number])  # retries make more calls than were expected
+            left[number] -= step
+            bar.advance(step)
 
-    def compute(self, jobs: list[Job]) -> None:
-        """Make all runs of ``jobs``; one that cannot be made is left to the table, which says why.
-
-        Raises:
-            UserError: processes died again and again.
-        """
-        if not jobs:
-            return
-        left = [float(job.calls) for job in jobs]
-        with Reporter("runs", sum(job.calls for job in jobs), unit="network call") as bar:
-
-            def hear(number: int, calls: float) -> None:
-                step = min(calls, left[number])  # retries make more calls than were expected
-                left[number] -= step
-                bar.advance(step)
-
-            count = min(self.workers or torch.cuda.device_count() or cpus(), len(jobs))
-            in_processes(compute, [job.configs for job in jobs], count, hear)
+        count = min(workers or torch.cuda.device_count() or cpus(), len(jobs))
+        in_processes(compute, [job.configs for job in jobs], count, hear)
 
 
-@dataclass(frozen=True)
-class RayRunner:
-    """Tasks of Ray's, on this machine or a cluster, as many at a time as it has room for.
+def run_on_ray(jobs: list[Job], gpus: float | None = None, address: str | None = None) -> None:
+    """Make all runs of ``jobs`` in tasks of Ray's, on this machine or a cluster, as many at a time as it has room for.
 
-    Attributes:
+    Args:
         gpus: what share of a GPU each gets; None for a whole one where there are any.
         address: of a cluster, such as ``auto``; None for the one that ``RAY_ADDRESS`` names, or one of this machine
             that ends with the command.
     """
-
-    gpus: float | None = None
-    address: str | None = None
-
-    def compute(self, jobs: list[Job]) -> None:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-        try:
-            import ray
-        except ImportError:
-            raise UserError("runner=ray needs the package ray: pip install 'isdiff[ray]'") from None
-        own = {} if self.address or "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
-        try:
-            ray.init(address=self.address, log_to_driver=False, logging_level="ERROR", **own)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            what = str(error).partition("\n")[0]
-            raise UserError(f"Ray does not start ({what}); check runner.address") from None
-        try:
-            self.hand_out(ray, jobs)
-        finally:
-            ray.shutdown()
-
-    def hand_out(self, ray: Any, jobs: list[Job]) -> None:
-        """
-        Raises:
-            UserError: Ray has no GPU, or there are runs whose processes died each time.
-        """
-        gpus = ray.cluster_resources().get("GPU", 0.0)
-        share = self.gpus if self.gpus is not None else float(gpus > 0)
-        if share > gpus:
-            raise UserError(f"runner.gpus is {share:g}, but Ray has {gpus:g} GPUs; leave it or give 0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    try:
+        import ray
+    except ImportError:
+        raise UserError("runner=ray needs the package ray: pip install 'isdiff[ray]'") from None
+    own = {} if address or "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        what = str(error).partition("\n")[0]
+        raise UserError(f"Ray does not start ({what}); check runner.address") from None
+    try:
+        there = ray.cluster_resources().get("GPU", 0.0)
+        share = gpus if gpus is not None else float(there > 0)
+        if share > there:
+            raise UserError(f"runner.gpus is {share:g}, but Ray has {there:g} GPUs; leave it or give 0")
         task = ray.remote(num_cpus=1, num_gpus=share, max_retries=RETRIES)(compute_there)
         home = os.environ.get("ISDIFF_HOME", "")
         waiting = {task.remote(job.configs, str(Path.cwd()), home): job for job in jobs}
@@ -161,6 +137,8 @@ class RayRunner:
                 bar.advance()
         if died:
             raise UserError(f"Ray could not compute {', '.join(died)}; {GO_ON}")
+    finally:
+        ray.shutdown()
 
 
 def compute_there(configs: Sequence[DictConfig], folder: str, home: str) -> None:
@@ -172,36 +150,29 @@ def compute_there(configs: Sequence[DictConfig], folder: str, home: str) -> None
     compute(configs, 0, lambda _: None)
 
 
-Runner = LocalRunner | RayRunner
-KINDS: dict[str, tuple[type[Any], dict[str, type]]] = {
-    "local": (LocalRunner, {"workers": int}),
-    "ray": (RayRunner, {"gpus": float, "address": str}),
+Runner = Callable[[list[Job]], None]
+RUNNERS: dict[str, tuple[Callable[..., None], dict[str, type]]] = {
+    "local": (run_locally, {"runner.workers": int}),
+    "ray": (run_on_ray, {"runner.gpus": float, "runner.address": str}),
 }
 
 
 def split(items: Sequence[str]) -> tuple[Runner | None, list[str]]:
-    """The runner that ``runner=local``, ``runner.workers=8``, ... ask for, None where none is; and the other items.
-
-    Raises:
-        UserError: there is no such runner, or it has no such setting.
-    """
+    """The runner that ``runner=local``, ``runner.workers=8``, ... ask for, None where none is; and the other items."""
     given = dict(item.split("=", 1) for item in items if item.startswith(("runner=", "runner.")) and "=" in item)
     if not given:
         return None, list(items)
-    rest = [item for item in items if item.partition("=")[0] not in given]
-    name = given.pop("runner", None)
-    if name not in KINDS:
-        raise UserError(f"runner is {name!r}; it must be local or ray, or not be given for runs in this process")
     if ranks.size > 1:
-        raise UserError(f"runner={name} has processes of its own; start it without torchrun")
-    kind, settings = KINDS[name]
+        raise UserError("runner=... has processes of its own; start it without torchrun")
+    rest = [item for item in items if item.partition("=")[0] not in given]
     try:
-        values = {key[7:]: settings[key[7:]](text) for key, text in given.items()}
+        run, settings = RUNNERS[given.pop("runner", "")]
+        values = {key.removeprefix("runner."): settings[key](text) for key, text in given.items()}
         if values.get("workers", 1) < 1 or not 0 <= values.get("gpus", 0) <= 1:
             raise ValueError
     except (KeyError, ValueError):
         raise UserError(
-            f"{' '.join(f'{key}={text}' for key, text in given.items())}: runner=local has runner.workers, a whole "
-            "number of at least 1; runner=ray has runner.gpus, a number from 0 to 1, and runner.address, a text"
+            f"{' '.join(item for item in items if item not in rest)}: runner=local may have runner.workers, a whole "
+            "number of at least 1; runner=ray may have runner.gpus, a number from 0 to 1, and runner.address, a text"
         ) from None
-    return kind(**values), rest
+    return partial(run, **values), rest

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,12 +25,33 @@ from isdiff.io.files import is_sha256
 from isdiff.models.base import RANDOM
 from isdiff.priors.base import Prior
 from isdiff.process_state import with_own_defaults
-from isdiff.runs.model_cache import ModelCache
 from isdiff.runs.store import RunFolder
 from isdiff.trajectory import Stream, Task
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+class ModelCache:
+    """The model that was used last, for the next run that would load the same.
+
+    It holds one model: rows of a table are many, and each holding its own would fill the memory. Not for threads.
+    """
+
+    def __init__(self) -> None:
+        self.key: object = None
+        self.prior: Prior | None = None
+
+    def get(self, key: object, load: Callable[[], Prior]) -> Prior:
+        """What ``load`` gives, which is called where the model that stands here has another ``key``."""
+        if self.prior is None or key != self.key:
+            self.prior = self.key = None
+            gc.collect()  # the last one has references to itself; the next needs its room
+            self.key, self.prior = key, load()
+        return self.prior
+
+
+MODEL_CACHE = ModelCache()  # of the runs that this process makes one after the other
 
 
 @dataclass(frozen=True)
@@ -88,7 +111,6 @@ class Experiment:
 
     @property
     def dataset(self) -> Dataset:
-        """Its images."""
         return self.setup.dataset
 
     @property
@@ -114,19 +136,17 @@ class Experiment:
         return [*self.dataset.notes(), f"{strange}: its results say little about the method"]
 
     def ids(self) -> list[str]:
-        """The images of the run; :class:`Missing` as in :meth:`require` if they must be here to be listed."""
+        """The images of the run; :class:`Missing` if they must be here to be listed."""
         try:
             return self.dataset.ids()[: self.setup.limit]
         except Missing as error:
             raise Missing([*self.setup.model.missing(), *error.things, *self.absent]) from None
 
     def require(self, ids: list[str]) -> None:
-        """Refuse to begin while weights, images or networks of metrics are missing.
+        """Raise :class:`Missing`, with all that is missing of weights, images and networks of metrics.
 
         Args:
             ids: of images that are to be made; none if all are there, and the model is not needed.
-        Raises:
-            Missing: names all of them at once.
         """
         things = self.setup.model.missing() if ids else []
         try:
@@ -162,7 +182,7 @@ class Experiment:
         )  # fmt: skip
 
     def engine(self, **options: Any) -> Engine:
-        """The engine around the model; options are the engine's."""
+        """The engine around the model; ``options`` are the engine's."""
         return self.setup.engine(self.prior, **options)
 
     def stamps(self, image_id: str) -> list[str]:
@@ -222,16 +242,9 @@ class Experiment:
     def record(self, result: Result, inputs: Inputs) -> dict[str, Any]:
         """What is remembered of a finished image."""
         return {
-            "id": result.task.id,
-            "run": self.hash,
-            "seed": self.setup.seed,
-            **self.network,
-            "network_calls": result.calls,
-            "attempts": len(result.attempts),
-            "chosen_attempt": result.chosen,
+            "id": result.task.id, "run": self.hash, "seed": self.setup.seed, **self.network,
+            "network_calls": result.calls, "attempts": len(result.attempts), "chosen_attempt": result.chosen,
             "dce": [round(a.dce, 6) for a in result.attempts if a.dce is not None],
-            "start_timesteps": [a.start_timestep for a in result.attempts],
-            "seconds": round(result.seconds, 4),
-            **inputs.content,
-            "stamps": inputs.stamps,
-        }
+            "start_timesteps": [a.start_timestep for a in result.attempts], "seconds": round(result.seconds, 4),
+            **inputs.content, "stamps": inputs.stamps,
+        }  # fmt: skip

@@ -1,6 +1,6 @@
 """What is measured of a run, once: values and features are kept beside its records, and from then on only read.
 
-``<run>/measured/<observer>-<version>/`` has values of pairs and features of results; features of truths are the same
+``<run>/measured/<extractor>-<version>/`` has values of pairs and features of results; features of truths are the same
 for all runs and lie in ``<output_root>/<dataset>/measured/``. Keys are hashes of what was looked at.
 """
 
@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from isdiff.config.metrics import build_metrics as build_metrics
-from isdiff.config.metrics import configured_metrics as configured_metrics
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError
 from isdiff.metrics.base import Absent, FeatureExtractor, Features, Metric, Unavailable
@@ -23,6 +21,9 @@ from isdiff.metrics.store import ArrayStore
 from isdiff.runs.experiment import Experiment
 
 PORTION = 64  # images that are looked at before what was seen is kept; nothing holds more of them
+PAIRS, RESULTS, TRUTHS = range(3)  # kinds of what is seen
+
+Records = list[dict[str, Any]]
 
 
 def absent(metrics: Sequence[Metric]) -> list[str]:
@@ -39,7 +40,7 @@ def absent(metrics: Sequence[Metric]) -> list[str]:
 
 
 def samples(
-    experiment: Experiment, records: list[dict[str, Any]], metrics: Sequence[Metric]
+    experiment: Experiment, records: Records, metrics: Sequence[Metric]
 ) -> tuple[dict[str, Statistic], dict[str, str]]:
     """Of the images of ``records``, by the metrics' names; also why those that cannot run here cannot."""
     together: dict[FeatureExtractor, list[Metric]] = defaultdict(list)
@@ -53,7 +54,7 @@ def samples(
             extractor.require(prompts)
             run = RunFeatures(experiment, records, prompts, extractor)
             values, features = (any(m.of_sets == of_sets for m in served) for of_sets in (False, True))
-            seen = run.seen(values, features)
+            seen = Features(*run.seen([values, features, features]))
         except Unavailable as error:
             skipped |= {metric.name: str(error) for metric in served}
             continue
@@ -66,42 +67,49 @@ def samples(
     return found, skipped
 
 
-def sources(experiment: Experiment, records: list[dict[str, Any]]) -> np.ndarray | None:
+def result_features(experiment: Experiment, records: Records, extractor: FeatureExtractor) -> np.ndarray:
+    """(N, D) of a run's results alone."""
+    features = RunFeatures(experiment, records, [""] * len(records), extractor).seen([False, True, False])[RESULTS]
+    assert features is not None
+    return features
+
+
+def sources(experiment: Experiment, records: Records) -> np.ndarray | None:
     """For each image the number of its source; None where each has its own."""
     named = [experiment.dataset.source(record["id"]) for record in records]
     return None if len(set(named)) == len(named) else np.unique(named, return_inverse=True)[1]
 
 
 class RunFeatures:
-    """The images of a run as one observer has seen them.
+    """The images of a run as one extractor has seen them.
 
     Raises:
-        Unavailable: the observer's weights are not here.
+        Unavailable: the extractor's weights are not here.
     """
 
     def __init__(
-        self, experiment: Experiment, records: list[dict[str, Any]], prompts: list[str], extractor: FeatureExtractor
+        self, experiment: Experiment, records: Records, prompts: list[str], extractor: FeatureExtractor
     ) -> None:
         self.experiment, self.records, self.prompts, self.extractor = experiment, records, prompts, extractor
         label = f"{extractor.name}-{extractor.version}"
         own = experiment.store.path / "measured" / label
         shared = experiment.setup.folder / "measured" / label
         self.stores = [ArrayStore(own / "values"), ArrayStore(own / "features"), ArrayStore(shared / "features")]
-        pictures = experiment.store.picture_hashes([r["id"] for r in records])
+        hashes = experiment.store.picture_hashes([r["id"] for r in records])
+        pictures = [digest or pixels_hash(experiment.store.image(name)) for name, digest in hashes.items()]
         truths = [r["image_sha"] for r in records]
         pairs = [f"{a}-{b}" for a, b in zip(pictures, truths, strict=True)]
         if extractor.prompted:
-            pairs = [f"{pair}-{text_hash(prompt)}" for pair, prompt in zip(pairs, prompts, strict=True)]
+            texts = [hashlib.sha256(prompt.encode()).hexdigest()[:16] for prompt in prompts]
+            pairs = [f"{pair}-{text}" for pair, text in zip(pairs, texts, strict=True)]
         self.keys = [pairs, pictures, truths]
 
-    def seen(self, values: bool, features: bool) -> Features:
-        """What is kept, after a look at what is not."""
-        wanted = [values, features, features]
+    def seen(self, wanted: Sequence[bool]) -> list[np.ndarray | None]:
+        """What is kept of the wanted kinds, after a look at what is not."""
         for start in range(0, len(self.records), PORTION):
             places = range(start, min(start + PORTION, len(self.records)))
-            self.look(*(self.missing(kind, places) if wanted[kind] else [] for kind in range(3)))
-        rows = [s.take(k) if w else None for s, k, w in zip(self.stores, self.keys, wanted, strict=True)]
-        return Features(*rows)
+            self.look(*(self.missing(kind, places) if wanted[kind] else [] for kind in (PAIRS, RESULTS, TRUTHS)))
+        return [s.take(k) if w else None for s, k, w in zip(self.stores, self.keys, wanted, strict=True)]
 
     def missing(self, kind: int, places: Sequence[int]) -> list[int]:
         """Places of the first images with keys that the store of this kind has not."""
@@ -110,16 +118,16 @@ class RunFeatures:
 
     def look(self, pairs: list[int], results: list[int], truths: list[int]) -> None:
         """Look at what is missing at these places, and keep it."""
-        read = {i: self.read(1, i) for i in {*pairs, *results}}, {i: self.read(2, i) for i in {*pairs, *truths}}
+        read = [{}, *({i: self.read(k, i) for i in {*pairs, *of}} for k, of in ((RESULTS, results), (TRUTHS, truths)))]
         if pairs:
-            before, after = ([images[i] for i in pairs] for images in read)
+            before, after = ([read[kind][i] for i in pairs] for kind in (RESULTS, TRUTHS))
             seen = self.extractor.extract(before, after, [self.prompts[i] for i in pairs])
             for kind, rows in enumerate((seen.values, seen.results, seen.truths)):
                 if rows is not None:
                     self.keep(kind, pairs, rows)
-        for kind, places, images in ((1, results, read[0]), (2, truths, read[1])):
-            if places := [i for i in places if self.keys[kind][i] not in self.stores[kind]]:
-                self.keep(kind, places, self.extractor.features([images[i] for i in places]))
+        for kind, places in ((RESULTS, results), (TRUTHS, truths)):
+            if places := self.missing(kind, places):
+                self.keep(kind, places, self.extractor.features([read[kind][i] for i in places]))
 
     def keep(self, kind: int, places: list[int], rows: np.ndarray) -> None:
         """What is kept already stays as it is: other portions give other last digits."""
@@ -128,25 +136,9 @@ class RunFeatures:
             self.stores[kind].add([self.keys[kind][places[n]] for n in new], rows[new])
 
     def read(self, kind: int, place: int) -> np.ndarray:
-        """The result (kind 1) or the truth (kind 2) at a place; what is kept must not become wrong, so no other."""
+        """The result or the truth at a place; what is kept must not become wrong, so no other."""
         image_id = self.records[place]["id"]
-        pixels = (self.experiment.store if kind == 1 else self.experiment.dataset).image(image_id)
+        pixels = (self.experiment.store if kind == RESULTS else self.experiment.dataset).image(image_id)
         if pixels_hash(pixels) != self.keys[kind][place]:
             raise UserError(f"image {image_id} changed while it was measured; run the same command again")
         return pixels
-
-
-def result_features(experiment: Experiment, records: list[dict[str, Any]], extractor: FeatureExtractor) -> np.ndarray:
-    """(N, D) of a run's results alone.
-
-    Raises:
-        Unavailable: the observer's weights are not here.
-    """
-    run = RunFeatures(experiment, records, [""] * len(records), extractor)
-    for start in range(0, len(records), PORTION):
-        run.look([], run.missing(1, range(start, min(start + PORTION, len(records)))), [])
-    return run.stores[1].take(run.keys[1])
-
-
-def text_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -15,11 +15,12 @@ from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.loggers.base import Session, Subject
 from isdiff.parallel import ranks
 from isdiff.progress import Reporter
-from isdiff.runs.experiment import Experiment
+from isdiff.runs.experiment import MODEL_CACHE, Experiment
 from isdiff.runs.measure import absent
-from isdiff.runs.model_cache import MODEL_CACHE
-from isdiff.runs.report import RunImages, draw_grid, is_grid, readable, summarise
+from isdiff.runs.report import draw_grid, logged_images, readable, summarise
 from isdiff.runs.sampling import sample_all
+
+Listener = Callable[[Mapping[str, float]], None]
 
 
 @dataclass
@@ -38,10 +39,8 @@ def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
     """
     changed, stamps = set(), {}
     records = experiment.store.records()
-    for image_id in ids:
-        record = records.get(image_id)
-        if record is None:
-            continue
+    for image_id in [i for i in ids if i in records]:
+        record = records[image_id]
         try:
             now = experiment.stamps(image_id)
             if now == record["stamps"] and all(now[:2]):
@@ -61,18 +60,19 @@ def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
 
 def whole_records(experiment: Experiment, ids: list[str]) -> dict[str, dict[str, Any]]:
     """The folder's records, without those of other runs and of pictures that are damaged or exchanged."""
-    store = experiment.store
-    records = store.records()
-    spoiled = store.spoiled({image_id: records[image_id] for image_id in ids if image_id in records})
-    spoiled |= {name for name, record in records.items() if record["run"] != experiment.hash}
+    records = experiment.store.records()
+    hashes = experiment.store.picture_hashes([i for i in ids if i in records])
+    spoiled = {image_id for image_id, digest in hashes.items() if digest != records[image_id]["picture_sha"]}
+    spoiled |= {image_id for image_id, record in records.items() if record["run"] != experiment.hash}
     if not spoiled:
         return records
-    some = f"{len(spoiled)} pictures are" if len(spoiled) > 1 else f"the picture {min(spoiled)} is"
-    print(f"isdiff: {some} damaged or not what was made; sampled anew", file=sys.stderr)
-    return store.tidy(ids, drop=spoiled)
+    report_again(spoiled, "pictures are damaged or not what was made")
+    return experiment.store.tidy(ids, drop=spoiled)
 
 
-Listener = Callable[[Mapping[str, float]], None]
+def report_again(ids: set[str], why: str) -> None:
+    """Say that these images are sampled anew."""
+    print(f"isdiff: {why}: {len(ids)} (first: {min(ids)}); sampled anew", file=sys.stderr)
 
 
 def execute(run: DictConfig | Setup, listen: Listener | None = None) -> Outcome:
@@ -88,10 +88,8 @@ def execute(run: DictConfig | Setup, listen: Listener | None = None) -> Outcome:
     for note in experiment.remarks():
         print(f"isdiff: {note}", file=sys.stderr)
     store.sweep()
-    changed = changed_inputs(experiment, ids)
-    if changed:
-        some = f"{len(changed)} images or masks" if len(changed) > 1 else f"the image or mask {min(changed)}"
-        print(f"isdiff: {some} changed since the last run; sampled anew", file=sys.stderr)
+    if changed := changed_inputs(experiment, ids):
+        report_again(changed, "images or masks changed since the last run")
     done = whole_records(experiment, ids)
     todo = [image_id for image_id in ids if image_id not in done]
     experiment.require(todo)  # before anything is sampled or logged
@@ -109,9 +107,9 @@ def execute(run: DictConfig | Setup, listen: Listener | None = None) -> Outcome:
         summary = summarise(experiment, chosen, failed, len(todo) - len(failed))
         store.write_json("summary.json", summary)
         store.write_text("summary.md", readable(summary, experiment))
-        if todo or not is_grid(experiment, chosen):
+        if todo or not (store.path / "grid.png").exists():
             draw_grid(experiment, chosen)
-        session.finish(summary, RunImages(experiment, chosen))
+        session.finish(summary, logged_images(experiment, chosen))
     return Outcome(experiment, summary, failed)
 
 
@@ -135,14 +133,10 @@ def sample_missing(
 
 def subject(experiment: Experiment) -> Subject:
     """The run as loggers know it. ``cell`` is what runs have in common that differ in their seeds."""
-    setup = experiment.setup
+    setup, folder = experiment.setup, experiment.store.path
     row = setup.config["logger"].get("job_type") or setup.title
-    cell = f"{', '.join(setup.names)}: {row}"
-    facts = {"cell": cell, "result_hash": experiment.hash, "network": experiment.network}
+    facts = {"cell": f"{', '.join(setup.names)}: {row}", "result_hash": experiment.hash, "network": experiment.network}
     return Subject(
-        name=f"{setup.label}-{setup.names[1]}-{experiment.store.path.name}",
-        folder=experiment.store.path,
-        config={**setup.config, **facts},
-        job_type=setup.label,
+        f"{setup.label}-{setup.names[1]}-{folder.name}", folder, {**setup.config, **facts}, job_type=setup.label,
         tags=(*setup.names, setup.label),
-    )
+    )  # fmt: skip

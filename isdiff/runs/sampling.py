@@ -15,8 +15,7 @@ from isdiff.parallel import ranks
 from isdiff.parallel.pool import GO_ON, in_processes, own_gpu
 from isdiff.priors.batches import best_batch_size
 from isdiff.progress import Reporter
-from isdiff.runs.experiment import Experiment, Inputs
-from isdiff.runs.model_cache import MODEL_CACHE
+from isdiff.runs.experiment import MODEL_CACHE, Experiment, Inputs
 from isdiff.runs.writer import Writer
 from isdiff.trajectory import Task
 

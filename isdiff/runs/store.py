@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,16 +14,41 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from isdiff.checks import is_number
 from isdiff.data.base import file_stamp, safe_id
 from isdiff.data.images import load_rgb, pixels_hash
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_open, atomic_save, plain
-from isdiff.runs.records import parsed
 
 try:
     import fcntl
 except ImportError:  # Windows: one process a folder
     fcntl = None  # type: ignore[assignment]
+
+TOO_LARGE = 1e100
+
+
+def parsed(line: str) -> dict[str, Any] | None:
+    """The record in a line of ``per_image.jsonl``; None where it is none, or says what no run writes."""
+    try:
+        record = json.loads(line)
+        dce, starts, stamps = (record[key] for key in ("dce", "start_timesteps", "stamps"))
+        texts = [*(record[key] for key in ("id", "run", "model", "weights", "size")), *stamps]
+        hashes = [record[key] for key in ("image_sha", "mask_sha", "picture_sha")]
+        counts = [record[key] for key in ("network_calls", "attempts", "chosen_attempt")]
+        whole = (
+            all(type(each) is list for each in (dce, starts, stamps))
+            and all(type(text) is str for text in texts)
+            and all(re.fullmatch("[0-9a-f]{16}", digest) for digest in hashes)
+            and all(type(number) is int for number in (*counts, record["seed"]))  # true and false are no numbers
+            and all(is_number(x) and abs(x) < TOO_LARGE for x in (*counts, record["seconds"], *dce, *starts))
+            and min(*counts, record["seconds"]) >= 0
+        )
+        # All but the last attempt were judged, or there would have been no other; without IS-Diff none is.
+        attempts = len(starts) == record["attempts"] > record["chosen_attempt"] and 0 <= len(starts) - len(dce) <= 1
+        return record if whole and stamps and attempts else None
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return None
 
 
 class RunFolder:
@@ -54,18 +80,22 @@ class RunFolder:
             raise UserError(f"image id {image_id!r} is no file name; ids must be without slashes and leading dots")
         return self.path / "images" / f"{image_id}.png"
 
+    def lines(self) -> list[str]:
+        """Those of ``per_image.jsonl``, with their ends."""
+        if not self.records_path.exists():
+            return []
+        return plain(self.records_path).read_text("utf-8", errors="replace").splitlines(keepends=True)
+
     def records(self) -> dict[str, dict[str, Any]]:
         """Records by image id, of images whose picture exists.
 
         A line that is no record (torn by a kill, edited by hand) is passed over: its image is made again.
         """
         found = {}
-        if self.records_path.exists():
-            for line in plain(self.records_path).read_text("utf-8", errors="replace").splitlines():
-                record = parsed(line)
-                with suppress(UserError, OSError):
-                    if record and self.image_path(record["id"]).stat().st_size > 0:
-                        found[record["id"]] = record
+        for record in map(parsed, self.lines()):
+            with suppress(UserError, OSError):
+                if record and self.image_path(record["id"]).stat().st_size > 0:
+                    found[record["id"]] = record
         return found
 
     def add(self, image: np.ndarray, record: dict[str, Any]) -> None:
@@ -97,8 +127,7 @@ class RunFolder:
             records = {i: r | news.get(i, {}) for i, r in self.records().items() if i not in dropped}
             ordered = dict(sorted(records.items(), key=lambda item: (place.get(item[0], len(place)), item[0])))
             lines = [json.dumps(record) + "\n" for record in ordered.values()]
-            there = plain(self.records_path).read_text("utf-8", errors="replace") if self.records_path.exists() else ""
-            if there != "".join(lines):
+            if self.lines() != lines:
                 with atomic_open(self.records_path) as stream:
                     stream.writelines(lines)
         return ordered
@@ -119,16 +148,7 @@ class RunFolder:
         except UserError:
             raise UserError(f"{path} is damaged; delete it and run the same command again") from None
 
-    def picture_hashes(self, ids: Iterable[str]) -> list[str]:
-        """``pixels_hash`` of these pictures; a damaged one is refused."""
-        return [digest or pixels_hash(self.image(image_id)) for image_id, digest in self.hashes_or_none(ids).items()]
-
-    def spoiled(self, records: Mapping[str, dict[str, Any]]) -> set[str]:
-        """Of these images those whose pictures cannot be read or are not the ones of their records."""
-        hashes = self.hashes_or_none(records)
-        return {image_id for image_id, record in records.items() if hashes[image_id] != record["picture_sha"]}
-
-    def hashes_or_none(self, ids: Iterable[str]) -> dict[str, str | None]:
+    def picture_hashes(self, ids: Iterable[str]) -> dict[str, str | None]:
         """``pixels_hash`` of pictures by id; None for one that is damaged.
 
         Only those are read whose files are not as ``measured/pictures.json`` remembers them.
@@ -137,17 +157,16 @@ class RunFolder:
         found: dict[str, list[str]] = {}
         hashes: dict[str, str | None] = {}
         for image_id in ids:
-            stamp, before = file_stamp(self.image_path(image_id)), known.get(image_id)
-            if isinstance(before, list) and len(before) == 2 and before[0] == stamp and isinstance(before[1], str):
-                found[image_id] = before
-            else:
-                try:
-                    found[image_id] = [stamp, pixels_hash(self.image(image_id))]
-                except UserError:
+            stamp = file_stamp(self.image_path(image_id))
+            match known.get(image_id):
+                case [before, str(digest)] if before == stamp:
+                    hashes[image_id] = digest
+                case _:
                     hashes[image_id] = None
-                    continue
-            hashes[image_id] = found[image_id][1]
-        if any(known.get(name) != entry for name, entry in found.items()):
+                    with suppress(UserError):
+                        hashes[image_id] = digest = pixels_hash(self.image(image_id))
+                        found[image_id] = [stamp, digest]
+        if found:
             self.write_json("measured/pictures.json", known | found)
         return hashes
 

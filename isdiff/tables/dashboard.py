@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from isdiff.config.composing import compose_run
-from isdiff.config.metrics import build_metrics
+from isdiff.config.metrics import build_metrics, configured_metrics
 from isdiff.errors import UserError, explained
 from isdiff.loggers.weights_and_biases import WandbLogger, has_key
 from isdiff.metrics.base import Metric
-from isdiff.runs.measure import configured_metrics
 from isdiff.tables.make import logger_of
 from isdiff.tables.plan import plan
 
@@ -39,31 +38,34 @@ def metrics_of(table: str | None, profile: str) -> list[Metric]:
 def sections(panels: Any, metrics: Sequence[Metric]) -> dict[str, list[Any]]:
     """The panels by the names of their sections: a bar a cell, and a line a run."""
 
-    def bars(key: str, title: str) -> Any:
-        return panels.BarPlot(
-            title=title, metrics=[key], groupby=panels.Config("cell"), groupby_aggfunc="mean",
-            groupby_rangefunc="stddev", max_bars_to_show=50, max_runs_to_show=200,
-        )  # fmt: skip
+    def bars(titles: dict[str, str]) -> list[Any]:
+        return [
+            panels.BarPlot(
+                title=title, metrics=[key], groupby=panels.Config("cell"), groupby_aggfunc="mean",
+                groupby_rangefunc="stddev", max_bars_to_show=50, max_runs_to_show=200,
+            )
+            for key, title in titles.items()
+        ]  # fmt: skip
 
-    def histogram(column: str, title: str) -> Any:
-        return panels.CustomChart(
+    histograms = [
+        panels.CustomChart(
             query={"summaryTable": {"tableKey": "images"}}, chart_name="wandb/histogram/v0",
             chart_fields={"value": column}, chart_strings={"title": title},
-        )  # fmt: skip
-
-    def line(key: str, title: str) -> Any:
-        return panels.LinePlot(title=title, x="RelativeTime(Process)", y=[key], title_x="seconds")
-
-    quality = [bars(f"quality/{metric.name}", metric.heading) for metric in metrics]
+        )
+        for column, title in HISTOGRAMS.items()
+    ]  # fmt: skip
+    lines = [
+        panels.LinePlot(title=title, x="RelativeTime(Process)", y=[key], title_x="seconds")
+        for key, title in LIVE.items()
+    ]
     tables = [panels.WeavePanelSummaryTable(table_name=name) for name in ("table", "comparisons", "images")]
-    attempts = bars("dsr/attempts_per_image", HISTOGRAMS["attempts"])
     sheet = panels.MediaBrowser(title="First images", media_keys=["contact_sheet"], num_columns=1)
     return {
-        "Quality": [*quality, *tables[:2]],
-        "Cost": [bars(key, title) for key, title in COSTS.items()],
-        "DSR": [attempts, *(histogram(column, title) for column, title in HISTOGRAMS.items())],
+        "Quality": [*bars({f"quality/{metric.name}": metric.heading for metric in metrics}), *tables[:2]],
+        "Cost": bars(COSTS),
+        "DSR": [*bars({"dsr/attempts_per_image": HISTOGRAMS["attempts"]}), *histograms],
         "Pictures": [sheet, tables[2]],
-        "Progress": [line(key, title) for key, title in LIVE.items()],
+        "Progress": lines,
     }
 
 
@@ -72,16 +74,13 @@ def workspace(logger: WandbLogger, metrics: Sequence[Metric], table: str | None 
 
     Args:
         table: only runs of this table (or another group).
-    Raises:
-        UserError: the packages are not here.
     """
     try:
         import wandb_workspaces.reports.v2 as panels
         import wandb_workspaces.workspaces as workspaces
     except ImportError:
-        raise UserError(
-            "a dashboard needs the packages wandb and wandb-workspaces: pip install 'isdiff[wandb]'"
-        ) from None
+        what = "a dashboard needs the packages wandb and wandb-workspaces: pip install 'isdiff[wandb]'"
+        raise UserError(what) from None
     group = logger.group or table
     found = sections(panels, metrics)
     for place, panel in enumerate(panel for each in found.values() for panel in each):
@@ -113,11 +112,7 @@ def specification(made: Any) -> dict[str, Any]:
 
 
 def build_logger(overrides: Sequence[str]) -> WandbLogger:
-    """The logger of the runs to be shown, with whatever keys of it are given.
-
-    Raises:
-        UserError: a value that it refuses, or another logger.
-    """
+    """The logger of the runs to be shown, with whatever keys of it are given."""
     logger = logger_of(["logger=wandb", *overrides])
     if not isinstance(logger, WandbLogger):
         raise UserError("a dashboard is for runs that were reported with logger=wandb")
@@ -125,17 +120,12 @@ def build_logger(overrides: Sequence[str]) -> WandbLogger:
 
 
 def save(logger: WandbLogger, made: Any) -> str:
-    """Make the workspace in the project; returns its address.
-
-    Raises:
-        UserError: there is no key, or wandb refuses.
-    """
+    """Make the workspace in the project; returns its address."""
     import wandb
 
     if not has_key():
-        raise UserError(
-            "isdiff dashboard needs a key of Weights & Biases: run wandb login, or write it to a file with --out FILE"
-        )
+        what = "isdiff dashboard needs a key of Weights & Biases"
+        raise UserError(f"{what}: run wandb login, or write it to a file with --out FILE")
     try:
         made.entity = logger.entity or str(wandb.Api().default_entity)
         return str(made.save().url)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from isdiff.io.files import atomic_open
 from isdiff.io.texts import csv_text, markdown_line
 from isdiff.loggers.base import Tables
-from isdiff.metrics.intervals import Estimate
 from isdiff.tables.sheet import Sheet, footnotes
 
 if TYPE_CHECKING:
@@ -45,6 +44,18 @@ def value_entries(sheet: Sheet) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def comparison_entries(sheet: Sheet) -> list[dict[str, Any]]:
+    """Every paired difference with full numbers."""
+    return [
+        {
+            "method": each.label, "against": each.against, "mask": column.mask, "metric": column.metric.name,
+            "difference": found.difference.value, "low": found.difference.low, "high": found.difference.high,
+            "relative_percent": found.relative, "p": found.p, "n": found.difference.n, "verdict": str(found.verdict),
+        }
+        for each, column, found in sheet.paired()
+    ]  # fmt: skip
+
+
 def comma_separated(sheet: Sheet) -> str:
     """One line a cell."""
     entries = value_entries(sheet)
@@ -54,53 +65,21 @@ def comma_separated(sheet: Sheet) -> str:
 
 def logged_tables(sheet: Sheet) -> Tables:
     """For loggers: the table as people read it, one with every number, and the comparisons."""
-    columns = ["method", *(f"{c.mask}: {c.heading}" for c in sheet.columns), "network_calls", "seconds_per_image"]
-    rows: list[list[Any]] = []
+    overview = []
     for line in sheet.lines:
-        cost = [None, None] if line.cost is None else [line.cost.network_calls, line.cost.seconds]
-        rows.append([line.label, *(bounds(value.ours)[0] for value in line.values), *cost, line.paper_time])
-    if sheet.timed:
-        columns.append("paper_seconds")
-    left_out = ("table", "profile", "dataset", "network_calls", "seconds_per_image", "protocol")
-    entries = [{key: value for key, value in each.items() if key not in left_out} for each in value_entries(sheet)]
-    compared = [
-        [each.label, each.against, column.mask, column.metric.name, *bounds(found.difference), finite(found.relative),
-         finite(found.p), found.difference.n, str(found.verdict)]
-        for each, column, found in sheet.paired()
-    ]  # fmt: skip
-    heads = [
-        "method",
-        "against",
-        "mask",
-        "metric",
-        "difference",
-        "low",
-        "high",
-        "relative_percent",
-        "p",
-        "n",
-        "verdict",
-    ]
-    return {
-        "table": (columns, [row[: len(columns)] for row in rows]),
-        "values": (
-            ["method" if key == "label" else key for key in entries[0]],
-            [[finite(value) for value in entry.values()] for entry in entries],
-        ),
-        "comparisons": (heads, compared),
-    }
+        columns = zip(sheet.columns, line.values, strict=True)
+        row: dict[str, Any] = {f"{c.mask}: {c.heading}": getattr(value.ours, "value", None) for c, value in columns}
+        row |= {"network_calls": getattr(line.cost, "network_calls", None)}
+        row |= {"seconds_per_image": getattr(line.cost, "seconds", None), "paper_seconds": line.paper_time}
+        overview.append({"method": line.label} | row)
+    tables = {"table": overview, "values": value_entries(sheet), "comparisons": comparison_entries(sheet)}
+    return {name: [plain_numbers(row) for row in rows] for name, rows in tables.items()}
 
 
-def bounds(found: Estimate | None) -> list[float | None]:
-    """Value and interval; None is what is not known."""
-    return [None] * 3 if found is None else [finite(x) for x in (found.value, found.low, found.high)]
-
-
-def finite(value: Any) -> Any:
-    """None for a number that is not finite; numbers of the paper's as plain ones."""
-    if not isinstance(value, float):
-        return value
-    return float(value) if math.isfinite(value) else None
+def plain_numbers(entry: dict[str, Any]) -> dict[str, Any]:
+    """None for numbers that are not finite; the paper's as plain ones."""
+    floats = {key: float(value) for key, value in entry.items() if isinstance(value, float)}
+    return entry | {key: value if math.isfinite(value) else None for key, value in floats.items()}
 
 
 def template(name: str) -> Template:

@@ -18,8 +18,8 @@ from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.data.base import safe_id
 from isdiff.errors import UserError
-from isdiff.runs.records import parsed
 from isdiff.runs.run import execute
+from isdiff.runs.store import parsed
 
 COUNT = 3
 MEASURED = ["metrics.names=[ssim]", "metrics.bootstrap=5"]

@@ -16,6 +16,7 @@ from conftest import ROOT, run_script
 from PIL import Image
 
 from isdiff.config.composing import compose_run
+from isdiff.config.metrics import build_metrics
 from isdiff.errors import UserError
 from isdiff.metrics import attributes
 from isdiff.metrics.base import FeatureExtractor, SetMetric
@@ -23,7 +24,7 @@ from isdiff.metrics.intervals import estimate
 from isdiff.metrics.samples import KernelStatistic
 from isdiff.metrics.store import ArrayStore
 from isdiff.runs.experiment import Experiment
-from isdiff.runs.measure import PORTION, build_metrics, samples
+from isdiff.runs.measure import PORTION, samples
 from isdiff.runs.run import execute
 
 NAMES = ["perceptual", "frechet", "ssim"]
@@ -229,6 +230,7 @@ HEAVY = {"timm", "lpips", "torch_fidelity", "transformers", "sklearn", "torchmet
 AGAIN = """
 import json, sys
 from isdiff.config.composing import compose_run
+from isdiff.config.metrics import build_metrics
 from isdiff.runs.run import execute
 import torch
 torch.nn.Module.__call__ = lambda *args: sys.exit("a network was asked")

@@ -8,7 +8,7 @@ from configured import tiny_pixel_model, write_images
 from isdiff.config.composing import compose_run
 from isdiff.models.pixel import PixelModel
 from isdiff.runs import run
-from isdiff.runs.model_cache import ModelCache
+from isdiff.runs.experiment import ModelCache
 from isdiff.runs.run import execute
 
 
