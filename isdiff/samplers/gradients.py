@@ -95,18 +95,17 @@ class MMPS(Guided):
         known = (~tr.task.hole).to(x0)
         residual = tr.task.compose(x0) - x0
         solution, direction, spread = torch.zeros_like(x0), residual, residual.square().sum()
+        going = torch.ones_like(spread, dtype=torch.bool)  # decided on the device, so nothing waits for it
         for _ in range(self.iterations):
-            if spread <= 1e-20:
-                break
             image = yield Pull(direction)
             applied = known * (self.noise**2 * direction + scale * image)
             curvature = (direction * applied).sum()
-            if not curvature > 0:  # a network's Jacobian need not be positive
-                break
+            going = going & (curvature > 0) & (spread > 1e-20)  # a network's Jacobian need not be positive
             step = spread / curvature
-            solution, residual = solution + step * direction, residual - step * applied
+            solution = torch.where(going, solution + step * direction, solution)
+            residual = torch.where(going, residual - step * applied, residual)
             spread, before = residual.square().sum(), spread
-            direction = residual + spread / before * direction
+            direction = torch.where(going, residual + spread / before * direction, direction)
         moved = yield Pull(solution)
         tr.x0 = x0 + scale * moved
         return torch.zeros_like(x0)

@@ -105,7 +105,7 @@ class ReweighedBlock(nn.Module):
         block, x, context, count = self.block, hidden_states, encoder_hidden_states, hidden_states.shape[1]
         normed = block.norm1(x)
         logits = attention_logits(block.attn1, normed, normed)
-        if count in attended.painta and attended.reweigh.any():
+        if count in attended.painta:
             logits = self.painta(x, normed, logits, context, attended)
         x = x + attend(block.attn1, logits, normed)
         normed = block.norm2(x)

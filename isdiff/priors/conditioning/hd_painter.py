@@ -74,15 +74,11 @@ class HDPainter(Conditioning):
 
     def watch(self, x: Tensor, t: Tensor, tasks: Sequence[LatentTask]) -> Attended:
         """The layers at a half and a quarter of the latents' size, and what they need to know."""
-        cells = x.shape[2] * x.shape[3]
+        cells, reweigh = x.shape[2] * x.shape[3], t > 500
         holes = {cells >> (2 * i): torch.stack([task.holes[i] for task in tasks]).to(x.device) for i in range(4)}
-        return Attended(
-            holes,
-            torch.stack([task.tokens for task in tasks if task.tokens is not None]).float().to(x.device),
-            t > 500,
-            painta=frozenset({cells >> 2, cells >> 4}) if self.painta else frozenset(),
-            rasg=cells >> 4 if self.gradients else 0,
-        )
+        tokens = torch.stack([task.tokens for task in tasks if task.tokens is not None]).float().to(x.device)
+        painta = frozenset({cells >> 2, cells >> 4}) if self.painta and reweigh.any() else frozenset[int]()
+        return Attended(holes, tokens, reweigh, painta, rasg=cells >> 4 if self.gradients else 0)
 
     def scores(self, watched: Attended, x: Tensor) -> Sequence[Tensor | None]:
         if not self.gradients:
