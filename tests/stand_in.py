@@ -52,13 +52,15 @@ def release(value: Any) -> Any:
 
 
 class Functions(TorchFunctionMode):
-    """What never reaches the dispatcher with its values: ``torch.tensor(..., device=...)`` and ``.tolist()``."""
+    """What never reaches the dispatcher with its values: new tensors of given values, and ``.tolist()``."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:
             device = torch.device(kwargs.pop("device"))
             return func(*args, **kwargs).to(device)
+        if func is Tensor.new_tensor and isinstance(args[0], Held):
+            return torch.tensor(*args[1:], **{"dtype": args[0].dtype} | kwargs).to(META)
         if func is Tensor.tolist and isinstance(args[0], Held):
             return args[0].cpu().tolist()
         return func(*args, **kwargs)
