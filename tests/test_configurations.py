@@ -1,7 +1,7 @@
 """Every YAML file of configs/: it composes, and what a run can be made of takes two steps on a small model.
 
-Methods run in tests/test_contract_methods.py; tables, figures and profiles compose in tests/test_tables.py, comparisons
-in tests/test_run.py; datasets, metrics and the study's plan have contracts of their own.
+Methods run in test_contract_methods.py; tables, figures and profiles compose in tables/test_tables.py, comparisons
+in end_to_end/test_run.py; datasets, metrics and the study's plan have contracts of their own.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """What every method promises, whichever file of configs/method it stands in.
 
-That sampling processes change nothing is tested once, through the real command, in tests/test_run.py.
+That sampling processes change nothing is tested once, through the real command, in tests/end_to_end/test_run.py.
 """
 
 import dataclasses
