@@ -196,7 +196,8 @@ class UNet(nn.Module):
         self.model_channels, self.num_classes, self.patch_size = model_channels, num_classes, patch_size
         self.image_size, self.in_channels, self.out_channels = image_size, in_channels, out_channels
         # A plain attribute: as a buffer it would follow the weights into half precision.
-        self.levels = None if velocity is None else torch.cumprod(1 - named_betas(velocity), 0).float()
+        with torch.device("cpu"):  # also where the network is made on the meta device
+            self.levels = None if velocity is None else torch.cumprod(1 - named_betas(velocity), 0).float()
         emb = 4 * model_channels
         self.time_embed = nn.Sequential(nn.Linear(model_channels, emb), nn.SiLU(), nn.Linear(emb, emb))
         if num_classes is not None:
