@@ -23,7 +23,7 @@ from isdiff.app.line import Line, Ticket
 from isdiff.app.photo import Photo, to_screen, uploaded
 from isdiff.app.studio import MOST_STEPS, TOP_SEED, Limits, Order, Sight, Studio, Variant
 from isdiff.errors import UserError, explained
-from isdiff.pictures.inpaint import NAMED
+from isdiff.pictures.inpaint import DRAWN
 from isdiff.pictures.picture import picture_of
 
 METHOD = "ddnm+isdiff"
@@ -84,7 +84,7 @@ class Page:
             eraser=gr.Eraser(default_size=16), placeholder="Load a photo or an example first",
         )  # fmt: skip
         self.mask = gr.Radio(
-            [PAINTED, *NAMED], value=PAINTED, label="Mask", elem_id="mask",
+            [PAINTED, *DRAWN], value=PAINTED, label="Mask", elem_id="mask",
             info="A mask starts anew; what you paint afterwards is added to it.",
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ from isdiff.data.images import FORMATS
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import with_hole
 from isdiff.pictures.files import read_picture
-from isdiff.pictures.inpaint import NAMED, hole_of
+from isdiff.pictures.inpaint import DRAWN, hole_of
 from isdiff.pictures.picture import Picture
 
 SHOWN = (512, 1024)  # sides of pictures on the page: smaller ones are enlarged by a whole number, larger ones reduced
@@ -50,8 +50,8 @@ class Photo:
         Args:
             layers: files of the editor, at most one; all that has some colour is hole.
         """
-        if mask is not None and mask not in NAMED:
-            raise UserError(f"there is no mask {mask!r}; there are {', '.join(NAMED)}")
+        if mask is not None and mask not in DRAWN:
+            raise UserError(f"there is no mask {mask!r}; there are {', '.join(DRAWN)}")
         found = np.zeros(self.shape, bool) if mask is None else hole_of(mask, self.picture)
         if len(layers) > 1:
             raise UserError("there are several layers of paint and one is taken; load the photo again")

@@ -95,7 +95,7 @@ class Order:
     def jobs(self) -> list[Job]:
         """One for each variant. The prompt is the job's, so that no ``@file`` in it is ever opened."""
         photo, seeds = self.photo, range(self.seed, self.seed + self.variants)
-        return [job_of(photo.picture, self.hole, photo.name, seed, prompt=self.prompt.strip()) for seed in seeds]
+        return [job_of(photo.picture, self.hole, seed, prompt=self.prompt.strip()) for seed in seeds]
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +173,7 @@ class Studio:
                 f"the hole takes {crops} crops for model {order.model}, and up to "
                 f"{self.limits.crops} are made here; make the hole smaller, or the photo"
             )
-        advice = inpainter.unlike_said([order.photo.name]) if inpainter.unlike(jobs[0]) else ""
+        advice = inpainter.unlike_said([order.photo.picture.name]) if inpainter.unlike(jobs[0]) else ""
         watcher = Watcher(order, tell)
         made: list[Variant] = []
         for filled in inpainter.stream(

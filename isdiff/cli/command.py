@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -19,6 +19,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} ({self.prog} --help says more)")
+
+    def parse_with_overrides(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Parse options and names; the words KEY=VALUE are handed back as they are."""
+        overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
+        return self.parse_intermixed_args([word for word in arguments if word not in overrides]), overrides
 
 
 def tell(error: BaseException) -> str:
@@ -40,7 +45,7 @@ def guard(action: Callable[[], int | None]) -> int:
     try:
         return action() or 0
     except KeyboardInterrupt:
-        print("isdiff: stopped; what is finished is kept", file=sys.stderr)
+        print("isdiff: stopped; what is finished is kept, the same command goes on from here", file=sys.stderr)
         return 130
     except Exception as error:
         print(f"isdiff: {tell(error)}", file=sys.stderr)

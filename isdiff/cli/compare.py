@@ -6,40 +6,27 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
-
+from isdiff.cli.command import Parser
 from isdiff.config.search_path import config_names
-from isdiff.errors import UserError, explained
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> None:
+    """Run it, and print where its files are."""
     plans = config_names("compare")
-    parser = argparse.ArgumentParser("isdiff compare", description=__doc__)
+    parser = Parser("isdiff compare", description=__doc__)
     parser.add_argument("name", choices=list(plans))
     parser.add_argument("--limit", type=int, help="at most so many images in every group")
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], help="such as 0,1,2")
     parser.add_argument("--masks", type=lambda text: text.split(","), help="such as half,expand")
-    parser.add_argument("overrides", nargs="*")
-    args = parser.parse_intermixed_args(arguments)
+    args, overrides = parser.parse_with_overrides(arguments)
+    from isdiff.parallel.runner import jobs_of, split
     from isdiff.tables.compare import compare, configs_of
     from isdiff.tables.compare_plan import narrow, read_plan
 
-    narrowed = {name: value for name in ("limit", "seeds", "masks") if (value := getattr(args, name)) is not None}
-    try:
-        plan, overrides = narrow(read_plan(plans[args.name]), **narrowed), args.overrides
-        if any(item.startswith("runner") for item in overrides):
-            from isdiff.parallel.runner import jobs_of, split
-
-            runner, overrides = split(overrides)
-            if runner:
-                runner(jobs_of(configs_of(plan, overrides)))
-        folder = compare(plan, overrides)
-    except (UserError, OSError) as error:
-        print(f"isdiff: {explained(error)}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
-    except KeyboardInterrupt:
-        sys.exit("isdiff: stopped; the same command goes on from here")
+    plan = narrow(read_plan(plans[args.name]), args.limit, args.seeds, args.masks)
+    runner, overrides = split(overrides)
+    if runner:
+        runner(jobs_of(configs_of(plan, overrides)))
+    folder = compare(plan, overrides)
     print((folder / "summary.md").read_text("utf-8"))
     print(f"pictures and numbers: {folder}")
-    return 0

@@ -7,54 +7,32 @@ new workspace; ``--out`` writes its specification to a JSON file instead, which 
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from isdiff.errors import UserError, explained
+from isdiff.cli.command import Parser
+from isdiff.errors import UserError
 
 
-def main(arguments: Sequence[str]) -> int:
-    """The exit code."""
-    parser = argparse.ArgumentParser(prog="isdiff dashboard", description=__doc__)
-    parser.add_argument("words", nargs="*", metavar="TABLE|KEY=VALUE", help="a table, profile=demo, logger.project=...")
+def main(arguments: list[str]) -> None:
+    """Make the workspace, or write its specification."""
+    parser = Parser("isdiff dashboard", description=__doc__)
+    parser.add_argument("table", nargs="?", help="only runs of this table; then KEY=VALUE: profile=demo, logger....")
     parser.add_argument("--out", type=Path, help="write the specification to this file")
-    args = parser.parse_intermixed_args(list(arguments))
-    try:
-        return make(args.words, args.out)
-    except (UserError, OSError) as error:
-        print(f"isdiff: {explained(error)}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
-    except KeyboardInterrupt:
-        sys.exit("isdiff: stopped; nothing was made")
-
-
-def make(words: Sequence[str], out: Path | None) -> int:
-    """Make the workspace, or its specification in ``out``.
-
-    Raises:
-        UserError: an unknown table, profile or key; no key, or an answer of wandb's.
-    """
+    args, overrides = parser.parse_with_overrides(arguments)
     from isdiff.io.files import atomic_open
     from isdiff.tables.dashboard import build_logger, metrics_of, save, specification, workspace
     from isdiff.tables.make import is_logging
 
-    names = [word for word in words if "=" not in word]
-    given = dict(word.split("=", 1) for word in words if "=" in word and not is_logging(word))
-    profile = given.pop("profile", "demo")
-    if len(names) > 1 or given:
-        wrong = names[1] if len(names) > 1 else next(iter(given))
-        raise UserError(f"isdiff dashboard does not take {wrong!r}; it takes a table, profile=... and logger.KEY=...")
-    table = names[0] if names else None
-    logger = build_logger([word for word in words if is_logging(word)])
-    made = workspace(logger, metrics_of(table, profile), table)
-    if out is None:
-        print(f"dashboard: {save(logger, made)}")
-        return 0
-    with atomic_open(out) as stream:
-        json.dump(specification(made), stream, indent=1)
-        stream.write("\n")
-    print(f"dashboard: {out}")
-    return 0
+    others = dict(word.split("=", 1) for word in overrides if not is_logging(word))
+    profile = others.pop("profile", "demo")
+    if others:
+        raise UserError(
+            f"isdiff dashboard does not take {next(iter(others))!r}; it takes profile=... and logger.KEY=..."
+        )
+    logger = build_logger(list(filter(is_logging, overrides)))
+    made = workspace(logger, metrics_of(args.table, profile), args.table)
+    if args.out:
+        with atomic_open(args.out) as stream:
+            stream.write(json.dumps(specification(made), indent=1) + "\n")
+    print(f"dashboard: {args.out or save(logger, made)}")

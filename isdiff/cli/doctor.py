@@ -13,7 +13,7 @@ def main(arguments: list[str]) -> None:
     """Print all of it."""
     parser = Parser("isdiff doctor", description=__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
-    args = parser.parse_args(arguments)
+    device_asked = parser.parse_args(arguments).device
     from isdiff.cli.models import model_states
     from isdiff.config.metrics import build_metrics
     from isdiff.config.search_path import config_names
@@ -22,35 +22,33 @@ def main(arguments: list[str]) -> None:
     from isdiff.paths import located, placed
     from isdiff.runs.measure import absent
 
-    for name, version in package_versions().items():
-        print(f"{name:24} {version}")
-    print(f"{'commit':24} {git_commit()}")
-    device = resolve_device(args.device)
-    print(f"{'device':24} {device}: {device_name(device)}")
-    print(f"{'precision':24} {resolve_precision('auto', device)}")
-    print(f"{'written to':24} {placed('outputs').absolute()}")
-    print(f"{'models from':24} {located('models').absolute()}")
-    for name, (_, state, _) in model_states().items():
-        print(f"{'model ' + name:24} {state}")
-    for name in config_names("metric"):
-        print(f"{'metric ' + name:24} {'; '.join(absent(build_metrics([name]))) or 'here'}")
-    try_one(args.device)
+    device = resolve_device(device_asked)
+    lines: dict[str, object] = {
+        **package_versions(),
+        "commit": git_commit(),
+        "device": f"{device}: {device_name(device)}",
+        "precision": resolve_precision("auto", device),
+        "written to": placed("outputs").absolute(),
+        "models from": located("models").absolute(),
+    }
+    lines |= {f"model {name}": state for name, (_, state, _) in model_states().items()}
+    lines |= {f"metric {name}": "; ".join(absent(build_metrics([name]))) or "here" for name in config_names("metric")}
+    for name, text in lines.items():
+        print(f"{name:24} {text}")
+    try_one(device_asked)
 
 
 def try_one(device: str) -> None:
     """Fill half of a shipped photograph, twice: the second time nothing is set up any more."""
-    from isdiff.config.build import build
-    from isdiff.config.composing import compose_run
-    from isdiff.data.base import Dataset
+    from isdiff.data.photos import PhotoDataset
     from isdiff.errors import UserError
-    from isdiff.pictures.inpaint import hole_of, job_of
-    from isdiff.pictures.jobs import Inpainter
-    from isdiff.pictures.picture import picture_of
+    from isdiff.masks.fixed import HalfMask
+    from isdiff.pictures.jobs import Inpainter, Job
 
-    dataset = build(compose_run(["dataset=photos"]).dataset, Dataset)
-    picture = picture_of(dataset.image(dataset.ids()[0]), "the test image")
+    dataset = PhotoDataset()
+    pixels = dataset.image(dataset.ids()[0])
     inpainter = Inpainter(steps=STEPS, overrides=[f"runtime.device={device}"])
-    job = job_of(picture, hole_of("half", picture), picture.name, 0)
+    job = Job("the test image", pixels, HalfMask().hole("", *pixels.shape[:2]))
     for _ in range(2):
         begun = time.perf_counter()
         (filled,) = inpainter.stream([job])

@@ -12,10 +12,12 @@ from typing import Any
 from isdiff.cli.command import Parser
 
 
-def size_of(path: Path) -> float:
-    """Megabytes of a file, or of all files in a folder."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files) / 1e6
+def main(arguments: list[str]) -> None:
+    """Print them."""
+    Parser("isdiff models", description=__doc__).parse_args(arguments)
+    for name, (node, state, command) in model_states().items():
+        knows = node.get("knows", "") + (f" ({command})" if command else "")
+        print(f"{name:18} {node.get('image_size') or 'any':>4} {state:18} {knows}")
 
 
 def model_states() -> dict[str, tuple[Any, str, str]]:
@@ -28,25 +30,22 @@ def model_states() -> dict[str, tuple[Any, str, str]]:
 
     weights, found = Weights(), {}
     for name, cfg in runs_of("model").items():
-        model, node = build(cfg.model, Model), cfg.model
-        missing = model.missing()
-        entry, repository = weights.entries.get(node.name), weights.repositories.get(node.name)
-        size = 1000 * repository.gigabytes if repository else entry.size / 1e6 if entry and entry.size else 0
-        state = "missing"
-        if not missing:
-            place = located(model.weights)
-            state, size = ("here", size_of(place)) if os.path.exists(place) else ("on the hub", 0)
+        model = build(cfg.model, Model)
+        missing, place, size, state = model.missing(), located(model.weights), 0.0, "on the hub"
         if model.weights == NOTHING:
             state = "no weights"
-        elif size:
-            state += f", {size / 1000:.1f} GB" if size >= 1000 else f", {size:.1f} MB"
-        found[name] = node, state, missing[0].rpartition(": ")[2] if missing else ""
+        elif missing:
+            entry, repository = weights.entries.get(model.name), weights.repositories.get(model.name)
+            size = 1000 * repository.gigabytes if repository else (entry.size or 0) / 1e6 if entry else 0
+            state = "missing"
+        elif os.path.exists(place):
+            size, state = size_of(place), "here"
+        text = f", {size / 1000:.1f} GB" if size >= 1000 else f", {size:.1f} MB" if size else ""
+        found[name] = cfg.model, state + text, missing[0].rpartition(": ")[2] if missing else ""
     return found
 
 
-def main(arguments: list[str]) -> None:
-    """Print them."""
-    Parser("isdiff models", description=__doc__).parse_args(arguments)
-    for name, (node, state, command) in model_states().items():
-        knows = node.get("knows", "") + (f" ({command})" if command else "")
-        print(f"{name:18} {node.get('image_size') or 'any':>4} {state:18} {knows}")
+def size_of(path: Path) -> float:
+    """Megabytes of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files) / 1e6

@@ -1,8 +1,8 @@
 """Run one experiment: ``isdiff run dataset=photos mask=half method=ddnm+isdiff limit=16 seed=0``.
 
 With ``--multirun`` several, of which each may fail on its own; with ``hydra/launcher=submitit_slurm`` on a cluster.
-Exit codes: 0 all images are there; 1 the configuration does not work; 2 weights or images are missing; 3 some images
-could not be made.
+Arguments are Hydra's: overrides, ``--cfg job``, ``--config-dir``, ``--help``, ... Exit codes: 0 all images are there; 1
+the configuration does not work; 2 weights or images are missing; 3 some images could not be made.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from isdiff.cli.command import tell
-from isdiff.cli.hydra_app import MULTIRUN, start
-from isdiff.config.composing import parse
+from isdiff.config.composing import as_typed, fault_of, parse, refuse
+from isdiff.config.search_path import own_hydra
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.io.files import atomic_open
 from isdiff.loggers.base import drop_run_id
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from isdiff.runs.store import RunFolder
 
 LAUNCHER = "hydra/launcher="
+MULTIRUN = {"--multirun", "-m"}
 
 
 def main(arguments: list[str]) -> int:
@@ -50,7 +54,7 @@ def main(arguments: list[str]) -> int:
             with atomic_open(folder / f"{number:06d}.json") as stream:
                 json.dump(outcomes[-1], stream)
 
-    failure = start("run", "config", job, arguments, elsewhere=folder is not None)
+    failure = start(job, arguments, elsewhere=folder is not None)
     if folder:
         outcomes = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
         shutil.rmtree(folder, ignore_errors=True)
@@ -64,21 +68,48 @@ def main(arguments: list[str]) -> int:
 def launcher(arguments: Sequence[str]) -> str:
     """The launcher that is asked for; empty for Hydra's own, which runs jobs in this process."""
     name = next((word.partition("=")[2] for word in reversed(arguments) if word.startswith(LAUNCHER)), "")
-    if name.startswith("submitit"):
-        try:
-            import hydra_plugins.hydra_submitit_launcher  # noqa: F401
-        except ImportError:
-            what = f"{LAUNCHER}{name} needs the package hydra-submitit-launcher: pip install 'isdiff[cluster]'"
-            raise UserError(what) from None
+    if name.startswith("submitit") and find_spec("hydra_plugins.hydra_submitit_launcher") is None:
+        what = f"{LAUNCHER}{name} needs the package hydra-submitit-launcher"
+        raise UserError(f"{what}: pip install 'isdiff[cluster]'")
     return name
 
 
 def notes_folder(arguments: Sequence[str]) -> Path:
     """A folder beside the runs, which all machines see that write them."""
     given = [found for word in arguments if word.startswith("output_root=") and (found := parse(word))]
-    return (
-        placed(str(given[-1].value()) if given else "outputs") / "multirun" / f".{uuid.uuid4().hex[:12]}"
-    ).absolute()
+    root = placed(str(given[-1].value()) if given else "outputs")
+    return (root / "multirun" / f".{uuid.uuid4().hex[:12]}").absolute()
+
+
+def start(job: Callable[[DictConfig], None], arguments: Sequence[str], elsewhere: bool = False) -> str:
+    """Call ``job`` with the configuration that the arguments describe, once or for every job of a multirun.
+
+    Returns a sentence if a job that a launcher ran ``elsewhere``, in another process, did not end by itself.
+    """
+    within = False
+
+    def noted(cfg: DictConfig) -> None:
+        nonlocal within
+        within = True
+        job(cfg)
+        within = False
+
+    sweeps = not MULTIRUN.isdisjoint(arguments)
+    words = [word if word.startswith("-") else as_typed(word, sweeps) for word in arguments]
+    sys.argv = ["isdiff run", *words]  # Hydra reads them there
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # it hands errors on, instead of printing tracebacks and ending
+    try:
+        with own_hydra() as folder:
+            hydra.main(version_base="1.3", config_path=folder, config_name="config")(noted)()
+    except Exception as error:  # Hydra's own and, where it had not thought of it, Python's
+        if within:
+            raise
+        overrides = [word for word in arguments if not word.startswith("-") and ("=" in word or word.startswith("~"))]
+        if not elsewhere or isinstance(error, HydraException) or any(fault_of(text, True) for text in overrides):
+            raise refuse(overrides, error, sweeps=sweeps) from None
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return f"a job did not end by itself ({why}); what is finished is kept, the same command goes on from here"
+    return ""
 
 
 def one_run(cfg: DictConfig) -> tuple[str, int]:

@@ -2,6 +2,8 @@
 
 build     make a blind study from runs: a folder to be given to people, and beside it the key, to be kept
 collect   answer files and the key make shares of votes with intervals, beside the paper's
+
+Exit codes: 0; 1: it could not be done; 3: done, but without some of the answer files.
 """
 
 from __future__ import annotations
@@ -10,30 +12,32 @@ import argparse
 import sys
 from pathlib import Path
 
-from isdiff.errors import SomeFailed, UserError, explained, printable
+from isdiff.cli.command import Parser
+from isdiff.errors import SomeFailed, UserError, printable
 from isdiff.paths import located, placed
 
 KEY_ENDING = ".key.json"
 
 
-def parser() -> argparse.ArgumentParser:
-    """Of the commands ``build`` and ``collect``."""
-    whole = argparse.ArgumentParser(
-        prog="isdiff study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = whole.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="make a study from runs")
-    build.add_argument("plan", type=Path, help="a YAML file such as configs/study/table3.yaml")
-    build.add_argument("--out", type=Path, default=placed("outputs/study"), help="the study's folder (outputs/study)")
-    build.add_argument("--n", type=int, help="sets of pictures for each cell, in the place of the plan's")
-    build.add_argument("--seed", type=int, help="in the place of the plan's")
-    build.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an override of the runs")
-    build.add_argument("--overwrite", action="store_true", help="replace another study in the same place, key and all")
-    gather = commands.add_parser("collect", help="make the table from answers")
-    gather.add_argument("key", type=Path, help="<study's folder>.key.json")
-    gather.add_argument("answers", nargs="*", help="answers-*.json: files, patterns, or folders of them")
-    gather.add_argument("--out", type=Path, help="folder of the results (<study's folder>.results)")
-    return whole
+def main(arguments: list[str]) -> None:
+    """Make a study, or the table of its answers."""
+    parser = Parser("isdiff study", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    making = commands.add_parser("build", help="make a study from runs")
+    making.set_defaults(do=build)
+    making.add_argument("plan", type=Path, help="a YAML file such as configs/study/table3.yaml")
+    making.add_argument("--out", type=Path, default=placed("outputs/study"), help="the study's folder (outputs/study)")
+    making.add_argument("--n", type=int, help="sets of pictures for each cell, in the place of the plan's")
+    making.add_argument("--seed", type=int, help="in the place of the plan's")
+    making.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an override of the runs")
+    making.add_argument("--overwrite", action="store_true", help="replace another study in the same place, key and all")
+    collecting = commands.add_parser("collect", help="make the table from answers")
+    collecting.set_defaults(do=gather)
+    collecting.add_argument("key", type=Path, help="<study's folder>.key.json")
+    collecting.add_argument("answers", nargs="*", help="answers-*.json: files, patterns, or folders of them")
+    collecting.add_argument("--out", type=Path, help="folder of the results (<study's folder>.results)")
+    args = parser.parse_args(arguments)
+    args.do(args)
 
 
 def build(args: argparse.Namespace) -> None:
@@ -48,11 +52,7 @@ def build(args: argparse.Namespace) -> None:
 
 
 def gather(args: argparse.Namespace) -> None:
-    """Make the table from answers.
-
-    Raises:
-        SomeFailed: some files could not be used; the table is made from the others.
-    """
+    """Make the table from the answer files that can be used."""
     from rich.console import Console
 
     from isdiff.study.collect import answer_files, collect, read_key
@@ -77,16 +77,3 @@ def gather(args: argparse.Namespace) -> None:
     print(f"results: {folder}")
     if answers.refused:
         raise SomeFailed(f"{len(answers.refused)} of {len(files)} files could not be used; the others count")
-
-
-def main(arguments: list[str]) -> int:
-    """Returns the exit code: 0; 1: it could not be done; 3: done, but without some of the answer files."""
-    args = parser().parse_args(arguments)
-    try:
-        {"build": build, "collect": gather}[args.command](args)
-    except (UserError, OSError) as error:
-        print(f"isdiff: {explained(error)}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
-    except KeyboardInterrupt:
-        sys.exit("isdiff: stopped; nothing was written")
-    return 0

@@ -13,72 +13,55 @@ cells or images failed, the others are there.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from isdiff.errors import Missing, SomeFailed, UserError, explained, printable
+from isdiff.cli.command import Parser
+from isdiff.errors import Missing, SomeFailed, UserError, printable
 
 if TYPE_CHECKING:
     from isdiff.parallel.runner import Runner
     from isdiff.tables.sheet import Gaps
 
-LISTS = ("masks", "rows")
-OWN = ("profile", "limit", "seeds", *LISTS, "runner")  # keys that are no overrides of runs
+OWN = ("profile", "limit", "seeds", "masks", "rows", "runner")  # keys that are no overrides of runs
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: list[str]) -> int:
     """The exit code; 2 where something waits for weights or images, 3 where a run or images of one failed."""
+    from isdiff.parallel.runner import split
     from isdiff.tables.plan import names
 
-    parser = argparse.ArgumentParser(prog="isdiff table", description=__doc__)
-    parser.add_argument("names", nargs="+", metavar="NAME|KEY=VALUE", help=f"report, {', '.join(names('table'))}")
+    parser = Parser("isdiff table", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"report, {', '.join(names('table'))}; then KEY=VALUE")
     parser.add_argument("--no-run", action="store_true", help="show what is there, run nothing")
-    args = parser.parse_intermixed_args(list(arguments))
-    asked = [name for name in args.names if "=" not in name]
-    try:
-        given = [name for name in args.names if "=" in name]
-        runner = None
-        if any(item.startswith("runner") for item in given):
-            from isdiff.parallel.runner import split
-
-            runner, given = split(given)
-        return make(asked or ["report"], run=not args.no_run, runner=runner, **read_options(given))
-    except (UserError, OSError) as error:
-        print(f"isdiff: {explained(error)}", file=sys.stderr)
-        return getattr(error, "exit_code", 1)
-    except KeyboardInterrupt:
-        print("isdiff: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    args, given = parser.parse_with_overrides(arguments)
+    if not arguments:
+        parser.error("give a table's name, or report")
+    runner, given = split(given)
+    return make(args.names or ["report"], run=not args.no_run, runner=runner, **read_options(given))
 
 
 def read_options(given: Sequence[str]) -> dict[str, Any]:
-    """``profile``, ``limit``, ``seeds``, ``masks`` and ``rows`` from KEY=VALUE; the rest are overrides of runs.
-
-    Raises:
-        UserError: a number that is none.
-    """
+    """Read the keys of :data:`OWN` from KEY=VALUE; the rest, ``extra``, are overrides of runs."""
     found: dict[str, Any] = {"extra": []}
     for item in given:
         key, _, value = item.partition("=")
-        parts = value.strip("[]").split(",")
         try:
             if key == "profile":
                 found[key] = value
-            elif key in LISTS:
-                found[key] = parts
+            elif key in ("masks", "rows"):
+                found[key] = value.strip("[]").split(",")
             elif key == "limit":
                 found[key] = int(value)
-                if found[key] < 1:
-                    raise ValueError
             elif key == "seeds":
-                numbers = list(map(int, parts))
+                numbers = [int(part) for part in value.strip("[]").split(",")]
                 found[key] = list(range(numbers[0])) if value.isdigit() and numbers[0] > 0 else numbers
-                if min(found[key]) < 0 or len(set(found[key])) < len(found[key]):
-                    raise ValueError
             else:
                 found["extra"].append(item)
+            seeds = found.get("seeds", [0])
+            if found.get("limit", 1) < 1 or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+                raise ValueError
         except ValueError:
             raise UserError(
                 f"{item}: limit is a whole number of at least 1, "
@@ -88,17 +71,15 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
 
 
 def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner | None = None, **options: Any) -> int:
-    """Make and show what is asked for; 3 if a run or images of one failed, 2 if something waits for weights or images.
+    """Make and show what is asked for; returns the exit code.
 
     Args:
         runner: computes the runs first; None to run them one after the other here.
-
-    Raises:
-        UserError: a name that there is not, a logger that could not log, or an override that does not compose.
     """
     from rich.console import Console
 
     from isdiff.config.composing import compose_run
+    from isdiff.parallel.runner import jobs_of
     from isdiff.tables.figures import figure_names
     from isdiff.tables.make import configs_of, logger_of, make_figure, make_report, make_table, plans_of
     from isdiff.tables.plan import names
@@ -113,8 +94,6 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
     if first is not None:
         compose_run(first.overrides, also=OWN)  # before a mistyped key becomes every cell's failure
     if runner and run:
-        from isdiff.parallel.runner import jobs_of
-
         runner(jobs_of(configs_of(plans_of(asked, profile, **options))))
     console, gaps = Console(), Gaps()
     if "report" in asked:

@@ -19,27 +19,25 @@ def main(arguments: list[str]) -> None:
     parser = Parser("isdiff weights", description=__doc__)
     parser.add_argument("--root", default="models", help="folder of the weights (model_root)")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="what there is, and what is here")
-    commands.add_parser("check", help="verify size and hash of everything that is here")
-    for name, text in (("get", "download and convert"), ("convert", "convert a downloaded file to safetensors")):
-        commands.add_parser(name, help=text).add_argument("name")
-    register = commands.add_parser("register", help="use a file that you already have")
-    register.add_argument("name")
-    register.add_argument("path", type=Path)
-    register.add_argument("--again", action="store_true", help="replace the file and the hash recorded for it")
+    commands.add_parser("list", help="what there is, and what is here").set_defaults(do=show)
+    commands.add_parser("check", help="verify size and hash of everything that is here").set_defaults(do=check)
+    for name, text in (
+        ("get", "download and convert"),
+        ("convert", "convert a downloaded file to safetensors"),
+        ("register", "use a file that you already have"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(do=change)
+        command.add_argument("name")
+    command.add_argument("path", type=Path)
+    command.add_argument("--again", action="store_true", help="replace the file and the hash recorded for it")
     args = parser.parse_args(arguments)
     from isdiff.io.weights import Weights
 
-    weights = Weights(args.root)
-    if args.command == "list":
-        show(weights)
-    elif args.command == "check":
-        check(weights)
-    else:
-        change(weights, args)
+    args.do(Weights(args.root), args)
 
 
-def show(weights: Weights) -> None:
+def show(weights: Weights, args: argparse.Namespace) -> None:
     """Print what there is, one line each."""
     from isdiff.io.hub import SUMS
 
@@ -50,7 +48,7 @@ def show(weights: Weights) -> None:
         print(f"{repo.name:20} {status:12} hub {repo.repo}: {repo.source}, {repo.gigabytes} GB ({repo.licence})")
 
 
-def check(weights: Weights) -> None:
+def check(weights: Weights, args: argparse.Namespace) -> None:
     """Print of everything that is here that it is whole; what is damaged is one error, after all has been looked at."""
     from isdiff.io.hub import SUMS, verify
 
@@ -60,7 +58,7 @@ def check(weights: Weights) -> None:
     for name, path in places.items():
         if path.is_symlink() and not path.exists():
             damaged.append(
-                f"{path} is a link to {os.readlink(path)}, which is gone; register {name} PATH links it anew"
+                f"{path} is a link to {os.readlink(path)}, which is gone; isdiff weights register {name} PATH"
             )
         elif path.exists():
             try:

@@ -129,9 +129,11 @@ def check_writable(path: Path, file: PictureFile) -> list[str]:
     """Refuse a path whose format cannot hold the picture; say in words what else of the file it does not keep."""
     if fault := unfit(suffix_of(path.name), file.picture.samples):
         raise UserError(f"{quote(path)}: {fault}; give a .png or .tiff")
-    kept = fitting(SUFFIXES[suffix_of(path.name)], file.info, is_deep(file.picture.samples))
+    kind = SUFFIXES[suffix_of(path.name)]
+    kept = fitting(kind, file.info, is_deep(file.picture.samples))
     said = {key: SAID[key] for key in file.info if key in SAID and b"sRGB" not in file.info[key]}  # as without chunks
-    return [*file.lost, *(what for key, what in said.items() if key not in kept)]
+    inexact = ["exact pixels (JPEG)"] if kind == "JPEG" else []
+    return [*inexact, *file.lost, *(what for key, what in said.items() if key not in kept)]
 
 
 def is_deep(samples: np.ndarray) -> bool:

@@ -28,8 +28,9 @@ from isdiff.pictures.picture import Picture, dense, picture_of
 from isdiff.process_state import with_own_defaults
 from isdiff.progress import Reporter
 
-NAMED = ("half", "expand", "wide", "center")  # masks that need no file
+DRAWN = ("half", "expand", "wide", "center")
 ALPHA = "alpha"
+NAMED = (*DRAWN, ALPHA)  # masks that need no file
 
 
 @dataclass
@@ -104,7 +105,7 @@ def inpaint(
     keys = [None] * len(images) if ids is None else names
     jobs = []
     for picture, mask, key, text in zip(pictures, holes, keys, prompts, strict=True):
-        jobs.append(job_of(picture, hole_of(mask, picture, invert, key), picture.name, seed, key, text))
+        jobs.append(job_of(picture, hole_of(mask, picture, invert, key), seed, key, text))
     asked = prompt if isinstance(prompt, str) else "caption"
     inpainter = Inpainter(
         method, model, prompt=asked, negative_prompt=negative_prompt, steps=steps, size=size, reduction=reduction,
@@ -155,9 +156,9 @@ def with_bar(inpainter: Inpainter, jobs: list[Job], shown: bool):
             yield filled
 
 
-def job_of(picture: Picture, hole: np.ndarray, name: str, seed: int, key: str | None = None, prompt: str = "") -> Job:
+def job_of(picture: Picture, hole: np.ndarray, seed: int = 0, key: str | None = None, prompt: str = "") -> Job:
     """Ask for a hole in a picture to be filled."""
-    return Job(name, picture.rgb(hole), hole, seed, key, prompt)
+    return Job(picture.name, picture.rgb(hole), hole, seed, key, prompt)
 
 
 def take_picture(item: Any, name: str) -> Picture:
@@ -214,7 +215,7 @@ def each(given: Any, count: int, what: str) -> list[Any]:
 
 def hole_of(hole: Any, picture: Picture, invert: bool = False, key: str | None = None) -> np.ndarray:
     """Take the hole (H, W) bool of a picture, as :func:`inpaint` takes holes."""
-    if isinstance(hole, (str, Path)) and str(hole) in (*NAMED, ALPHA):
+    if isinstance(hole, (str, Path)) and str(hole) in NAMED:
         return named_hole(str(hole), picture, key) ^ invert
     name = f"the mask of {picture.name}"
     if isinstance(hole, (str, os.PathLike)):
@@ -246,7 +247,7 @@ def array_hole(hole: Any, name: str) -> np.ndarray:
         hole = dense(hole, name)
         hole = (hole.float() if hole.dtype == torch.bfloat16 else hole).detach().cpu().numpy()
     if not isinstance(hole, np.ndarray):
-        raise UserError(f"{name} is {hole!r:.60}; it must be {form}, or one of {', '.join((*NAMED, ALPHA))}")
+        raise UserError(f"{name} is {hole!r:.60}; it must be {form}, or one of {', '.join(NAMED)}")
     hole = np.asarray(hole)  # a matrix, say, has rules of its own
     if hole.ndim == 3 and 1 in (hole.shape[0], hole.shape[2]):
         hole = hole[0] if hole.shape[0] == 1 else hole[..., 0]

@@ -281,14 +281,13 @@ def test_a_number_for_a_text_is_shown_in_quotes():
 
 def test_an_error_of_a_run_is_no_error_of_overrides(monkeypatch):
     """It gets out as it is."""
-    from isdiff.cli import hydra_app
+    from isdiff.cli.run import start
 
     def job(cfg):
         raise ValueError("of the run")
 
     with pytest.raises(ValueError, match="of the run"):
-        hydra_app.start("run", "config", job, [])
-    assert hydra_app.FULL_ERROR not in os.environ
+        start(job, [])
 
 
 def test_plus_isdiff_is_the_method_with_isdiff_on_and_no_resampling():

@@ -162,7 +162,7 @@ def test_a_run_whose_server_is_gone_ends_well(data, tmp_path):
 @pytest.fixture(scope="module")
 def tabled(data, tmp_path_factory) -> tuple[Path, list[Logged]]:
     """A small table with its runs, as in ``isdiff table table4 logger=wandb``."""
-    from isdiff.cli.table import main
+    from isdiff.cli import main
 
     here = tmp_path_factory.mktemp("table")
     small = ["profile=demo", "limit=2", "seeds=0", "masks=half", "rows=ddnm_eta0+isdiff", "sampler.steps=2",
@@ -170,10 +170,10 @@ def tabled(data, tmp_path_factory) -> tuple[Path, list[Logged]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
         patch.setenv("WANDB_RUN_ID", "mine")
-        assert main(["table4", *small]) == 0
+        assert main(["table", "table4", *small]) == 0
         assert not logged(here)
         for _ in range(2):
-            assert main(["table4", *small, "logger=wandb"]) == 0
+            assert main(["table", "table4", *small, "logger=wandb"]) == 0
     return here, logged(here)
 
 
@@ -210,9 +210,9 @@ def test_a_table_is_tables_of_wandb(tabled):
 
 
 def dashboard(*args: str) -> int:
-    from isdiff.cli.dashboard import main
+    from isdiff.cli import main
 
-    return main(list(args))
+    return main(["dashboard", *args])
 
 
 def test_a_dashboard_asks_for_what_runs_report(tabled, resumed, tmp_path, capsys):

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from study_parts import IMAGES, MASKS, METHODS, answer_file, plan_of, study_runs, write_plan
 
-from isdiff.cli.study import main
+from isdiff.cli.command import call
 from isdiff.errors import UserError
 from isdiff.runs.store import RunFolder
 from isdiff.study.build import build_study, generator_of, orders
@@ -22,6 +23,7 @@ from isdiff.study.collect import KeyCell, answer_files, collect, read_key
 from isdiff.study.plan import read_plan
 from isdiff.study.report import bootstrap, cell_shares, equal_shares
 
+main = partial(call, "study")
 __all__ = ["study_runs"]
 
 

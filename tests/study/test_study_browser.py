@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ from configured import RECORD
 from PIL import Image
 from study_parts import MASKS, METHODS, plan_of, study_runs, write_plan
 
-from isdiff.cli.study import main
+from isdiff.cli.command import call
 from isdiff.runs.store import RunFolder
 from isdiff.study.build import build_study
 from isdiff.study.plan import read_plan
 
 pytestmark = [pytest.mark.slow, needs_browser]
 READY = "#ask[data-ready=yes]"
+main = partial(call, "study")
 __all__ = ["browser", "study_runs"]
 
 

@@ -179,9 +179,9 @@ def test_a_divergence_is_zero_for_the_same_colours_and_grows_with_other_ones():
 
 
 def make(capsys, *args: str) -> tuple[int, str, str]:
-    from isdiff.cli.table import main
+    from isdiff.cli import main
 
-    code = main(list(args))
+    code = main(["table", *args])
     out = capsys.readouterr()
     return code, out.out, out.err
 

@@ -9,10 +9,10 @@ from conftest import ROOT
 from PIL import Image
 
 from isdiff import progress
-from isdiff.cli import main, picture_options
-from isdiff.cli.inpaint import Work, notes, parse
+from isdiff.cli import inpaint as command
+from isdiff.cli import main
+from isdiff.cli.inpaint import Work, parse, soft_crops
 from isdiff.errors import UserError
-from isdiff.pictures.files import PictureFile
 
 FAST = ["--steps", "2", "--set", "sampler.repeat=1"]
 
@@ -56,10 +56,9 @@ def test_one_photo(here, capsys):
     assert (after[known] == before[known]).all() and (after[~known] != before[~known]).any()
     assert main(["inpaint", "photos/a.png", "--mask", "masks", "-o", "again.png", *FAST]) == 0
     assert (pixels("again.png") == after).all()
-    assert main(["inpaint", "photos/a.png", "mask.png", "--invert", "-o", "turned.png", *FAST]) == 0
-    assert (pixels("turned.png")[~known] == before[~known]).all()
-    assert main(["inpaint", "photos/a.png", "mask.png", "-o", "lossy.jpg", *FAST]) == 0
-    assert "JPEG keeps no pixel exactly" in capsys.readouterr().err
+    assert main(["inpaint", "photos/a.png", "mask.png", "--invert", "-o", "lossy.jpg", *FAST]) == 0
+    assert abs(pixels("lossy.jpg")[~known].astype(int) - before[~known]).mean() < 3
+    assert "the result has not its exact pixels (JPEG)" in capsys.readouterr().err
 
 
 def test_a_folder_with_a_damaged_image_and_variants(here, capsys):
@@ -86,26 +85,27 @@ def test_a_folder_with_a_damaged_image_and_variants(here, capsys):
         (["photos/a.png", "none.png", "-o", "o.png"], 2, "mask none.png is missing"),
         (["none*.jpg", "--mask", "half", "-o", "o"], 2, "no file fits none*.jpg"),
         (["nothing", "--mask", "half", "-o", "o"], 2, "nothing has no image"),
+        (["photos", "--mask", "half", "-o", "./photos/"], 2, "outside of masks and results"),
         (["photos/a.png", "-o", "o.png"], 1, "no mask is given"),
         (["photos/a.png", "mask.png"], 1, "required: -o/--out"),
         (["photos/a.png", "small.png", "-o", "o.png"], 3, "50x35, but photos/a.png is 100x70"),
         (["photos/a.png", "empty.png", "-o", "o.png"], 3, "hides nothing"),
         (["photos/a.png", "--mask", "alpha", "-o", "o.png"], 3, "no transparency"),
-        (["photos/c.png", "--mask", "half", "-o", "o.png"], 3, "cannot be read as an image"),
-        (["photos/a.png", "mask.png", "-o", "photos/a.png"], 3, "is the input itself"),
+        (["photos/a.png", "mask.png", "-o", "photos/a.png"], 3, "is one of the inputs or masks"),
         (["photos/a.png", "--mask", "masks", "-o", "masks"], 3, "is one of the inputs or masks"),
         (["clear.png", "mask.png", "-o", "o.jpg"], 3, "o.jpg: JPEG cannot hold transparency"),
         (["photos/a.png", "mask.png", "-o", "dir.png"], 1, "is a folder"),
         (["photos", "--mask", "half", "-o", "o.png"], 1, "one file for 4 images"),
         (["photos/a.png", "mask.png", "-o", "file"], 1, "no suffix of an image"),
-        (["photos/a.png", "mask.png", "-o", "o.avif"], 1, ".avif is no image format here"),
-        (["photos/a.png", "mask.png", "-o", "photos/a.png/deep/out"], 1, "photos/a.png is no folder"),
-        (["photos/a.png", "mask.png", "-o", "link/x.png"], 1, "link is no folder"),
+        (["photos/a.png", "mask.png", "-o", "o.avif"], 1, "o.avif has no suffix of an image"),
+        (["photos/a.png", "mask.png", "-o", "photos/a.png/deep/out"], 1, "nothing can be written into photos/a.png"),
+        (["photos/a.png", "mask.png", "-o", "link/x.png"], 1, "nothing can be written into link"),
         (["photos/a.png", "mask.png", "-o", "/proc/x.png"], 1, "nothing can be written into /proc"),
         (["pipe.png", "mask.png", "-o", "o.png"], 3, "image pipe.png is a pipe or device"),
         (["photos/a.png", "pipe.png", "-o", "o.png"], 3, "mask pipe.png is a pipe or device"),
         (["deep.tif", "mask.png", "-o", "o.png"], 3, "deep.tif cannot be read as an image"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--variants", "99999999999"], 1, "--variants is 99999999999"),
+        (["photos/a.png", "mask.png", "-o", "o.png", "--megapixels", "0"], 1, "above 0"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--method", "x"], 1, "there is no method 'x'"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--model", "celeba_hq"], 2, "isdiff weights get celeba_hq"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--prompt", "a cat"], 1, "takes no text"),
@@ -123,18 +123,16 @@ def test_bad_input_is_one_sentence(here, capsys, words, code, says):
     before = pixels("photos/a.png")
     assert main(["inpaint", *words, *FAST]) == code
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("isdiff: ")]
-    assert (len(lines) == 1 and says in lines[0]) if code else all("is unlike the images" in line for line in lines)
+    assert len(lines) == 1 and says in lines[0]
     assert (pixels("photos/a.png") == before).all()
 
 
 def test_a_place_that_breaks_later_is_named_itself(here, capsys, monkeypatch):
-    monkeypatch.setattr(picture_options, "check_folder", lambda folder: None)
-    assert main(["inpaint", "photos/a.png", "mask.png", "-o", "photos/a.png/x.png", *FAST]) == 3
-    said = capsys.readouterr().err
-    assert "photos/a.png/x.png: a file is in the place of a folder" in said and "output_root" not in said
-    assert main(["inpaint", "photos/a.png", "mask.png", "-o", "/proc/x.png", *FAST]) == 3
-    said = capsys.readouterr().err
-    assert "/proc/x.png" in said and ".tmp" not in said
+    monkeypatch.setattr(command, "check_folder", lambda folder: None)
+    for place in ("photos/a.png/x.png", "/proc/x.png"):
+        assert main(["inpaint", "photos/a.png", "mask.png", "-o", place, *FAST]) == 3
+        said = capsys.readouterr().err
+        assert place in said and ".tmp" not in said and "output_root" not in said
 
 
 def test_of_several_frames_the_first_is_filled_which_is_said(here, capsys):
@@ -147,28 +145,18 @@ def test_of_several_frames_the_first_is_filled_which_is_said(here, capsys):
 
 
 @pytest.mark.parametrize("words", [["."], ["**/*.png"], ["photos/*.png", "."]], ids=str)
-def test_own_results_and_masks_are_no_images(here, capsys, words):
+def test_own_results_and_masks_are_no_images(here, words):
     def names(*arguments: str) -> list[str]:
         return sorted(map(str, Work(parse([*words, *arguments])).files.values()))
 
     before = names("--mask", "mask.png", "-o", "out")
-    assert "no images are taken from mask.png, which" in capsys.readouterr().err and "photos/a.png" in before
+    assert "photos/a.png" in before and "mask.png" not in before
     for folder in ("out/deep", "masks/more"):
         (here / folder).mkdir(parents=True)
         smooth(8, 8).save(f"{folder}/a.png")
     assert names("--mask", "mask.png", "-o", "out") == sorted([*before, "masks/more/a.png"])
     without = names("--mask", "masks", "-o", "out")
     assert without == sorted([*(name for name in before if "masks" not in name), "mask.png"])
-    assert "no images are taken from masks, out, which" in capsys.readouterr().err
-
-
-def test_results_of_variants_are_no_images_and_no_folder_is_both(here, capsys):
-    for name in ("made.png", "made_seed3.png"):
-        smooth(8, 8).save(f"photos/{name}")
-    os.remove("photos/c.png"), os.remove("photos/b.jpg"), os.remove("photos/deep/a.webp")
-    assert list(Work(parse(["photos", "half", "-o", "photos/made.png", "--variants", "2"])).files) == ["a"]
-    assert main(["inpaint", "photos", "half", "-o", "./photos/"]) == 1
-    assert "is the folder of the images" in capsys.readouterr().err
 
 
 def test_images_of_one_name_have_masks_of_their_own(here):
@@ -177,7 +165,7 @@ def test_images_of_one_name_have_masks_of_their_own(here):
 
     def mask_of(name: str) -> str:
         work = Work(parse(["photos", "--mask", "masks", "-o", "out"]))
-        return str(work.masks.file_of(PictureFile(work.files[name], None, {})))
+        return str(work.masks.source(name, work.files[name]))
 
     assert mask_of("a") == "masks/a.png"
     with pytest.raises(UserError, match=r"no mask for image deep__a: expected masks/deep__a\.png"):
@@ -199,13 +187,10 @@ def test_variants_share_their_picture(here):
 def test_large_pictures_have_an_option(here, capsys, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)  # a.png has 7000
     words = ["inpaint", "photos/a.png", "mask.png", "-o", "out.png", *FAST]
-    assert (
-        main(words) == 3
-        and "has more than 3,000 pixels; save it smaller (isdiff inpaint also has --megapixels)"
-        in capsys.readouterr().err
-    )
-    assert main([*words, "--megapixels", "0"]) == 1 and "above 0" in capsys.readouterr().err
-    assert main([*words, "--megapixels", "0.007"]) == 0 and Image.MAX_IMAGE_PIXELS == 3000
+    assert main(words) == 3
+    says = "has more than 3,000 pixels; save it smaller (isdiff inpaint also has --megapixels)"
+    assert says in capsys.readouterr().err
+    assert main([*words, "--megapixels", "0.007"]) == 0
 
 
 def test_strip(here, capsys):
@@ -215,33 +200,28 @@ def test_strip(here, capsys):
     for wrong, says in (
         (["-o", "strip.jpg"], ".png"),
         (["--methods", "ddnm,x"], "no method 'x'"),
-        (["--mask", "half"], "one"),
+        (["--mask", "half"], "one image"),
     ):
         assert main([*words, *wrong]) == 1 and says in capsys.readouterr().err
     assert main(["strip", "none.png", "mask.png", "-o", "s.png"]) == 2
 
 
 def test_a_strip_gives_its_prompt_to_the_methods_that_take_one(here, capsys):
-    words = ["strip", "photos/a.png", "mask.png", "--prompt", "a person", "-o", "s.png", *FAST]
-    assert main([*words, "--methods", "ddnm,si,ddnm"]) == 0
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("isdiff: ")]
-    assert said == ["isdiff: ddnm takes no prompt and ignores it"]
-    wordless = ["strip", "photos/a.png", "mask.png", "-o", "t.png", *FAST]
-    assert main([*wordless, "--methods", "ddnm,si,ddnm"]) == 0
+    words = ["strip", "photos/a.png", "mask.png", *FAST, "--methods"]
+    assert main([*words, "ddnm,si", "-o", "s.png", "--prompt", "a person"]) == 0
+    assert main([*words, "ddnm,si", "-o", "t.png"]) == 0
     first, second = (pixels(name)[40:-40] for name in ("s.png", "t.png"))
-    tile = first.shape[1] // 4
-    same = [(first[:, i * tile : (i + 1) * tile] == second[:, i * tile : (i + 1) * tile]).all() for i in range(4)]
+    tile = first.shape[1] // 3
+    same = [(first[:, i * tile : (i + 1) * tile] == second[:, i * tile : (i + 1) * tile]).all() for i in range(3)]
     assert same[1] and not same[2], "the prompt reached si and nothing else"
-    assert main([*words, "--methods", "ddnm,repaint"]) == 1 and "takes no text" in capsys.readouterr().err
+    assert main([*words, "ddnm,repaint", "-o", "s.png", "--prompt", "x"]) == 1
+    assert "takes no text" in capsys.readouterr().err
 
 
-def test_notes_say_only_what_is_so():
-    assert notes({"a": 2.0, "b": 0.5, "c": 1.0}, "m (64x64)") == []
-    found = notes({"a": 3.0, "b": 0.25, "c": 4.0}, "m (64x64)")
-    assert found == [
-        "c and 1 more: the crop was reduced 4.0-fold for m (64x64), so fills will be soft",
-        "b: the crop was enlarged 4.0-fold for m (64x64), so the model sees little detail",
-    ]
+def test_soft_crops_are_said():
+    assert soft_crops({"a": 2.0, "b": 0.5}, "m") == []
+    found = soft_crops({"a": 3.0, "b": 0.25, "c": 4.0}, "m")
+    assert found == ["c and 1 more: the crop was reduced 4.0-fold for m, so fills will be soft"]
 
 
 def test_the_first_batch_does_not_count_and_what_cannot_be_made_is_dropped(monkeypatch):
@@ -255,7 +235,7 @@ def test_the_first_batch_does_not_count_and_what_cannot_be_made_is_dropped(monke
     for _ in range(2):
         at[0] = next(now)
         bar.work(4)
-    assert "seconds_left" in bar.numbers() and bar.numbers()["seconds_left"] == pytest.approx(18)
+    assert bar.numbers()["seconds_left"] == pytest.approx(18)
     assert bar.text() == "0/8 images, 0.40/s, 0:00:18 left"
 
 
