@@ -229,7 +229,7 @@ def test_painta_rescaling(name):
     weights = attention.known_weights(r["cross_probs"][None], tokens, tuple(r["mask"].shape))
     torch.testing.assert_close(weights[0], r["coef"], atol=1e-5, rtol=0)
     logits = attention.reweigh(r["self_logits"][None], weights, r["mask"].bool()[None])
-    mixed = attention.merge_heads(logits.softmax(-1) @ r["self_value"][None])[0]
+    mixed = (logits.softmax(-1) @ r["self_value"][None]).transpose(1, 2).flatten(2)[0]
     out = mixed @ r["out_weight"].T + r["out_bias"]
     torch.testing.assert_close(out, r["output"], atol=1e-5, rtol=0)
 

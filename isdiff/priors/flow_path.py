@@ -20,7 +20,8 @@ MOST = 20.0  # noise to signal; beyond it networks were hardly trained
 
 
 class FlowPath:
-    """
+    """A prior for samplers that walk flow levels.
+
     Args:
         prior: predicts noise.
         alphas_cumprod: (T,) float64, of its process.

@@ -27,7 +27,6 @@ from isdiff.trajectory import Task
 
 
 def hidden_shares(hole: np.ndarray, factor: int) -> np.ndarray:
-    """Of each latent cell."""
     height, width = hole.shape
     return hole.reshape(height // factor, factor, width // factor, factor).mean((1, 3))
 
@@ -93,24 +92,23 @@ class LatentPrior:
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array))[None].to(self.device)
 
-        latents = self.encode(task.image.masked_fill(tensor(blanked), 0.0))
+        def latents_of(image: Tensor | None) -> Tensor | None:
+            return None if image is None else encode(self.vae, image[None])[0]
+
+        latents = encode(self.vae, task.image[None].masked_fill(tensor(blanked), 0.0))[0]
         if not torch.isfinite(latents).all():
             raise UserError(f"the latents of image {task.id} are not finite numbers; check the autoencoder's weights")
         return LatentTask(
             task.id,
             latents,
             tensor(mask),
-            truth=None if task.truth is None else self.encode(task.truth),
-            guess=None if task.guess is None else self.encode(task.guess),
+            truth=latents_of(task.truth),
+            guess=latents_of(task.guess),
             sure=tensor(sure_cells(hole, self.factor, self.enough)),
             context=context.to(self.device),
             hidden=task.hole,
             **self.conditioning.extras(prompt, blanked, self.factor),
         )
-
-    def encode(self, image: Tensor) -> Tensor:
-        """Scaled latents (4, h, w), the posterior's mean, of an image (3, H, W) in [-1, 1]."""
-        return encode(self.vae, image[None])[0]
 
     @torch.inference_mode()
     def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> list[Tensor]:

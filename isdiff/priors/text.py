@@ -26,11 +26,7 @@ class PromptPair:
 
 
 class TextEncoder:
-    """A CLIP tokenizer and text model; every text is encoded once.
-
-    Args:
-        tokenizer, model: of a diffusers pipeline.
-    """
+    """The CLIP tokenizer and text model of a diffusers pipeline; every text is encoded once."""
 
     def __init__(self, tokenizer: Any, model: Any) -> None:
         self.tokenizer, self.model = tokenizer, model

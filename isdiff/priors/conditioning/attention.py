@@ -44,10 +44,6 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
-def merge_heads(x: Tensor) -> Tensor:
-    return x.transpose(1, 2).flatten(2)
-
-
 def attention_logits(attention: Any, queries: Tensor, keys: Tensor) -> Tensor:
     """(B, heads, N, M) float32, scaled, of a diffusers ``Attention`` module's inputs (B, N, C) and (B, M, C')."""
     q, k = split_heads(attention.to_q(queries), attention.heads), split_heads(attention.to_k(keys), attention.heads)
@@ -57,18 +53,16 @@ def attention_logits(attention: Any, queries: Tensor, keys: Tensor) -> Tensor:
 def attend(attention: Any, logits: Tensor, values: Tensor) -> Tensor:
     """(B, N, C): the rest of the layer after its logits."""
     v = split_heads(attention.to_v(values), attention.heads)
-    return attention.to_out[0](merge_heads(logits.softmax(-1).to(v.dtype) @ v))
+    return attention.to_out[0]((logits.softmax(-1).to(v.dtype) @ v).transpose(1, 2).flatten(2))
 
 
 def known_weights(probabilities: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """How much each position may still say: low where the prompt is not (HD-Painter, Eqs. 4-6).
+    """How much each position may still say, (B, N) in [0, 1): low where the prompt is not (HD-Painter, Eqs. 4-6).
 
     Args:
         probabilities: (B, N, T), cross-attention of every position to every token, mean over heads.
         tokens: (B, T), 1 for those of the prompt.
         grid: height and width of the layer, N = height * width.
-    Returns:
-        (B, N) in [0, 1).
     """
     similarity = (probabilities * tokens[:, None]).sum(-1).unflatten(1, grid)[:, None]
     edge = torch.exp(torch.tensor(-1.0))
@@ -138,14 +132,12 @@ def install(unet: nn.Module) -> nn.Module:
 
 
 def rasg_score(logits: list[Tensor], tokens: Tensor, hole: Tensor) -> Tensor:
-    """How well the prompt's tokens attend to the hole and nowhere else (HD-Painter, Eq. 8), higher is better.
+    """How well the prompt's tokens attend to the hole and nowhere else, (B,), higher is better (HD-Painter, Eq. 8).
 
     Args:
         logits: (B, heads, N, T) of each layer.
         tokens: (B, T), 1 for those of the prompt.
         hole: (B, gh, gw) bool at the layers' size.
-    Returns:
-        (B,)
     """
     maps = torch.cat(logits, dim=1).mean(1).mT - 1  # (B, T, N)
     target = hole.flatten(1)[:, None].expand_as(maps).to(maps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from isdiff.priors.base import LatentTask
 from isdiff.priors.text import PromptPair, TextEncoder
 
 
+@dataclass(eq=False)
 class Conditioning(Component):
     """How a latent model is asked: with a prompt, or with nothing.
 
@@ -25,13 +27,17 @@ class Conditioning(Component):
         text: the text encoder; None for models that get ``context`` with each task.
     """
 
+    guidance_scale: float = 1.0
+    negative_prompt: str = ""
+    text: TextEncoder | None = None
+
     not_hashed = ("text",)  # the model's
     whole = False  # whether cells are hole that are only partly; published code asks one pixel of each
     gradients = False  # whether scores are taken from the network's answer, for which it must keep gradients
 
-    def __init__(self, guidance_scale: float = 1.0, negative_prompt: str = "", text: TextEncoder | None = None) -> None:
-        check_number("guidance_scale", guidance_scale, low=1)
-        self.guidance_scale, self.negative_prompt, self.text = float(guidance_scale), negative_prompt, text
+    def __post_init__(self) -> None:
+        check_number("guidance_scale", self.guidance_scale, low=1)
+        self.guidance_scale = float(self.guidance_scale)
 
     def reading(self, text: TextEncoder | None) -> Conditioning:
         """The same with a model's text encoder."""

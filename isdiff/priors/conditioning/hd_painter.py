@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -15,7 +16,7 @@ from isdiff.checks import BadValue, check_flag
 from isdiff.priors.base import LatentTask
 from isdiff.priors.conditioning.attention import Attended, install, rasg_score
 from isdiff.priors.conditioning.base import Conditioning
-from isdiff.priors.text import PromptPair, TextEncoder
+from isdiff.priors.text import PromptPair
 
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
@@ -27,6 +28,7 @@ def shrink(hole: np.ndarray, factor: int) -> np.ndarray:
     return np.asarray(image.resize((width // factor, height // factor), Image.Resampling.BICUBIC))
 
 
+@dataclass(eq=False)
 class HDPainter(Conditioning):
     """HD-Painter: attention that is reweighed, and steps that are guided, by the prompt.
 
@@ -36,23 +38,20 @@ class HDPainter(Conditioning):
         rasg: the network's answer comes with the gradient of the prompt's attention to the hole.
     """
 
-    def __init__(
-        self,
-        guidance_scale: float = 7.5,
-        negative_prompt: str = "",
-        text: TextEncoder | None = None,
-        positive_prompt: str = "",
-        painta: bool = True,
-        rasg: bool = True,
-    ) -> None:
-        super().__init__(guidance_scale, negative_prompt, text)
-        check_flag("painta", painta)
-        check_flag("rasg", rasg)
+    guidance_scale: float = 7.5
+    positive_prompt: str = ""
+    painta: bool = True
+    rasg: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_flag("painta", self.painta)
+        check_flag("rasg", self.rasg)
         if self.guidance_scale <= 1:
-            raise BadValue(f"guidance_scale is {guidance_scale}; HD-Painter needs one above 1")
-        if not isinstance(positive_prompt, str):
-            raise BadValue(f"positive_prompt is {positive_prompt!r}; it must be a text")
-        self.positive_prompt, self.painta, self.gradients = positive_prompt, painta, rasg
+            raise BadValue(f"guidance_scale is {self.guidance_scale:g}; HD-Painter needs one above 1")
+        if not isinstance(self.positive_prompt, str):
+            raise BadValue(f"positive_prompt is {self.positive_prompt!r}; it must be a text")
+        self.gradients = self.rasg
 
     def prompts(self, prompt: str) -> PromptPair:
         return super().prompts(", ".join(text for text in (prompt, self.positive_prompt) if text))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from isdiff.checks import check_choice, check_number
 from isdiff.nets.captions import TASK_WORDS, VECTORS
 from isdiff.priors.conditioning.base import Conditioning
-from isdiff.priors.text import PromptPair, TextEncoder
+from isdiff.priors.text import PromptPair
 
 QUALITY = ", worst quality, low quality, normal quality, bad quality, blurry "
 TASKS = ("text-guided", "shape-guided", "object-removal", "image-outpainting", "context-aware")
@@ -34,6 +36,7 @@ def expand_task_words(text: str) -> str:
     return text
 
 
+@dataclass(eq=False)
 class PowerPaint(Conditioning):
     """PowerPaint: learned words for each of its tasks stand beside the prompt.
 
@@ -42,18 +45,13 @@ class PowerPaint(Conditioning):
         fitting_degree: of ``shape-guided``: how closely the object fills the hole, in [0, 1].
     """
 
-    def __init__(
-        self,
-        guidance_scale: float = 1.0,
-        negative_prompt: str = "",
-        text: TextEncoder | None = None,
-        task: str = "context-aware",
-        fitting_degree: float = 1.0,
-    ) -> None:
-        super().__init__(guidance_scale, negative_prompt, text)
-        check_choice("task", task, TASKS)
-        check_number("fitting_degree", fitting_degree, high=1)
-        self.task, self.fitting_degree = task, fitting_degree
+    task: str = "context-aware"
+    fitting_degree: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("task", self.task, TASKS)
+        check_number("fitting_degree", self.fitting_degree, high=1)
 
     def prompts(self, prompt: str) -> PromptPair:
         pair = powerpaint_prompts(self.task, prompt, self.negative_prompt, self.fitting_degree)

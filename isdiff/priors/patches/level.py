@@ -109,8 +109,7 @@ class Level:
     @cached_property
     def answers(self) -> Tensor:
         """(2 H W, 6): the colour in the middle of each window, and the mean colour of the window."""
-        colours = self.image.flatten(1).T
-        colours = colours.to(self.features.dtype)
+        colours = self.image.flatten(1).T.to(self.features.dtype)
         return torch.cat([torch.cat([colours, colours]), self.features[:, :3] / self.side], 1)
 
     @cached_property

@@ -14,22 +14,18 @@ def smooth_fill(values: Tensor, given: Tensor) -> Tensor:
     """Fill in what is not given, nearly as a membrane would (Laplace's equation), from coarse to fine.
 
     Args:
-        values: (C, H, W); only those that are given count.
+        values: (C, H, W); those that are given stay unchanged.
         given: (1, H, W) float, 1 where a value is given and 0 elsewhere, or a share between.
-    Returns:
-        (C, H, W), the given values unchanged.
     """
     height, width = values.shape[1:]
     held = given > 0
     if min(height, width) <= SMALLEST:
         mean = (values * given).sum((1, 2), keepdim=True) / given.sum().clamp(min=1e-6)
         return torch.where(held, values, mean)
-    size = (-(-height // 2) * 2 - height, -(-width // 2) * 2 - width)
-    shares = avg_pool2d(pad(given, (0, size[1], 0, size[0])), 2)
-    means = avg_pool2d(pad(values * given, (0, size[1], 0, size[0])), 2) / shares.clamp(min=1e-6)
-    coarse = smooth_fill(means, shares)
-    found = doubled(coarse)[:, :height, :width]
-    found = torch.where(held, values, found)
+    to_even = (0, width % 2, 0, height % 2)
+    shares = avg_pool2d(pad(given, to_even), 2)
+    means = avg_pool2d(pad(values * given, to_even), 2) / shares.clamp(min=1e-6)
+    found = torch.where(held, values, doubled(smooth_fill(means, shares))[:, :height, :width])
     for _ in range(SWEEPS):
         edged = pad(found[None], (1, 1, 1, 1), mode="replicate")[0]
         around = edged[:, 1:-1, :-2] + edged[:, 1:-1, 2:] + edged[:, :-2, 1:-1] + edged[:, 2:, 1:-1]
@@ -50,7 +46,7 @@ def doubled(image: Tensor) -> Tensor:
 
 
 def match_edge(picture: Tensor, hole: Tensor, tolerance: float) -> Tensor:
-    """Shift the colours in a hole so that they go on at its edge where the known ones end.
+    """What to add to the colours in a hole so that they go on at its edge where the known ones end, (C, H, W).
 
     At the edge the shift is the difference of the two sides' means over 5 x 5 cells; inside it is a membrane. A
     difference well above the tolerance is taken for a border of two things and hardly counts.
@@ -59,8 +55,6 @@ def match_edge(picture: Tensor, hole: Tensor, tolerance: float) -> Tensor:
         picture: (C, H, W), known and filled cells.
         hole: (H, W) bool, with known cells beside it.
         tolerance: in units of the picture.
-    Returns:
-        (C, H, W): what to add inside the hole; outside without meaning.
     """
     rows, columns = (torch.nonzero(hole.any(axis)).flatten().tolist() for axis in (1, 0))
     top, left = max(0, rows[0] - 2), max(0, columns[0] - 2)
@@ -71,8 +65,7 @@ def match_edge(picture: Tensor, hole: Tensor, tolerance: float) -> Tensor:
     for side in (1 - inside, inside):
         share = avg_pool2d(side, 5, 1, 2)
         means.append(avg_pool2d(part * side, 5, 1, 2) / share.clamp(min=1e-6))
-    beside = avg_pool2d(1 - inside, 3, 1, 1) > 0
-    edge = (inside > 0) & beside
+    edge = (inside > 0) & (avg_pool2d(1 - inside, 3, 1, 1) > 0)
     shift = means[0] - means[1]
     shift = shift / (1 + shift.square().mean(0, keepdim=True) / tolerance**2)
     found = torch.zeros_like(picture)

@@ -20,10 +20,9 @@ from torch.nn.functional import interpolate
 from isdiff.errors import UserError
 from isdiff.prediction import Prediction
 from isdiff.priors.base import OnPixels
-from isdiff.priors.patches.given import Given, compare
 from isdiff.priors.patches.level import Level, build_level
 from isdiff.priors.patches.membrane import match_edge
-from isdiff.priors.patches.search import Precision, average_all, best_of_all, refine_matches
+from isdiff.priors.patches.search import Given, Precision, average_all, best_of_all, compare, refine_matches
 from isdiff.trajectory import Task
 
 CONTEXT = 0.5  # radius of windows as a share of the hole's depth, where that is smaller
@@ -126,20 +125,18 @@ class PatchPrior(OnPixels):
 
     def prepare(self, task: Task, prompt: str = "") -> Task:
         """The task with its patches, which live as long as the task does."""
-        if prompt:
-            raise UserError("model patches takes no prompt")
+        task = super().prepare(task, prompt)
         if task.hole.all():
             raise UserError(f"image {task.id} has no known pixel to take patches from")
         return replace(task, condition=build_pyramid(task.image, task.hole, self.settings))
 
     def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
-        return [self.answer(*given) for given in zip(states, timesteps, tasks, strict=True)]
-
-    def answer(self, x: Tensor, timestep: float, task: Task) -> Prediction:
-        alpha, sigma = self.levels(timestep)
-        clean = Noisy(x, alpha, sigma, task, self.settings).clean()
-        noise = (x - alpha * clean) / sigma if sigma else torch.zeros_like(x)
-        return Prediction(noise, clean=clean)
+        found = []
+        for x, timestep, task in zip(states, timesteps, tasks, strict=True):
+            alpha, sigma = self.levels(timestep)
+            clean = Noisy(x, alpha, sigma, task, self.settings).clean()
+            found.append(Prediction((x - alpha * clean) / sigma if sigma else torch.zeros_like(x), clean=clean))
+        return found
 
 
 @dataclass(frozen=True)
@@ -155,7 +152,7 @@ class Noisy:
 
     @property
     def pyramid(self) -> Pyramid:
-        assert isinstance(self.task.condition, Pyramid), "prepare makes it"
+        assert isinstance(self.task.condition, Pyramid)
         return self.task.condition
 
     def clean(self) -> Tensor:
@@ -184,7 +181,6 @@ class Noisy:
         )  # fmt: skip
 
     def query(self, level: Level) -> Tensor:
-        """Features of its windows about the hole's cells."""
         if level.cell not in self.queries:
             self.queries[level.cell] = level.query(self.x)
         return self.queries[level.cell]

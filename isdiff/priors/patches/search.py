@@ -1,4 +1,7 @@
-"""Which known windows a noisy window may be: all of them weighed, or a few that coarser scales led to."""
+"""Which known windows a noisy window may be: all of them weighed, or a few that coarser scales led to.
+
+:class:`Given` takes the known part of a noisy window from the picture, not from its noisy copy.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isdiff.priors.patches.level import Level, mixed
+from isdiff.priors.patches.level import Level, averaged, mixed, windows_of
 
 AT_ONCE = 2_000_000  # numbers of a table that is worked on
 NEIGHBOURS = ((0, 1), (1, 0), (0, -1), (-1, 0))
@@ -44,6 +47,64 @@ class Precision:
         return cls(scale.to(device), inverse.to(device), colour / (noise + colour))
 
 
+@dataclass(frozen=True)
+class Given:
+    """Windows about a hole's cells beside all known windows.
+
+    A cell of a window differs from the known window's by noise where it is hole and by ``tolerance`` where it is known;
+    all of a colour's cells also by a common shift. Both are normal, so the shift is integrated out.
+
+    Attributes:
+        logits: (M, N), logarithms of weights up to a constant for each query.
+        sums: (3, M, N), differences of each colour, summed over the window with their precisions.
+        pull: (M, 1), by which ``sums`` become the expected shift.
+    """
+
+    logits: Tensor
+    sums: Tensor
+    pull: Tensor
+
+    def average(self, level: Level) -> Tensor:
+        """(M, 3): the expected colours of the cells."""
+        weights = self.logits.softmax(1)
+        shift = torch.stack([(weights * each).sum(1) for each in self.sums], 1)
+        return mixed(weights, level.answers[level.windows, :3].float()) + shift * self.pull
+
+    def best(self, level: Level, count: int) -> Tensor:
+        """(M, k) numbers of the windows with the largest weights."""
+        return level.windows[self.logits.topk(min(count, len(level.windows)), 1)[1]]
+
+
+def compare(
+    level: Level, x: Tensor, image: Tensor, hole: Tensor, alpha: float, sigma: float, *,
+    precision: Precision, tolerance: float, shift: float,
+) -> Given:  # fmt: skip
+    """Compare the windows about the hole's cells with all known windows.
+
+    Args:
+        x: (3, H, W), the noisy picture; of its known part ``image`` is used instead.
+        sigma: noise of the level's cells.
+        precision: of where windows come from.
+        tolerance, shift: standard deviations, in units of the picture.
+    """
+    rows, columns = level.places.T
+    cells = averaged(torch.where(hole, x, alpha * image), level.cell)
+    query = windows_of(cells, level.side)[:, rows, columns].transpose(0, 1).flatten(2)
+    known = alpha * level.known_cells
+    noise = sigma**2
+    inverse = torch.where(level.unknown_cells, 1 / noise, 1 / max(min((alpha * tolerance) ** 2, noise), 1e-12))
+    weighed = inverse[:, None] * query
+    # Squares of the queries themselves are the same for all known windows.
+    away = inverse @ known.square().sum(1).T - 2 * weighed.flatten(1) @ known.flatten(1).T
+    sums = torch.stack([weighed[:, c].sum(1, keepdim=True) - inverse @ known[:, c].T for c in range(3)])
+    spread, total = (alpha * shift) ** 2, inverse.sum(1, keepdim=True)
+    held = 1 + spread * total
+    away = away - sums.square().sum(0) * (spread / held)
+    own, theirs, place = level.places.to(x), level.features[level.windows, -2:].float(), precision.inverse[-2:]
+    away = away + (theirs.square() * place).sum(1) - 2 * (own * place) @ theirs.T
+    return Given(away / -2, sums, alpha * shift**2 / held)
+
+
 def log_weights(level: Level, query: Tensor, precision: Precision) -> Tensor:
     """(M, N) for queries (M, K + 2) and all known windows, up to a constant for each query."""
     known = level.features[level.windows] * precision.scale
@@ -52,7 +113,6 @@ def log_weights(level: Level, query: Tensor, precision: Precision) -> Tensor:
 
 
 def portions(level: Level, query: Tensor) -> tuple[Tensor, ...]:
-    """The queries in parts whose tables are not too large."""
     return query.split(max(1, AT_ONCE // len(level.windows)))
 
 
@@ -74,7 +134,7 @@ def distances(level: Level, query: Tensor, chosen: Tensor, precision: Precision)
     """(M, k) of queries (M, K + 2) to the windows chosen for each, (M, k); infinite to those that are not known."""
     rows = max(1, AT_ONCE // (chosen.shape[1] * query.shape[1]))
     found = [
-        ((part[:, None] - level.features[numbers] * precision.scale).square() @ precision.inverse)
+        (part[:, None] - level.features[numbers] * precision.scale).square() @ precision.inverse
         for part, numbers in zip(query.split(rows), chosen.split(rows), strict=True)
     ]
     return torch.cat(found).masked_fill_(~level.known[chosen], torch.inf)
@@ -92,13 +152,11 @@ def nearest(chosen: Tensor, away: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def refine_matches(
     coarse: Level, fine: Level, chosen: Tensor, query: Tensor, precision: Precision, count: int
 ) -> tuple[Tensor, Tensor]:
-    """Matches of a level's cells from those of the next coarser one and from their neighbours.
+    """Matches (M', k) of a level's cells and their distances, from the next coarser level's and from neighbours.
 
     Args:
         chosen: (M, k) at the coarse level.
         query: (M', K + 2) at the fine one.
-    Returns:
-        numbers (M', k) and distances of the nearest.
     """
     found = inherited(coarse, fine, chosen)
     found, away = nearest(found, distances(fine, query, found, precision), count)
