@@ -5,64 +5,11 @@ import copy
 import pytest
 import torch
 from conftest import images_of
-from latent_parts import build_parts, read, set_weights
-from test_plugin import broken, call, half, middling, seeded, state
+from plugin_parts import MAKERS, SHIFTING, STEPS, broken, call, half, middling, seeded, state
 
 import isdiff
 from isdiff.errors import UserError
 from isdiff.plugin.pipelines import Kind, StableDiffusion3
-
-STEPS, WIDTH = 10, 32
-SHIFTING = {"use_dynamic_shifting": True, "base_image_seq_len": 16, "max_image_seq_len": 256}
-
-
-def vae_of():
-    from diffusers import AutoencoderKL
-
-    sizes = read("stable_inpaint/configs.json")["vae"]
-    return set_weights(AutoencoderKL(**sizes | {"latent_channels": 16, "shift_factor": 0.3}), 11)
-
-
-def sd3_pipeline():
-    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3InpaintPipeline
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
-
-    *_, tokenizer, _ = build_parts(100)
-    transformer = SD3Transformer2DModel(
-        sample_size=16, patch_size=2, in_channels=16, out_channels=16, num_layers=2, attention_head_dim=16,
-        num_attention_heads=2, joint_attention_dim=2 * WIDTH, caption_projection_dim=32,
-        pooled_projection_dim=2 * WIDTH, pos_embed_max_size=16,
-    )  # fmt: skip
-    config = CLIPTextConfig(**read("stable_inpaint/configs.json")["text_encoder"] | {"projection_dim": WIDTH})
-    texts = [set_weights(CLIPTextModelWithProjection(config), seed) for seed in (13, 14)]
-    return StableDiffusion3InpaintPipeline(
-        set_weights(transformer, 12), FlowMatchEulerDiscreteScheduler(shift=3.0), vae_of(), texts[0], tokenizer,
-        texts[1], copy.deepcopy(tokenizer), None, None,
-    )  # fmt: skip
-
-
-def flux_pipeline(name: str, channels: int):
-    import diffusers
-    from transformers import T5Config, T5EncoderModel
-
-    *_, tokenizer, text = build_parts(100)
-    transformer = diffusers.FluxTransformer2DModel(
-        patch_size=1, in_channels=channels, out_channels=64, num_layers=1, num_single_layers=1, attention_head_dim=16,
-        num_attention_heads=2, joint_attention_dim=WIDTH, pooled_projection_dim=WIDTH, guidance_embeds=True,
-        axes_dims_rope=(4, 4, 8),
-    )  # fmt: skip
-    t5 = T5EncoderModel(T5Config(vocab_size=1000, d_model=WIDTH, d_kv=16, d_ff=32, num_layers=1, num_heads=2))
-    return getattr(diffusers, name)(
-        diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, **SHIFTING), vae_of(), text, tokenizer,
-        set_weights(t5, 15), copy.deepcopy(tokenizer), set_weights(transformer, 16),
-    )  # fmt: skip
-
-
-MAKERS = {
-    "sd3": sd3_pipeline,
-    "flux": lambda: flux_pipeline("FluxInpaintPipeline", 64),
-    "fill": lambda: flux_pipeline("FluxFillPipeline", 64 + 64 + 4 * 16),
-}
 
 
 @pytest.fixture(scope="module", params=MAKERS)
@@ -225,43 +172,7 @@ def test_only_failing_images_are_tried_again_and_depend_on_no_neighbour(pipe, fa
         assert pipe.isdiff.images[0].chosen == made[row].chosen
 
 
-def test_embedded_prompts_and_several_images_of_one(pipe, faces):
-    isdiff.apply(pipe, attempts=2, tau=0.0)
-    texts = ["a dog", "a cat"]
-    options = {"num_images_per_prompt": 2, "generator": seeded(1, 2, 3, 4)}
-    expected = filled(pipe, faces[:2], texts, **options)
-    if type(pipe).__name__.startswith("StableDiffusion3"):
-        names = ["prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"]
-        embedded = pipe.encode_prompt(texts, None, None, device="cpu", max_sequence_length=16)
-    else:
-        names = ["prompt_embeds", "pooled_prompt_embeds"]
-        embedded = pipe.encode_prompt(texts, device="cpu", max_sequence_length=16)[:2]
-    given = dict(zip(names, embedded, strict=True))
-    found = filled(pipe, faces[:2], None, **given, **options | {"generator": seeded(1, 2, 3, 4)})
-    assert torch.allclose(found, expected, atol=1e-5)
-
-
 # Callbacks
-
-
-def test_the_callers_callback_sees_every_step_and_changes_latents(pipe, faces):
-    seen = []
-
-    def watch(pipe, step, t, tensors):
-        seen.append((step, float(t), pipe.num_timesteps, tuple(tensors["latents"].shape)))
-        return {"latents": tensors["latents"] * 0}
-
-    isdiff.apply(pipe, attempts=2, tau=0.0, lambda_=0.1)
-    empty = filled(pipe, faces[:1], callback_on_step_end=watch, output_type="latent", generator=seeded(1))
-    assert not empty.any()
-    starts = [i for i, (step, *_) in enumerate(seen) if step == 0]
-    attempts = [a.start_timestep for a in pipe.isdiff.images[0].attempts]
-    assert [seen[i][1] for i in starts] == attempts and attempts[0] > attempts[1]
-    kept = pipe.isdiff.images[0].chosen
-    tail = [s for s in seen[starts[1] :] if kept or s[1] < min(t for _, t, *_ in seen[: starts[1]])]
-    assert [step for step, *_ in tail] == list(range(tail[0][0], tail[0][0] + len(tail)))
-    assert {shape for *_, shape in seen} == {tuple(noise_of(pipe).shape) if filling(pipe) else empty.shape}
-    assert tail[-1][0] == tail[-1][2] - 1
 
 
 # Levels

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from PIL import Image
-from test_plugin_flow import MAKERS
+from plugin_parts import MAKERS
 
 from isdiff.cli import main
 from isdiff.data.drawn_dataset import DrawnDataset

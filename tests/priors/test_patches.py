@@ -7,11 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.nn.functional import interpolate, pad
 
-from isdiff.criteria import CrossEntropy
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.schedule import leading_timesteps, named_betas
 from isdiff.diffusion.timesteps import resampling_plan
@@ -23,12 +20,9 @@ from isdiff.priors.patches.level import Level, build_level
 from isdiff.priors.patches.membrane import doubled, match_edge, smooth_fill
 from isdiff.priors.patches.prior import TOLERANCE, Noisy, PatchPrior, PatchSettings, build_pyramid
 from isdiff.priors.patches.search import Precision, distances, inherited, moved, nearest, refine_matches
-from isdiff.refine import Refinement
 from isdiff.samplers.ddim import DDIM
 from isdiff.samplers.lanpaint import LanPaint
 from isdiff.samplers.second_order import DPMPP2M, Heun
-from isdiff.seeds.base import SeededStart
-from isdiff.seeds.distributions import MixtureSeed
 from isdiff.trajectory import Task
 
 EVERYTHING = 10**12
@@ -161,23 +155,6 @@ def test_the_answer_is_the_mean_of_a_mixture_of_gaussians(alpha, sigma, as_known
     assert np.abs(found.numpy() - naive(task, x, alpha, sigma, options, as_known)).max() < 1e-4
 
 
-@pytest.mark.parametrize("alpha, sigma", [(0.6, 0.8), (0.9, 0.4), (1.0, 0.05)])
-def test_without_priors_it_is_the_denoiser_of_the_patches(alpha, sigma):
-    """The posterior mean where data are the known windows, each as likely as the other."""
-    options = replace(PLAIN, shift=0, rows=1e6, columns=1e6, exact=0)
-    task = make_task(17, 18, (slice(5, 12), slice(5, 12)))
-    x = noisy(task, alpha, sigma)
-    found = clean_of(task, alpha, sigma, options, x)[:, task.hole[0]].T
-    hole, image = task.hole.float(), task.image
-    free = hole[0].unfold(0, 5, 1).unfold(1, 5, 1).flatten(2).sum(2) == 0
-    known = image.unfold(1, 5, 1).unfold(2, 5, 1)[:, free].transpose(0, 1).double()
-    known = torch.cat([known, known.flip(-1)])
-    query = x.unfold(1, 5, 1).unfold(2, 5, 1)[:, 3:10, 3:10].flatten(1, 2).transpose(0, 1).double()
-    away = (query[:, None] - alpha * known).square().flatten(2).sum(2)
-    expected = (away / (-2 * sigma**2)).softmax(1) @ known[:, :, 2, 2]
-    assert (found - expected).abs().max() < 1e-4
-
-
 def test_features_keep_the_distances_of_windows():
     """With all components nothing is lost; with some, distances are at most those of the windows."""
     task, away = make_task(16, 18), {}
@@ -205,7 +182,7 @@ def level_windows(image: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("alpha, sigma", [(0, 1), (1e-4, 1), (0.5, 0.5), (0.97, 0.24), (1, 1e-3), (1, 1e-8), (1, 0)])
+@pytest.mark.parametrize("alpha, sigma", [(0, 1), (0.5, 0.5), (1, 1e-3), (1, 1e-8), (1, 0)])
 def test_every_level_of_noise(way, alpha, sigma):
     task = make_task()
     prior = PatchPrior(lambda timestep: (alpha, sigma), WAYS[way])
@@ -219,7 +196,7 @@ def test_every_level_of_noise(way, alpha, sigma):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("ratio", [0.05, 0.3, 1.0, 5.0, 50.0])
+@pytest.mark.parametrize("ratio", [0.05, 1.0, 50.0])
 def test_only_the_ratio_of_noise_to_signal_counts(way, ratio):
     """A variance-preserving level and a flow's are the same picture at two scales.
 
@@ -247,8 +224,6 @@ def test_a_texture_that_repeats_goes_on():
 
 METHODS = {
     "ddim": (DDIM(1.0), NullSpace()),
-    "repaint-ddim": (DDIM(0.5), Renoised()),
-    "heun": (Heun(), NullSpace()),
     "repaint-heun": (Heun(), Renoised()),
     "dpmpp_2m": (DPMPP2M(), NullSpace()),
     "lanpaint": (LanPaint(2), KnownRegion()),
@@ -263,16 +238,6 @@ def test_samplers_and_rules(kind, method):
     assert result.failure is None and torch.isfinite(result.x).all() and result.x.abs().max() < 2
     if isinstance(METHODS[method][1], NullSpace):
         assert torch.allclose(result.x[:, ~task.hole[0]], task.image[:, ~task.hole[0]], atol=1e-5)
-
-
-@pytest.mark.parametrize("kind", PROCESSES)
-def test_seeds_and_retries(kind):
-    """No attempt passes, so all are made."""
-    task = make_task(26, 31)
-    refinement = Refinement(CrossEntropy(), attempts=3, tau=0)
-    result = run([task], kind, start=SeededStart(MixtureSeed(3), 0.95, 0.2), refinement=refinement)[task.id]
-    assert result.failure is None and len(result.attempts) == 3
-    assert all(np.isfinite(attempt.dce) for attempt in result.attempts) and torch.isfinite(result.x).all()
 
 
 def test_pictures_of_any_sizes_do_not_know_of_each_other():
@@ -352,24 +317,6 @@ def test_what_cannot_be_filled_is_one_sentence():
         prior.prepare(replace(task, hole=torch.ones_like(task.hole)))
 
 
-@given(st.data())
-def test_odd_pictures(data):
-    """Finite, about as dark and bright as pictures are, and the same again."""
-    height, width = (data.draw(st.integers(1, 40), label=name) for name in ("height", "width"))
-    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99), label="seed"))
-    hole = torch.rand(1, height, width, generator=generator) < data.draw(st.sampled_from([0.05, 0.5, 0.95]))
-    hole[0, data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))] = False
-    flat = data.draw(st.booleans(), label="flat")
-    image = torch.full((3, height, width), 0.5) if flat else picture(height, width)
-    task, t = Task("odd", image, hole), data.draw(st.sampled_from([1000, 700, 300, 30, 1]))
-    if not hole.any():
-        return
-    options = WAYS[data.draw(st.sampled_from(list(WAYS)))]
-    clean = clean_of(task, *flow(t), options)
-    assert torch.isfinite(clean).all() and clean.abs().max() < 2
-    assert torch.equal(clean, clean_of(task, *flow(t), options))
-
-
 def test_the_model_has_the_levels_of_its_process():
     """Between timesteps too, and refuses what cannot work."""
     prior = PatchModel(window=5).load(torch.device("cpu"))
@@ -377,16 +324,9 @@ def test_the_model_has_the_levels_of_its_process():
     for t in (0, 10, 999):
         assert prior.levels(t) == pytest.approx(process(t), abs=1e-6)
     assert prior.levels(10)[0] > prior.levels(10.5)[0] > prior.levels(11)[0]
-    for wrong in (
-        {"window": 4},
-        {"window": 0},
-        {"rows": 0},
-        {"columns": -1.0},
-        {"shift": -0.1},
-        {"edge": float("nan")},
-    ):
-        with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
-            PatchModel(**wrong)
+    for key, value in {"window": 4, "rows": 0, "columns": -1.0, "shift": -0.1, "edge": float("nan")}.items():
+        with pytest.raises(ValueError, match=f"{key} is"):
+            PatchModel(**{key: value})
 
 
 # Membranes.
@@ -475,15 +415,6 @@ def test_matches_go_on_from_neighbours(step, mirrored):
     assert found[middle] == own[middle] + 1 and (found != own).sum() <= 2
 
 
-def test_matches_stay_in_the_picture():
-    level = small_level()
-    corners = torch.tensor([0, 24 * 32 - 1, 24 * 32, 2 * 24 * 32 - 1]).expand(len(level.places), 4)
-    for step in [(0, 1), (1, 0), (0, -1), (-1, 0)]:
-        found = moved(level, corners, step)
-        assert found.min() >= 0 and found.max() < len(level.features)
-        assert torch.equal(found // level.hole.numel(), corners // level.hole.numel()), "a mirrored one stays mirrored"
-
-
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_matches_go_on_at_the_finer_scale(mirrored):
     coarse, fine = small_level(2), small_level(1)
@@ -528,24 +459,6 @@ def test_no_unknown_window_counts():
     measured = distances(level, state.query(level), everywhere, state.precision(level))
     assert torch.equal(measured[0].isinf(), ~level.known)
     assert (away[:, 0] >= measured.amin(1) - 1e-3).all()
-
-
-def test_refined_matches_are_no_farther_than_inherited_ones():
-    """Half of the cells' matches are right, and the others find theirs through them."""
-    coarse, fine = small_level(2), small_level(1)
-    precision = Precision.at(1.0, 0.1, fine, shift=0.05, rows=1e6, columns=1e6)
-    x = picture(24, 32)
-    x[:, 6:18, 18:30] = picture(24, 32)[:, 8:20, 2:14]
-    query = fine.query(x)
-    right = chosen_by(coarse, 1, -8, False)
-    wrong = coarse.windows[torch.arange(len(right)) % len(coarse.windows)][:, None]
-    start = torch.where((torch.arange(len(right)) % 2 == 0)[:, None], right, wrong)
-    inherited_ones = inherited(coarse, fine, start)
-    before = distances(fine, query, inherited_ones, precision)
-    found, away = refine_matches(coarse, fine, start, query, precision, 2)
-    assert (away[:, :1] <= before + 1e-3).all() and fine.known[found[away.isfinite()]].all()
-    expected = chosen_by(fine, 2, -16, False)
-    assert (inherited_ones == expected).float().mean() < 0.6 and (found[:, :1] == expected).float().mean() > 0.8
 
 
 def test_a_small_hole_in_a_large_picture():

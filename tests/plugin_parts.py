@@ -1,0 +1,137 @@
+"""Tiny random pipelines of diffusers, and calls of them, for the tests of the plug-in."""
+
+import copy
+
+import pytest
+import torch
+from latent_parts import build_parts, build_pipeline, read, set_weights
+
+import isdiff
+
+STEPS, WIDTH = 10, 32
+HALF = (slice(None), slice(None), slice(None), slice(32, None))
+SHIFTING = {"use_dynamic_shifting": True, "base_image_seq_len": 16, "max_image_seq_len": 256}
+
+
+def xl_pipeline():
+    """A tiny random Stable Diffusion XL for inpainting."""
+    from diffusers import StableDiffusionXLInpaintPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    _, vae, tokenizer, text = build_parts(100)
+    sizes = read("stable_inpaint/configs.json")
+    unet = UNet2DConditionModel(
+        **sizes["unet"] | {"cross_attention_dim": 64}, addition_embed_type="text_time", addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 32,
+    )  # fmt: skip
+    second = CLIPTextModelWithProjection(CLIPTextConfig(**sizes["text_encoder"] | {"projection_dim": 32}))
+    pipe = StableDiffusionXLInpaintPipeline(
+        vae, text, set_weights(second, 7), tokenizer, copy.deepcopy(tokenizer), set_weights(unet, 8),
+        build_pipeline(None, vae, tokenizer, text).scheduler, add_watermarker=False,
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def half(count: int = 1) -> torch.Tensor:
+    mask = torch.zeros(count, 1, 64, 64)
+    mask[HALF] = 1
+    return mask
+
+
+def seeded(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def call(pipe, images, prompt="a dog", **options):
+    """Pictures; ``images`` are tensors in [-1, 1], which diffusers wants in [0, 1], latents or anything else."""
+    images = images / 2 + 0.5 if isinstance(images, torch.Tensor) and images.shape[1] == 3 else images
+    given = {"mask_image": half(), "num_inference_steps": STEPS, "guidance_scale": 2.0, "output_type": "pt"}
+    return pipe(prompt, image=images, **given | options).images
+
+
+def middling(pipe, images, **options) -> float:
+    """A threshold that some first attempts at ``images`` pass and others fail."""
+    starts = []
+
+    def enough(pipe, step, t, tensors):
+        starts.extend([t] * (step == 0))
+        if len(starts) == 2:  # the second attempt begins: all first ones are judged
+            raise KeyboardInterrupt
+        return {}
+
+    isdiff.apply(pipe, attempts=2, tau=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        call(pipe, images, **options, callback_on_step_end=enough)
+    first = sorted(made.attempts[0].dce for made in pipe.isdiff.images)
+    return (first[0] + first[-1]) / 2
+
+
+def state(pipe) -> dict:
+    """Everything there is to a pipeline: its class, attributes, configuration, and its modules' parameters."""
+    found = {"class": type(pipe), "attributes": {key: id(value) for key, value in vars(pipe).items() if key[0] != "_"}}
+    found["config"] = dict(pipe.config)
+    for name, module in pipe.components.items():
+        found[name] = (id(module), type(module), sorted(vars(module)) if module is not None else [])
+        if isinstance(module, torch.nn.Module):
+            found[f"{name}.modules"] = [(id(m), type(m), m.training) for m in module.modules()]
+            found[f"{name}.hooks"] = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in module.modules()]
+            found[f"{name}.parameters"] = [
+                (n, id(p), p.dtype, p.device, p.requires_grad, p.double().sum().item())
+                for n, p in module.named_parameters()
+            ]
+    found["scheduler.state"] = {k: str(v) for k, v in vars(pipe.scheduler).items()}
+    return found
+
+
+def broken(pipe, step, t, tensors):
+    raise ZeroDivisionError
+
+
+def vae_of():
+    from diffusers import AutoencoderKL
+
+    sizes = read("stable_inpaint/configs.json")["vae"]
+    return set_weights(AutoencoderKL(**sizes | {"latent_channels": 16, "shift_factor": 0.3}), 11)
+
+
+def sd3_pipeline():
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3InpaintPipeline
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    *_, tokenizer, _ = build_parts(100)
+    transformer = SD3Transformer2DModel(
+        sample_size=16, patch_size=2, in_channels=16, out_channels=16, num_layers=2, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=2 * WIDTH, caption_projection_dim=32,
+        pooled_projection_dim=2 * WIDTH, pos_embed_max_size=16,
+    )  # fmt: skip
+    config = CLIPTextConfig(**read("stable_inpaint/configs.json")["text_encoder"] | {"projection_dim": WIDTH})
+    texts = [set_weights(CLIPTextModelWithProjection(config), seed) for seed in (13, 14)]
+    return StableDiffusion3InpaintPipeline(
+        set_weights(transformer, 12), FlowMatchEulerDiscreteScheduler(shift=3.0), vae_of(), texts[0], tokenizer,
+        texts[1], copy.deepcopy(tokenizer), None, None,
+    )  # fmt: skip
+
+
+def flux_pipeline(name: str, channels: int):
+    import diffusers
+    from transformers import T5Config, T5EncoderModel
+
+    *_, tokenizer, text = build_parts(100)
+    transformer = diffusers.FluxTransformer2DModel(
+        patch_size=1, in_channels=channels, out_channels=64, num_layers=1, num_single_layers=1, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=WIDTH, pooled_projection_dim=WIDTH, guidance_embeds=True,
+        axes_dims_rope=(4, 4, 8),
+    )  # fmt: skip
+    t5 = T5EncoderModel(T5Config(vocab_size=1000, d_model=WIDTH, d_kv=16, d_ff=32, num_layers=1, num_heads=2))
+    return getattr(diffusers, name)(
+        diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, **SHIFTING), vae_of(), text, tokenizer,
+        set_weights(t5, 15), copy.deepcopy(tokenizer), set_weights(transformer, 16),
+    )  # fmt: skip
+
+
+MAKERS = {
+    "sd3": sd3_pipeline,
+    "flux": lambda: flux_pipeline("FluxInpaintPipeline", 64),
+    "fill": lambda: flux_pipeline("FluxFillPipeline", 64 + 64 + 4 * 16),
+}
