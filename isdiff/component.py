@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """The arguments that a class is made with, by name."""
+    """Return the arguments that a class is made with, by name."""
     init: Any = cls.__init__  # type: ignore[misc]
     if init is object.__init__:
         return {}
@@ -19,8 +19,8 @@ class Component:
     """Base of everything that a ``_target_`` names.
 
     Attributes:
-        aside: arguments that change no result: where something lies, what people are told, or what a subclass puts into
-            its fingerprint in another form.
+        not_hashed: arguments that change no result: where something lies, what people are told, or what a subclass puts
+            into its fingerprint in another form.
         labels: keys that may stand beside the arguments where a configuration names such an object.
         arguments: those that the object was made with, defaults included.
     """
@@ -44,10 +44,7 @@ class Component:
 
 
 def plain(value: Any) -> Any:
-    """A value for JSON, in which equal values look equal: ``1.0`` is ``1``, a tuple a list.
-
-    A class must set aside what has no such form.
-    """
+    """Convert a value for JSON, in which equal values look equal: ``1.0`` is ``1``, a tuple a list."""
     if isinstance(value, Component):
         return value.fingerprint()
     if value is None or isinstance(value, (int, float, str)):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -27,13 +27,13 @@ COMPOSING = threading.Lock()  # Hydra composes with something that a process has
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """What Hydra makes of the overrides; from several threads too."""
+    """Compose the overrides; from several threads too."""
     with COMPOSING, own_hydra() as folder, initialize_config_dir(folder, version_base="1.3"):
         return compose("config", [as_typed(text) for text in overrides])
 
 
 def as_typed(text: str, sweeps: bool = False) -> str:
-    """An override with its value as the text that it is where Hydra's grammar does not take it (é, parentheses).
+    """Write an override with its value as the text that it is where Hydra's grammar does not take it (é, parentheses).
 
     Lists stay, and with ``sweeps`` what may be several values.
     """
@@ -44,13 +44,13 @@ def as_typed(text: str, sweeps: bool = False) -> str:
 
 
 def quote(text: str) -> str:
-    """An override with its value in quotes."""
+    """Write an override with its value in quotes."""
     key, _, value = text.partition("=")
     return f"{key}={QuotedString(value, Quote.double).with_quotes()}"
 
 
 def parse(text: str) -> Override | None:
-    """What Hydra reads in an override; None where it cannot."""
+    """Read an override; None where Hydra cannot."""
     try:
         return OverridesParser.create().parse_override(text)
     except HydraException:
@@ -58,11 +58,11 @@ def parse(text: str) -> Override | None:
 
 
 def refuse(overrides: Sequence[str], error: Exception, also: Sequence[str] = (), sweeps: bool = False) -> UserError:
-    """One sentence for overrides that give no configuration.
+    """Make one sentence for overrides that give no configuration.
 
     Args:
         error: what Hydra raised; on some overrides it stumbles with Python's own errors.
-        also: keys of a command's own.
+        also: keys of a command's own, one of which may be meant where there is no such key.
         sweeps: whether an override may have several values.
     """
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
@@ -71,67 +71,42 @@ def refuse(overrides: Sequence[str], error: Exception, also: Sequence[str] = (),
     for text in [error.override] if isinstance(error, OverrideParseException) else overrides:
         if fault := fault_of(text, sweeps):
             return UserError(fault)
-    changing = [t for t in overrides if not t.startswith(("+", "~", "hydra")) and not is_group(key_of(t))]
-    keys = [*also, *keys_there(overrides)] if changing else []
-    for text in changing:
-        if key_of(text) not in keys:
-            return UserError(no_such_key(key_of(text), keys))
-    reason = " ".join(str(error).partition("\nTo append")[0].split())
+    if found := re.match("Could not override '([^']+)'", str(error)):
+        return UserError(no_such_key(found[1], [*also, *usual_keys()]))
+    reason = " ".join(str(error).split())
     return UserError(f"these overrides do not compose: {' '.join(overrides)} ({reason})")
 
 
 def fault_of(text: str, sweeps: bool) -> str | None:
-    """What is wrong with an override by itself; None if nothing is."""
-    override, key = parse(text), key_of(text)
+    """Say what is wrong with an override by itself; None if nothing is."""
+    override = parse(text)
     as_text = f"as a text it is {shlex.quote(quote(text))}"
-    if override is None:
-        if "=" in text and parse(quote(text)):
-            return f"{text!r} cannot be read; {as_text}"
+    if override is None and "=" in text and parse(quote(text)):
+        return f"{text!r} cannot be read; {as_text}"
+    if override is None or not text.lstrip("+~").partition("=")[0]:
         return f"{text!r} is no override, which is KEY=VALUE"
-    if not key:
-        return f"{text!r} has no key; an override is KEY=VALUE"
-    if override.is_sweep_override():
+    if override.is_sweep_override() and not sweeps:
         several = f"{text!r} has several values, each for a run of its own (isdiff run -m)"
-        return None if sweeps else f"{several}; {as_text}, as a list KEY=[A,B]"
-    value = override.value()
-    names = value if isinstance(value, list) else [value]
-    if is_group(key) and "=" in text and not all(isinstance(name, str) for name in names):
-        return f"{text!r}: {key} takes a name"
+        return f"{several}; {as_text}, as a list KEY=[A,B]"
     return None
 
 
-def key_of(text: str) -> str:
-    """The key or the group of an override."""
-    return text.lstrip("+~").partition("=")[0]
-
-
 def no_such_key(key: str, keys: Sequence[str]) -> str:
-    """A sentence that says which key may be meant: one of the same name elsewhere, or the closest."""
+    """Say which key may be meant: one of the same name elsewhere, or the closest."""
     last = key.rpartition(".")[2]
     near = [each for each in keys if each.rpartition(".")[2] == last] or get_close_matches(key, keys, 1)
     advice = f"is {near[0]} meant?" if near else "isdiff run --cfg job shows those that there are"
     return f"there is no key {key!r}; {advice}"
 
 
-def is_group(key: str) -> bool:
-    """Whether files are chosen by it, as by ``model`` and ``isdiff/seed``."""
-    return any((folder / key).is_dir() for folder in config_folders())
-
-
-def keys_there(overrides: Sequence[str]) -> list[str]:
-    """All keys under the choices of files among ``overrides``; under the usual ones where these do not compose."""
-    for choices in ([text for text in overrides if is_group(key_of(text))], []):
-        with suppress(Exception):
-            cfg = OmegaConf.to_container(composed(choices))
-            groups = {
-                path.relative_to(folder).as_posix() for folder in config_folders() for path in folder.glob("*/*/")
-            }
-            return [*flatten(cfg), *sorted(groups)]
-    return []
+def usual_keys() -> list[str]:
+    """List the keys of a run without overrides, and the groups that lie in groups."""
+    groups = {path.relative_to(folder).as_posix() for folder in config_folders() for path in folder.glob("*/*/")}
+    return [*flatten(OmegaConf.to_container(composed([]))), *sorted(groups)]
 
 
 def flatten(node: Any, before: str = "") -> Iterator[str]:
-    """The keys of a node and of all below it, with dots."""
+    """Yield the keys of a node and of all below it, with dots."""
     for key, value in node.items():
         yield f"{before}{key}"
         if isinstance(value, dict):
@@ -139,11 +114,7 @@ def flatten(node: Any, before: str = "") -> Iterator[str]:
 
 
 def compose_run(overrides: Sequence[str], also: Sequence[str] = ()) -> DictConfig:
-    """The configuration that ``isdiff run`` would get from these overrides; from several threads too.
-
-    Args:
-        also: keys of a command's own, one of which may be meant where there is no such key.
-    """
+    """Compose the configuration that ``isdiff run`` would get from these overrides; ``also`` as for :func:`refuse`."""
     try:
         return composed(overrides)
     except Exception as error:  # Hydra's own and, where it had not thought of it, Python's
@@ -151,7 +122,7 @@ def compose_run(overrides: Sequence[str], also: Sequence[str] = ()) -> DictConfi
 
 
 def runs_of(group: str) -> dict[str, DictConfig]:
-    """The configuration of a run with each name of ``model`` or ``method``.
+    """Compose a run with each name of ``model`` or ``method``.
 
     Files that give none, such as another program's, are left out, which is said.
     """

@@ -65,7 +65,7 @@ class Setup:
 
     @classmethod
     def of(cls, cfg: DictConfig, method: Method | None = None, model: Model | None = None, **texts: str) -> Setup:
-        """What ``cfg`` describes, checked; a value that cannot work is one sentence with its key.
+        """Build what ``cfg`` describes, checked; a value that cannot work is one sentence with its key.
 
         Args:
             method, model: objects in the place of the configuration's; it has their names.
@@ -80,8 +80,8 @@ class Setup:
         texts = {key: texts[key] if key in texts else text_of(typed[key]) for key in TEXTS}
         values = resolved(OmegaConf.merge(cfg, dict.fromkeys(TEXTS, ""))) | texts
         check_settings(values)
-        parts = without_network(values) if is_floor(values) else with_network(values, method, model)
-        if parts["conditioning"] is None and any(texts.values()):
+        model, parts = without_network(values) if is_floor(values) else with_network(values, method, model)
+        if parts.conditioning is None and any(texts.values()):
             raise UserError(f"prompt is given, but method {values['method']['name']} takes no text")
         dataset, masks = build(values.get("dataset"), Dataset, "dataset"), build(values.get("mask"), MaskSource, "mask")
         root, drawn = placed(values["output_root"]), getattr(masks, "path", None)
@@ -90,7 +90,13 @@ class Setup:
             config=values,
             dataset=dataset,
             masks=masks,
-            **parts,
+            model=model,
+            conditioning=parts.conditioning,
+            walk=parts.steps,
+            sampler=parts.sampler,
+            known=parts.known,
+            start=parts.start,
+            refinement=parts.refinement,
             output=fill(Output, resolved(values.get("output"), "output"), "output"),
             seed=values["seed"],
             runtime=fill(Runtime, resolved(values.get("runtime"), "runtime"), "runtime"),
@@ -190,18 +196,18 @@ class Setup:
         return self.method + suffix + "+careful" * bool(self.refinement and self.refinement.margin)
 
     @property
-    def title(self) -> str:
-        """The method with how far it goes: ``ddnm, 100 steps, resampling (10, 10)``."""
-        return f"{self.label}, {self.steps}"
-
-    @property
     def steps(self) -> str:
         """How far it goes, for people."""
         return str(self.walk) if self.asks else "no steps"
 
+    @property
+    def title(self) -> str:
+        """The method with how far it goes: ``ddnm, 100 steps, resampling (10, 10)``."""
+        return f"{self.label}, {self.steps}"
 
-def with_network(cfg: Mapping[str, Any], method: Method | None = None, model: Model | None = None) -> dict[str, Any]:
-    """The parts of a :class:`Setup` that make a picture; objects go in the place of the configuration's."""
+
+def with_network(cfg: Mapping[str, Any], method: Method | None, model: Model | None) -> tuple[Model, Method]:
+    """Build the model and the method; objects go in the place of the configuration's."""
     model = model or build(cfg.get("model"), Model, "model")
     method = method or build_method(cfg, model)
     name, start = cfg["method"]["name"], method.start
@@ -212,48 +218,42 @@ def with_network(cfg: Mapping[str, Any], method: Method | None = None, model: Mo
         raise UserError(f"method {name} needs gradients, which model {model.name} has not; give another model")
     if method.conditioning is not None and isinstance(start, SeededStart) and start.seed.pictures_only:
         raise UserError(f"this seed fills pictures, and method {name} works on latents; isdiff/seed=gmm")
-    return {
-        "model": model, "conditioning": method.conditioning, "walk": method.steps, "sampler": method.sampler,
-        "known": method.known, "start": start, "refinement": method.refinement,
-    }  # fmt: skip
+    return model, method
 
 
 def build_method(cfg: Mapping[str, Any], model: Model) -> Method:
-    """The method that a configuration describes, for ``model``."""
+    """Build the method that a configuration describes, for ``model``."""
     steps, sampler = build_steps(cfg)
     known = build(cfg["method"].get("known"), KnownRegion, "method.known")
     conditioning = build_conditioning(cfg, model)
     return Method(sampler, known, steps, *build_isdiff(cfg), conditioning, cfg["method"]["name"])
 
 
-def without_network(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """The same for a method that is a seed alone. Model and steps are checked and left out."""
+def without_network(cfg: Mapping[str, Any]) -> tuple[Model, Method]:
+    """Build a method that is a seed alone. Model and steps are checked and left out."""
     build_steps(cfg)
     build(cfg.get("model"), Model, "model")
     start, refinement = build_isdiff(cfg)
     if not isinstance(start, NoiseStart) or refinement is not None:
         raise UserError(f"method {cfg['method']['name']} asks no network, which IS-Diff needs; leave isdiff=off")
-    return {
-        "model": NoModel(), "conditioning": None, "walk": TimestepPlan(steps=1), "sampler": Fill(),
-        "known": KnownRegion(), "start": FilledStart(build(cfg["method"]["fill"], Seed, "method.fill")),
-        "refinement": None,
-    }  # fmt: skip
+    start = FilledStart(build(cfg["method"]["fill"], Seed, "method.fill"))
+    return NoModel(), Method(Fill(), KnownRegion(), TimestepPlan(steps=1), start)
 
 
 def is_floor(cfg: Mapping[str, Any]) -> bool:
-    """Whether the method fills holes by itself and needs no model."""
+    """Tell whether the method fills holes by itself and needs no model."""
     return cfg["method"].get("fill") is not None
 
 
 def build_steps(cfg: Mapping[str, Any]) -> tuple[TimestepPlan, Sampler]:
-    """The two halves of ``sampler``: which levels are visited, and how one gets from each to the next."""
+    """Build the two halves of ``sampler``: which levels are visited, and how one gets from each to the next."""
     sampler = build(cfg.get("sampler"), Sampler, "sampler")
     values = resolved(cfg["sampler"])
     return fill(TimestepPlan, {key: values[key] for key in Sampler.labels if key in values}, "sampler"), sampler
 
 
 def build_conditioning(cfg: Mapping[str, Any], model: Model) -> Conditioning | None:
-    """How the method asks ``model``, which must be a latent one; None for methods that work on pixels."""
+    """Build how the method asks ``model``, which must be a latent one; None for methods that work on pixels."""
     if cfg.get("latent") is None:
         return None
     node = resolved(cfg["latent"], "latent")
@@ -264,7 +264,7 @@ def build_conditioning(cfg: Mapping[str, Any], model: Model) -> Conditioning | N
 
 
 def build_isdiff(cfg: Mapping[str, Any]) -> tuple[Start, Refinement | None]:
-    """Where attempts begin and how they are judged. What is switched off is built, to check it, and left out."""
+    """Build where attempts begin and how they are judged. What is switched off is built, to check it, and left out."""
     node = cfg["isdiff"]
     seed = build(node.get("seed"), Seed, "isdiff.seed")
     seeded = build(node.get("start"), Start, "isdiff.start", seed=seed)
@@ -283,5 +283,5 @@ def build_isdiff(cfg: Mapping[str, Any]) -> tuple[Start, Refinement | None]:
 
 
 def config_hash(kept: dict[str, Any]) -> str:
-    """Eight hex digits that name what results depend on."""
+    """Return eight hex digits that name what results depend on."""
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]

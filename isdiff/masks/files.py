@@ -123,10 +123,10 @@ def hole_in(image: Image.Image, name: str, invert: bool = False) -> np.ndarray:
     between = (values > BLACK) & (values < WHITE)
     even = cv2.morphologyEx(values, cv2.MORPH_GRADIENT, np.ones((3, 3))) <= EVEN  # a shape's, and no edge's
     if between.mean() > SOFT or (even & between).any():
-        most = np.bincount(values[between]).argmax()
+        share, most = 100 * between.mean(), np.bincount(values[between]).argmax()
         raise UserError(
-            f"{name} is gray in {between.mean():.2%} of its pixels, most often {most} of 255; masks must be black and "
-            "white (white = hole), but for their edges"
+            f"{name} is gray in {share:.3g}% of its pixels, most often {most} of 255; masks must be black and white "
+            "(white = hole), but for their edges"
         )
     return (values < 128) if invert else (values >= 128)
 
