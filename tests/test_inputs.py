@@ -273,9 +273,9 @@ def benchmark(manifest, **options):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("", "has no column id"), ("id,number\n", "has no rows"), ("id,number\na,1\n../b,2\n", "row 3: id '../b'"),
-        ("id,number\na,1.5\n", "row 2: number is '1.5'"), ("id,number\na\n", "row 2: number has no value"),
-        ("id,number\na,1\na,2\n", "row 3: id 'a' is there twice"), ("id,number\na,\xff\n", "cannot be read as a CSV"),
+        ("", "has no rows"), ("id,number\na,1\n../b,2\n", "row 3: '../b'"),
+        ("id,number\na,1.5\n", "row 2: number is '1.5'"), ("id,number\na\n", "row 2: number is 'None'"),
+        ("id,number\na,1\na,2\n", "row 3: 'a' is there twice"), ("id,number\na,\xff\n", "cannot be read as a CSV"),
     ],
 )  # fmt: skip
 def test_manifests(tmp_path, text, message):
@@ -345,7 +345,7 @@ READERS = {
     "answers.json": lambda path: read_answers(path, Key("0", (), {})),
     "key.json": read_key,
     "plan.yaml": read_plan,
-    "test.csv": lambda path: read_table(path, ["id"], "get it"),
+    "test.csv": lambda path: read_table(path, {"id": str}, "get it"),
     "prompt.txt": lambda path: text_of(f"@{path}"),
     "SHA256SUMS": lambda path: noted_hashes(path.parent),
     "manifest.yaml": lambda path: Weights(path.parent),

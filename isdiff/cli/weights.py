@@ -30,7 +30,6 @@ def main(arguments: list[str]) -> None:
         command.set_defaults(do=change)
         command.add_argument("name")
     command.add_argument("path", type=Path)
-    command.add_argument("--again", action="store_true", help="replace the file and the hash recorded for it")
     args = parser.parse_args(arguments)
     from isdiff.io.weights import Weights
 
@@ -83,6 +82,6 @@ def change(weights: Weights, args: argparse.Namespace) -> None:
     if args.command == "get":
         print(f"downloaded {weights.get(args.name)}")
     elif args.command == "register":
-        print(f"registered {weights.register(args.name, args.path, args.again)}")
+        print(f"registered {weights.register(args.name, args.path)}")
     if args.command == "convert" or weights.entry(args.name).net:
         print(f"converted to {weights.convert(args.name)}")

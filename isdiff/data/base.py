@@ -8,9 +8,9 @@ import os
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -117,43 +117,36 @@ def hash_name(text: str, name: str, digits: int = 8) -> str:
     return clean.encode()[: MAX_ID_BYTES - digits - 1].decode(errors="ignore") + "_" + digest
 
 
-def read_table(file: Path, columns: Sequence[str], advice: str) -> list[dict[str, str]]:
-    """The rows of a CSV file that has these columns, all of them filled."""
+def read_table(file: Path, columns: Mapping[str, type], advice: str, prefix: str = "") -> dict[str, dict[str, Any]]:
+    """Read the rows of a CSV file by the first of ``columns``, which holds an id or the name of a file.
+
+    Args:
+        columns: what every row must have: ``str``, or ``int`` for a whole number of at least 0.
+        advice: what to do where the file is missing.
+        prefix: of the ids, before what the first column has.
+    """
+    found: dict[str, dict[str, Any]] = {}
     try:
         with plain(file).open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets put a mark in front
-            reader = csv.DictReader(stream)
-            names, rows = reader.fieldnames or [], list(reader)
+            rows: list[dict[str, Any]] = list(csv.DictReader(stream))
     except FileNotFoundError:
         raise Missing([f"{quote(file)} is missing. {advice}"]) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{quote(file)} cannot be read as a CSV table ({error})") from None
-    if absent := [column for column in columns if column not in names]:
-        raise UserError(f"{quote(file)} has no column {absent[0]}; it must have {', '.join(columns)}")
-    if not rows:
-        raise UserError(f"{quote(file)} has no rows; get the file anew")
-    if empty := [(n, column) for n, row in enumerate(rows, 2) for column in columns if row[column] is None]:
-        raise UserError(f"{quote(file)}, row {empty[0][0]}: {empty[0][1]} has no value")
-    return rows
-
-
-def by_id(file: Path, ids: Sequence[str], rows: Sequence[dict[str, str]]) -> dict[str, dict[str, str]]:
-    """Index rows of a table by their images' ids."""
-    found: dict[str, dict[str, str]] = {}
-    for n, (image_id, row) in enumerate(zip(ids, rows, strict=True), 2):
-        if not safe_id(image_id):
-            raise UserError(f"{quote(file)}, row {n}: id {image_id!r} cannot be part of a file name")
-        if image_id in found:
-            raise UserError(f"{quote(file)}, row {n}: id {image_id!r} is there twice")
+    for n, row in enumerate(rows, 2):
+        for column, kind in columns.items():
+            text = row.get(column)
+            if text is None or (kind is int and not (text.isascii() and text.isdigit() and len(text) < 20)):
+                must = "a text" if kind is str else "a whole number of at least 0"
+                raise UserError(f"{quote(file)}, row {n}: {column} is {str(text)[:80]!r}; it must be {must}")
+            row[column] = kind(text)
+        image_id = prefix + row[next(iter(columns))]
+        if image_id in found or not safe_id(image_id):
+            raise UserError(f"{quote(file)}, row {n}: {image_id!r} is there twice or cannot be part of a file name")
         found[image_id] = row
+    if not found:
+        raise UserError(f"{quote(file)} has no rows; get the file anew")
     return found
-
-
-def whole_number(file: Path, n: int, row: dict[str, str], column: str) -> int:
-    """Read a whole number from row ``n`` of a table."""
-    text = row[column].strip()
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise UserError(f"{quote(file)}, row {n}: {column} is {text[:80]!r}; it must be a whole number of at least 0")
-    return int(text)
 
 
 def file_stamp(path: Path) -> str:

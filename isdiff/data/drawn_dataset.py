@@ -67,8 +67,8 @@ class DrawnDataset(Dataset):
 
     @cached_property
     def captions(self) -> dict[str, str]:
-        rows = read_table(located(self.folder / "test.csv"), ("id", "caption"), MEND)
-        return {row["id"]: row["caption"] for row in rows}
+        rows = read_table(located(self.folder / "test.csv"), {"id": str, "caption": str}, MEND)
+        return {image_id: row["caption"] for image_id, row in rows.items()}
 
     def caption(self, image_id: str) -> str:
         if self.archive is None:

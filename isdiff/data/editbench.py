@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from isdiff.checks import check_choice
-from isdiff.data.base import by_id, quote, read_table
+from isdiff.data.base import quote, read_table
 from isdiff.data.files import FileDataset, walk
 from isdiff.errors import Missing, UserError
 
@@ -66,8 +66,7 @@ class EditBench(FileDataset):
         rows: dict[str, dict[str, str]] = {}
         for part in self.parts:
             file = self.root / f"annotations_{part}.csv"
-            table = read_table(file, ("aos", *PROMPTS), ADVICE)
-            rows |= by_id(file, [f"{part}-{row['aos']}" for row in table], table)
+            rows |= read_table(file, dict.fromkeys(("aos", *PROMPTS), str), ADVICE, f"{part}-")
         return rows
 
     def ids(self) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from isdiff.checks import BadValue, check_choice, check_side, check_text, check_whole
-from isdiff.data.base import Dataset, by_id, file_stamp, ids_of_files, quote, read_table, whole_number
+from isdiff.data.base import Dataset, file_stamp, ids_of_files, quote, read_table
 from isdiff.data.images import PREPROCESSING, SUFFIXES, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
 from isdiff.paths import located
@@ -238,6 +238,5 @@ class BenchmarkDataset(FileDataset):
 
 def read_manifest(file: Path) -> dict[str, int]:
     """Read the numbers in a manifest by id."""
-    rows = read_table(file, ("id", "number"), "Write it anew: isdiff data manifests")
-    by_id(file, [row["id"] for row in rows], rows)
-    return {row["id"]: whole_number(file, n, row, "number") for n, row in enumerate(rows, 2)}
+    rows = read_table(file, {"id": str, "number": int}, "Write it anew: isdiff data manifests")
+    return {image_id: row["number"] for image_id, row in rows.items()}

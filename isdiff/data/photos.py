@@ -11,14 +11,15 @@ import numpy as np
 from PIL import Image
 
 from isdiff.checks import check_choice, check_text, check_whole
-from isdiff.data.base import Dataset, by_id, file_stamp, read_table, safe_id, whole_number
+from isdiff.data.base import Dataset, file_stamp, read_table, safe_id
 from isdiff.data.drawn import rng_for
 from isdiff.data.images import load_rgb, pixels_hash
 from isdiff.errors import Missing, UserError
 from isdiff.paths import located
 
 DEV_PHOTOS = 15
-CROP = ("id", "file", "left", "top", "side", "pixels_64", "pixels_128", "pixels_256")
+HASHES = ("pixels_64", "pixels_128", "pixels_256")
+CROP = {"id": str, "file": str, "left": int, "top": int, "side": int, **dict.fromkeys(HASHES, str)}
 FLAT = 16.0  # a crop whose gray values have a smaller standard deviation (of 255) shows next to nothing
 
 Box = tuple[int, int, int]  # left, top, side
@@ -29,15 +30,14 @@ def digest(text: str) -> str:
 
 
 def photo_rows(root: str | Path) -> list[dict[str, str]]:
-    """``photos.csv``: a row per photograph."""
+    """Read ``photos.csv``: a row per photograph."""
     path = located(Path(root) / "photos" / "photos.csv")
-    rows = read_table(path, ("file", "split", "group"), "It ships with the repository")
-    by_id(path, [row["file"] for row in rows], rows)
-    return rows
+    columns = dict.fromkeys(("file", "split", "group"), str)
+    return list(read_table(path, columns, "It ships with the repository").values())
 
 
 def split_files(root: str | Path, split: str) -> list[Path]:
-    """The photographs of a split, those of ``test`` in the order of a hash, so that the first are of all kinds.
+    """Find the photographs of a split, those of ``test`` in the order of a hash, so that the first are of all kinds.
 
     ``dev`` are the training photographs with the smallest hash of their names, one a scene; other photographs of their
     scenes are in no split.
@@ -46,9 +46,8 @@ def split_files(root: str | Path, split: str) -> list[Path]:
     folder = Path(root) / "photos"
     if split == "test":
         names = [row["file"] for row in rows if row["split"] == "test"]
-        return [
-            located(folder / "test" / name) for name in sorted(names, key=lambda name: digest(f"isdiff/photos/{name}"))
-        ]
+        names.sort(key=lambda name: digest(f"isdiff/photos/{name}"))
+        return [located(folder / "test" / name) for name in names]
     training = [row for row in rows if row["split"] == "train"]
     ranked = sorted(training, key=lambda row: digest(f"isdiff/photos/dev/{row['file']}"))
     dev: dict[str, str] = {}
@@ -63,14 +62,13 @@ def split_files(root: str | Path, split: str) -> list[Path]:
 def require_photos(files: Sequence[Path]) -> None:
     """Refuse photographs that are not here: an installed package carries none for training."""
     if absent := [file for file in files if not file.exists()]:
-        raise Missing(
-            [f"{len(absent)} of {len(files)} photographs are missing (first: {absent[0]}); an installed package has "
-             f"those of the test split alone: copy the repository's data/photos/train to {absent[0].parent}"]
-        )  # fmt: skip
+        count = f"{len(absent)} of {len(files)} photographs are missing (first: {absent[0]})"
+        there = f"copy the repository's data/photos/train to {absent[0].parent}"
+        raise Missing([f"{count}; an installed package has those of the test split alone: {there}"])
 
 
 def random_box(rng: np.random.Generator, width: int, height: int, size: int) -> Box:
-    """A square with a side log-uniform between a quarter of the shorter side (or ``size``, if larger) and all of it."""
+    """Draw a square with a side log-uniform between a quarter of the shorter one (or ``size``, if larger) and it."""
     short = min(width, height)
     low = min(max(size, short / 4), short)
     side = min(short, round(low * (short / low) ** rng.random()))
@@ -78,7 +76,7 @@ def random_box(rng: np.random.Generator, width: int, height: int, size: int) -> 
 
 
 def crop(photo: Image.Image, box: Box, size: int) -> np.ndarray:
-    """The square of a photograph, reduced by Pillow's antialiased bicubic filter; (size, size, 3) uint8."""
+    """Take the square of a photograph, reduced by Pillow's antialiased bicubic filter; (size, size, 3) uint8."""
     left, top, side = box
     square = photo.crop((left, top, left + side, top + side))
     # Not resize(box=...): what that answers for a tall photograph is not the same in all versions of Pillow.
@@ -90,7 +88,7 @@ def is_flat(pixels: np.ndarray) -> bool:
 
 
 def fixed_box(image_id: str, photo: Image.Image, size: int) -> Box:
-    """The crop that belongs to an id: the first of its own random ones that is not flat."""
+    """Find the crop that belongs to an id: the first of its own random ones that is not flat."""
     rng = rng_for(f"isdiff/photos/{image_id}")
     for _ in range(50):
         box = random_box(rng, *photo.size, size)
@@ -128,17 +126,14 @@ class PhotoDataset(Dataset):
 
     def listed(self, count: int) -> dict[str, tuple[Path, Box, str]]:
         path = located(self.root / "photos" / "test.csv")
-        rows = read_table(path, CROP, "It ships with the repository, or run scripts/make_photos.py")[:count]
-        by_id(path, [row["id"] for row in rows], rows)
-        folder = self.root / "photos" / "test"
+        rows = read_table(path, CROP, "It ships with the repository, or run scripts/make_photos.py")
         found = {}
-        for n, row in enumerate(rows, 2):
+        for image_id, row in list(rows.items())[:count]:
             if not safe_id(row["file"]):
-                raise UserError(f"{path}, row {n}: file {row['file']!r} is no file name")
-            left, top, side = (whole_number(path, n, row, name) for name in ("left", "top", "side"))
-            if side >= self.size:
-                listed = row.get(f"pixels_{self.size}", "")  # none for 32
-                found[row["id"]] = (located(folder / row["file"]), (left, top, side), listed)
+                raise UserError(f"{path}: file {row['file']!r} is no file name")
+            if row["side"] >= self.size:
+                place = located(self.root / "photos" / "test" / row["file"])
+                found[image_id] = (place, (row["left"], row["top"], row["side"]), row.get(f"pixels_{self.size}", ""))
         return found
 
     @cached_property

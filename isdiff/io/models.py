@@ -50,15 +50,17 @@ def build_net(arguments: Mapping[str, Any]) -> nn.Module:
 def make_net(source: Path, tensors: Mapping[str, Tensor], make: Callable[[], Net]) -> Net:
     """Give the network that ``make`` builds exactly ``tensors``, as float32.
 
-    It takes no memory before they fit: a header may ask for more than there is.
+    It is tried on the meta device first: a header may ask for more memory than there is.
     """
     try:
         with torch.device("meta"):
-            net = make()
+            plan = make()
     except Exception as error:
         raise UserError(f"weights {source}: the header describes no network ({brief(error)})") from None
-    fill(net, tensors, source, assign=True)
-    return net.float()
+    fill(plan, tensors, source, assign=True)
+    net = make()
+    fill(net, tensors, source)
+    return net
 
 
 def fill(net: nn.Module, tensors: Mapping[str, Tensor], source: Path, assign: bool = False) -> None:

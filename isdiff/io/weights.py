@@ -1,7 +1,7 @@
 """Published weights: which files there are, fetching them safely, and converting them once.
 
 A download goes to a temporary name, resumes where it stopped, and gets its own name only after size and sha256 fit.
-Where no hash is published, the first download's is recorded and enforced from then on.
+Where no hash is published, the file must fit its network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from isdiff.errors import Missing, UserError
-from isdiff.io.files import atomic_open, fetch, is_sha256, link, plain, sha256_file
+from isdiff.io.files import fetch, link, plain, sha256_file
 from isdiff.io.hub import HubEntry, brief, check_finite
 from isdiff.io.models import build_net, fill, open_weights, plain_state, save_weights
 from isdiff.paths import located, placed
@@ -69,7 +69,6 @@ class Weights:
     def __init__(self, root: str | Path = "models", manifest: str | Path | None = None) -> None:
         self.root = placed(root)
         self.entries, self.repositories = read_manifest(located(manifest or Path(root) / "manifest.yaml"))
-        self.hashes_path = self.root / "hashes.json"
 
     def entry(self, name: str) -> Entry:
         if name not in self.entries:
@@ -84,62 +83,34 @@ class Weights:
         """Return where the safetensors file that runs use lies."""
         return self.root / entry.name / "weights.safetensors"
 
-    def hashes(self) -> dict[str, str]:
-        """Read the recorded sha256 of every file."""
-        try:
-            content = json.loads(plain(self.hashes_path).read_bytes())
-            if all(map(is_sha256, content.values())):
-                return dict(content)
-        except FileNotFoundError:
-            return {}
-        except (ValueError, AttributeError, RecursionError):
-            pass
-        raise UserError(f"{self.hashes_path} is damaged; restore it, or delete it to record hashes anew")
-
-    def record(self, entry: Entry, digest: str) -> None:
-        hashes = self.hashes()
-        if hashes.get(entry.file) != digest:
-            with atomic_open(self.hashes_path) as stream:
-                json.dump(hashes | {entry.file: digest}, stream, indent=1)
-
-    def verify(self, entry: Entry, path: Path, again: bool = False) -> str:
-        """Return the file's sha256 if it may be used; ``again`` overrules a recorded hash, never a published one."""
-        size = path.stat().st_size
-        if entry.size is not None and size != entry.size:
-            raise UserError(f"{entry.file}: {size} bytes came, {entry.size} are expected")
-        digest = sha256_file(path)
-        if entry.sha256 and digest != entry.sha256:
-            raise UserError(f"{entry.file}: its sha256 is {digest}, {entry.sha256} is expected")
-        recorded = None if entry.sha256 or again else self.hashes().get(entry.file)
-        if recorded and digest != recorded:
-            raise UserError(
-                f"{entry.file}: its sha256 is {digest}, {recorded} is expected, which {self.hashes_path} has from the "
-                f"first file; if this one is right: isdiff weights register {entry.name} PATH --again"
-            )
+    def verify(self, entry: Entry, path: Path) -> str:
+        """Return the file's sha256 if it has the size and the hash that are published."""
+        size, digest = path.stat().st_size, sha256_file(path)
+        for what, found, expected in (("size", size, entry.size), ("sha256", digest, entry.sha256)):
+            if expected is not None and found != expected:
+                raise UserError(f"{entry.file}: its {what} is {found}, {expected} is expected")
         return digest
 
-    def accept(self, entry: Entry, path: Path, again: bool = False) -> str:
-        """Return the file's sha256 if it may be recorded: one that no hash vouches for must fit the network."""
-        digest = self.verify(entry, path, again)
-        if not entry.sha256 and (again or entry.file not in self.hashes()):
+    def accept(self, entry: Entry, path: Path) -> None:
+        """Refuse a file that is not what was published: without a hash, one that does not fit the network."""
+        self.verify(entry, path)
+        if not entry.sha256:
             fit_net(entry, path)
-        return digest
 
     def get(self, name: str) -> Path:
         """Download (or go on downloading) a file from the first mirror that has it."""
         entry = self.entry(name)
         path = self.path(entry)
         if path.exists():
-            self.record(entry, self.accept(entry, path))
+            self.accept(entry, path)
             return path
-        self.hashes()  # a damaged record is found before the download
         partial = path.with_name(path.name + ".partial")
         partial.parent.mkdir(parents=True, exist_ok=True)
         reasons = []
         for url in entry.mirrors:
             try:
                 fetch(url, partial, entry.size)
-                digest = self.accept(entry, partial)
+                self.accept(entry, partial)
             except UserError as error:
                 partial.unlink(missing_ok=True)  # what does not fit is no start for another try
                 reasons.append(f"{url}: {error}")
@@ -149,35 +120,27 @@ class Weights:
                 reasons.append(f"{url}: {brief(error)}")  # a broken connection: what came is kept for the next try
             else:
                 partial.replace(path)
-                self.record(entry, digest)
                 return path
         tried = "; ".join(reasons) or "nothing, no mirror is listed"
         raise UserError(
             f"could not fetch {entry.file}. If you have it: isdiff weights register {name} PATH. Tried: {tried}"
         )
 
-    def register(self, name: str, path: Path, again: bool = False) -> Path:
-        """Take a file that the user already has, by a link to it. A file that is refused leaves everything as it was.
-
-        Args:
-            again: replace a file that is here, and the hash that was recorded for it.
-        """
+    def register(self, name: str, path: Path) -> Path:
+        """Take a file that the user already has, by a link to it; one that is refused changes nothing."""
         entry = self.entry(name)
         if not path.is_file():
             raise UserError(f"there is no file {path}")
-        self.hashes()  # a damaged record is found before anything changes
-        digest = self.accept(entry, path, again)
+        self.accept(entry, path)
         place = self.path(entry)
-        own = place.is_file() and not place.is_symlink()
-        if not (own and sha256_file(place) == digest):  # that would be linked to itself, and lost
-            if own and not again:
-                raise UserError(f"{place} is here with another content; register {name} PATH --again replaces it")
+        if not place.is_file() or place.is_symlink():
             link(place, path)
-        self.record(entry, digest)
+        elif sha256_file(place) != sha256_file(path):  # the same one would be linked to itself, and lost
+            raise UserError(f"{place} is here with another content; delete it to register {path}")
         return place
 
     def convert(self, name: str) -> Path:
-        """Convert a published pickle to safetensors, once; both hashes are recorded."""
+        """Convert a published pickle to safetensors, once."""
         entry = self.entry(name)
         source, target = self.path(entry), self.converted(entry)
         if entry.net is None:
@@ -186,7 +149,6 @@ class Weights:
             raise UserError(f"{source} is not here; isdiff weights get {name}, or register {name} PATH")
         digest = self.verify(entry, source)
         net = fit_net(entry, source)
-        self.record(entry, digest)
         save_weights(target, net, {"net": json.dumps(entry.net), "source_sha256": digest}, dtype=None)
         return target
 

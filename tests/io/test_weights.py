@@ -153,7 +153,7 @@ def test_a_broken_connection_is_resumed(tmp_path, server, checkpoint):
         ("/forbidden", {}, "the server answered 403 Forbidden"),
         ("/page", {}, "not a plain state dict"),
         ("/other", {"sha256": "0" * 64}, "its sha256 is"),
-        ("/good", {"size": 10**6}, "bytes came|connection ended"),
+        ("/good", {"size": 10**6}, "its size is|connection ended"),
         ("/good", {"size": 1000}, "sends more than the 1000 bytes"),
         ("/to/http://127.0.0.1:9/x", {}, "http://127.0.0.1:9/x is no https address"),
         ("/to/ftp://127.0.0.1:9/x", {}, "ftp://127.0.0.1:9/x is no https address"),
@@ -181,16 +181,6 @@ def test_redirects_within_https_are_followed_and_the_next_mirror_helps(tmp_path,
     mirrors = [f"{url}/forbidden", f"{url}/page", f"{url}/to/{url}/good"]
     assert folder(tmp_path, *mirrors).get("net").read_bytes() == checkpoint
     assert [path for path, _ in seen] == ["/forbidden", "/page", f"/to/{url}/good", "/good"]
-
-
-def test_an_unknown_hash_is_recorded_and_then_enforced(tmp_path, server, checkpoint):
-    url, _ = server
-    weights = folder(tmp_path, f"{url}/good")
-    path = weights.get("net")
-    assert json.loads((tmp_path / "hashes.json").read_text()) == {"net.pt": hashlib.sha256(checkpoint).hexdigest()}
-    path.write_bytes(checkpoint[:-1] + b"x")
-    with pytest.raises(UserError, match="its sha256 is"):
-        weights.get("net")
 
 
 def test_an_own_file_is_registered(tmp_path, checkpoint):
@@ -240,7 +230,6 @@ def with_nan() -> dict:
     ],
 )
 def test_a_wrong_file_is_refused_and_leaves_everything(tmp_path, capsys, tensors, message):
-    """In particular no hash is recorded that would lock the right file out."""
     weights = folder(tmp_path)
     own = state_as(tmp_path, tensors)
     if isinstance(tensors, bytes):
@@ -258,31 +247,13 @@ def test_a_wrong_file_is_refused_and_leaves_everything(tmp_path, capsys, tensors
     assert untouched(tmp_path) == before
 
 
-def test_a_recorded_hash_is_replaced_on_purpose(tmp_path):
-    weights = folder(tmp_path)
-    weights.register("net", state_as(tmp_path, other_state(1)))
-    weights.convert("net")
-    second = state_as(tmp_path, other_state(2), "second.pt")
-    with pytest.raises(UserError, match=r"register net PATH --again"):
-        weights.register("net", second)
-    with pytest.raises(UserError, match="do not fit"):
-        weights.register("net", state_as(tmp_path, {"a": torch.zeros(1)}, "wrong.pt"), again=True)
-    assert weights.hashes() == {"net.pt": hashlib.sha256((tmp_path / "own.pt").read_bytes()).hexdigest()}
-    weights.register("net", second, again=True)
-    weights.convert("net")
-    assert weights.hashes() == {"net.pt": hashlib.sha256(second.read_bytes()).hexdigest()}
-    net = load_net(weights.converted(weights.entry("net")))
-    assert all(torch.equal(value, net.state_dict()[name]) for name, value in other_state(2).items())
-
-
-def test_a_published_hash_is_never_replaced(tmp_path, checkpoint):
+def test_another_file_than_the_published_one_is_not_registered(tmp_path, checkpoint):
     weights = folder(tmp_path, sha256=hashlib.sha256(checkpoint).hexdigest())
-    with pytest.raises(UserError, match="its sha256 is") as caught:
-        weights.register("net", state_as(tmp_path, other_state()), again=True)
-    assert "--again" not in str(caught.value)
+    with pytest.raises(UserError, match="its sha256 is"):
+        weights.register("net", state_as(tmp_path, other_state()))
 
 
-def test_a_file_put_in_its_place_is_recorded_when_it_fits(tmp_path, checkpoint):
+def test_a_file_put_in_its_place_is_taken_when_it_fits(tmp_path, checkpoint):
     weights = folder(tmp_path)
     place = weights.path(weights.entry("net"))
     place.parent.mkdir()
@@ -290,10 +261,8 @@ def test_a_file_put_in_its_place_is_recorded_when_it_fits(tmp_path, checkpoint):
     for command in (weights.get, weights.convert):
         with pytest.raises(UserError, match="not a plain state dict"):
             command("net")
-    assert weights.hashes() == {}
     place.write_bytes(checkpoint)
-    weights.convert("net")
-    assert weights.hashes() == {"net.pt": hashlib.sha256(checkpoint).hexdigest()}
+    assert weights.get("net") == place and weights.convert("net").exists()
 
 
 def test_a_link_whose_target_vanished(tmp_path, server, checkpoint):
@@ -323,14 +292,12 @@ def test_registering_over_what_is_here(tmp_path, server, checkpoint):
     copy = tmp_path / "copy.pt"
     copy.write_bytes(checkpoint)
     for path in (place, link, copy):
-        assert weights.register("net", path).read_bytes() == checkpoint
-        assert weights.register("net", path, again=True) == place and not place.is_symlink()
-    (tmp_path / "hashes.json").unlink()
-    with pytest.raises(UserError, match=r"another content.*--again"):
+        assert weights.register("net", path).read_bytes() == checkpoint and not place.is_symlink()
+    with pytest.raises(UserError, match="another content; delete it"):
         weights.register("net", state_as(tmp_path, other_state()))
-    assert place.read_bytes() == checkpoint
-    weights.register("net", state_as(tmp_path, other_state()), again=True)
-    assert place.is_symlink()
+    place.unlink()
+    for path in (copy, tmp_path / "own.pt"):  # a link is replaced
+        assert weights.register("net", path).read_bytes() == path.read_bytes() and place.is_symlink()
 
 
 def test_a_safetensors_file_is_registered(tmp_path):
@@ -341,23 +308,10 @@ def test_a_safetensors_file_is_registered(tmp_path):
     assert all(torch.equal(value, other_state()[name]) for name, value in load_file(converted).items())
     save_file({"a": torch.zeros(1)}, tmp_path / "wrong.safetensors")
     with pytest.raises(UserError, match="do not fit"):
-        weights.register("net", tmp_path / "wrong.safetensors", again=True)
+        weights.register("net", tmp_path / "wrong.safetensors")
     (tmp_path / "wrong.safetensors").write_bytes((tmp_path / "own.safetensors").read_bytes()[:-9])
     with pytest.raises(UserError, match="not a whole safetensors file"):
-        weights.register("net", tmp_path / "wrong.safetensors", again=True)
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"[]", b'{"net.pt": "x"}'])
-def test_a_damaged_record_of_hashes(tmp_path, server, checkpoint, content):
-    url, seen = server
-    weights = folder(tmp_path, f"{url}/good")
-    (tmp_path / "hashes.json").write_bytes(content)
-    before = untouched(tmp_path)
-    for command in (weights.get, lambda name: weights.register(name, state_as(tmp_path, other_state()))):
-        with pytest.raises(UserError, match=r"hashes\.json is damaged"):
-            command("net")
-    (tmp_path / "own.pt").unlink()
-    assert untouched(tmp_path) == before and not seen
+        weights.register("net", tmp_path / "wrong.safetensors")
 
 
 GOOD = {"file": "net.pt", "mirrors": [], "licence": "none", "source": "test", "net": NET}
@@ -435,7 +389,7 @@ def test_check_looks_at_everything(capsys, tmp_path, checkpoint):
     (tmp_path / "downloads" / "c.pt").symlink_to(tmp_path / "gone.pt")
     assert main(["--root", str(tmp_path), "check"]) == 1
     out, err = capsys.readouterr()
-    assert out.startswith("b ") and "a.pt: 5 bytes came" in err and "c.pt is a link to" in err
+    assert out.startswith("b ") and "a.pt: its size is 5" in err and "c.pt is a link to" in err
 
 
 def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint, certificate):
