@@ -29,13 +29,9 @@ def cost(share: float, bins: int) -> float:
     return -math.log((share + SMOOTH) / (1 + bins * SMOOTH))
 
 
-def test_same_flat_color_costs_next_to_nothing():
+def test_a_color_never_shown_costs_the_smoothing_and_the_same_next_to_nothing():
     measure = CrossEntropy(bins=16, smoothing=SMOOTH, texture=0)
     assert measure(flat(0.3), flat(0.3), half_hole()) == pytest.approx(cost(1, 16))
-
-
-def test_a_color_never_shown_costs_the_smoothing():
-    measure = CrossEntropy(bins=16, smoothing=SMOOTH, texture=0)
     assert measure(flat(0.9), flat(-0.9), half_hole()) == pytest.approx(cost(0, 16))
 
 

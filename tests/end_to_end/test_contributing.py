@@ -26,11 +26,10 @@ from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError
 from isdiff.known import KnownRegion, NullSpace
-from isdiff.metrics.intervals import estimate
 from isdiff.runs.run import execute
 from isdiff.samplers.ddim import DDIM
 from isdiff.seeds.base import SeededStart
-from isdiff.trajectory import Stream, Task
+from isdiff.trajectory import Task
 
 README = (ROOT / "README.md").read_text("utf-8")
 TEXT = "\n".join((ROOT / name).read_text("utf-8") for name in ("CONTRIBUTING.md", "docs/extending.md"))
@@ -145,33 +144,6 @@ def test_methods_and_sampler(shown, golden_prior):
         (result,) = Engine(golden_prior, grid, sampler, KnownRegion(), resampling_plan).run([task])
         results.append(result.x)
     assert torch.allclose(*results, atol=1e-5), "the sampler shown is DDIM"
-
-
-def test_mask(shown):
-    hole = shown["LeftMask"](0.5).hole("a", 8, 10)
-    assert hole.sum() == 40 and hole[:, :5].all() and shown["LeftMask"]().stamp("a") == "generated"
-    with pytest.raises(ValueError, match=r"mask\.share is 2"):
-        shown["LeftMask"](2)
-
-
-def test_dataset_and_metric(shown):
-    data = shown["Ramps"]()
-    bright, dark = map(data.image, data.ids())
-    found = estimate(shown["Brightness"]().measure([bright, dark], [bright, bright]), 20)
-    assert found.value == pytest.approx((bright.mean() - dark.mean()) / 2)
-
-
-def test_seed(shown):
-    hole = torch.zeros(1, 8, 8, dtype=torch.bool)
-    hole[..., 4:] = True
-    task = Task("a", torch.full((3, 8, 8), 0.25).masked_fill(hole, 0), hole)
-    assert torch.allclose(shown["MedianSeed"]().fill(task, Stream(0, "a")), torch.tensor(0.25))
-
-
-def test_criterion(shown):
-    hole = torch.zeros(1, 8, 8, dtype=torch.bool)
-    hole[..., 4:] = True
-    assert shown["Gap"]()(torch.full((3, 8, 8), 0.5), torch.full((3, 8, 8), -0.25), hole) == pytest.approx(0.75)
 
 
 def test_model(shown, tmp_path):

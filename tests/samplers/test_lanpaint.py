@@ -88,25 +88,3 @@ def test_two_half_moves_are_a_whole_one():
         return np.array([[m.keep, -m.drive / width], [m.drive * width, m.calm]])
 
     assert np.allclose(matrix(half) @ matrix(half), matrix(whole), atol=1e-12)
-
-
-def test_even_timesteps_are_whole_where_they_can_be():
-    assert even_timesteps(1000, 10) == tuple(range(0, 1000, 111))
-    assert even_timesteps(1000, 7)[1] == 166.5
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"inner_steps": 2.5}, "inner_steps is 2.5"),
-        ({"inner_steps": -1}, "inner_steps is -1"),
-        ({"step_size": 0}, "step_size is 0"),
-        ({"friction": "high"}, "friction is 'high'"),
-        ({"known_weight": -1}, "known_weight is -1"),
-        ({"exponent": math.nan}, "exponent is nan"),
-        ({"signal_share": True}, "signal_share is True"),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        LanPaint(**arguments)

@@ -15,6 +15,7 @@ from isdiff.known import NullSpace, Renoised
 from isdiff.priors.pixel import PixelPrior
 from isdiff.samplers.ancestral import Ancestral
 from isdiff.samplers.ddim import DDIM, DDNMSteps
+from isdiff.samplers.lanpaint import LanPaint
 from isdiff.trajectory import Task
 
 DDNM_RUNS = sorted((GOLDEN / "ddnm").glob("*.npz"))
@@ -87,10 +88,9 @@ def test_repaint_replays(path, golden_prior):
     "make, message",
     [
         (lambda: DDNMSteps(eta=1.2), "eta is 1.2"),
-        (lambda: DDNMSteps(version="new"), "version is 'new'"),
-        (lambda: Renoised(clip_denoised="no"), "clip_denoised is 'no'"),
         (lambda: DDIM(eta=-1), "eta is -1"),
-        (lambda: DDIM(eta=True), "eta is True"),
+        (lambda: LanPaint(step_size=0), "step_size is 0"),
+        (lambda: LanPaint(known_weight=-1), "known_weight is -1"),
     ],
 )
 def test_bad_arguments(make, message):

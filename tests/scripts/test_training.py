@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from isdiff.diffusion.schedule import add_noise, named_betas
-from isdiff.io.models import load_net, open_weights, save_weights
+from isdiff.io.models import load_net
 from isdiff.nets.unet import UNet
 from train import configured
 from training import CONFIGS
@@ -117,33 +117,6 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tmp_path):
     assert whole.params[0].item() == pytest.approx(3, abs=0.3)
     curve = [json.loads(line) for line in (tmp_path / "whole" / "loss.jsonl").open()]
     assert curve[-1]["samples"] == 320 and curve[-1]["loss"] < curve[0]["loss"]
-
-
-def test_average_is_only_lent(tmp_path):
-    trainer = Trainer(make_net(), line_loss, tmp_path, OPTIONS)
-    trainer.run()
-    own = [p.clone() for p in trainer.params]
-    seen = []
-    trainer.with_average(lambda: seen.extend(p.clone() for p in trainer.params))
-    assert all(torch.equal(s, e) for s, e in zip(seen, trainer.ema, strict=True))
-    assert all(torch.equal(p, o) for p, o in zip(trainer.params, own, strict=True))
-
-
-def test_weights_are_checked(tmp_path):
-    from isdiff.errors import UserError
-
-    arguments = {"model_channels": 32, "channel_mult": [1], "num_res_blocks": 1, "attention_resolutions": []}
-    net = UNet(**arguments)
-    path = tmp_path / "unet.safetensors"
-    save_weights(path, net, {"net": json.dumps(arguments)})
-    again = load_net(path)
-    assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(net.parameters(), again.parameters(), strict=True))
-    path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(UserError, match="do not have the sha256 recorded"):
-        open_weights(path)
-    path.with_name(path.name + ".sha256").unlink()
-    with pytest.raises(UserError, match="not a whole safetensors file"):
-        open_weights(path)
 
 
 def test_trainings_compose():
