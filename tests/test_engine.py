@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import Answers
 
+from isdiff.criteria import CrossEntropy
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.schedule import leading_timesteps, named_betas
 from isdiff.diffusion.timesteps import resampling_plan
@@ -23,7 +24,7 @@ from isdiff.seeds.distributions import MeanSeed, MixtureSeed
 from isdiff.trajectory import Stream, Task
 
 GRID = Grid.of(named_betas("linear"), leading_timesteps(1000, 10))
-METHODS = {  # every sampler once; tests/test_contract_seeds.py has all samplers with all rules, without retries
+METHODS = {  # every sampler once; test_contract_seeds.py has all samplers with all rules, without retries
     "ddnm": (DDNMSteps(), NullSpace()),
     "repaint-ancestral": (Ancestral(), Renoised()),
     "repaint-eta": (DDIM(0.5), Renoised()),
@@ -238,3 +239,45 @@ def test_every_kind_of_output_is_the_same_prediction(kind):
     found = Prediction.of(output, kind, x, alpha, sigma)
     assert torch.allclose(found.noise, noise)
     assert found.clean is None if kind == "noise" else torch.allclose(found.clean, image)
+
+
+class OneBroken(Answers):
+    """A prior whose answers for one image are not numbers from some step on."""
+
+    def __init__(self, value: float, after: int) -> None:
+        super().__init__(self.answer)
+        self.value, self.after = value, after
+
+    def answer(self, images, timesteps, tasks):
+        answers = []
+        for image, t, task in zip(images, timesteps, tasks, strict=True):
+            noise = 0.9 * image
+            if task.id == "bad" and t < self.after:
+                noise = torch.full_like(image, self.value)
+            answers.append(Prediction(noise))
+        return answers
+
+
+def jobs(*names: str):
+    hole = torch.zeros(1, 16, 16, dtype=torch.bool)
+    hole[..., 8:] = True
+    for name in names:
+        image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(len(name))) * 2 - 1
+        yield Task(name, image.masked_fill(hole, 0), hole)
+
+
+@pytest.mark.parametrize("value, after", [(float("nan"), 1001), (float("inf"), 300)], ids=["at once", "checkpointed"])
+@pytest.mark.parametrize("method", [(DDNMSteps(), NullSpace()), (DDIM(), Renoised())], ids=["ddnm", "repaint"])
+def test_an_image_with_nan_fails_and_leaves_its_mates_alone(method, value, after):
+    def results(*names: str):
+        engine = Engine(
+            OneBroken(value, after), Grid.of(named_betas("linear"), leading_timesteps(1000, 10)), *method,
+            lambda n: resampling_plan(n, 3, 2), start=SeededStart(MixtureSeed(2, 1, 100), 0.9, 0.05),
+            refinement=Refinement(CrossEntropy(), 2, 0.5, 0.6), batch_size=3,
+        )  # fmt: skip
+        return {r.task.id: r for r in engine.run(jobs(*names))}
+
+    mixed, alone = results("x", "bad", "yy"), results("x", "yy")
+    assert "not finite numbers" in mixed["bad"].failure
+    for name in ("x", "yy"):
+        assert mixed[name].failure is None and torch.equal(mixed[name].x, alone[name].x)

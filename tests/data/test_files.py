@@ -12,7 +12,7 @@ from isdiff.config.build import build
 from isdiff.config.composing import compose_run
 from isdiff.data.base import Dataset
 from isdiff.data.files import FolderDataset
-from isdiff.data.images import center_crop_long_edge, guided_diffusion, load_rgb, paste
+from isdiff.data.images import center_crop_long_edge, guided_diffusion, paste
 from isdiff.errors import Missing, UserError
 from isdiff.masks.base import MaskSource
 from isdiff.masks.fixed import ExpandMask, HalfMask
@@ -89,31 +89,6 @@ def test_anyones_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(Missing, match="has no image"):
         FolderDataset(str(tmp_path / "empty"), 16).ids()
-
-
-def test_kinds_of_image(tmp_path):
-    gray = picture(tmp_path / "gray.png", mode="L")
-    assert np.array_equal(np.asarray(load_rgb(tmp_path / "gray.png"))[..., 1], np.asarray(gray))
-    clear = Image.new("RGBA", (4, 4), (200, 0, 0, 0))
-    clear.save(tmp_path / "clear.png")
-    assert np.asarray(load_rgb(tmp_path / "clear.png")).min() == 255
-    deep = Image.fromarray(np.arange(16, dtype=np.uint16).reshape(4, 4) * 4369)
-    deep.save(tmp_path / "deep.png")
-    assert np.array_equal(np.asarray(load_rgb(tmp_path / "deep.png"))[..., 0].ravel(), np.arange(16) * 17)
-    turned = Image.fromarray(np.zeros((10, 20, 3), np.uint8))
-    exif = turned.getexif()
-    exif[0x0112] = 6  # a camera held upright
-    turned.save(tmp_path / "turned.jpg", exif=exif)
-    assert load_rgb(tmp_path / "turned.jpg").size == (10, 20)
-
-
-def test_damaged_files_say_so(tmp_path):
-    picture(tmp_path / "whole.png", size=(200, 200))
-    (tmp_path / "torn.png").write_bytes((tmp_path / "whole.png").read_bytes()[:2000])
-    (tmp_path / "text.jpg").write_text("not an image")
-    for name in ("torn.png", "text.jpg"):
-        with pytest.raises(UserError, match=f"{name} cannot be read"):
-            load_rgb(tmp_path / name)
 
 
 def test_preprocessing_takes_the_centre():

@@ -17,7 +17,7 @@ from isdiff.runs.run import execute
 
 ELSEWHERE = {"compare", "dataset", "figure", "logger", "method", "metric", "profile", "study", "table"}
 HERE = {"isdiff", "isdiff/criterion", "isdiff/seed", "mask", "metrics", "model", "runtime", "sampler"}
-# Masks that need pictures, a model in files of its own: tests/test_contract_data.py, tests/models/test_powerpaint.py.
+# Masks that need pictures, a model in files of its own: test_contract_data.py, test_powerpaint.py.
 FROM_FILES = ("editbench", "files", "powerpaint_v1")
 RUN = [
     f"{group}={name}"

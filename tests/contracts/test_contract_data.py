@@ -95,7 +95,7 @@ def test_dataset(made, name):
         assert np.array_equal(again.image(image_id), pixels) and again.stamp(image_id) == data.stamp(image_id)
     assert not np.array_equal(pictures[0], pictures[1])
     if folder is None:
-        return  # what ships in one archive or is drawn has no file of one image; tests/test_inputs.py damages those
+        return  # what ships in one archive or is drawn has no file of one image; test_inputs.py damages those
     file = data.file(ids[1])
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(UserError) as caught:

@@ -9,7 +9,6 @@ from conftest import ROOT
 from isdiff.data.drawn import BACKGROUNDS, draw, split_ids
 from isdiff.data.drawn_dataset import DrawnDataset
 from isdiff.data.styles import COLLECTIONS, color_name
-from isdiff.errors import UserError
 from make_drawn import write_split
 from training.data import leading, rendered_split, shares, split_attributes
 
@@ -82,15 +81,6 @@ def test_archives_are_reproducible(tmp_path):
     for name in ("a", "b"):
         write_split(tmp_path / name, "dev", drawings)
     assert (tmp_path / "a" / "dev.zip").read_bytes() == (tmp_path / "b" / "dev.zip").read_bytes()
-
-
-def test_errors(tmp_path):
-    with pytest.raises(UserError, match=r"split is 'valid'"):
-        DrawnDataset("avatars", "valid")
-    with pytest.raises(UserError, match=r"name is 'cats'; drawn datasets are avatars, drawings, landscapes"):
-        DrawnDataset("cats")
-    with pytest.raises(UserError, match=r"test\.zip is missing"):
-        DrawnDataset("avatars", root=str(tmp_path))
 
 
 @pytest.mark.parametrize(

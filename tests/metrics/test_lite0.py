@@ -69,11 +69,6 @@ def blurred(image: np.ndarray, amount: float) -> np.ndarray:
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(amount)))
 
 
-def noisy(image: np.ndarray, amount: float) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    return np.clip(image + amount * rng.standard_normal(image.shape), 0, 255).astype(np.uint8)
-
-
 def jpeg(image: np.ndarray, quality: float) -> np.ndarray:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "jpeg", quality=int(quality))
@@ -84,7 +79,7 @@ def shifted(image: np.ndarray, pixels: float) -> np.ndarray:
     return np.roll(image, int(pixels), axis=1)
 
 
-DAMAGES = {blurred: (0.5, 1, 2), noisy: (8, 20, 50), jpeg: (90, 50, 10), shifted: (1, 4, 16)}
+DAMAGES = {blurred: (0.5, 1, 2), jpeg: (90, 50, 10), shifted: (1, 4, 16)}
 
 
 @pytest.mark.slow
@@ -97,13 +92,6 @@ def test_distances_grow_with_damage(damage):
     for metric in metrics:
         values = [metric.sample(look).value(np.arange(32)) for look in seen]
         assert values[0] < values[1] < values[2], (metric.name, values)
-
-
-def test_identical_images_are_at_distance_zero():
-    truths = some(16)
-    assert measured("lite0_perceptual", truths, truths) == 0
-    assert abs(measured("lite0_frechet", truths, truths)) < 1e-6
-    assert measured("lite0_kid", truths, truths) == pytest.approx(0, abs=1e-6)
 
 
 def mean_coloured(images: list[np.ndarray], hole) -> list[np.ndarray]:
@@ -153,14 +141,6 @@ def test_kid_of_resampled_sets_is_not_biased():
     values = [sample.value(rng.integers(60, size=60)) for _ in range(2000)]
     assert np.mean(values) == pytest.approx(whole, abs=4 * np.std(values) / 2000**0.5)
     assert difference(sample, sample, 50).value == 0
-
-
-def test_features_do_not_depend_on_what_else_is_measured():
-    images = some(20)
-    look = lite0.Lite0Features()
-    together, alone = look.features(images), look.features([images[7]])
-    assert together.shape == (20, 1280) and together.dtype == np.float32
-    assert np.abs(together[7] - alone[0]).max() < 1e-4
 
 
 def test_one_pass_gives_what_single_ones_give():

@@ -9,12 +9,11 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_script
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-import isdiff.data.files
 from isdiff.cli.command import call as call_command
 from isdiff.config.settings import text_of
 from isdiff.data.base import MAX_ID_BYTES, read_table, safe_id
@@ -93,18 +92,6 @@ def test_ids_are_names_that_the_store_can_write(tmp_path):
     assert all(len(i.encode()) <= MAX_ID_BYTES for i in ids)
 
 
-@pytest.mark.parametrize(
-    "text", ["..", "a/b", "a\\b", "a\0", ".a", " a", "a ", "a..b", "", "x" * 201, "é" * 101, "a\nb", "\udcff"]
-)
-def test_unsafe_ids(text):
-    assert not safe_id(text)
-
-
-@pytest.mark.parametrize("text", ["a", "natural-1", "x" * 200, "été 2024", "a.b", "名前", "a  b"])
-def test_safe_ids(text):
-    assert safe_id(text)
-
-
 # Formats -----------------------------------------------------------------------------------------------------------
 
 
@@ -178,26 +165,10 @@ def test_links_in_circles_end(tmp_path):
         EditBench(str(root)).ids()
 
 
-def seconds_to_list(root, count: int, monkeypatch) -> float:
-    """A folder of so many names in pairs (which are told apart by their suffixes), without writing them to a disk."""
-    names = [f"{i // 2:06d}.{'jpg' if i % 2 else 'png'}" for i in range(count)]
-    monkeypatch.setattr(isdiff.data.files, "walk", lambda *_: ((name, root / name) for name in names))
-    monkeypatch.setattr(os.path, "isfile", lambda path: True)
-    start = time.perf_counter()
-    assert len(set(ids_of(root))) == count
-    return time.perf_counter() - start
-
-
-def test_listing_takes_time_in_proportion(tmp_path, monkeypatch):
-    few = seconds_to_list(tmp_path, 3000, monkeypatch)
-    assert seconds_to_list(tmp_path, 30_000, monkeypatch) < 20 * few + 1
-
-
 # Values ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("values", [[0, 257 * 3], [0, 300, 65535]])
-@pytest.mark.parametrize("suffix", ["png", "tiff"])
+@pytest.mark.parametrize("values, suffix", [([0, 257 * 3], "png"), ([0, 300, 65535], "tiff")])
 def test_sixteen_bits_are_never_guessed_from_the_values(tmp_path, values, suffix):
     deep = np.array([values], np.uint16)
     Image.fromarray(deep).save(tmp_path / f"deep.{suffix}")
@@ -218,10 +189,9 @@ def test_modes(tmp_path):
         assert load_rgb(tmp_path / f"{mode}.{suffix}").size == (6, 4)
     clear = Image.new("P", (6, 4), 1)
     clear.putpalette([0, 0, 0, 200, 0, 0])
-    clear.save(tmp_path / "clear.png", transparency=1)
     clear.save(tmp_path / "clear.gif", transparency=1)
     Image.merge("LA", [Image.new("L", (6, 4), 9), Image.new("L", (6, 4), 0)]).save(tmp_path / "la.png")
-    for name in ("clear.png", "clear.gif", "la.png"):
+    for name in ("clear.gif", "la.png"):
         assert corner(tmp_path / name) == (255, 255, 255), name
 
 
@@ -236,7 +206,7 @@ def test_images_that_are_too_large(tmp_path, monkeypatch, limit):
         one_sentence(caught)
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp", "tiff", "bmp"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif"])
 def test_truncated_files(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / f"whole.{suffix}")
@@ -263,27 +233,6 @@ def test_slivers(tmp_path):
 
 
 # Tables ------------------------------------------------------------------------------------------------------------
-
-
-def benchmark(manifest, **options):
-    given = {"patterns": ["{number}.png"], "advice": "get it", "total": 0} | options
-    return BenchmarkDataset("n", str(manifest.parent), 8, str(manifest), **given)
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("", "has no rows"), ("id,number\na,1\n../b,2\n", "row 3: '../b'"),
-        ("id,number\na,1.5\n", "row 2: number is '1.5'"), ("id,number\na\n", "row 2: number is 'None'"),
-        ("id,number\na,1\na,2\n", "row 3: 'a' is there twice"), ("id,number\na,\xff\n", "cannot be read as a CSV"),
-    ],
-)  # fmt: skip
-def test_manifests(tmp_path, text, message):
-    manifest = tmp_path / "m.csv"
-    manifest.write_text(text, "latin-1")
-    with pytest.raises(UserError, match=rf"m\.csv.*{message}") as caught:
-        benchmark(manifest).ids()
-    one_sentence(caught)
 
 
 @pytest.fixture
@@ -451,12 +400,12 @@ def test_folders_of_masks(tmp_path):
     "make, message",
     [
         (lambda p: FileMask(p, invert="no"), "invert is 'no'; it must be true or false"),
-        (lambda p: FileMask(""), "path is ''"), (lambda p: EditBenchMask(3), "path is 3"),
-        (lambda p: WideMask(seed=True), "seed is True"), (lambda p: FolderDataset(7, 8), "path is 7"),
+        (lambda p: EditBenchMask(3), "path is 3"), (lambda p: WideMask(seed=True), "seed is True"),
         (lambda p: FolderDataset(p, 10**30), f"size is {10**30}; it must be at most 16384 pixels"),
         (lambda p: FolderDataset(p, 8, ["x"]), r"preprocess is \['x'\]"),
-        (lambda p: EditBench(p, 8, ["both"]), "part is"), (lambda p: EditBench(p, 8, prompt={}), "pt is {}"),
-        (lambda p: DrawnDataset(["avatars"]), "name is"), (lambda p: DrawnDataset("avatars", 3), "split is 3"),
+        (lambda p: EditBench(p, 8, prompt={}), "pt is {}"),
+        (lambda p: DrawnDataset("cats"), "name is 'cats'; drawn datasets are avatars, drawings, landscapes"),
+        (lambda p: DrawnDataset("avatars", 3), "split is 3"), (lambda p: PhotoDataset(size=100), "32, 64, 128 or 256"),
         (lambda p: DrawnDataset("avatars", "dev", p, 64, 0), "count is 0"),
         (lambda p: BenchmarkDataset("n", p, 8, 4, ["{number}"], ""), "manifest is 4"),
         (lambda p: BenchmarkDataset("n", p, 8, p, [], ""), r"patterns is \[\]"),
@@ -631,8 +580,8 @@ def test_the_script_says_what_is_wrong_in_one_line(tmp_path, script):
     assert script("doctor", "folder", here)[0] == 0
 
 
-def test_the_doctor_says_what_is_left_out(tmp_path):
-    picture(tmp_path / "x.png")
-    (tmp_path / "y.txt").touch()
-    done = run_script("doctor", "folder", f"dataset.path={tmp_path}", command="data")
-    assert "1 file is left out: 1 .txt" in done.stdout
+def test_ids_that_can_be_names_of_files():
+    for text in ("a", "natural-1", "x" * 200, "été 2024", "a.b", "名前", "a  b"):
+        assert safe_id(text)
+    for text in ("..", "a/b", "a\\b", "a\0", ".a", " a", "a ", "a..b", "", "x" * 201, "é" * 101, "a\nb", "\udcff"):
+        assert not safe_id(text)

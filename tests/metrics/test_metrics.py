@@ -14,10 +14,9 @@ from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics, configured_metrics
 from isdiff.errors import UserError
 from isdiff.io.files import sha256_file
-from isdiff.metrics.attributes import Frechet, Perceptual
 from isdiff.metrics.base import Absent, Features, Unavailable
-from isdiff.metrics.intervals import difference, estimate
-from isdiff.metrics.samples import FrechetStatistic, MeanStatistic, frechet_distance
+from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
+from isdiff.metrics.samples import FrechetStatistic, KernelStatistic, MeanStatistic, frechet_distance
 from isdiff.metrics.standard import LPIPS, SSIM
 from isdiff.metrics.text import CLIPScore
 
@@ -45,20 +44,6 @@ def test_frechet_agrees_with_torch_fidelity():
     a, b = (torch.from_numpy(rng.normal(size=(300, 64)) * s) for s in (1.0, 1.5))
     theirs = fid_statistics_to_metric(fid_features_to_statistics(a), fid_features_to_statistics(b), False)
     assert frechet_distance(a.numpy(), b.numpy()) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    "metric", [Perceptual("models", "avatars64"), Frechet("models", "avatars64")], ids=lambda m: m.name
-)
-def test_offline_distances(metric):
-    first, second = images(70, 0), images(70, 1)
-    every = np.arange(70)
-    assert metric.measure(first, first).value(every) == pytest.approx(0, abs=1e-6)
-    apart = metric.measure(first, second).value(every)
-    assert apart > 0.1
-    order = np.random.default_rng(0).permutation(70)
-    shuffled = metric.measure([first[i] for i in order], [second[i] for i in order])
-    assert shuffled.value(every) == pytest.approx(apart, rel=1e-4)
 
 
 def test_intervals_of_frechet_distances_hold_the_value():
@@ -152,21 +137,6 @@ def test_what_there_is_not_is_refused(override, message):
         configured_metrics(compose_run(["metrics.names=[ssim]", override]))
 
 
-def test_ssim_of_equal_and_of_noisy_images():
-    first = images(5, 0)
-    every = np.arange(5)
-    assert SSIM().measure(first, first).value(every) == pytest.approx(1)
-    values = []
-    for noise in (10, 60):
-        noisy = [
-            np.clip(x + np.random.default_rng(1).normal(0, noise, x.shape), 0, 255).astype(np.uint8) for x in first
-        ]
-        values.append(SSIM().measure(noisy, first).value(every))
-    assert 1 > values[0] > values[1] > 0
-    one = SSIM().measure(noisy[:1], first[:1]).value(np.zeros(1, int))
-    assert one == pytest.approx(SSIM().measure(noisy, first).value(np.zeros(1, int)), abs=1e-6)
-
-
 def test_clip_score_is_the_models_cosine(tmp_path):
     """With an untrained CLIP of the published layout: 100 times the cosine of the model's own embeddings."""
     folder = tiny_clip(tmp_path / "clip_vit_l14")
@@ -208,3 +178,27 @@ def tiny_clip(folder):
     images = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     CLIPProcessor(images, tokenizer).save_pretrained(folder)
     return folder
+
+
+def test_no_verdict_on_few_images():
+    few, many = (Estimate(1.0, 0.5, 1.5, n) for n in (VERDICT_IMAGES - 1, VERDICT_IMAGES))
+    assert not few.excludes_zero and many.excludes_zero and not Estimate(1.0, -0.5, 1.5, 900).excludes_zero
+
+
+def test_runs_are_paired_by_image():
+    first, second = MeanStatistic(np.array([1.0, 2.0, 3.0])), MeanStatistic(np.array([30.0, 10.0]))
+    found = difference(first, second, 10, (["a", "b", "c"], ["c", "a"]))
+    assert found.value == pytest.approx((30 + 10) / 2 - (3 + 1) / 2) and found.n == 2
+    with pytest.raises(ValueError, match="no image in common"):
+        difference(first, second, 10, (["a", "b", "c"], ["d", "e"]))
+    with pytest.raises(ValueError, match="cannot pair 3 images with 2 without their names"):
+        difference(first, second, 10)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_what_is_not_known_is_null_and_not_nan(n):
+    rng = np.random.default_rng(0)
+    found = estimate(KernelStatistic(rng.standard_normal((n, 4)), rng.standard_normal((n, 4))), 50)
+    text = json.dumps(found.as_dict(), allow_nan=False)
+    assert Estimate.of(json.loads(text)).text() == found.text()
+    assert "nan" not in found.text()
