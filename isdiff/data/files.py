@@ -199,7 +199,7 @@ class BenchmarkDataset(FileDataset):
         check_text("manifest", manifest)
         check_whole("total", total, 0)
         try:
-            if not [pattern.format(number=1, next=2) for pattern in patterns]:
+            if not isinstance(patterns, (list, tuple)) or not [p.format(number=1, next=2) for p in patterns]:
                 raise ValueError("none")
         except (LookupError, ValueError, AttributeError, TypeError):
             rule = "it must be a list of file names with {number} or {next}"
