@@ -65,7 +65,7 @@ def estimate(sample: Statistic, count: int = 1000) -> Estimate:
     """Value and interval of one run."""
     whole = sample.value(np.arange(sample.n))
     drawn = selections(sample.n, count, sample.groups) if sample.n > 1 else []
-    values = [sample.value(chosen) for chosen in drawn] or [np.nan]
+    values = [sample.resample(chosen) for chosen in drawn] or [np.nan]
     moved = correct(np.array(values), whole, independent(sample.n, sample.groups))
     value, low, high = np.clip([whole, *interval(moved)], *sample.limits).tolist()
     return Estimate(value, low, high, sample.n)
@@ -79,7 +79,7 @@ def independent(n: int, groups: np.ndarray | None) -> int:
 def correct(values: np.ndarray, whole: float, count: int) -> np.ndarray:
     """Resampled values without the two faults of a bootstrap over ``count`` independent images.
 
-    Resampling repeats images, which makes sets look less alike: a Frechet distance grows by it, a mean does not. The
+    Resampling repeats images, which can make sets look less alike; a mean does not change by it. The
     difference between the resamples' mean and the value itself is taken off. And resamples of few images vary too
     little: they are spread by what a t interval of a mean has over a bootstrap's (Hesterberg 2015, section 4.3).
     """
@@ -135,7 +135,7 @@ def paired_differences(
         raise ValueError("the runs have no image in common")
     one, two = (np.array([at[name] for name in shared]) for at in places)
     groups = None if first.groups is None else first.groups[one]
-    values = [second.value(two[c]) - first.value(one[c]) for c in selections(len(shared), count, groups)]
+    values = [second.resample(two[c]) - first.resample(one[c]) for c in selections(len(shared), count, groups)]
     base = first.value(one)
     whole = second.value(two) - base
     return whole, correct(np.array(values), whole, independent(len(shared), groups)), len(shared), base

@@ -62,6 +62,7 @@ def samples(
             try:
                 found[metric.name] = metric.sample(seen)
                 found[metric.name].groups = sources(experiment, records)
+                found[metric.name].folder = run.folder
             except Unavailable as error:
                 skipped[metric.name] = str(error)
     return found, skipped
@@ -92,7 +93,7 @@ class RunFeatures:
     ) -> None:
         self.experiment, self.records, self.prompts, self.extractor = experiment, records, prompts, extractor
         label = f"{extractor.name}-{extractor.version}"
-        own = experiment.store.path / "measured" / label
+        self.folder = own = experiment.store.path / "measured" / label
         shared = experiment.setup.folder / "measured" / label
         self.stores = [ArrayStore(own / "values"), ArrayStore(own / "features"), ArrayStore(shared / "features")]
         hashes = experiment.store.picture_hashes([r["id"] for r in records])
