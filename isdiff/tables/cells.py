@@ -11,20 +11,19 @@ from contextlib import suppress
 
 import numpy as np
 
-from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
 from isdiff.errors import Missing, UserError, explained, summed_up
 from isdiff.metrics.base import Metric, Unavailable
 from isdiff.metrics.contrast import Contrast, contrast
 from isdiff.metrics.diversity import Diversity
 from isdiff.metrics.intervals import estimate
-from isdiff.metrics.samples import MeanStatistic, SeedsStatistic
+from isdiff.metrics.samples import SeedsStatistic
 from isdiff.models.base import RANDOM
 from isdiff.progress import clock
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import result_features, sources
 from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
-from isdiff.tables.rows import Row, run_row, with_seeds
+from isdiff.tables.rows import Row, row_configs, run_row
 from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
 
 Cells = dict[tuple[str, str], Row]  # what was measured, by row and mask
@@ -88,7 +87,7 @@ def announce(plan: TablePlan, run: bool) -> Iterator[tuple[RowPlan, CellPlan]]:
         if run and not cell.impossible:
             spent = time.monotonic() - begun
             left = f", about {clock(spent / (place - 1) * (len(todo) - place + 1))} left" if spent > 60 else ""
-            where = f"{plan.name} ({plan.profile}), cell {place}/{len(todo)}"
+            where = f"{plan.name}{f' ({plan.profile})' if plan.profile else ''}, cell {place}/{len(todo)}"
             print(f"{where}: {row.label}, {cell.mask}{left}", file=sys.stderr)
         yield row, cell
 
@@ -101,38 +100,22 @@ def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool, tabl
     Raises:
         Missing: weights or images are not here.
         NoRun: the cell cannot exist, or has not been run and ``run`` is off.
-        UserError: the run failed.
     """
     if cell.impossible or not (run or is_finished(cell)):
         raise NoRun(cell.impossible or NOT_YET)
-    measured, _ = run_row(row.label, cell.mask, cell.overrides, metrics, cell.seeds, group=table, name=row.name)
-    for metric in metrics:
-        if isinstance(metric, Diversity) and len(cell.seeds) > 1:
+    measured = run_row(row, cell, metrics, group=table)
+    for metric in measured.experiment.setup.metrics:
+        if isinstance(metric, Diversity) and len(cell.seeds) > 1:  # of the runs with the first two seeds
             with suppress(Unavailable):  # then the cell says that it cannot be measured here
-                measured.samples[metric.name] = SeedsStatistic([diversity(measured, metric.name)])
+                found = metric.between_runs(*(result_features(*each, metric.extractor) for each in measured.runs[:2]))
+                found.groups = sources(measured.experiment, measured.records)
+                measured.samples[metric.name] = SeedsStatistic([found])
     return measured
 
 
-def diversity(row: Row, name: str) -> MeanStatistic:
-    """Of the runs with the first two seeds.
-
-    Raises:
-        Unavailable: the metric's weights are not where the runs' configuration has them.
-    """
-    metric = next(each for each in row.experiment.setup.metrics if each.name == name)
-    assert isinstance(metric, Diversity)
-    found = metric.between_runs(*(result_features(*each, metric.extractor) for each in row.runs[:2]))
-    found.groups = sources(row.experiment, row.records)
-    return found
-
-
 def is_finished(cell: CellPlan) -> bool:
-    """Whether all its images are there, with every seed.
-
-    Raises:
-        Missing: the images or weights of the cell are not here.
-    """
-    for cfg in with_seeds(compose_run(cell.overrides), cell.seeds):
+    """Whether all its images are there, with every seed; ``Missing`` where its images or weights are not here."""
+    for cfg in row_configs(cell, []):
         experiment = Experiment.of(cfg)
         experiment.require(experiment.ids())
         if not set(experiment.ids()) <= set(experiment.store.records()):
@@ -146,16 +129,15 @@ def line(row: RowPlan, plan: TablePlan, metrics: Sequence[Metric], cells: Cells,
     for cell in row.cells:
         found = cells.get((row.name, cell.mask))
         for place, metric in enumerate(metrics):
-            value = Value(paper=cell.paper[place] if place < len(cell.paper) else None)
-            value.cost = cost([found]) if found is not None else None
+            value = Value(paper=cell.paper[place] if cell.paper else None)
             if found is None:
                 value.missing = reasons[row.name, cell.mask]
-            elif metric.name in found.samples:
-                sample = found.samples[metric.name]
-                value.ours = estimate(sample, plan.bootstrap)
-                value.seed_sd = sample.spread() if len(sample.seeds) > 1 else None
             else:
-                value.missing = "this metric cannot measure such images"
+                value.cost = cost([found])
+                value.missing = found.skipped.get(metric.name, "")
+                if (sample := found.samples.get(metric.name)) is not None:
+                    value.ours, value.missing = estimate(sample, plan.bootstrap), ""
+                    value.seed_sd = sample.spread() if len(sample.seeds) > 1 else None
             values.append(value)
     whole = cost([cells[key] for key in cells if key[0] == row.name])
     return Line(row.name, row.label, values, whole, row.paper_time, row.isdiff)
@@ -181,19 +163,19 @@ def protocol(experiment: Experiment) -> str:
 def compare_rows(plan: TablePlan, columns: Sequence[Column], cells: Cells) -> Iterator[Comparison]:
     """Each row against each of its partners, where some column has values of both."""
     labels = {row.name: row.label for row in plan.rows}
-    for row in plan.rows:
-        for partner in row.against:
-            found: list[Contrast | None] = []
-            for column in columns:
-                first, second = (cells.get((name, column.mask)) for name in (partner, row.name))
-                name, higher = column.metric.name, column.metric.higher_is_better
-                if first is None or second is None or name not in first.samples.keys() & second.samples.keys():
-                    found.append(None)
-                    continue
-                ids = (first.ids, second.ids)
-                found.append(contrast(first.samples[name], second.samples[name], plan.bootstrap, ids, higher))
-            if any(found):
-                yield Comparison(row.label, labels[partner], tuple(found), row.isdiff)
+    for row, partner in [(row, partner) for row in plan.rows for partner in row.against]:
+        found: list[Contrast | None] = []
+        for column in columns:
+            name = column.metric.name
+            both = [each for n in (partner, row.name) if (each := cells.get((n, column.mask))) and name in each.samples]
+            if len(both) < 2:
+                found.append(None)
+                continue
+            first, second = both
+            ids, higher = (first.ids, second.ids), column.metric.higher_is_better
+            found.append(contrast(first.samples[name], second.samples[name], plan.bootstrap, ids, higher))
+        if any(found):
+            yield Comparison(row.label, labels[partner], tuple(found), row.isdiff)
 
 
 def name_papers(plan: TablePlan) -> list[str]:
@@ -215,5 +197,4 @@ def explain_gaps(plan: TablePlan, reasons: Reasons, gaps: Gaps) -> list[str]:
     grouped = defaultdict[str, list[str]](list)
     for (reason, name), its in masks.items():
         grouped[reason].append(labels[name] if its == list(plan.masks) else f"{labels[name]} ({', '.join(its)})")
-    grouped |= gaps.failed
-    return [f"{reason}: {'; '.join(cells)}." for reason, cells in grouped.items()]
+    return [f"{reason}: {'; '.join(cells)}." for reason, cells in (grouped | gaps.failed).items()]

@@ -1,146 +1,132 @@
-"""Several runs over the same images, side by side: a table with paired differences, and a picture."""
+"""Comparisons of anyone's rows (``configs/compare``): tables with paired differences, and a picture for each mask."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import MISSING, DictConfig
 
-from isdiff.config.metrics import build_metrics
+from isdiff.config.checked import read_checked
 from isdiff.config.setup import Setup
-from isdiff.io.contact_sheet import TILE, contact_sheet, with_hole
+from isdiff.errors import UserError
 from isdiff.io.files import atomic_open
 from isdiff.io.texts import markdown_line
-from isdiff.metrics.base import Metric
-from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
 from isdiff.paths import placed
 from isdiff.runs.report import GRID_ROWS
-from isdiff.tables.compare_plan import overrides_of, seeds_of
-from isdiff.tables.grid import Grid, Text
-from isdiff.tables.rows import Row, row_configs, run_row
+from isdiff.tables.cells import fill
+from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
+from isdiff.tables.render import comparison_entries, markdown, plain_numbers, value_entries
+from isdiff.tables.report import common_ids, draw_strip
+from isdiff.tables.rows import configs_of
+from isdiff.tables.sheet import Gaps
 
-LARGEST_TILE = 220  # pixels; larger pictures are reduced
+
+@dataclass
+class PlannedRow:
+    """A method and how it runs."""
+
+    label: str = MISSING
+    overrides: list[str] = MISSING
 
 
-def compare(plan: DictConfig, extra: Sequence[str] = ()) -> Path:
-    """Run every row of ``plan`` on every mask; write ``summary.md``, ``table.json`` and a picture per mask.
+@dataclass
+class Group:
+    """Rows that are compared with the first of them, over the same images; masks and seeds are the plan's if empty."""
+
+    rows: list[PlannedRow] = MISSING
+    limit: int = MISSING
+    title: str = ""
+    common: list[str] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """A comparison's file: keys, their kinds and defaults."""
+
+    groups: list[Group] = MISSING
+    title: str = "Comparison"
+    folder: str = "outputs/compare/own"
+    common: list[str] = field(default_factory=list)
+    masks: list[str] = field(default_factory=lambda: ["half"])
+    seeds: list[int] = field(default_factory=lambda: [0])
+    metrics: list[str] = field(default_factory=lambda: ["lite0_perceptual"])
+    bootstrap: int = 1000
+
+
+def read_plan(path: Path) -> DictConfig:
+    """A comparison's file, with defaults where it leaves something out."""
+    _, plan = read_checked(path, Plan(title=path.stem, folder=f"outputs/compare/{path.stem}"), "comparison")
+    return plan
+
+
+def narrow(
+    plan: DictConfig, limit: int | None = None, seeds: Sequence[int] | None = None, masks: Sequence[str] | None = None
+) -> DictConfig:
+    """The plan with fewer images, other seeds or other masks; its folder says so, so that no fuller result is lost."""
+    plan = plan.copy()
+    if (limit is not None and limit < 1) or seeds == [] or masks == []:
+        raise UserError("--limit must be at least 1, --seeds and --masks must name some")
+    plan.seeds, plan.masks = list(seeds or plan.seeds), list(masks or plan.masks)
+    for group in plan.groups:
+        group.limit = min(group.limit, limit or group.limit)
+        if seeds and group.seeds:
+            group.seeds = [seed for seed in group.seeds if seed in seeds] or list(seeds)
+        if masks and group.masks:
+            group.masks = [mask for mask in group.masks if mask in masks] or list(masks)
+    if limit or seeds or masks:
+        parts = [f"limit {limit}" * bool(limit), f"seeds {seeds}" * bool(seeds), f"masks {masks}" * bool(masks)]
+        plan.folder = f"{plan.folder}_{'_'.join(re.findall(r'[a-z0-9]+', ' '.join(parts)))}"
+    return plan
+
+
+def table_of(plan: DictConfig, group: DictConfig, extra: Sequence[str]) -> TablePlan:
+    """A group as a table, whose rows are compared with its first; rows go by their labels."""
+    labels, seeds = [row.label for row in group.rows], tuple(group.seeds or plan.seeds)
+    if len(set(labels)) < len(labels):
+        raise UserError(f"a group has two rows with the same label: {', '.join(labels)}")
+    masks = tuple(group.masks or plan.masks)
+    rows = []
+    for row in group.rows:
+        overrides = (*plan.common, *group.common, f"limit={group.limit}", *row.overrides, *extra)
+        cells = tuple(CellPlan(mask, overrides, seeds) for mask in masks)
+        rows.append(RowPlan(row.label, row.label, cells, against=tuple(labels[:1]) if rows else ()))
+    title = ", ".join(filter(None, [group.title, f"at most {group.limit} images"]))
+    metrics = dict(zip(plan.metrics, plan.metrics, strict=True))
+    return TablePlan(placed(plan.folder).name, title, "", "", masks, metrics, tuple(rows), plan.bootstrap)
+
+
+def compare(plan: DictConfig, extra: Sequence[str] = ()) -> tuple[Path, Gaps]:
+    """Run every row of ``plan`` on every mask; returns the folder of what is written, and what it lacks.
+
+    ``summary.md`` and ``table.json`` have all groups, and each group and mask a picture of its first images.
 
     Args:
-        plan: as :mod:`isdiff.tables.compare_plan` reads it; rows of a group are compared with its first.
+        extra: overrides of every run.
     """
-    folder = placed(plan.folder)
-    metrics = build_metrics(list(plan.metrics))
-    for _, cfg in configs_of(plan, extra):  # before anything is sampled
+    folder, gaps = placed(plan.folder), Gaps()
+    tables = [table_of(plan, group, extra) for group in plan.groups]
+    for _, cfg in configs_of(tables, strict=True):  # before anything is sampled
         Setup.of(cfg)
-    tables: list[list[dict[str, Any]]] = []
-    notes: dict[str, str] = {}
-    for group in plan.groups:
-        for mask in group.get("masks", plan.masks):
-            rows = []
-            for row in group.rows:
-                overrides, seeds = overrides_of(plan, group, row, extra), seeds_of(plan, group)
-                measured, skipped = run_row(row.label, mask, overrides, metrics, seeds, group=folder.name)
-                rows.append(measured)
-                notes |= skipped
-            tables.append(entries(rows, metrics, plan.bootstrap, group.get("title", "")))
-            name = "_".join([mask, str(group.limit), *re.findall(r"\w+", group.get("title", "").lower())])
-            draw(folder / f"{name}.png", rows)
-            write(folder, plan.title, tables, metrics, notes)
-    return folder
-
-
-def configs_of(plan: DictConfig, extra: Sequence[str] = ()) -> Iterator[tuple[str, DictConfig]]:
-    """All runs of a comparison, with what each is called.
-
-    Raises:
-        UserError: the overrides of one do not compose.
-    """
-    for group in plan.groups:
-        for mask in group.get("masks", plan.masks):
-            for row in group.rows:
-                overrides, seeds = overrides_of(plan, group, row, extra), seeds_of(plan, group)
-                folder = placed(plan.folder).name
-                for cfg in row_configs(mask, overrides, list(plan.metrics), seeds, folder, row.label):
-                    yield f"{row.label}, {mask}, seed {cfg.seed}", cfg
-
-
-def entries(rows: list[Row], metrics: list[Metric], bootstrap: int, title: str) -> list[dict[str, Any]]:
-    """Table entries of rows over the same images."""
-    found, first = [], rows[0]
-    for row in rows:
-        entry: dict[str, Any] = {
-            "group": title, "mask": row.mask, "label": row.label, "n": len(row.records),
-            "run": str(row.experiment.store.path), "network": row.experiment.network,
-            **{key: row.mean(key) for key in ("network_calls", "seconds", "attempts")},
-        }  # fmt: skip
-        for name in [metric.name for metric in metrics if metric.name in row.samples]:
-            entry[name] = estimate(row.samples[name], bootstrap).as_dict()
-            entry[f"{name}_seed_sd"] = row.samples[name].spread()
-            if row is not first and name in first.samples:
-                paired = difference(first.samples[name], row.samples[name], bootstrap, (first.ids, row.ids))
-                entry[f"{name}_difference"] = paired.as_dict()
-        found.append(entry)
-    return found
-
-
-def grid(entries: list[dict[str, Any]], metrics: list[Metric]) -> Grid:
-    """The table of one group and mask. Differences are to the first row; bold ones exclude zero."""
-    used = [m for m in metrics if any(m.name in e for e in entries)]
-    several = any(e.get(f"{m.name}_seed_sd") for e in entries for m in used)
-    rows, first = [], entries[0]
-    for e in entries:
-        few = "" if e["n"] == first["n"] else f", {e['n']} images"
-        row = [Text(e["label"] + few), Text(f"{e['network_calls']:.0f}"), Text(f"{e['seconds']:.2f}")]
-        for m in used:
-            row.append(Text(str(Estimate.of(e[m.name])) if m.name in e else ""))
-            if several:
-                row.append(Text(f"{e[f'{m.name}_seed_sd']:.3f}" if m.name in e else ""))
-            paired = Estimate.of(e[f"{m.name}_difference"]) if f"{m.name}_difference" in e else None
-            bold = "best" if paired and paired.excludes_zero else ""
-            row.append(Text(paired.text("+.3f") if paired else "", "", bold))
-        rows.append(row)
-    heads = ["method", "calls", "s/image"]
-    heads += [h for m in used for h in (m.heading, *(["SD of seeds"] if several else []), "difference")]
-    title = f"{first['mask']} mask, {first['n']} images{', ' + first['group'] if first['group'] else ''}"
-    return Grid(title, heads, rows)
-
-
-def write(
-    folder: Path, title: str, tables: list[list[dict[str, Any]]], metrics: list[Metric], notes: dict[str, str]
-) -> None:
-    """``table.json`` with everything, and ``summary.md`` for people."""
-    rows = [entry for table in tables for entry in table]
-    with atomic_open(folder / "table.json") as stream:
-        json.dump({"rows": rows, "skipped": notes}, stream, indent=1)
-    parts = [markdown_line(f"# {title}"), ""]
-    for each in [grid(table, metrics) for table in tables]:
-        parts += [markdown_line(f"## {each.title}"), "", *each.markdown(), ""]
-    parts.append(
-        "95 % bootstrap intervals over images; differences are paired, to the first row over images that both have, "
-        f"bold where zero is outside and at least {VERDICT_IMAGES} images stand behind it."
-    )
-    models = dict.fromkeys("{model}, {size}, weights: {weights}".format(**e["network"]) for e in rows)
-    parts.append(f"\nModels: {'; '.join(models)}.")
-    parts += [f"\n{name} skipped: {reason}" for name, reason in notes.items() if not any(name in e for e in rows)]
-    with atomic_open(folder / "summary.md") as stream:
-        stream.write("\n".join(parts) + "\n")
-
-
-def draw(path: Path, rows: list[Row]) -> None:
-    """Input, every method's result and truth, for the first images of a group."""
-    tiles = []
-    records = [{record["id"]: record for record in row.records} for row in rows]
-    everywhere = set.intersection(*map(set, records))
-    for image_id in [i for i in rows[0].ids if i in everywhere][:GRID_ROWS]:
-        given = rows[0].experiment.read(image_id)
-        results = [
-            (row.experiment.store.image(image_id), f"{own[image_id]['network_calls']} calls")
-            for row, own in zip(rows, records, strict=True)
-        ]
-        tiles.append([(with_hole(given.pixels, given.hole), image_id), *results, (given.pixels, "")])
-    side = min(LARGEST_TILE, max(TILE, *(picture.shape[0] for picture, _ in tiles[0])))
-    contact_sheet(path, ["input", *(row.label for row in rows), "truth"], tiles, side)
+    text, values, comparisons = [markdown_line(f"# {plan.title}"), ""], [], []
+    for group, table in zip(plan.groups, tables, strict=True):
+        sheet, cells = fill(table)
+        gaps.add(sheet.gaps)
+        text.append(markdown(sheet, "##"))
+        values += [{"group": group.title} | plain_numbers(entry) for entry in value_entries(sheet)]
+        comparisons += [{"group": group.title} | plain_numbers(entry) for entry in comparison_entries(sheet)]
+        for mask in table.masks:
+            rows = [cells[row.name, mask] for row in table.rows if (row.name, mask) in cells]
+            if ids := common_ids(rows)[:GRID_ROWS]:
+                name = "_".join([mask, str(group.limit), *re.findall(r"\w+", group.title.lower())])
+                draw_strip(folder / f"{name}.png", rows, ids)
+        with atomic_open(folder / "table.json") as stream:
+            json.dump({"rows": values, "comparisons": comparisons}, stream, indent=1)
+        with atomic_open(folder / "summary.md") as stream:
+            stream.write("\n".join(text))
+    return folder, gaps

@@ -9,28 +9,18 @@ import torch
 
 from isdiff.data.images import to_tensor
 from isdiff.errors import UserError
+from isdiff.metrics.intervals import estimate
 from isdiff.metrics.samples import MeanStatistic
 from isdiff.runs.measure import sources
 from isdiff.seeds.base import SeededStart
+from isdiff.tables.cells import Cells
+from isdiff.tables.plan import TablePlan
 from isdiff.tables.rows import Row
+from isdiff.tables.sheet import Column, Measure, Sheet, Value
 
 BINS = 8  # of each colour channel
-
-
-class Divergence:
-    """How it is called where metrics are; smaller is nearer, and neither is better."""
-
-    name = "kl"
-    title = "KL divergence to the hole's true colours (nats)"
-    higher_is_better = False
-
-    @property
-    def heading(self) -> str:
-        """Without an arrow."""
-        return self.title
-
-
-KL = Divergence()
+TITLE = "KL divergence to the hole's true colours (nats)"
+KL = Measure("kl", TITLE, heading=TITLE)  # smaller is nearer, and neither is better
 
 
 def divergences(row: Row, first: int = 0) -> dict[str, float]:
@@ -57,11 +47,17 @@ def divergences(row: Row, first: int = 0) -> dict[str, float]:
     return values
 
 
-def divergence_sample(row: Row, values: Mapping[str, float]) -> MeanStatistic:
-    """The divergences of a row's images, by id, for the bootstrap."""
-    sample = MeanStatistic(np.array(list(values.values())))
-    sample.groups = sources(row.experiment, [{"id": image_id} for image_id in values])
-    return sample
+def add_divergences(sheet: Sheet, table: TablePlan, cells: Cells, spread: Mapping[str, Mapping[str, float]]) -> None:
+    """Another column: the mean of :func:`divergences`, which ``spread`` has by row, over images."""
+    (mask,) = table.masks
+    sheet.columns.append(Column(mask, KL))
+    for line in sheet.lines:
+        value = Value(missing=line.values[0].missing)
+        if (row := cells.get((line.name, mask))) is not None:
+            sample = MeanStatistic(np.array(list(spread[line.name].values())))
+            sample.groups = sources(row.experiment, [{"id": image_id} for image_id in spread[line.name]])
+            value = Value(ours=estimate(sample, table.bootstrap))
+        line.values.append(value)
 
 
 def divergence(truth: torch.Tensor, filled: torch.Tensor, hole: torch.Tensor) -> float:

@@ -7,7 +7,7 @@ mean: which dataset stands for ImageNet, which metric for LPIPS, how many images
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -76,7 +76,7 @@ class TablePlan:
     metrics: dict[str, str]
     rows: tuple[RowPlan, ...]
     bootstrap: int = 1000
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     dataset: str = ""
     own_data: bool = True
     times: str = ""
@@ -114,11 +114,7 @@ def names(group: str) -> list[str]:
 
 
 def load(group: str, name: str) -> Any:
-    """The content of ``configs/<group>/<name>.yaml``.
-
-    Raises:
-        UserError: there is no such file.
-    """
+    """The content of ``configs/<group>/<name>.yaml``."""
     there = config_names(group)
     if name not in there:
         raise UserError(f"there is no {group} {name!r}; there are {', '.join(there)}")
@@ -146,8 +142,6 @@ def plan(
         rows: only these, by name or pattern (``ddnm*``); rows that they are compared with come along. ``printed``:
             those that the paper has, and no others.
         extra: further overrides of every run.
-    Raises:
-        UserError: an unknown table, profile, mask or row.
     """
     table = load("table", name) if table is None else table
     setting = load("profile", profile)
@@ -161,17 +155,15 @@ def plan(
         picked = set(choose([row.name for row in table.rows], rows, f"rows of {name}"))
         picked |= {partner for row in table.rows if row.name in picked for partner in row.get("against", ())}
     chosen_masks = choose(list(table.masks), masks, f"masks of {name}")
+    planner = Planner(table, setting, limit, seeds, extra)
     made = []
     for row in [row for row in table.rows if row.name in picked]:
         values = printed.get(row.name, {})
-        cells = tuple(
-            cell_plan(table, row, mask, setting, limit, seeds, extra, values.get(mask, ())) for mask in chosen_masks
-        )
+        cells = tuple(planner.cell(row, mask, tuple(values.get(mask, ()))) for mask in chosen_masks)
         against = tuple(partner for partner in row.get("against", ()) if partner in picked)
-        label = label_of(row, setting, extra)
         isdiff = method_of(row).endswith("+isdiff") and "isdiff=off" not in row.overrides
         time, source = values.get("time"), values.get("source", "")
-        made.append(RowPlan(row.name, label, cells, against, time, source, isdiff))
+        made.append(RowPlan(row.name, planner.label(row), cells, against, time, source, isdiff))
     kinds = {row.get("model", "pixel") for row in table.rows if row.name in picked}
     own_data = list(data.overrides) == [f"dataset={table.dataset}"]
     instead = "" if own_data else f" ({' '.join(data.overrides)} in the place of {table.dataset})"
@@ -188,70 +180,11 @@ class NothingChosen(UserError):
 
 
 def choose(there: list[str], asked: Sequence[str] | None, what: str) -> list[str]:
-    """Those of ``there`` that a pattern of ``asked`` matches, all without patterns.
-
-    Raises:
-        NothingChosen: a pattern matches none.
-    """
-    if asked is None:
-        return there
-    for pattern in asked:
+    """Those of ``there`` that a pattern of ``asked`` matches, each of which must match one; all without patterns."""
+    for pattern in asked or ():
         if not any(fnmatchcase(name, pattern) for name in there):
             raise NothingChosen(f"{pattern!r} is none of the {what}: {', '.join(there)}")
-    return [name for name in there if any(fnmatchcase(name, pattern) for pattern in asked)]
-
-
-def cell_plan(
-    table: Any,
-    row: Any,
-    mask: str,
-    setting: Any,
-    limit: int | None,
-    seeds: Sequence[int] | None,
-    extra: Sequence[str],
-    paper: Sequence[float | None],
-) -> CellPlan:
-    """One cell. What comes later wins: a profile's steps and resampling stand behind what a row says of single keys."""
-    data = setting.datasets[table.dataset]
-    costly = setting.get("costly", {}) if row.get("resampling") or row.get("costly") else {}
-    limits = (costly.get("limit", setting.limit), table.get("limit"), data.get("limit"), limit)
-    most = min((n for n in limits if n is not None), default=None)
-    used = tuple(seeds or table.get("seeds") or costly.get("seeds") or setting.seeds)
-    kind = row.get("model", "pixel")
-    if kind not in data.models:
-        return CellPlan(mask, (), used, data.get("note", f"no {kind} model for {table.dataset}"), tuple(paper))
-    if mask not in row.get("masks", [mask]):
-        return CellPlan(mask, (), used, f"with {' and '.join(row.masks)} masks alone", tuple(paper))
-    resampling: list[str] = []
-    if row.get("resampling"):
-        jump, repeat = setting.resampling[mask]
-        resampling = [f"sampler.jump={jump}", f"sampler.repeat={repeat}"]
-    masked = [] if any(o.startswith("mask=") for o in data.overrides) or mask == table.dataset else [f"mask={mask}"]
-    limited = [] if most is None else [f"limit={most}"]
-    parts = [*masked, *data.overrides, *row.overrides, *data.models[kind], *shared(row, setting), *resampling, *limited]
-    given = {o.split("=")[0].lstrip("+"): o for o in [*parts, *in_place(row, setting), *extra]}
-    return CellPlan(mask, tuple(given.values()), used, "", tuple(paper))
-
-
-def own(row: Any) -> list[str]:
-    """What a row says of single keys."""
-    return [override for override in row.overrides if "." in override.split("=")[0]]
-
-
-def in_place(row: Any, setting: Any) -> list[str]:
-    """The same with what the profile has in its place."""
-    replaced = setting.get("replace", {})
-    return [each for override in own(row) for each in replaced.get(override, [override])]
-
-
-def shared(row: Any, setting: Any) -> list[str]:
-    """What the profile says of all runs and of those with the row's method."""
-    return [*setting.common, *setting.get("methods", {}).get(method_of(row), ())]
-
-
-def method_of(row: Any) -> str:
-    """The name of a row's method."""
-    return next(o.partition("=")[2] for o in row.overrides if o.startswith("method="))
+    return [name for name in there if asked is None or any(fnmatchcase(name, pattern) for pattern in asked)]
 
 
 WORDS = {
@@ -261,27 +194,74 @@ WORDS = {
 STATED = ("sampler.eta", "sampler.repeat")  # what labels say also of rows that leave it to their method
 
 
-def label_of(row: Any, setting: Any, extra: Sequence[str] = ()) -> str:
-    """The row's label with its ``{steps}`` filled in, and behind it every value that is not the row's own.
+@dataclass(frozen=True)
+class Planner:
+    """Rows of a table in a profile (``setting``); the other values are those of :func:`plan`."""
 
-    Args:
-        extra: overrides that a command gives.
-    """
-    instead = in_place(row, setting)
-    said, runs = values_of(own(row)), values_of([*shared(row, setting), *instead, *extra])
-    stated = [text for text in extra if text.partition("=")[0].lstrip("+") in STATED]
-    keys = values_of([*own(row), *instead, *stated])
-    other = [in_words(key, runs[key]) for key in keys if key in runs and said.get(key) != runs[key]]
-    whole = row.label.replace("{steps}", runs.get("sampler.steps", "its"))
-    return f"{whole} (here {', '.join(other)})" if other else whole
+    table: Any
+    setting: Any
+    limit: int | None
+    seeds: Sequence[int] | None
+    extra: Sequence[str]
+
+    def cell(self, row: Any, mask: str, paper: tuple[float | None, ...]) -> CellPlan:
+        """One cell. What comes later wins: the profile's steps and resampling stand behind a row's single keys."""
+        table, setting = self.table, self.setting
+        data, kind = setting.datasets[table.dataset], row.get("model", "pixel")
+        costly = setting.get("costly", {}) if row.get("resampling") or row.get("costly") else {}
+        limits = (costly.get("limit", setting.limit), table.get("limit"), data.get("limit"), self.limit)
+        used = tuple(self.seeds or table.get("seeds") or costly.get("seeds") or setting.seeds)
+        if kind not in data.models:
+            return CellPlan(mask, (), used, data.get("note", f"no {kind} model for {table.dataset}"), paper)
+        if mask not in row.get("masks", [mask]):
+            return CellPlan(mask, (), used, f"with {' and '.join(row.masks)} masks alone", paper)
+        named = any(o.startswith("mask=") for o in data.overrides) or mask == table.dataset
+        parts = [*([] if named else [f"mask={mask}"]), *data.overrides, *row.overrides, *data.models[kind]]
+        parts += self.shared(row)
+        if row.get("resampling"):
+            jump, repeat = setting.resampling[mask]
+            parts += [f"sampler.jump={jump}", f"sampler.repeat={repeat}"]
+        if known := [n for n in limits if n is not None]:
+            parts.append(f"limit={min(known)}")
+        given = {key_of(o): o for o in [*parts, *self.replaced(row), *self.extra]}
+        return CellPlan(mask, tuple(given.values()), used, "", paper)
+
+    def shared(self, row: Any) -> list[str]:
+        """What the profile says of all runs and of those with the row's method."""
+        return [*self.setting.common, *self.setting.get("methods", {}).get(method_of(row), ())]
+
+    def replaced(self, row: Any) -> list[str]:
+        """A row's single keys, with what the profile has in their place."""
+        instead = self.setting.get("replace", {})
+        return [each for override in single_keys(row) for each in instead.get(override, [override])]
+
+    def label(self, row: Any) -> str:
+        """The row's label with its ``{steps}`` filled in, and behind it every value that is not the row's own."""
+        said, runs = values_of(single_keys(row)), values_of([*self.shared(row), *self.replaced(row), *self.extra])
+        stated = [override for override in self.extra if key_of(override) in STATED]
+        keys = values_of([*single_keys(row), *self.replaced(row), *stated])
+        other = []
+        for key in [key for key in keys if key in runs and said.get(key) != runs[key]]:
+            text = WORDS.get(key, f"{key} {{}}").format(runs[key])
+            other.append(text.removesuffix("s") if runs[key] == "1" and key in WORDS else text)
+        whole = row.label.replace("{steps}", runs.get("sampler.steps", "its"))
+        return f"{whole} (here {', '.join(other)})" if other else whole
+
+
+def single_keys(row: Any) -> list[str]:
+    """What a row says of single keys, and not of whole groups."""
+    return [override for override in row.overrides if "." in key_of(override)]
+
+
+def method_of(row: Any) -> str:
+    """The name of a row's method."""
+    return values_of(row.overrides)["method"]
+
+
+def key_of(override: str) -> str:
+    return override.partition("=")[0].lstrip("+")
 
 
 def values_of(overrides: Iterable[str]) -> dict[str, str]:
     """Values by key; of a key that stands twice the last."""
-    return {key.lstrip("+"): value for key, _, value in (override.partition("=") for override in overrides)}
-
-
-def in_words(key: str, value: str) -> str:
-    """A value as a label says it."""
-    text = WORDS.get(key, f"{key} {{}}").format(value)
-    return text.removesuffix("s") if value == "1" and key in WORDS else text
+    return {key_of(override): override.partition("=")[2] for override in overrides}

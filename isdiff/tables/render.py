@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def markdown(sheet: Sheet) -> str:
-    """Best bold, second best italic."""
+def markdown(sheet: Sheet, level: str = "#") -> str:
+    """Best bold, second best italic; ``level`` is that of the heading."""
     values, *paired = sheet.grids()
-    parts = [markdown_line(f"# {sheet.title}"), "", *values.markdown(), ""]
+    parts = [markdown_line(f"{level} {sheet.title}"), "", *values.markdown(), ""]
     for grid in paired:
         parts += [f"{grid.title}:", "", *grid.markdown(), ""]
     waits = [f"Waits for {thing}: {', '.join(cells)}" for thing, cells in sheet.gaps.waits.items()]

@@ -6,7 +6,6 @@ import base64
 import io
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +13,35 @@ import numpy as np
 
 from isdiff import environment
 from isdiff.data.images import load_rgb
-from isdiff.io.contact_sheet import contact_sheet, with_hole
+from isdiff.io.contact_sheet import TILE, contact_sheet, with_hole
 from isdiff.io.files import atomic_open
 from isdiff.metrics.base import Metric
 from isdiff.metrics.contrast import Verdict
 from isdiff.metrics.samples import MeanStatistic
 from isdiff.seeds.base import SeededStart
 from isdiff.tables.cells import Cells
-from isdiff.tables.figures import Drawn
+from isdiff.tables.plots import Drawn
 from isdiff.tables.plan import TablePlan
 from isdiff.tables.render import parts, template
 from isdiff.tables.rows import Costs, Row
 from isdiff.tables.sheet import Sheet
 
 SHOWN = 3  # images of a strip
+LARGEST_TILE = 220  # pixels; larger pictures are reduced
 
 
-@dataclass(frozen=True)
-class Spent:
+def spent(costs: Costs) -> dict[str, float]:
     """The sum of what the images behind a report cost."""
+    calls, seconds = (sum(each[i] for each in costs.values()) for i in (0, 1))
+    return {"images": len(costs), "network_calls": calls, "seconds": seconds}
 
-    images: int
-    network_calls: int
-    seconds: float
 
-    @classmethod
-    def of(cls, costs: Costs) -> Spent:
-        """Of what each image cost."""
-        return cls(len(costs), sum(calls for calls, _ in costs.values()), sum(seconds for _, seconds in costs.values()))
-
-    def __str__(self) -> str:
-        return (
-            f"all runs: {self.network_calls:,} network calls for {self.images:,} pictures, "
-            f"{self.seconds / 3600:.1f} hours of one worker"
-        )
+def spent_text(found: dict[str, float]) -> str:
+    """The same as a sentence."""
+    return (
+        f"All runs: {found['network_calls']:,} network calls for {found['images']:,} pictures, "
+        f"{found['seconds'] / 3600:.1f} hours of one worker."
+    )
 
 
 def write_page(
@@ -57,28 +51,28 @@ def write_page(
     pictures: dict[str, list[dict[str, str]]],
     figures: Sequence[Drawn] = (),
     command: str = "",
-    spent: Spent | None = None,
+    costs: Costs | None = None,
 ) -> Path:
     """Write the report, and its facts and verdicts as JSON beside it.
 
     Args:
         pictures: strips by table.
         command: what makes this page again.
-        spent: what the runs behind it cost.
+        costs: of the runs behind it.
     """
     verdicts = [contrast.verdict for sheet in sheets for _, _, contrast in sheet.paired()]
     found: dict[str, Any] = {
         "facts": {"commit": environment.git_commit(), **environment.package_versions()},
         "verdicts": tally(sheets), "comparisons": len(verdicts) - verdicts.count(Verdict.FEW),
+        "spent": spent(costs or {}),
     }  # fmt: skip
     text = template("report.html").render(
         title=title, sheets=[parts(sheet) for sheet in sheets], pictures=pictures, figures=figures, command=command,
-        spent=spent, **found,
+        spent_text=spent_text(found["spent"]), **found,
     )  # fmt: skip
-    with atomic_open(path) as stream:
-        stream.write(text)
-    with atomic_open(path.with_suffix(".json")) as stream:
-        json.dump(found | {"spent": None if spent is None else asdict(spent)}, stream, indent=1)
+    for file, content in ((path, text), (path.with_suffix(".json"), json.dumps(found, indent=1))):
+        with atomic_open(file) as stream:
+            stream.write(content)
     return path
 
 
@@ -103,18 +97,18 @@ def draw_strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> 
     for mask in plan.masks:
         rows = {row.name: cells[row.name, mask] for row in plan.rows if (row.name, mask) in cells}
         every = list(rows.values())
-        common = set.intersection(*(set(row.ids) for row in every)) if every else set()
+        common = common_ids(every)
         if not common:
             continue
-        first = [i for i in every[0].ids if i in common][:SHOWN]
-        strips = [(f"{plan.name}_{mask}.png", first, "the first images")]
+        strips = [(f"{plan.name}_{mask}.png", common[:SHOWN], "the first images")]
         judged = next((r for r in plan.rows if r.isdiff and r.name in rows and r.against), None)
         if judged is not None and len(common) > 1:  # one is the first and the worst
             row, partner = rows[judged.name], rows.get(judged.against[0])
-            bad = worst(row, partner, metric, common)
-            lost = f"loses most against {partner.label}" if partner is not None else "has the worst values"
-            if bad:
-                text = f"where {judged.label} {lost}{ranking(row, metric.name, len(common))}"
+            if bad := worst(row, partner, metric, common):
+                lost = f"loses most against {partner.label}" if partner is not None else "has the worst values"
+                seeds, pictured = len(row.samples[metric.name].seeds), row.experiment.setup.seed
+                means = f" in the mean of {seeds} seeds; pictures of seed {pictured}" if seeds > 1 else ""
+                text = f"where {judged.label} {lost} (of the {len(common)} images that all rows have{means})"
                 strips.append((f"{plan.name}_{mask}_worst.png", bad, text))
         for name, ids, text in strips:
             source = embed(draw_strip(folder / name, every, ids))
@@ -122,11 +116,10 @@ def draw_strips(plan: TablePlan, cells: Cells, metric: Metric, folder: Path) -> 
     return found
 
 
-def ranking(row: Row, metric: str, count: int) -> str:
-    """By what the worst images were found, where that is not what their pictures show."""
-    seeds = len(row.samples[metric].seeds)
-    means = f" in the mean of {seeds} seeds; pictures of seed {row.experiment.setup.seed}" if seeds > 1 else ""
-    return f" (of the {count} images that all rows have{means})"
+def common_ids(rows: Sequence[Row]) -> list[str]:
+    """The images that all rows have, in the dataset's order."""
+    everywhere = set.intersection(*(set(row.ids) for row in rows)) if rows else set()
+    return [image_id for image_id in rows[0].ids if image_id in everywhere] if rows else []
 
 
 def distances(row: Row, metric: str) -> dict[str, float]:
@@ -147,26 +140,28 @@ def worst(row: Row, partner: Row | None, metric: Metric, among: Collection[str])
 
 
 def draw_strip(path: Path, rows: Sequence[Row], ids: Sequence[str]) -> Path:
-    """A sheet with input, seed, every row's result and truth of ``ids``; the seed is the first seeded row's."""
-    seeded = next((row for row in rows if isinstance(row.experiment.setup.start, SeededStart)), None)
+    """A sheet with input, seed, every row's result and truth of ``ids``, which all rows have.
+
+    The seed is the first seeded row's.
+    """
+    seeded = next((i for i, row in enumerate(rows) if isinstance(row.experiment.setup.start, SeededStart)), None)
+    records = [{record["id"]: record for record in row.records} for row in rows]
     lines = []
     for image_id in ids:
-        records = [next((r for r in row.records if r["id"] == image_id), None) for row in rows]
         seed = []
         if seeded is None:
             given = rows[0].experiment.read(image_id)
         else:
-            task, given = seeded.experiment.ready(image_id)
-            attempt = next(r["chosen_attempt"] for r in seeded.records if r["id"] == image_id)
-            seed = [(seeded.experiment.seed_picture(task, attempt), "")]
-        missing = (np.full_like(given.pixels, 255), "")
+            experiment = rows[seeded].experiment
+            task, given = experiment.ready(image_id)
+            seed = [(experiment.seed_picture(task, records[seeded][image_id]["chosen_attempt"]), "")]
         results = [
-            missing if record is None else (row.experiment.store.image(image_id), caption(record))
-            for row, record in zip(rows, records, strict=True)
+            (row.experiment.store.image(image_id), caption(own[image_id]))
+            for row, own in zip(rows, records, strict=True)
         ]
         lines.append([(with_hole(given.pixels, given.hole), image_id), *seed, *results, (given.pixels, "")])
-    titles = ["input", *(["seed"] if seeded is not None else []), *(row.label for row in rows), "truth"]
-    return contact_sheet(path, titles, lines)
+    titles = ["input", *["seed"] * (seeded is not None), *(row.label for row in rows), "truth"]
+    return contact_sheet(path, titles, lines, min(LARGEST_TILE, max(TILE, given.pixels.shape[0])))
 
 
 def caption(record: dict[str, Any]) -> str:

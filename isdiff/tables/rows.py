@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +13,12 @@ from isdiff.config.composing import compose_run
 from isdiff.errors import UserError
 from isdiff.loggers.base import set_group
 from isdiff.metrics.base import Metric
-from isdiff.metrics.samples import SeedsStatistic, Statistic
+from isdiff.metrics.samples import SeedsStatistic
 from isdiff.runs.experiment import Experiment
-from isdiff.runs.measure import samples
+from isdiff.runs.measure import Records, samples
 from isdiff.runs.run import execute
+from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
 
-Records = list[dict[str, Any]]
 Costs = dict[tuple[str, str], tuple[int, float]]  # network calls and seconds, by a run's folder and image
 
 
@@ -29,6 +29,7 @@ class Row:
     Attributes:
         runs: each seed's experiment, with the records of the images.
         samples: what was measured, by the metrics' names.
+        skipped: why a metric could not be, by its name.
         failed: why images could not be made, by id.
     """
 
@@ -36,6 +37,7 @@ class Row:
     mask: str
     runs: list[tuple[Experiment, Records]]
     samples: dict[str, SeedsStatistic]
+    skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -66,60 +68,57 @@ class Row:
         }
 
 
-def with_seeds(composed: DictConfig, seeds: Sequence[int]) -> list[DictConfig]:
-    """The configuration with each of the seeds; composing takes much longer than copying."""
-    configs = [composed.copy() for _ in seeds]
-    for cfg, seed in zip(configs, seeds, strict=True):
+def row_configs(cell: CellPlan, metrics: Sequence[str], group: str = "", name: str = "") -> list[DictConfig]:
+    """The runs of a cell, one for each seed.
+
+    Args:
+        metrics: names of those that the runs measure.
+        group: of all rows of a table in a logger, where each goes by its ``name``.
+    """
+    composed: Any = compose_run([f"mask={cell.mask}", f"metrics.names=[{','.join(metrics)}]", *cell.overrides])
+    if group:
+        set_group(composed, group, name)
+    configs = [composed.copy() for _ in cell.seeds]  # composing takes much longer
+    for cfg, seed in zip(configs, cell.seeds, strict=True):
         cfg.seed = seed
     return configs
 
 
-def row_configs(
-    mask: str, overrides: Sequence[str], metrics: Sequence[str], seeds: Sequence[int], group: str, name: str
-) -> list[DictConfig]:
-    """The runs of a row, one for each seed: see :func:`run_row`.
+def configs_of(plans: Iterable[TablePlan], strict: bool = False) -> Iterator[tuple[str, DictConfig]]:
+    """All runs behind these tables, with what each is called.
 
-    Raises:
-        UserError: the overrides do not compose.
+    What does not compose is left to the tables to explain, unless ``strict``.
     """
-    composed = compose_run([f"mask={mask}", f"metrics.names=[{','.join(metrics)}]", *overrides])
-    if group:
-        set_group(composed, group, name)
-    return with_seeds(composed, seeds)
+    for table in plans:
+        for row, cell in [(row, cell) for row in table.rows for cell in row.cells if not cell.impossible]:
+            try:
+                configs = row_configs(cell, list(table.metrics.values()), table.name, row.name)
+            except UserError:
+                if strict:
+                    raise
+                continue
+            for cfg in configs:
+                yield f"{table.name}, {row.label}, {cell.mask}, seed {cfg.seed}", cfg
 
 
-def run_row(
-    label: str,
-    mask: str,
-    overrides: Sequence[str],
-    metrics: Sequence[Metric],
-    seeds: Sequence[int],
-    *,
-    group: str = "",
-    name: str = "",
-) -> tuple[Row, dict[str, str]]:
-    """Run (or take up) one experiment and measure it; also says which metrics could not run, and why.
-
-    Args:
-        group: of all rows of a table in a logger, where each goes by its ``name``.
-    """
-    configs = row_configs(mask, overrides, [metric.name for metric in metrics], seeds, group, name or label)
+def run_row(row: RowPlan, cell: CellPlan, metrics: Sequence[Metric], group: str = "") -> Row:
+    """Run (or take up) a cell and measure it."""
+    configs = row_configs(cell, [metric.name for metric in metrics], group, row.name)
     outcomes = [execute(cfg) for cfg in configs]
     found = [outcome.experiment.store.records() for outcome in outcomes]
     # An image that failed with one seed is left out with all, or seeds would be compared on other images.
     common = set.intersection(*map(set, found))
     ids = [image_id for image_id in outcomes[0].experiment.ids() if image_id in common]
     if not ids:
-        raise UserError(f"{label} on {mask} masks: no image could be made with every seed")
-    row = Row(label, mask, [], {})
-    skipped: dict[str, str] = {}
-    measured: list[dict[str, Statistic]] = []
+        raise UserError(f"{row.label} on {cell.mask} masks: no image could be made with every seed")
+    made = Row(row.label, cell.mask, [], {})
+    measured = []
     for outcome, records in zip(outcomes, found, strict=True):
-        row.runs.append((outcome.experiment, [records[image_id] for image_id in ids]))
-        row.failed |= outcome.failed
-        kept, why = samples(*row.runs[-1], outcome.experiment.setup.metrics)
+        made.runs.append((outcome.experiment, [records[image_id] for image_id in ids]))
+        made.failed |= outcome.failed
+        kept, why = samples(*made.runs[-1], outcome.experiment.setup.metrics)
         measured.append(kept)
-        skipped |= why
+        made.skipped |= why
     everywhere = [key for key in measured[0] if all(key in kept for kept in measured)]
-    row.samples = {key: SeedsStatistic([kept[key] for kept in measured]) for key in everywhere}
-    return row, skipped
+    made.samples = {key: SeedsStatistic([kept[key] for kept in measured]) for key in everywhere}
+    return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,17 +12,18 @@ from isdiff.metrics.contrast import Contrast, Verdict
 from isdiff.metrics.intervals import Estimate
 from isdiff.tables.grid import Grid, Text
 
+if TYPE_CHECKING:
+    from isdiff.metrics.base import Metric
 
-class Measure(Protocol):
-    """What a column shows: a :class:`~isdiff.metrics.base.Metric`, or something else that is read like one."""
+
+@dataclass(frozen=True)
+class Measure:
+    """What a column shows that is no :class:`~isdiff.metrics.base.Metric`; none of its values is the better one."""
 
     name: str
     title: str
-    higher_is_better: bool
-
-    @property
-    def heading(self) -> str:
-        """The title with an arrow for the better direction."""
+    heading: str
+    higher_is_better: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,12 @@ class Column:
     """
 
     mask: str
-    metric: Measure
+    metric: Metric | Measure
     paper_metric: str = ""
     same: bool = False
 
     @property
     def heading(self) -> str:
-        """The metric's, with its arrow."""
         return self.metric.heading
 
 
@@ -61,7 +61,7 @@ class Value:
     Attributes:
         paper: the printed value.
         seed_sd: standard deviation between seeds; None for one seed.
-        rank: 1 for the best of its column, 2 for the second best, else 0.
+        mark: ``best`` or ``second`` of its column, else empty.
         missing: why there is no value.
         cost: of the cell's images.
     """
@@ -69,14 +69,14 @@ class Value:
     ours: Estimate | None = None
     paper: float | None = None
     seed_sd: float | None = None
-    rank: int = 0
+    mark: str = ""
     missing: str = ""
     cost: Cost | None = None
 
 
 @dataclass
 class Line:
-    """A row of the table; ``isdiff`` says whether it runs with IS-Diff."""
+    """A row of the table; ``isdiff``: it runs with IS-Diff."""
 
     name: str
     label: str
@@ -144,13 +144,12 @@ class Sheet:
     def rank(self) -> None:
         """Mark the best and second best value of every column, among those over its largest number of images."""
         for index, column in enumerate(self.columns):
-            values = [line.values[index] for line in self.lines]
-            most = max((v.ours.n for v in values if v.ours is not None), default=0)
-            full = {i: v.ours.value for i, v in enumerate(values) if v.ours is not None and v.ours.n == most}
-            known = {i: value for i, value in full.items() if np.isfinite(value)}
-            ordered = sorted(known, key=lambda i: known[i], reverse=column.metric.higher_is_better)
-            for place, i in enumerate(ordered[:2] if len(ordered) > 2 else ordered[:1], 1):
-                values[i].rank = place
+            found = [(v, v.ours) for v in (line.values[index] for line in self.lines) if v.ours is not None]
+            most = max((ours.n for _, ours in found), default=0)
+            known = [(v, ours.value) for v, ours in found if ours.n == most and np.isfinite(ours.value)]
+            known.sort(key=lambda pair: pair[1], reverse=column.metric.higher_is_better)
+            for (value, _), mark in zip(known[:2] if len(known) > 2 else known[:1], ("best", "second"), strict=False):
+                value.mark = mark
 
     def cells(self) -> Iterator[tuple[Line, Column, Value]]:
         """All of them, line by line."""
@@ -166,11 +165,6 @@ class Sheet:
                     yield each, column, found
 
     @property
-    def timed(self) -> bool:
-        """Whether the paper has seconds of some lines."""
-        return any(line.paper_time is not None for line in self.lines)
-
-    @property
     def protocols(self) -> list[str]:
         """Each gets a column of seconds of its own: times of two networks are not to be compared."""
         return list(dict.fromkeys(line.cost.protocol for line in self.lines if line.cost))
@@ -181,23 +175,21 @@ class Sheet:
         return [value_grid(self), paired] if paired.rows else [value_grid(self)]
 
 
-MARKS = {1: "best", 2: "second", 0: ""}
 VERDICT_MARKS = {Verdict.GAIN: "best", Verdict.WORSE: "bad"}
 
 
-def number(value: float, signed: bool = False) -> str:
-    """About four digits, so that 0.130 and 142.3 both say enough."""
+def number(value: float, sign: str = "") -> str:
+    """About four digits, so that 0.130 and 142.3 both say enough; with ``sign="+"`` also of positive ones the sign."""
     if not np.isfinite(value):
         return "unknown"
     digits = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
-    return f"{value:{'+' if signed else ''}.{digits}f}"
+    return f"{value:{sign}.{digits}f}"
 
 
-def span(found: Estimate, signed: bool = False) -> str:
+def span(found: Estimate, sign: str = "") -> str:
     """The interval in brackets; empty where none is known."""
-    if not (np.isfinite(found.low) and np.isfinite(found.high)):
-        return ""
-    return f"[{number(found.low, signed)}, {number(found.high, signed)}]"
+    known = np.isfinite(found.low) and np.isfinite(found.high)
+    return f"[{number(found.low, sign)}, {number(found.high, sign)}]" if known else ""
 
 
 def value_text(value: Value, column: Column) -> Text:
@@ -205,29 +197,29 @@ def value_text(value: Value, column: Column) -> Text:
     details = []
     if value.ours is not None:
         details.append(span(value.ours))
-        if value.seed_sd is not None:
-            details.append(f"SD {number(value.seed_sd)}")
+    if value.seed_sd is not None:
+        details.append(f"SD {number(value.seed_sd)}")
     if value.paper is not None:
-        details.append(f"paper {value.paper}")
-        if column.same and value.ours is not None:
-            details[-1] += f" ({number(value.ours.value - value.paper, signed=True)})"
+        own = column.same and value.ours is not None
+        details.append(f"paper {value.paper}" + (f" ({number(value.ours.value - value.paper, '+')})" if own else ""))
     text = number(value.ours.value) if value.ours is not None else "–"
-    return Text(text, ", ".join(part for part in details if part), MARKS[value.rank])
+    return Text(text, ", ".join(filter(None, details)), value.mark)
 
 
 def value_grid(sheet: Sheet) -> Grid:
     """A row for each line."""
     several, protocols = len({column.mask for column in sheet.columns}) > 1, sheet.protocols
+    timed = any(line.paper_time is not None for line in sheet.lines)
     titles = [f"{column.mask}: {column.heading}" if several else column.heading for column in sheet.columns]
     seconds = ["s/image" if len(protocols) == 1 else f"s/image [{i}]" for i in range(1, len(protocols) + 1)]
-    heads = ["method", *titles, "n", "calls", *seconds, *(["paper's s"] if sheet.timed else [])]
+    heads = ["method", *titles, "n", "calls", *seconds, *["paper's s"] * timed]
     rows = []
     for line in sheet.lines:
         counts, cost = sorted({value.ours.n for value in line.values if value.ours is not None}), line.cost
-        costs = ["–".join(str(n) for n in {*counts[:1], *counts[-1:]}), f"{cost.network_calls:.0f}" if cost else ""]
+        sizes = dict.fromkeys([*counts[:1], *counts[-1:]])
+        costs = ["–".join(map(str, sizes)), f"{cost.network_calls:.0f}" if cost else ""]
         costs += [f"{cost.seconds:.2f}" if cost and cost.protocol == protocol else "" for protocol in protocols]
-        if sheet.timed:
-            costs.append("" if line.paper_time is None else f"{line.paper_time:g}")
+        costs += ["" if line.paper_time is None else f"{line.paper_time:g}"] * timed
         values = [value_text(value, column) for value, column in zip(line.values, sheet.columns, strict=True)]
         rows.append([Text(line.label), *values, *map(Text, costs)])
     return Grid(sheet.title, heads, rows)
@@ -241,7 +233,7 @@ def comparison_grid(sheet: Sheet) -> Grid:
         relative = f"{found.relative:+.1f} %" if np.isfinite(found.relative) else ""
         rows.append([
             *map(Text, (each.label, each.against, column.mask, column.heading)),
-            Text(number(difference.value, signed=True), span(difference, signed=True)),
+            Text(number(difference.value, "+"), span(difference, "+")),
             *map(Text, (relative, f"{found.p:.3f}", str(difference.n))),
             Text(str(found.verdict), "", VERDICT_MARKS.get(found.verdict, "")),
         ])  # fmt: skip
@@ -251,22 +243,20 @@ def comparison_grid(sheet: Sheet) -> Grid:
 
 def footnotes(sheet: Sheet) -> list[str]:
     """What the numbers are, the paper's, the seconds, and the sheet's own notes."""
-    values: list[dict[str, Any]] = [vars(value) for _, _, value in sheet.cells()]
-    spread = any(value["seed_sd"] is not None for value in values)
-    sizes = {value["ours"].n for value in values if value["ours"] is not None}
+    values = [value for _, _, value in sheet.cells()]
+    spread = ", SD: standard deviation between seeds" * any(value.seed_sd is not None for value in values)
+    sizes = {value.ours.n for value in values if value.ours is not None}
+    among = ", among the rows with the most images" * (len(sizes) > 1)
+    setting = f"{sheet.setting[:1].upper()}{sheet.setting[1:]}. " if sheet.setting else ""
     found = [
-        f"{sheet.setting[:1].upper()}{sheet.setting[1:]}. In brackets 95 % bootstrap intervals over images"
-        + (", SD: standard deviation between seeds" if spread else "")
-        + ". Best and second best of a column are marked"
-        + (", among the rows with the most images." if len(sizes) > 1 else ".")
+        f"{setting}In brackets 95 % bootstrap intervals over images{spread}. Best and second best of a column are "
+        f"marked{among}."
     ]
-    if any(value["paper"] is not None for value in values):
+    if any(value.paper is not None for value in values):
         differ = sorted({(c.metric.title, c.paper_metric) for c in sheet.columns if not c.same})
         beside = ", ".join(f"its {paper.upper()} stands beside our {ours}" for ours, paper in differ)
-        what = (
-            f"; {beside}: other measures of other images, not to be compared" if differ else " (ours minus the paper's)"
-        )
-        found.append(f"paper: the value printed in the paper{what}.")
+        what = f"; {beside}: other measures of other images, not to be compared"
+        found.append(f"paper: the value printed in the paper{what if differ else ' (ours minus it)'}.")
     if protocols := sheet.protocols:
         ways = [f"[{i}] {each}" if len(protocols) > 1 else each for i, each in enumerate(protocols, 1)]
         taken = f"; {sheet.times}" if sheet.times else ""
