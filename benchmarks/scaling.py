@@ -81,7 +81,7 @@ def runs_of(tables: Sequence[str]) -> list[Run]:
             for cell in row.cells:
                 if cell.impossible:
                     continue
-                for cfg in row_configs(cell.mask, cell.overrides, [], cell.seeds, "", ""):
+                for cfg in row_configs(cell, []):
                     experiment = Experiment.of(cfg)
                     engine, model = experiment.setup.engine(None), experiment.setup.model
                     try:

@@ -12,11 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from isdiff.config.search_path import config_names
-from isdiff.tables.compare import compare
-from isdiff.tables.compare_plan import narrow
+from isdiff.tables.compare import compare, narrow, read_plan
 
 SMALL = ["sampler.steps=2", "sampler.jump=1", "runtime.workers=1"]
 
@@ -33,7 +30,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--groups", type=int, help="only so many of the comparison's groups")
     args = parser.parse_args()
-    plan = OmegaConf.load(config_names("compare")["photos"])
+    plan = read_plan(config_names("compare")["photos"])
     plan.groups = plan.groups[: args.groups]
     plan = narrow(plan, limit=args.limit, seeds=list(range(args.seeds)), masks=["half"])
     with tempfile.TemporaryDirectory() as folder:

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 from isdiff.cli.command import Parser
+from isdiff.cli.table import conclude
 from isdiff.config.search_path import config_names
 
 
-def main(arguments: list[str]) -> None:
-    """Run it, and print where its files are."""
+def main(arguments: list[str]) -> int:
+    """Run it, and print where its files are; the exit code is as of ``isdiff table``."""
     plans = config_names("compare")
     parser = Parser("isdiff compare", description=__doc__)
     parser.add_argument("name", choices=list(plans))
@@ -20,13 +21,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--masks", type=lambda text: text.split(","), help="such as half,expand")
     args, overrides = parser.parse_with_overrides(arguments)
     from isdiff.parallel.runner import jobs_of, split
-    from isdiff.tables.compare import compare, configs_of
-    from isdiff.tables.compare_plan import narrow, read_plan
+    from isdiff.tables.compare import compare, narrow, read_plan, table_of
+    from isdiff.tables.rows import configs_of
 
     plan = narrow(read_plan(plans[args.name]), args.limit, args.seeds, args.masks)
     runner, overrides = split(overrides)
     if runner:
-        runner(jobs_of(configs_of(plan, overrides)))
-    folder = compare(plan, overrides)
+        runner(jobs_of(configs_of(table_of(plan, group, overrides) for group in plan.groups)))
+    folder, gaps = compare(plan, overrides)
     print((folder / "summary.md").read_text("utf-8"))
     print(f"pictures and numbers: {folder}")
+    return conclude(gaps)

@@ -81,8 +81,9 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
     from isdiff.config.composing import compose_run
     from isdiff.parallel.runner import jobs_of
     from isdiff.tables.figures import figure_names
-    from isdiff.tables.make import configs_of, logger_of, make_figure, make_report, make_table, plans_of
+    from isdiff.tables.make import logger_of, make_figure, make_report, make_table, plans_of
     from isdiff.tables.plan import names
+    from isdiff.tables.rows import configs_of
     from isdiff.tables.sheet import Gaps
 
     there = ["report", *names("table"), *figure_names()]
@@ -90,22 +91,23 @@ def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner 
         raise UserError(f"there is no table or figure {unknown[0]!r}; there are {', '.join(there)}")
     logger_of(options.get("extra", ())).prepare()  # once, before its refusal becomes every cell's
     plans = plans_of(asked, profile, alone=True, **options)
-    first = next((cell for plan in plans for row in plan.rows for cell in row.cells if not cell.impossible), None)
+    every = [plan for its in plans.values() for plan in its]
+    first = next((cell for plan in every for row in plan.rows for cell in row.cells if not cell.impossible), None)
     if first is not None:
         compose_run(first.overrides, also=OWN)  # before a mistyped key becomes every cell's failure
     if runner and run:
-        runner(jobs_of(configs_of(plans_of(asked, profile, **options))))
+        runner(jobs_of(configs_of(plan for its in plans_of(asked, profile, **options).values() for plan in its)))
     console, gaps = Console(), Gaps()
     if "report" in asked:
-        path, gaps = make_report(profile, [name for name in asked if name != "report"], run, **options)
+        path, gaps = make_report(plans, profile, [name for name in asked if name != "report"], run, options)
         console.print(f"report: {path}", highlight=False)
         return conclude(gaps)
     for name in asked:
         if name in figure_names():
-            drawn, its = make_figure(name, profile, run, **options)
+            drawn, its = make_figure(name, plans[name], run, options)
             console.print(f"{name}: {drawn or 'none of its runs is there'}", highlight=False)
         else:
-            folder, tables, its = make_table(name, profile, run=run, **options)
+            folder, tables, its = make_table(plans[name][0], run, options)
             console.print(*tables)
             console.print(f"{name}: {folder}/{name}.md, .csv, .tex, .html", highlight=False)
         gaps.add(its, name if len(asked) > 1 else "")

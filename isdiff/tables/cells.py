@@ -163,7 +163,7 @@ def protocol(experiment: Experiment) -> str:
 def compare_rows(plan: TablePlan, columns: Sequence[Column], cells: Cells) -> Iterator[Comparison]:
     """Each row against each of its partners, where some column has values of both."""
     labels = {row.name: row.label for row in plan.rows}
-    for row, partner in [(row, partner) for row in plan.rows for partner in row.against]:
+    for row, partner in [(each, partner) for each in plan.rows for partner in each.against]:
         found: list[Contrast | None] = []
         for column in columns:
             name = column.metric.name

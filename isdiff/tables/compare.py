@@ -96,7 +96,7 @@ def table_of(plan: DictConfig, group: DictConfig, extra: Sequence[str]) -> Table
         overrides = (*plan.common, *group.common, f"limit={group.limit}", *row.overrides, *extra)
         cells = tuple(CellPlan(mask, overrides, seeds) for mask in masks)
         rows.append(RowPlan(row.label, row.label, cells, against=tuple(labels[:1]) if rows else ()))
-    title = ", ".join(filter(None, [group.title, f"at most {group.limit} images"]))
+    title = ", ".join(filter(None, [group.title, f"mask {', '.join(masks)}", f"limit {group.limit}"]))
     metrics = dict(zip(plan.metrics, plan.metrics, strict=True))
     return TablePlan(placed(plan.folder).name, title, "", "", masks, metrics, tuple(rows), plan.bootstrap)
 

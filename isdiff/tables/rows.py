@@ -90,7 +90,7 @@ def configs_of(plans: Iterable[TablePlan], strict: bool = False) -> Iterator[tup
     What does not compose is left to the tables to explain, unless ``strict``.
     """
     for table in plans:
-        for row, cell in [(row, cell) for row in table.rows for cell in row.cells if not cell.impossible]:
+        for row, cell in [(each, cell) for each in table.rows for cell in each.cells if not cell.impossible]:
             try:
                 configs = row_configs(cell, list(table.metrics.values()), table.name, row.name)
             except UserError:

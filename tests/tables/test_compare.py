@@ -14,44 +14,42 @@ from isdiff.cli import main
 from isdiff.config.search_path import config_names
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import wrap
-from isdiff.tables.compare import compare
-from isdiff.tables.compare_plan import narrow, read_plan, seeds_of
+from isdiff.tables.compare import compare, narrow, read_plan, table_of
 
 
 @pytest.mark.slow
 def test_the_demo_at_a_small_size(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    plan = OmegaConf.load(ROOT / "configs" / "compare" / "demo.yaml")
+    plan = read_plan(ROOT / "configs" / "compare" / "demo.yaml")
     plan.folder, plan.seeds, plan.bootstrap = str(tmp_path), [0, 1], 50
     for group in plan.groups:
         group.limit = 3
     plan.groups[0].common = ["dataset=photos"]  # of 64 pixels
-    folder = compare(plan, [f"output_root={tmp_path}", "sampler.steps=5"])
-    rows = json.loads((folder / "table.json").read_text())["rows"]
+    folder, gaps = compare(plan, [f"output_root={tmp_path}", "sampler.steps=5"])
+    found = json.loads((folder / "table.json").read_text())
+    rows = found["rows"]
     assert [row["label"] for row in rows] == [row.label for group in plan.groups for row in group.rows]
-    plain, patchmatch, patches = rows[:3]
-    assert plain["network_calls"] == patchmatch["network_calls"] == 0 and patches["network_calls"] == 5
-    assert "lite0_perceptual_difference" not in plain
-    for row in (patchmatch, patches):
-        paired = row["lite0_perceptual_difference"]
-        assert paired["value"] == pytest.approx(row["lite0_perceptual"]["value"] - plain["lite0_perceptual"]["value"])
-        assert paired["low"] <= paired["value"] <= paired["high"] and paired["n"] == 3
+    assert [row["network_calls"] for row in rows[:3]] == [0, 0, 5] and not gaps.failed
+    for row, paired in zip(rows[1:3], found["comparisons"][:2], strict=True):
+        assert (paired["method"], paired["against"], paired["group"]) == (row["label"], rows[0]["label"], row["group"])
+        assert paired["difference"] == pytest.approx(row["value"] - rows[0]["value"])
+        assert paired["low"] <= paired["difference"] <= paired["high"] and paired["n"] == 3
     text = (folder / "summary.md").read_text()
-    assert "## wide mask, 3 images, photographs" in text and "SD of seeds" in text and text.count("| DDNM") == 2
+    assert "## photographs, mask wide, limit 3" in text and "SD: standard deviation" in text and "| DDNM" in text
     assert (folder / "wide_3_photographs.png").stat().st_size > 10_000
     # A second run finds everything and says the same.
-    assert (compare(plan, [f"output_root={tmp_path}", "sampler.steps=5"]) / "summary.md").read_text() == text
+    assert (compare(plan, [f"output_root={tmp_path}", "sampler.steps=5"])[0] / "summary.md").read_text() == text
 
 
 def test_plans_are_narrowed():
-    plan = OmegaConf.load(ROOT / "configs" / "compare" / "photos.yaml")
+    plan = read_plan(ROOT / "configs" / "compare" / "photos.yaml")
     small = narrow(plan, limit=50, seeds=[0, 2], masks=["half"])
     assert [group.limit for group in small.groups] == [min(group.limit, 50) for group in plan.groups]
     assert list(small.seeds) == [0, 2] and list(small.masks) == ["half"]
     assert small.folder == f"{plan.folder}_limit_50_seeds_0_2_masks_half", "a fuller result stays where it is"
-    seeds = [list(seeds_of(small, group)) for group in small.groups]
-    assert seeds == [[0], *[[0, 2]] * 4, [0]] and list(seeds_of(plan, plan.groups[-1])) == [0]
-    assert [list(group.seeds) for group in narrow(plan, seeds=[5]).groups if "seeds" in group] == [[5], [5]]
+    seeds = [table_of(small, group, []).rows[0].cells[0].seeds for group in small.groups]
+    assert seeds == [(0,), *[(0, 2)] * 4, (0,)]
+    assert [list(group.seeds) for group in narrow(plan, seeds=[5]).groups if group.seeds] == [[5], [5]]
     assert narrow(plan) == plan and plan.groups[0].limit == 200
     with pytest.raises(UserError, match="must be at least 1"):
         narrow(plan, limit=0)
@@ -65,8 +63,8 @@ def test_a_file_of_ones_own_needs_no_more_than_its_rows(tmp_path, monkeypatch, c
     (tmp_path / "configs/compare").mkdir(parents=True)
     (tmp_path / "configs/compare/mine.yaml").write_text(OWN)
     assert main(["compare", "mine"]) == 0
-    rows = json.loads((tmp_path / "outputs/compare/mine/table.json").read_text())["rows"]
-    assert [row["label"] for row in rows] == ["Telea", "mean colour"] and "lite0_perceptual_difference" in rows[1]
+    found = json.loads((tmp_path / "outputs/compare/mine/table.json").read_text())
+    assert [row["label"] for row in found["rows"]] == ["Telea", "mean colour"] and len(found["comparisons"]) == 1
     assert "# mine" in capsys.readouterr().out
 
 
@@ -74,6 +72,7 @@ def test_a_file_of_ones_own_needs_no_more_than_its_rows(tmp_path, monkeypatch, c
     "before, after, said",
     [
         ("rows:", "bootstap: 9\n    rows:", "bootstap"),
+        ("label: mean colour", "label: Telea", "two rows with the same label"),
         ("limit: 1 ", "title: a ", "groups[0].limit is missing"),
         ("overrides: [method=telea]", "overide: []", "Key 'overide' not in 'PlannedRow'"),
         ("method=mean_color", "method=mean", "there is no method 'mean'"),
@@ -91,9 +90,10 @@ def test_a_file_that_is_no_comparison_is_one_sentence_before_any_run(
     assert said in error and error.count("\n") == 1 and not (tmp_path / "outputs").exists()
 
 
-@pytest.mark.parametrize("plan", config_names("compare").values(), ids=lambda path: path.stem)
-def test_shipped_comparisons_are_as_described(plan):
-    assert read_plan(plan) == OmegaConf.load(plan)
+@pytest.mark.parametrize("path", config_names("compare").values(), ids=lambda path: path.stem)
+def test_shipped_comparisons_are_read(path):
+    plan, given = read_plan(path), OmegaConf.load(path)
+    assert OmegaConf.merge(plan, given) == plan and all(table_of(plan, group, []).rows for group in plan.groups)
 
 
 @given(st.text("abc ,", max_size=80), st.integers(40, 200))

@@ -54,18 +54,18 @@ def sheet():
 
 
 def test_best_and_second_best_follow_the_direction(sheet):
-    assert [line.values[0].rank for line in sheet.lines] == [0, 2, 1, 0]
-    assert [line.values[1].rank for line in sheet.lines] == [2, 1, 0, 0]
-    assert [line.values[2].rank for line in sheet.lines] == [0, 1, 2, 0]  # higher is better
+    assert [line.values[0].mark for line in sheet.lines] == ["", "second", "best", ""]
+    assert [line.values[1].mark for line in sheet.lines] == ["second", "best", "", ""]
+    assert [line.values[2].mark for line in sheet.lines] == ["", "best", "second", ""]  # higher is better
 
 
 def test_marks_are_among_rows_of_as_many_images(sheet):
     """A distance between sets depends on their size, and fewer images are other images."""
     sheet.lines[2].values[0].ours = Estimate(0.01, 0.0, 0.1, 16)
     for line in sheet.lines:
-        line.values[0].rank = 0
+        line.values[0].mark = ""
     sheet.rank()
-    assert [line.values[0].rank for line in sheet.lines] == [0, 1, 0, 0]
+    assert [line.values[0].mark for line in sheet.lines] == ["", "best", "", ""]
     assert "marked, among the rows with the most images." in markdown(sheet)
 
 

@@ -19,11 +19,11 @@ from isdiff.metrics.intervals import Estimate
 from isdiff.metrics.samples import MeanStatistic, SeedsStatistic
 from isdiff.tables import report
 from isdiff.tables.cells import explain_gaps, fill
-from isdiff.tables.figures import Panel, as_table, count, count_seeds, draw, figure_names, line_points
+from isdiff.tables.figures import Panel, as_table, line_points
 from isdiff.tables.kl import divergence, divergences
 from isdiff.tables.make import folder_of, plans_of
 from isdiff.tables.plan import load, names, plan
-from isdiff.tables.plots import legend_of, plot_line, set_scale, subplots
+from isdiff.tables.plots import count, draw, finish, plot_line, set_scale, subplots
 from isdiff.tables.rows import Row, run_row
 from isdiff.tables.sheet import Gaps
 
@@ -31,10 +31,11 @@ PROFILES = ("paper", "demo", "smoke")
 
 
 def all_plans(profile: str):
-    yield from (plan(name, profile) for name in names("table"))
-    for name in figure_names():
-        figure = load("figure", name)
-        yield from (plan(name, profile, table=as_table(figure, dataset, profile)) for dataset in figure.datasets)
+    return [plan for its in plans_of(["report"], profile, alone=True).values() for plan in its]
+
+
+def figure_plans(name: str, dataset: str = "imagenet", profile: str = "demo", **options):
+    return plan(name, profile, table=as_table(load("figure", name), dataset, profile), **options)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -207,7 +208,7 @@ def test_a_table_runs_goes_on_and_is_written(tmp_path, monkeypatch, capsys):
     assert again[0] == 0 and {p: p.stat().st_mtime_ns for p in tmp_path.glob("runs/**/images/*.png")} == before
     assert list(csv.DictReader(path.open())) == rows
     code, out, err = make(capsys, "report", "table4", *small)
-    assert "all runs: " in err
+    assert "All runs: " in err
     page = next(tmp_path.glob("outputs/tables/*/report.html")).read_text()
     assert code == 0 and page.count("data:image/webp;base64,") >= 1 and "http" not in page.replace("http-equiv", "")
     assert "isdiff table report table4 profile=demo limit=2 seeds=0,1" in page
@@ -253,7 +254,7 @@ def test_wrong_arguments_are_told(tmp_path, monkeypatch, capsys, words, key):
 
 def test_points_of_a_line_are_rows_of_their_own():
     figure = load("figure", "fig_calls")
-    table = plan("fig_calls", "demo", table=as_table(figure, "imagenet", "demo"), masks=["half"])
+    table = figure_plans("fig_calls", masks=["half"])
     overrides = {row.name: row.cells[0].overrides for row in table.rows}
     assert {"method=lanpaint", "sampler.steps=20", "sampler.inner_steps=9", "mask=half"} <= set(overrides["lanpaint_4"])
     assert {"sampler.steps=900", "sampler.eta=0"} <= set(overrides["ddnm_eta0_6"])
@@ -266,59 +267,50 @@ def test_points_of_a_line_are_rows_of_their_own():
             assert 0.75 * asked < given < 1.2 * asked, "each line is about where the others are"
 
 
-def test_figures_are_drawn_and_say_what_they_show(tmp_path, monkeypatch):
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Overrides of short runs in an empty working folder."""
     monkeypatch.chdir(tmp_path)
-    small = ["sampler.steps=2", f"output_root={tmp_path}/runs", f"data_root={ROOT}/data", f"model_root={ROOT}/models"]
+    return ["sampler.steps=2", f"output_root={tmp_path}/runs", f"data_root={ROOT}/data", f"model_root={ROOT}/models"]
+
+
+def test_figures_are_drawn_and_say_what_they_show(tmp_path, small):
     options = {"limit": 2, "seeds": [0], "extra": small}
-    assert not draw("fig4", "demo", tmp_path, run=False, **options).svg, "there is nothing yet"
-    made = draw("fig4", "demo", tmp_path, rows=["noise", "oracle"], **options)
+    every, some = (figure_plans("fig4", rows=rows, **options) for rows in (None, ["noise", "oracle"]))
+    assert not draw("fig4", [every], tmp_path, run=False).svg, "there is nothing yet"
+    made = draw("fig4", [some], tmp_path, limit=2)
     assert made.caption.startswith("Fig. 4: ") and "95 % intervals" in made.caption
     assert "runs are not there" not in made.caption and made.svg.startswith("<svg")
     rows = list(csv.DictReader((tmp_path / "fig4.csv").open()))
     kl = {row["row"]: float(row["value"]) for row in rows if row["metric"] == "kl"}
     assert 0 <= kl["oracle"] < 0.5 < kl["noise"], "true colours are nearer than noise"
-    part = draw("fig4", "demo", tmp_path, run=False, **options)  # two of the four are there
+    part = draw("fig4", [every], tmp_path, run=False, limit=7)  # two of the four are there
     assert part.caption.endswith("2 of its runs are not there yet: make fig4 profile=demo.")
     assert Image.open(tmp_path / "fig4.png").size[0] > 1000
+    sizes = {r["metric"]: r["n"] for r in csv.DictReader((tmp_path / "fig4.csv").open()) if r["row"] == "noise"}
+    assert sizes["kl"] == "7" and sizes["lite0_kid"] == "2", "seeds are looked at in more images than have results"
 
 
-def test_seeds_are_looked_at_in_more_images_than_have_results(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    small = ["sampler.steps=2", f"output_root={tmp_path}/runs", f"data_root={ROOT}/data", f"model_root={ROOT}/models"]
-    options = {"seeds": [0], "rows": ["noise"], "extra": small}
-    draw("fig4", "demo", tmp_path, limit=2, **options)
-    (line,) = plan("fig4", "demo", table=as_table(load("figure", "fig4"), "imagenet", "demo"), limit=2, **options).rows
-    row, _ = run_row("noise", "half", line.cells[0].overrides, [], [0])
+def test_the_divergence_of_an_image_does_not_depend_on_the_others(small):
+    table = figure_plans("fig4", limit=2, seeds=[0], rows=["noise"], extra=small)
+    row = run_row(table.rows[0], table.rows[0].cells[0], [])
     more = divergences(row, 5)
     assert list(more) == row.experiment.dataset.ids()[:5] and len(row.ids) == 2
-    assert {i: more[i] for i in row.ids} == divergences(row), "an image's does not depend on the others"
-    figure = load("figure", "fig4")
-    shown = [
-        count_seeds(figure, profile, {"limit": limit}) for profile, limit in (("demo", None), ("demo", 7), ("paper", 7))
-    ]
-    assert shown == [100, 7, 0]
-    rows = list(csv.DictReader((tmp_path / "fig4.csv").open()))
-    assert {r["n"] for r in rows if r["row"] == "noise"} == {"2"}
+    assert {i: more[i] for i in row.ids} == divergences(row)
 
 
-def test_lines_may_be_confined_and_have_another_resolution(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_lines_may_be_confined_and_have_another_resolution(small):
     figure = load("figure", "figS")
     for dataset, profile in (("celeba", "demo"), ("imagenet", "paper")):
         assert not [row.name for row in as_table(figure, dataset, profile).rows if "side" in row.name]
-    small = ["sampler.steps=2", f"output_root={tmp_path}/runs", f"data_root={ROOT}/data", f"model_root={ROOT}/models"]
-    rows = ["side32_0.75", "side128_0.75"]
-    table = as_table(figure, "imagenet", "demo")
-    table = plan("figS", "demo", table=table, rows=rows, limit=1, extra=small)
+    table = figure_plans("figS", rows=["side32_0.75", "side128_0.75"], limit=1, extra=small)
     sheet, cells = fill(table)
     sides = {name: row.experiment.store.image(row.ids[0]).shape[0] for (name, _), row in cells.items()}
     assert sides == {"side32_0.75": 32, "plain_side32": 32, "side128_0.75": 128, "plain_side128": 128}
     assert {mask for _, mask in cells} == {"half"} and not sheet.gaps.failed
     assert any(note.startswith("with half masks alone: ") for note in sheet.notes)
-    points = [
-        line_points(figure, line, Panel("photos", table, cells), "half", "lite0_perceptual", "demo")
-        for line in figure.lines
-    ]
+    panel = Panel("photos", table, cells)
+    points = [line_points(figure, line, panel, "half", "lite0_perceptual") for line in figure.lines]
     assert [[x for x, _ in found] for found in points] == [[], [], [0.75], [0.75]]
 
 
@@ -329,8 +321,9 @@ def test_a_figure_says_what_it_waits_for(tmp_path, monkeypatch, capsys):
 
 
 def test_a_narrowed_report_leaves_out_what_has_nothing_of_it():
-    asked = {plan.name for plan in plans_of(["report"], "demo", masks=["half"], rows=["ddnm_eta0*"])}
+    asked = plans_of(["report"], "demo", masks=["half"], rows=["ddnm_eta0*"]).keys()
     assert {"table1", "table2", "table4"} <= asked and not asked & {"table5", "table8", "fig4"}
+    assert [len(plans_of(["figS"], "demo")["figS"]), len(plans_of(["table1"], "demo")["table1"])] == [3, 1]
     with pytest.raises(UserError, match="'round' is none of the masks"):
         plans_of(["report"], "demo", masks=["round"])
     with pytest.raises(
@@ -373,7 +366,8 @@ def test_every_bar_of_a_figure_lies_inside_it():
     (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
     assert left < 25 < 100 < right and low <= 1 and high >= 8
     assert [text.get_text() for text in axis.get_xticklabels()] == ["25", "100"]
-    assert legend_of(axes)[1] == ["one", "two"]
+    picture = finish(axis.figure, axes, "title", 2)
+    assert [text.get_text() for text in picture.legends[0].get_texts()] == ["one", "two"]
     assert {line.get_xydata()[0][0] for line in axis.get_lines()} == {25}, "moved on the paper, not in the numbers"
 
 
@@ -493,30 +487,11 @@ def test_strips_show_every_row_of_a_table(strips_of):
     assert len(strips_of({row.name: {"a": [1.0]} for row in table.rows})) == 1, "one image is the first and the worst"
 
 
-def test_the_cost_of_a_run_that_two_tables_have_counts_once():
-    costs = {("a", "im1"): (25, 1800.0), ("a", "im2"): (1000, 1800.0)}
-    assert str(report.Spent.of(costs | {("a", "im1"): (25, 1800.0)})) == (
-        "all runs: 1,025 network calls for 2 pictures, 1.0 hours of one worker"
-    )
-
-
 def test_a_figure_says_how_many_seeds_and_images_are_behind_its_lines():
-    figure = load("figure", "figS")
-    table = plan("figS", "demo", table=as_table(figure, "imagenet", "demo"))
-    few = {f"i{k}": [1.0] for k in range(16)}
-    many = {f"i{k}": [1.0] for k in range(32)}
-    cells = {
-        (row.name, mask): made_row(row.label, few if "side" in row.name else many)
-        for row in table.rows
-        for mask in (["half"] if "side" in row.name else table.masks)
-    }
-    assert count(figure, "demo", [Panel("photos", table, cells)]) == (
-        "One seed, images: 32 (16 in 'seed, eta 0, at 32x32', 'seed, eta 0, at 128x128') of photos."
-    )
-    figure = load("figure", "fig10")
-    table = plan("fig10", "demo", table=as_table(figure, "imagenet", "demo"))
-    cells = {(row.name, "half"): made_row(row.label, {i: [1.0] * 3 for i in many}) for row in table.rows}
-    assert count(figure, "demo", [Panel("photos", table, cells)]) == "3 seeds, images: 32 of photos."
+    table = figure_plans("figS")
+    sizes = {row.name: 16 if "side" in row.name else 32 for row in table.rows}
+    cells = {(name, "half"): made_row(name, {f"i{k}": [1.0] * 3 for k in range(size)}) for name, size in sizes.items()}
+    assert count([Panel("photos", table, cells)]) == "Seeds: 3; images a line: 16 to 32 of photos."
 
 
 def test_a_row_without_any_value_is_named_once():
