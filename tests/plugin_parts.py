@@ -47,7 +47,21 @@ def call(pipe, images, prompt="a dog", **options):
     """Pictures; ``images`` are tensors in [-1, 1], which diffusers wants in [0, 1], latents or anything else."""
     images = images / 2 + 0.5 if isinstance(images, torch.Tensor) and images.shape[1] == 3 else images
     given = {"mask_image": half(), "num_inference_steps": STEPS, "guidance_scale": 2.0, "output_type": "pt"}
+    given |= {"height": 64, "width": 64, "max_sequence_length": 16} if hasattr(pipe, "transformer") else {}
     return pipe(prompt, image=images, **given | options).images
+
+
+def asked(pipe) -> list[int]:
+    """The numbers of images in the network calls to come; with guidance each has two rows."""
+    counts: list[int] = []
+    network = getattr(pipe, "unet", None) or pipe.transformer
+    rows = 1 if type(pipe).__name__.startswith("Flux") else 2
+
+    def count(module, args, kwargs):
+        counts.append(len(args[0] if args else kwargs["hidden_states"]) // rows)
+
+    network.register_forward_pre_hook(count, with_kwargs=True)
+    return counts
 
 
 def middling(pipe, images, **options) -> float:
@@ -131,6 +145,8 @@ def flux_pipeline(name: str, channels: int):
 
 
 MAKERS = {
+    "sd": lambda: build_pipeline(*build_parts(100)),
+    "xl": xl_pipeline,
     "sd3": sd3_pipeline,
     "flux": lambda: flux_pipeline("FluxInpaintPipeline", 64),
     "fill": lambda: flux_pipeline("FluxFillPipeline", 64 + 64 + 4 * 16),

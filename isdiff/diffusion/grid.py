@@ -16,11 +16,10 @@ class Grid:
     """Levels ``x = alpha x0 + sigma noise``, ascending in noise; index -1 is what is left after the last step.
 
     Attributes:
-        timesteps: ascending, in units of the training process: what the network is told. They may be fractional.
+        timesteps: ascending, in units of the training process, maybe fractional: what the network is told.
         alphas, sigmas: signal and noise level at each of them.
         num_timesteps: length of the training process.
-        last: both levels after the last step: (1, 0) is the clean image; diffusers' ``set_alpha_to_one=False`` has
-        others.
+        last: both levels after the last step; (1, 0) is the clean image.
         step_alphas: ``1 - beta`` of single steps of the training process, where it has them.
     """
 
@@ -76,7 +75,7 @@ class Grid:
         return self.alphas[index] if index >= 0 else self.last[0]
 
     def sigma(self, index: int) -> float:
-        """Noise level; at -1 that of the result."""
+        """Noise level, likewise."""
         return self.sigmas[index] if index >= 0 else self.last[1]
 
     def noise_between(self, low: int, high: int) -> float:

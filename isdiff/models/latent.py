@@ -87,7 +87,6 @@ class LatentModel(Model):
         return LatentPrior(unet, pipeline.vae, asking, device, pad_to=pad_to, enough=enough, velocity=velocity)
 
     def pipeline(self) -> Any:
-        """The model's parts."""
         if self.weights != RANDOM:
             return load_pipeline(self.weights, self.revision, self.variant)
         if not self.random:
@@ -97,8 +96,6 @@ class LatentModel(Model):
     def velocity_table(self, scheduler: Any) -> Tensor | None:
         """alphas_cumprod where a pipeline's scheduler says that its U-Net predicts velocity; None for noise."""
         kind = "epsilon" if scheduler is None else scheduler.config.get("prediction_type", "epsilon")
-        if kind == "epsilon":
-            return None
-        if kind != "v_prediction":
+        if kind not in ("epsilon", "v_prediction"):
             raise UserError(f"model {self.name} predicts {kind!r}; epsilon and v_prediction can be used")
-        return self.own_schedule.alphas_cumprod
+        return None if kind == "epsilon" else self.own_schedule.alphas_cumprod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from isdiff.errors import UserError
 from isdiff.io.files import plain
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.hub import SUMS, brief, check_finite, load_part, verify
+from isdiff.nets.captions import build_tokenizer
 from isdiff.paths import located
 from isdiff.process_state import quiet
 
@@ -34,7 +36,12 @@ def load_pipeline(weights: str, revision: str | None = None, variant: str | None
     try:
         if source.suffix in (".safetensors", ".ckpt"):
             return single_file(source)
-        return whole_pipeline(source if source.is_dir() else fetched(weights, revision, variant), variant)
+        if not source.is_dir():  # an id on the hub, of which only what is not here yet is downloaded
+            from diffusers import StableDiffusionInpaintPipeline
+
+            pipeline: Any = StableDiffusionInpaintPipeline
+            source = Path(pipeline.download(weights, revision=revision, variant=variant, **WITHOUT_CHECKER))
+        return whole_pipeline(source, variant)
     except Exception as error:  # diffusers, transformers and the hub's client raise many kinds
         raise UserError(f"model {weights} is no whole diffusers inpainting pipeline ({brief(error)})") from None
 
@@ -49,14 +56,6 @@ def single_file(path: Path) -> Any:
         if getattr(pipeline, part, None) is not None:
             check_finite(getattr(pipeline, part), path)
     return pipeline
-
-
-def fetched(repo: str, revision: str | None, variant: str | None) -> Path:
-    """The local folder of an id on the hub; only what is not there yet is downloaded."""
-    from diffusers import StableDiffusionInpaintPipeline
-
-    pipeline: Any = StableDiffusionInpaintPipeline
-    return Path(pipeline.download(repo, revision=revision, variant=variant, **WITHOUT_CHECKER))
 
 
 def whole_pipeline(folder: Path, variant: str | None) -> Any:
@@ -92,16 +91,9 @@ def check_words(pipeline: Any) -> None:
 
 
 def random_pipeline(sizes: Mapping[str, Any]) -> Any:
-    """Untrained parts of the sizes of ``unet``, ``vae`` and ``text``, to check memory and speed.
-
-    The tokenizer has a few words.
-    """
-    from types import SimpleNamespace
-
+    """Untrained parts of the sizes of ``unet``, ``vae`` and ``text``, and a tokenizer of a few words."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
-
-    from isdiff.nets.captions import build_tokenizer
 
     torch.default_generator.manual_seed(0)
     return SimpleNamespace(

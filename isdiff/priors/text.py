@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -30,11 +29,8 @@ class TextEncoder:
 
     def __init__(self, tokenizer: Any, model: Any) -> None:
         self.tokenizer, self.model = tokenizer, model
+        self.length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
         self.cache: dict[str, Tensor] = {}
-
-    @cached_property
-    def length(self) -> int:
-        return min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings)
 
     def ids(self, text: str) -> list[int]:
         """Token ids with start and end."""

@@ -77,11 +77,7 @@ class Seed(Component, ABC):
 
 
 class FilledStart(Start):
-    """Known pixels and a seed in the hole, without noise: all that methods without a network do.
-
-    Args:
-        seed: fills the hole.
-    """
+    """Known pixels and a seed in the hole, without noise: all that methods without a network do."""
 
     def __init__(self, seed: Seed) -> None:
         self.seed = seed

@@ -30,8 +30,6 @@ class PictureSeed(Seed):
         Args:
             pixels: (H, W, 3) uint8, gray inside the hole.
             hole: (H, W) bool, neither empty nor everything.
-        Returns:
-            (H, W, 3) uint8.
         """
 
     def fill(self, task: Task, stream: Stream) -> Tensor:

@@ -11,8 +11,9 @@ from functools import cache
 
 import numpy as np
 
-SHOWN_TO_KMEANS = 512
-KMEANS_STEPS = 10
+SHOWN_TO_KMEANS, KMEANS_STEPS = 512, 10
+FLOOR = 1e-4  # added to the covariances' diagonals
+ITERATIONS, TOLERANCE = 50, 1e-2  # it ends once the mean log-likelihood grows by less
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,7 @@ class Conditional:
 @cache
 def pairs(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Row and column of a symmetric matrix's entries, each once."""
-    rows, columns = np.triu_indices(size)
-    return rows, columns
+    return np.triu_indices(size)
 
 
 def features(vectors: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ def features(vectors: np.ndarray) -> np.ndarray:
     return np.vstack([np.ones(len(vectors)), entries, entries[rows] * entries[columns]])
 
 
-def maximised(shares: np.ndarray, seen: np.ndarray, size: int, floor: float) -> Mixture:
+def maximised(shares: np.ndarray, seen: np.ndarray, size: int) -> Mixture:
     """The mixture in which component k has the moments of the vectors in the shares (K, N) that are its own."""
     sums = np.einsum("kn,fn->kf", shares, seen)
     mass = sums[:, 0] + 10 * np.finfo(float).eps  # a component that nothing belongs to stays a Gaussian
@@ -105,8 +105,12 @@ def maximised(shares: np.ndarray, seen: np.ndarray, size: int, floor: float) -> 
     rows, columns = pairs(size)
     covariances = np.empty((len(mass), size, size))
     covariances[:, rows, columns] = covariances[:, columns, rows] = moments[:, 1 + size :]
-    covariances += floor * np.eye(size) - means[:, :, None] * means[:, None, :]
+    covariances += FLOOR * np.eye(size) - means[:, :, None] * means[:, None, :]
     return Mixture(mass / mass.sum(), means, covariances)
+
+
+def squared_distances(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    return np.square(vectors.T[None] - centres[:, :, None]).sum(1)  # (K, N)
 
 
 def clustered(vectors: np.ndarray, components: int, rng: np.random.Generator) -> np.ndarray:
@@ -128,43 +132,27 @@ def clustered(vectors: np.ndarray, components: int, rng: np.random.Generator) ->
     return centres
 
 
-def squared_distances(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """(K, N)."""
-    return np.square(vectors.T[None] - centres[:, :, None]).sum(1)
-
-
-def fit_mixture(
-    vectors: np.ndarray,
-    components: int,
-    *,
-    floor: float = 1e-4,
-    iterations: int = 50,
-    tolerance: float = 1e-2,
-    seed: int = 0,
-) -> Mixture:
+def fit_mixture(vectors: np.ndarray, components: int) -> Mixture:
     """The mixture that expectation maximisation ends at; a function of the arguments alone.
 
     Args:
         vectors: (N, C) float64.
         components: K, at most the number of different vectors.
-        floor: added to the covariances' diagonals.
-        tolerance: it ends once the mean log-likelihood grows by less, or after ``iterations``.
-        seed: of the start.
     """
     size, seen = vectors.shape[1], features(vectors)
     few = vectors[:: -(-len(vectors) // SHOWN_TO_KMEANS)]
-    centres = clustered(few, components, np.random.default_rng(seed))
+    centres = clustered(few, components, np.random.default_rng(0))
     nearest = squared_distances(vectors, centres).argmin(0)
-    mixture = maximised((nearest == np.arange(components)[:, None]).astype(float), seen, size, floor)
+    mixture = maximised((nearest == np.arange(components)[:, None]).astype(float), seen, size)
     before = -np.inf
-    for _ in range(iterations):
+    for _ in range(ITERATIONS):
         terms = mixture.log_terms(seen)
         highest = terms.max(0)
         shares = np.exp(terms - highest)
         total = shares.sum(0)
         reached = float((highest + np.log(total)).mean())
-        mixture = maximised(shares / total, seen, size, floor)
-        if reached - before < tolerance:
+        mixture = maximised(shares / total, seen, size)
+        if reached - before < TOLERANCE:
             break
         before = reached
     return mixture

@@ -358,31 +358,6 @@ def test_isdiff_in_latent_space_judges_decoded_pictures(parts):
     assert sum(decoded) == 3 * 2 + 3, "two checkpoints and one result each"
 
 
-def test_memory_shortage_halves_calls_and_decoding(parts):
-    class Limited(LatentPrior):
-        def batch(self, states, timesteps, tasks):
-            if len(states) > 4:
-                raise torch.cuda.OutOfMemoryError("pretend")
-            return super().batch(states, timesteps, tasks)
-
-        def pictures(self, states):
-            if len(states) > 4:
-                raise torch.cuda.OutOfMemoryError("pretend")
-            return super().pictures(states)
-
-    def pictures(kind):
-        unet, vae, text = parts(100)
-        prior = kind(unet, vae, Conditioning(text=text), CPU)
-        tasks = [prior.prepare(task_of(half(), f"{i}")) for i in range(6)]
-        grid = Grid.of(BETAS, trailing_timesteps(1000, 2))
-        engine = Engine(prior, grid, DDIM(), KnownRegion(), lambda n: tuple(range(n - 1, -2, -1)))
-        return prior, {r.task.id: r.picture for r in engine.run(tasks)}
-
-    (_, full), (limited, found) = pictures(LatentPrior), pictures(Limited)
-    assert limited.fitting.most == limited.decoding.most == 3
-    assert all((full[key] - found[key]).abs().max() < 1e-4 for key in full)
-
-
 def test_clear_errors(parts):
     from diffusers import UNet2DConditionModel
 

@@ -14,15 +14,13 @@ from isdiff.diffusion.schedule import leading_timesteps, named_betas
 from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError
-from isdiff.known import KnownRegion, NullSpace, Renoised
+from isdiff.known import NullSpace
 from isdiff.models.patches import PatchModel
 from isdiff.priors.patches.level import Level, build_level
 from isdiff.priors.patches.membrane import doubled, match_edge, smooth_fill
 from isdiff.priors.patches.prior import TOLERANCE, Noisy, PatchPrior, PatchSettings, build_pyramid
 from isdiff.priors.patches.search import Precision, distances, inherited, moved, nearest, refine_matches
 from isdiff.samplers.ddim import DDIM
-from isdiff.samplers.lanpaint import LanPaint
-from isdiff.samplers.second_order import DPMPP2M, Heun
 from isdiff.trajectory import Task
 
 EVERYTHING = 10**12
@@ -221,23 +219,6 @@ def test_a_texture_that_repeats_goes_on():
 
 
 # The engine.
-
-METHODS = {
-    "ddim": (DDIM(1.0), NullSpace()),
-    "repaint-heun": (Heun(), Renoised()),
-    "dpmpp_2m": (DPMPP2M(), NullSpace()),
-    "lanpaint": (LanPaint(2), KnownRegion()),
-}
-
-
-@pytest.mark.parametrize("kind", PROCESSES)
-@pytest.mark.parametrize("method", METHODS)
-def test_samplers_and_rules(kind, method):
-    task = make_task(26, 31)
-    result = run([task], kind, *METHODS[method])[task.id]
-    assert result.failure is None and torch.isfinite(result.x).all() and result.x.abs().max() < 2
-    if isinstance(METHODS[method][1], NullSpace):
-        assert torch.allclose(result.x[:, ~task.hole[0]], task.image[:, ~task.hole[0]], atol=1e-5)
 
 
 def test_pictures_of_any_sizes_do_not_know_of_each_other():
