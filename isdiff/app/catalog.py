@@ -16,7 +16,7 @@ from isdiff.config.setup import build_conditioning, build_isdiff, is_floor
 from isdiff.data.base import Dataset
 from isdiff.errors import Missing, UserError
 from isdiff.models.base import NO_MODEL, Model
-from isdiff.pictures.jobs import check_named, own_model
+from isdiff.pictures.choices import check_named, own_model
 from isdiff.seeds.base import SeededStart
 
 EXAMPLES = {  # a dataset's overrides and images
@@ -33,8 +33,7 @@ class Strength(NamedTuple):
     usual: float
 
 
-@dataclass(frozen=True)
-class Method:
+class Method(NamedTuple):
     """A method with the models that it works with and that are here, its own first.
 
     Attributes:
@@ -45,10 +44,6 @@ class Method:
     name: str
     models: tuple[str, ...]
     latent: bool
-
-    def strength(self, model: str) -> Strength | None:
-        """None for methods without IS-Diff's seed."""
-        return strength(self.name, model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +57,7 @@ class Example:
 
 @lru_cache
 def strength(method: str, model: str) -> Strength | None:
-    """See :meth:`Method.strength`."""
+    """How the start step of a method may be moved; None for methods without IS-Diff's seed."""
     if model == NO_MODEL:
         return None
     start, refinement = build_isdiff(compose_run([f"method={method}", f"model={model}"]))
@@ -80,13 +75,12 @@ def methods() -> dict[str, Method]:
     models = {name: model for name, cfg in runs_of("model").items() if not (model := build(cfg.model, Model)).missing()}
     found = {}
     for name, cfg in runs_of("method").items():
-        latent = cfg.get("latent") is not None
         own = own_model(cfg)
         usable = [each for each in sorted(models, key=lambda each: each != own) if goes_with(cfg, models[each])]
         if is_floor(cfg):
             usable = [NO_MODEL]
         if usable:
-            found[name] = Method(name, tuple(usable), latent)
+            found[name] = Method(name, tuple(usable), cfg.get("latent") is not None)
     if not found:
         raise Missing(["no model is here: isdiff models lists them, with the commands that get them"])
     return found

@@ -42,12 +42,10 @@ class Ticket:
         seen: Any = None
         while True:
             with self.line.changed:
+                while self in self.line.tickets and seen == (now := self.line.tickets.index(self) or self.sight or 0):
+                    self.line.changed.wait()
                 if self not in self.line.tickets:
                     return
-                now = self.line.tickets.index(self) or self.sight or 0
-                if now == seen:
-                    self.line.changed.wait()
-                    continue
             seen = now
             yield seen
 
@@ -79,22 +77,15 @@ class Line:
                 raise UserError(f"{share} of your requests are waiting already; wait for one, or cancel it")
             ticket = Ticket(self, visitor)
             self.tickets.append(ticket)
-            ticket.future = self.pool.submit(self.serve, work, ticket)
+            ticket.future = self.pool.submit(work, ticket)
         ticket.future.add_done_callback(lambda _: self.leave(ticket))
         return ticket
 
-    def serve(self, work: Callable[[Ticket], Any], ticket: Ticket) -> Any:
-        """What the work makes; whatever happens to one request, the others go on."""
-        try:
-            return work(ticket)
-        except (UserError, OSError):
-            raise
-        except Exception:
-            log.exception("a request failed")
-            raise
-
     def leave(self, ticket: Ticket) -> None:
-        """Take a ticket that has ended out of the line."""
+        """Take a ticket that has ended out of the line; what is no mistake of the visitor's is logged."""
+        error = None if ticket.future.cancelled() else ticket.future.exception()
+        if error is not None and not isinstance(error, (UserError, OSError)):
+            log.error("a request failed", exc_info=error)
         with self.changed:
             self.tickets.remove(ticket)
             self.changed.notify_all()

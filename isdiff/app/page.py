@@ -17,17 +17,16 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from isdiff.app import show
-from isdiff.app.catalog import examples, method_of, methods
+from isdiff.app.catalog import examples, method_of, methods, strength
 from isdiff.app.guard import LOCAL, Guard
 from isdiff.app.line import Line, Ticket
-from isdiff.app.photo import Photo, to_screen, uploaded
+from isdiff.app.photo import PAINTED, Photo, to_screen, uploaded
 from isdiff.app.studio import MOST_STEPS, TOP_SEED, Limits, Order, Sight, Studio, Variant
 from isdiff.errors import UserError, explained
 from isdiff.pictures.inpaint import DRAWN
 from isdiff.pictures.picture import picture_of
 
 METHOD = "ddnm+isdiff"
-PAINTED = "paint only"
 LARGEST_UPLOAD = "64mb"
 PAINT = "#ff3c78"
 STRENGTH = (
@@ -101,7 +100,7 @@ class Page:
             label="Prompt", info="What the hole is to show, in words.", visible=method.latent, elem_id="prompt"
         )
         self.strength = gr.Slider(
-            step=0.01, label="Strength: start step", info=STRENGTH, elem_id="strength", **strength(method.name, model)
+            step=0.01, label="Strength: start step", info=STRENGTH, elem_id="strength", **slider(method.name, model)
         )
         with gr.Row():
             self.steps = gr.Slider(2, MOST_STEPS, 50, step=1, label="Steps", elem_id="steps", min_width=150)
@@ -143,7 +142,7 @@ class Page:
         self.mask.input(self.show_mask, [self.photo, self.mask], self.editor, **quiet)
         self.method.input(self.fit_method, [self.method, self.model], [self.model, self.prompt, self.strength], **quiet)
         self.model.input(
-            lambda *chosen: gr.Slider(**strength(*chosen)), [self.method, self.model], self.strength, **quiet
+            lambda *chosen: gr.Slider(**slider(*chosen)), [self.method, self.model], self.strength, **quiet
         )
         asked = {self.photo, self.editor, self.mask, self.method, self.model, self.prompt, self.strength, self.steps,
                  self.seed, self.variants}  # fmt: skip
@@ -165,7 +164,7 @@ class Page:
         """Show a photo with nothing painted on it."""
         height, width = photo.shape
         text = f"{photo.name}, {width}x{height}: now paint over what you want to remove, or pick a mask."
-        changes = {self.photo: photo, self.editor: on_canvas(photo, None), self.mask: PAINTED}
+        changes = {self.photo: photo, self.editor: on_canvas(photo), self.mask: PAINTED}
         return {**changes, self.status: show.note(text)}
 
     def take_example(self, method: str, chosen: gr.SelectData) -> Changes:
@@ -173,12 +172,12 @@ class Page:
         example = examples()[int(chosen.index)]
         changes = self.load(Photo(example.name, picture_of(example.pixels, example.name)))
         if example.model in method_of(method).models:
-            changes |= {self.model: example.model, self.strength: gr.Slider(**strength(method, example.model))}
+            changes |= {self.model: example.model, self.strength: gr.Slider(**slider(method, example.model))}
         return changes
 
     def show_mask(self, photo: Photo | None, mask: str) -> Any:
         """Show a mask on the photo."""
-        return gr.skip() if photo is None else on_canvas(photo, mask_name(mask))
+        return gr.skip() if photo is None else on_canvas(photo, mask)
 
     def fit_method(self, name: str, model: str) -> Changes:
         """Offer what goes with a method."""
@@ -187,7 +186,7 @@ class Page:
         return {
             self.model: gr.Dropdown(list(method.models), value=model),
             self.prompt: gr.Textbox(visible=True) if method.latent else gr.Textbox("", visible=False),
-            self.strength: gr.Slider(**strength(name, model)),
+            self.strength: gr.Slider(**slider(name, model)),
         }
 
     def order(self, given: Changes) -> Order:
@@ -195,8 +194,8 @@ class Page:
         photo, method, model = given[self.photo], given[self.method], given[self.model]
         if photo is None:
             raise UserError("there is no photo yet: load one, or pick an example")
-        hole = photo.hole(mask_name(given[self.mask]), given[self.editor])
-        start = given[self.strength] if method_of(method).strength(model) else None
+        hole = photo.hole(given[self.mask], given[self.editor])
+        start = given[self.strength] if strength(method, model) else None
         steps, seed, variants = (int(given[part] or 0) for part in (self.steps, self.seed, self.variants))
         order = Order(photo, hole, method, model, given[self.prompt] or "", start, steps, seed, variants)
         order.check(self.limits)
@@ -291,9 +290,9 @@ class Page:
         self.blocks.close(verbose=False)
 
 
-def strength(method: str, model: str) -> dict[str, Any]:
-    """The slider's options for a method with a model."""
-    found = method_of(method).strength(model)
+def slider(method: str, model: str) -> dict[str, Any]:
+    """The options of the slider of the start step, for a method with a model."""
+    found = strength(method, model)
     if found is None:
         return {"visible": False}
     return {"minimum": found.low, "maximum": 1, "value": found.usual, "visible": True}
@@ -304,11 +303,6 @@ def beside(name: str) -> str:
     return files("isdiff.app").joinpath(name).read_text("utf-8")
 
 
-def mask_name(mask: str) -> str | None:
-    """The name of a mask, if it is not only painted."""
-    return None if mask == PAINTED else mask
-
-
-def on_canvas(photo: Photo, mask: str | None) -> dict[str, Any]:
+def on_canvas(photo: Photo, mask: str = PAINTED) -> dict[str, Any]:
     """A photo with nothing painted on it."""
     return {"background": photo.seen(mask), "layers": [], "composite": None}

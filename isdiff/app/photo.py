@@ -18,6 +18,7 @@ from isdiff.pictures.files import read_picture
 from isdiff.pictures.inpaint import DRAWN, hole_of
 from isdiff.pictures.picture import Picture
 
+PAINTED = "paint only"  # in the place of a mask's name
 SHOWN = (512, 1024)  # sides of pictures on the page: smaller ones are enlarged by a whole number, larger ones reduced
 
 
@@ -39,20 +40,19 @@ class Photo:
         """Height and width."""
         return self.picture.shape
 
-    def seen(self, mask: str | None = None) -> np.ndarray:
+    def seen(self, mask: str = PAINTED) -> np.ndarray:
         """As the page shows it, (h, w, 3) uint8, the hole of a named mask hatched."""
-        pixels = self.picture.rgb()
-        return to_screen(pixels if mask is None else with_hole(pixels, self.hole(mask, ())))
+        return to_screen(with_hole(self.picture.rgb(), self.hole(mask, ())))
 
-    def hole(self, mask: str | None, layers: Sequence[str]) -> np.ndarray:
+    def hole(self, mask: str, layers: Sequence[str]) -> np.ndarray:
         """What a named mask hides and what was painted, (H, W) bool.
 
         Args:
             layers: files of the editor, at most one; all that has some colour is hole.
         """
-        if mask is not None and mask not in DRAWN:
+        if mask not in (PAINTED, *DRAWN):
             raise UserError(f"there is no mask {mask!r}; there are {', '.join(DRAWN)}")
-        found = np.zeros(self.shape, bool) if mask is None else hole_of(mask, self.picture)
+        found = np.zeros(self.shape, bool) if mask == PAINTED else hole_of(mask, self.picture)
         if len(layers) > 1:
             raise UserError("there are several layers of paint and one is taken; load the photo again")
         for layer in layers:
@@ -106,21 +106,14 @@ def uploaded(path: str | Path, name: str, megapixels: float) -> Photo:
     """
     try:
         with Image.open(path, formats=FORMATS) as opened:
-            count = opened.width * opened.height / 1e6
-    except Image.DecompressionBombError:
-        raise UserError(too_large(name, Image.MAX_IMAGE_PIXELS or 0, megapixels)) from None
-    except Exception:  # decoders of damaged files raise nearly anything
-        raise UserError(f"{name} cannot be read; give a PNG, JPEG, WebP, TIFF, BMP or GIF file") from None
-    if count > megapixels:
-        raise UserError(too_large(name, count * 1e6, megapixels))
+            too_large = opened.width * opened.height > megapixels * 1e6
+    except Exception as error:  # of a file that is damaged, which is said below, or far too large
+        too_large = isinstance(error, Image.DecompressionBombError)
+    if too_large:
+        raise UserError(f"{name} has more than {megapixels:g} megapixels, which this page takes; save it smaller")
     try:
         file = read_picture(Path(path))
     except UserError as error:
         raise UserError(str(error).replace(str(path), name)) from None
     file.picture.name = name
     return Photo(Path(name).stem, file.picture, file.info)
-
-
-def too_large(name: str, count: float, megapixels: float) -> str:
-    """A sentence for a photo of so many pixels."""
-    return f"{name} has {count / 1e6:.3g} megapixels and this page takes up to {megapixels:g}; save it smaller"

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import tempfile
 from pathlib import Path
 
 from PIL import Image
 
 from isdiff.app.photo import to_screen
-from isdiff.app.studio import Order, Sight, Sketch, Variant
-from isdiff.pictures.files import write_picture
+from isdiff.app.studio import Order, Sight, Variant
+from isdiff.pictures.files import encode_flat, write_picture
 from isdiff.progress import clock
 
 TRACE = ["seed", "crop", "attempt", "starts at", "DCE", "kept", "calls"]
@@ -36,26 +35,24 @@ def progress(seen: int | Sight) -> str:
 
 def done(variants: list[Variant]) -> str:
     """Sentences about variants that are finished."""
-    calls = sum(trace.network_calls for variant in variants for trace in variant.trace)
-    seconds = sum(trace.seconds for variant in variants for trace in variant.trace)
+    traces = [trace for variant in variants if variant.filled for trace in variant.filled.trace]
+    calls, seconds = sum(trace.network_calls for trace in traces), sum(trace.seconds for trace in traces)
     what = f"Done: {calls} network calls, {seconds:.1f} s. What is outside of the hole is the photo's, bit for bit."
     return "".join(map(note, [what, *sorted({variant.advice for variant in variants if variant.advice})]))
 
 
 def live(sight: Sight) -> str:
     """The variants while they are sampled, as a strip."""
-    return f'<div class="strip">{"".join(map(figure, sight.sketches))}</div>'
+    return f'<div class="strip">{"".join(map(figure, sight.variants))}</div>'
 
 
-def figure(sketch: Sketch) -> str:
+def figure(variant: Variant) -> str:
     """One variant of the strip."""
-    dce = ", ".join(f"{value:.2f}" for value in sketch.dce)
-    words = [f"seed {sketch.seed}", *(["finished"] if sketch.finished else []), *([f"DCE {dce}"] if dce else [])]
-    image = Image.fromarray(to_screen(sketch.pixels))
+    dce = ", ".join(f"{value:.2f}" for value in variant.dce)
+    words = [f"seed {variant.seed}", *(["finished"] if variant.filled else []), *([f"DCE {dce}"] if dce else [])]
+    image = Image.fromarray(to_screen(variant.pixels))
     image.thumbnail((SMALL, SMALL))
-    data = io.BytesIO()
-    image.save(data, "png")
-    source = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+    source = f"data:image/png;base64,{base64.b64encode(encode_flat(image, 'PNG', {})).decode()}"
     text = ", ".join(words)
     return f'<figure><img src="{source}" alt="prediction, {text}"><figcaption>{text}</figcaption></figure>'
 
@@ -64,7 +61,7 @@ def trace_rows(variants: list[Variant]) -> list[list[str]]:
     """A row for every attempt at every crop, under :data:`TRACE`."""
     rows = []
     for variant in variants:
-        for number, trace in enumerate(variant.trace, 1):
+        for number, trace in enumerate(variant.filled.trace if variant.filled else (), 1):
             for attempt, (start, dce) in enumerate(zip(trace.start_timesteps, trace.dce, strict=True)):
                 judged = "–" if dce is None else f"{dce:.3f}"
                 kept, calls = "✓" if attempt == trace.chosen else "", "" if attempt else f"{trace.network_calls}"

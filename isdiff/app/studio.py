@@ -15,7 +15,7 @@ from isdiff.checks import check_number, check_whole
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import with_hole
 from isdiff.models.base import NO_MODEL
-from isdiff.pictures.canvas import Glimpse, Job, WindowTrace
+from isdiff.pictures.canvas import Filled, Glimpse, Job
 from isdiff.pictures.inpaint import job_of
 from isdiff.pictures.jobs import Inpainter
 from isdiff.pictures.windows import mirror, plan
@@ -94,37 +94,34 @@ class Order:
 
     def jobs(self) -> list[Job]:
         """One for each variant. The prompt is the job's, so that no ``@file`` in it is ever opened."""
-        photo, seeds = self.photo, range(self.seed, self.seed + self.variants)
-        return [job_of(photo.picture, self.hole, seed, prompt=self.prompt.strip()) for seed in seeds]
+        seeds = range(self.seed, self.seed + self.variants)
+        return [job_of(self.photo.picture, self.hole, seed, prompt=self.prompt.strip()) for seed in seeds]
 
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """A result.
+    """A result, or one on its way.
 
     Attributes:
-        image: of the photo's kind, as :meth:`isdiff.pictures.picture.Picture.filled` gives it.
-        pixels: the same as (H, W, 3) uint8.
-        seed_pixels: with IS-Diff's seed in the hole; None for methods without one.
+        pixels: (H, W, 3) uint8, hatched where nothing is known yet.
+        dce: of its attempts so far.
+        filled: the finished result.
+        image: the same, of the photo's kind.
         advice: a sentence where the photo is unlike the model's images.
     """
 
     seed: int
-    image: Any
-    pixels: np.ndarray
-    seed_pixels: np.ndarray | None
-    trace: list[WindowTrace]
-    advice: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Sketch:
-    """A variant on its way, or finished: (H, W, 3) uint8 (hatched where nothing is known yet), and its DCE so far."""
-
-    seed: int
     pixels: np.ndarray
     dce: list[float]
-    finished: bool = False
+    filled: Filled | None = None
+    image: Any = None
+    advice: str = ""
+
+    @property
+    def seed_pixels(self) -> np.ndarray | None:
+        """With IS-Diff's seed in the hole; None for methods without one."""
+        filled = self.filled
+        return None if filled is None or filled.seed_values is None else filled.paste(filled.seed_values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +130,7 @@ class Sight:
 
     share: float
     seconds_left: float | None
-    sketches: list[Sketch]
+    variants: list[Variant]
 
 
 class Studio:
@@ -165,7 +162,7 @@ class Studio:
             tell: hears now and then what can be seen.
         """
         order.check(self.limits)
-        jobs = order.jobs()
+        jobs, picture = order.jobs(), order.photo.picture
         inpainter = self.inpainter(order)
         crops = len(plan(mirror(order.hole), inpainter.sizes))
         if crops > self.limits.crops:
@@ -173,31 +170,27 @@ class Studio:
                 f"the hole takes {crops} crops for model {order.model}, and up to "
                 f"{self.limits.crops} are made here; make the hole smaller, or the photo"
             )
-        advice = inpainter.unlike_said([order.photo.picture.name]) if inpainter.unlike(jobs[0]) else ""
-        watcher = Watcher(order, tell)
-        made: list[Variant] = []
+        advice = inpainter.unlike_said([picture.name]) if inpainter.unlike(jobs[0]) else ""
+        watcher = Watcher(order.variants, tell)
         for filled in inpainter.stream(
             jobs, seeds=True, progress=watcher.count, expected=watcher.expect, watch=watcher.watch, stop=stop
         ):
             if filled.failure:
                 raise UserError(filled.failure)
-            seeds = None if filled.seed_values is None else filled.paste(filled.seed_values)
-            image = order.photo.picture.filled(filled.values, filled.job.hole)
-            pixels, trace = filled.paste(filled.values), filled.trace
-            made.append(Variant(filled.job.seed, image, pixels, seeds, trace, advice))
-            dces = [dce for window in trace for dce in window.dce if dce is not None]
-            watcher.sketches[filled.job.seed] = Sketch(filled.job.seed, pixels, dces, finished=True)
-        return sorted(made, key=lambda variant: variant.seed)
+            seed, image = filled.job.seed, picture.filled(filled.values, filled.job.hole)
+            dce = [value for window in filled.trace for value in window.dce if value is not None]
+            watcher.variants[seed] = Variant(seed, filled.paste(filled.values), dce, filled, image, advice)
+        return [variant for _, variant in sorted(watcher.variants.items()) if variant.filled]
 
 
 class Watcher:
     """Turns what the stream says into sights, a few a second."""
 
-    def __init__(self, order: Order, tell: Callable[[Sight], None]) -> None:
-        self.variants, self.tell = order.variants, tell
+    def __init__(self, count: int, tell: Callable[[Sight], None]) -> None:
+        self.asked, self.tell = count, tell
         self.begun, self.told = 0.0, 0.0  # when sampling began, and when it was told last
         self.calls, self.expected = 0, 1.0
-        self.sketches: dict[int, Sketch] = {}
+        self.variants: dict[int, Variant] = {}
 
     def count(self, calls: int) -> None:
         """So many network calls were made."""
@@ -214,9 +207,8 @@ class Watcher:
             return
         self.told = now
         for glimpse in glimpses:
-            pixels, hidden = glimpse.picture()
-            dces = [attempt.dce for attempt in glimpse.attempts if attempt.dce is not None]
-            self.sketches[glimpse.job.seed] = Sketch(glimpse.job.seed, with_hole(pixels, hidden), dces)
-        share = min(self.calls / (self.expected * self.variants), 0.99)
+            seed = glimpse.canvas.job.seed
+            self.variants[seed] = Variant(seed, with_hole(*glimpse.picture()), glimpse.dce)
+        share = min(self.calls / (self.expected * self.asked), 0.99)
         left = (now - self.begun) * (1 - share) / share if share and now > self.begun + BETWEEN_SIGHTS else None
-        self.tell(Sight(share, left, [self.sketches[seed] for seed in sorted(self.sketches)]))
+        self.tell(Sight(share, left, [self.variants[seed] for seed in sorted(self.variants)]))

@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> None:
     from isdiff.config.search_path import config_names
     from isdiff.config.setup import is_floor
     from isdiff.models.base import NO_MODEL
-    from isdiff.pictures.jobs import own_model
+    from isdiff.pictures.choices import own_model
 
     files = config_names("method")
     for name, cfg in runs_of("method").items():

@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> None:
 def prompts_for(methods: list[str], prompt: str) -> dict[str, str]:
     """The prompt of each method: none for those that take none. If no method takes one, all get it, and refuse it."""
     from isdiff.config.composing import compose_run
-    from isdiff.pictures.jobs import check_named
+    from isdiff.pictures.choices import check_named
 
     takes = [m for m in methods if compose_run([f"method={check_named('method', m)}"]).get("latent") is not None]
     return {method: prompt if method in takes or not takes else "" for method in methods}

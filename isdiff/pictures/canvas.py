@@ -15,7 +15,7 @@ from isdiff.engine import Live
 from isdiff.errors import UserError
 from isdiff.pictures.windows import Sizes, Window, from_model, mirror, plan, rounds
 from isdiff.priors.base import Prior
-from isdiff.trajectory import Attempt, Stream
+from isdiff.trajectory import Stream
 
 SETTLED = 0.999  # a weight that is 1, rounded
 
@@ -170,25 +170,20 @@ class Glimpse:
     prior: Prior
 
     @property
-    def job(self) -> Job:
-        return self.canvas.job
-
-    @property
-    def attempts(self) -> list[Attempt]:
-        """Of these windows, with what IS-Diff's criterion said so far."""
-        return [attempt for _, image in self.live for attempt in image.attempts]
+    def dce(self) -> list[float]:
+        """What IS-Diff's criterion said so far of attempts at these windows."""
+        return [attempt.dce for _, image in self.live for attempt in image.attempts if attempt.dce is not None]
 
     @torch.inference_mode()
     def picture(self) -> tuple[np.ndarray, np.ndarray]:
         """Show the network's prediction, (H, W, 3) uint8, and where there is none yet, (H, W) bool."""
-        pixels, hidden = self.canvas.pixels.copy(), self.canvas.open.copy()
-        seen = [(number, image, x0) for number, image in self.live if (x0 := image.tr.x0) is not None]
-        pictures = self.prior.decode([x0 for *_, x0 in seen], [image.tr.task for _, image, _ in seen]) if seen else []
+        canvas, pixels, hidden = self.canvas, self.canvas.pixels.copy(), self.canvas.open.copy()
+        seen = [(number, image.tr.x0, image.tr.task) for number, image in self.live if image.tr.x0 is not None]
+        pictures = self.prior.decode([x0 for _, x0, _ in seen], [task for *_, task in seen]) if seen else []
         for (number, *_), picture in zip(seen, pictures, strict=True):
-            window = self.canvas.windows[number]
-            hole = self.canvas.open[window.area]
-            values, _ = self.canvas.blended(number, from_model(picture, window.shape))
-            pixels[window.area][hole] = np.rint(values).astype(np.uint8)
+            window = canvas.windows[number]
+            values, _ = canvas.blended(number, from_model(picture, window.shape))
+            pixels[window.area][canvas.open[window.area]] = np.rint(values).astype(np.uint8)
             hidden[window.area] = False
-        height, width = self.job.hole.shape
+        height, width = canvas.job.hole.shape
         return pixels[:height, :width], hidden[:height, :width]

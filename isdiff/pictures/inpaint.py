@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from isdiff.method import Method
 from isdiff.models.base import Model
 from isdiff.pictures.files import read_picture
 from isdiff.pictures.jobs import Inpainter, Job, WindowTrace
-from isdiff.pictures.picture import Picture, dense, picture_of
+from isdiff.pictures.picture import Picture, picture_of, values_of
 from isdiff.process_state import with_own_defaults
 from isdiff.progress import Reporter
 
@@ -115,19 +116,22 @@ def inpaint(
         warnings.warn(inpainter.unlike_said(unlike), stacklevel=3)
     if changed := {picture.name: f"the result has not its {picture.lost}" for picture in pictures if picture.lost}:
         warnings.warn("; ".join(summed_up(changed)), stacklevel=3)
-    place = {id(job): n for n, job in enumerate(jobs)}
     made: list[Any] = [None] * len(jobs)
     seeds: list[Any] = [None] * len(jobs)
     trace: list[list[WindowTrace]] = [[]] * len(jobs)
     failed: dict[str, str] = {}
-    for filled in with_bar(inpainter, jobs, progress):
-        n, job = place[id(filled.job)], filled.job
-        if filled.failure:
-            failed[job.name] = filled.failure
-            continue
-        made[n], trace[n] = pictures[n].filled(filled.values, job.hole), filled.trace
-        if filled.seed_values is not None:
-            seeds[n] = pictures[n].filled(filled.seed_values, job.hole)
+    with Reporter(f"{inpainter.label}, {inpainter.model}", len(jobs)) if progress else nullcontext() as bar:
+        heard = {"progress": bar.work, "expected": bar.expect} if bar else {}
+        for filled in inpainter.stream(jobs, seeds=True, **heard):
+            n, job = jobs.index(filled.job), filled.job
+            if bar:
+                bar.finish(sum(part.network_calls for part in filled.trace))
+            if filled.failure:
+                failed[job.name] = filled.failure
+                continue
+            made[n], trace[n] = pictures[n].filled(filled.values, job.hole), filled.trace
+            if filled.seed_values is not None:
+                seeds[n] = pictures[n].filled(filled.seed_values, job.hole)
     if failed:
         raise PartlyFilled("; ".join(summed_up(failed)), made)
     return Inpainted(pack(made, batch), None if seeds[0] is None else pack(seeds, batch), trace)
@@ -145,17 +149,6 @@ class PartlyFilled(SomeFailed):
         self.finished = finished
 
 
-def with_bar(inpainter: Inpainter, jobs: list[Job], shown: bool):
-    """``inpainter.stream`` with IS-Diff's seeds, and a bar if it is asked for."""
-    if not shown:
-        yield from inpainter.stream(jobs, seeds=True)
-        return
-    with Reporter(f"{inpainter.label}, {inpainter.model}", len(jobs)) as bar:
-        for filled in inpainter.stream(jobs, seeds=True, progress=bar.work, expected=bar.expect):
-            bar.finish(sum(trace.network_calls for trace in filled.trace))
-            yield filled
-
-
 def job_of(picture: Picture, hole: np.ndarray, seed: int = 0, key: str | None = None, prompt: str = "") -> Job:
     """Ask for a hole in a picture to be filled."""
     return Job(picture.name, picture.rgb(hole), hole, seed, key, prompt)
@@ -170,28 +163,19 @@ def take_picture(item: Any, name: str) -> Picture:
     return picture
 
 
-def is_batch(given: Any, what: str) -> bool:
-    if isinstance(given, torch.Tensor):
-        given = dense(given, what)
-    return isinstance(given, (np.ndarray, torch.Tensor)) and given.ndim == 4
-
-
 def unpack(given: Any, what: str) -> tuple[list[Any], type | None]:
     """The items of a list or a batch, and the batch's type."""
-    if is_batch(given, what):
-        found: list[Any] = list(given)
-        batch: type | None = np.ndarray if isinstance(given, np.ndarray) else torch.Tensor
-    else:
-        found, batch = list(given) if isinstance(given, (list, tuple)) else [given], None
+    batch = isinstance(given, (np.ndarray, torch.Tensor)) and given.ndim == 4
+    found = list(given) if batch or isinstance(given, (list, tuple)) else [given]
     if not found:
         raise UserError(f"no {what} is given")
-    return found, batch
+    return found, type(given) if batch else None
 
 
 def pack(items: list[Any], batch: type | None) -> Any:
     if batch is None:
         return items
-    return torch.stack(items) if batch is torch.Tensor else np.stack(items)
+    return torch.stack(items) if issubclass(batch, torch.Tensor) else np.stack(items)
 
 
 def name_images(images: list[Any], ids: Sequence[str] | str | None) -> list[str]:
@@ -206,7 +190,7 @@ def name_images(images: list[Any], ids: Sequence[str] | str | None) -> list[str]
 
 def each(given: Any, count: int, what: str) -> list[Any]:
     """Give one for each image, of one for all or as many."""
-    items = list(given) if isinstance(given, (list, tuple)) or is_batch(given, what) else [given]
+    items, _ = unpack(given, what)
     items = items * count if len(items) == 1 else items
     if len(items) != count:
         raise UserError(f"there are {len(items)} {what}s for {count} images; give one for all, or one for each")
@@ -244,8 +228,7 @@ def array_hole(hole: Any, name: str) -> np.ndarray:
     """Take an array (H, W), (1, H, W) or (H, W, 1) of bools, or of 0 and 1 or 255, as a hole."""
     form = "a Pillow image, a path, or an array (H, W) of bools, or of 0 and 1 (or 255)"
     if isinstance(hole, torch.Tensor):
-        hole = dense(hole, name)
-        hole = (hole.float() if hole.dtype == torch.bfloat16 else hole).detach().cpu().numpy()
+        hole = values_of(hole, name)
     if not isinstance(hole, np.ndarray):
         raise UserError(f"{name} is {hole!r:.60}; it must be {form}, or one of {', '.join(NAMED)}")
     hole = np.asarray(hole)  # a matrix, say, has rules of its own

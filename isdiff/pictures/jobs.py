@@ -6,19 +6,13 @@ batches. The result for a picture depends on the configuration, its seed, its kn
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from omegaconf import DictConfig
 
-from isdiff.checks import check_side, check_text, check_whole
-from isdiff.config.build import named_class
-from isdiff.config.composing import compose_run
-from isdiff.config.search_path import config_names
 from isdiff.config.settings import text_of
 from isdiff.data.images import to_tensor
 from isdiff.diffusion.timesteps import TimestepPlan
@@ -27,25 +21,19 @@ from isdiff.errors import UserError
 from isdiff.method import Method
 from isdiff.models.base import Model
 from isdiff.pictures.canvas import Canvas, Filled, Glimpse, Job, WindowTrace
+from isdiff.pictures.choices import compose_pictures
 from isdiff.pictures.familiar import known_of
 from isdiff.pictures.windows import Sizes, from_model, to_model
 from isdiff.process_state import with_own_defaults
 from isdiff.runs.experiment import Experiment, Inputs
-from isdiff.samplers.base import Sampler
 from isdiff.trajectory import Stream, Task
 
-OWN_MODEL, WITH_GRADIENTS = "patches", "photos64"  # of pixel methods, where none is named
-STEPS = 50  # of models of any size, where nobody says how many
-ARGUMENTS = ("seed", "prompt", "negative_prompt", "method", "model", "limit")
-CALLERS = ("dataset", "mask", "output", "output_root")  # images, masks and results are
-METHODS = ("sampler", "isdiff", "latent")  # are parts of a method that is an object
 PIXELS = 1 << 24  # of pictures that are under way: while they have fewer another one is begun
-SIZE_UNIT = 32  # sides that every network here can work at are multiples of it
 
 
 @dataclass
 class WindowExperiment(Experiment):
-    """An experiment whose images are windows of canvases."""
+    """An experiment whose images are windows of canvases; ``places`` says which, by the image's id."""
 
     places: dict[str, tuple[Canvas, int]] = field(default_factory=dict)
 
@@ -95,8 +83,8 @@ class Feed:
                     raise StopIteration
                 canvas = Canvas(next(self.jobs), self.sizes)
                 self.windows += len(canvas.windows)
-                self.begin_round(canvas)
                 self.begun += 1
+                self.begin_round(canvas)
             canvas, number = self.ready.popleft()
             self.asked += 1  # jobs may have the same name
             name = f"{canvas.job.name} (seed {canvas.job.seed}, part {number + 1}, {self.asked})"
@@ -147,22 +135,19 @@ class Inpainter:
         context: float = 0.5,
         overrides: Sequence[str] = (),
     ) -> None:
+        cfg = compose_pictures(method, model, steps, size, overrides)
         if isinstance(method, Method):
             if negative_prompt:
                 raise UserError("negative_prompt is an argument of this method's Conditioning; leave it out here")
             plan = method.steps if steps is None else TimestepPlan(**{**method.steps.arguments, "steps": steps})
             method = replace(method, steps=plan, conditioning=copy(method.conditioning))
-        cfg = compose_pictures(method, model, steps, size, overrides)
-        objects = {
-            "method": method if isinstance(method, Method) else None,
-            "model": model if isinstance(model, Model) else None,
-        }
+        objects = {"method": method if isinstance(method, Method) else None,
+                   "model": model if isinstance(model, Model) else None}  # fmt: skip
         texts = {"prompt": text_of(prompt), "negative_prompt": text_of(negative_prompt)}
         self.experiment = WindowExperiment.of(cfg, **objects, **texts)
         if (asking := self.experiment.setup.conditioning) is not None:
             asking.whole = True
         self.sizes = Sizes(self.experiment.setup.model.image_size, reduction, context)
-        self.experiment.require([])
 
     @property
     def label(self) -> str:
@@ -184,8 +169,8 @@ class Inpainter:
         That was measured for the shipped pixel models (``benchmarks/familiar.py``); others say no.
         """
         model = self.experiment.setup.model
-        known, side = known_of(model.weights), model.image_size
-        return known is not None and side is not None and known.is_far(job.pixels, job.hole, side)
+        known = model.image_size and known_of(model.weights)
+        return bool(known) and known.is_far(job.pixels, job.hole, model.image_size)
 
     def unlike_said(self, names: Sequence[str]) -> str:
         """Write a sentence for pictures that are :meth:`unlike`."""
@@ -257,75 +242,12 @@ class Inpainter:
 
     def take(self, result: Result, canvas: Canvas, number: int, seeds: bool) -> None:
         """Put a finished window onto its canvas."""
-        window = canvas.windows[number]
-        trace = WindowTrace(
-            window, [a.dce for a in result.attempts], result.chosen, [a.start_timestep for a in result.attempts],
-            result.calls, result.seconds,
-        )  # fmt: skip
+        window, attempts = canvas.windows[number], result.attempts
+        dce, starts = [a.dce for a in attempts], [a.start_timestep for a in attempts]
+        trace = WindowTrace(window, dce, result.chosen, starts, result.calls, result.seconds)
         seed = None
         if seeds and result.task.guess is None:
             clean = self.experiment.setup.start.composed(result.task, canvas.stream(number, result.chosen))
             if clean is not None:
                 seed = from_model(self.experiment.prior.decode([clean], [result.task])[0], window.shape)
         canvas.fill(number, from_model(result.picture, window.shape), seed, trace)
-
-
-def compose_pictures(
-    method: str | Method, model: str | Model | None, steps: int | None, size: int | None, overrides: Sequence[str]
-) -> DictConfig:
-    """Compose the run that fills pictures; of objects it has the names and what other values follow from."""
-    listed = isinstance(overrides, Sequence) and not isinstance(overrides, str)
-    if not listed or not all(isinstance(override, str) for override in overrides):
-        raise UserError(f'overrides is {overrides!r}; it must be a list such as ["sampler.steps=25"]')
-    taken = CALLERS + METHODS * isinstance(method, Method) + ("model",) * isinstance(model, Model)
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if key in ARGUMENTS or re.split("[./]", key)[0] in taken:
-            raise UserError(f"{override} is no override here: {key} has an argument of its own, or is for runs")
-    names = [] if isinstance(method, Method) else [f"method={check_named('method', method)}"]
-    if model is None:
-        model = own_model(method if isinstance(method, Method) else compose_run(names))
-    if not isinstance(model, Model):
-        names.append(f"model={check_named('model', model)}")
-    cfg = compose_run([*names, *overrides])
-    if isinstance(method, Method):
-        cfg.method = {"name": method.name}
-    if isinstance(model, Model):
-        isdiff = dict(model.arguments.get("isdiff") or {})
-        cfg.model = {"name": model.name, "image_size": model.image_size, "isdiff": isdiff}
-    of_any_size = cfg.model.get("image_size") is None
-    if steps is None and of_any_size and not any(given.startswith("sampler.steps=") for given in overrides):
-        steps = STEPS
-    if steps is not None:
-        check_whole("steps", steps)
-        cfg.sampler.steps = steps
-    if size is not None:
-        check_side("size", size)
-        if size % SIZE_UNIT:
-            raise UserError(f"size is {size}; it must be a multiple of {SIZE_UNIT}")
-        if of_any_size or isinstance(model, Model):
-            raise UserError(f"model {cfg.model.name} works at a size of its own; leave size out")
-        cfg.model.image_size = size
-    if cfg.runtime.workers != 1 or "auto" in (cfg.runtime.batch_size, cfg.runtime.compile):
-        raise UserError("runtime.workers, and auto for runtime.batch_size or compile, are for runs over a dataset")
-    return cfg
-
-
-def own_model(method: DictConfig | Method) -> str:
-    """The model of a method, or of a run's configuration, for people's own pictures, where none is named."""
-    if isinstance(method, Method):
-        if method.conditioning is not None:
-            raise UserError(f"method {method.name} works on latents; give its model")
-        return WITH_GRADIENTS if method.sampler.pulls else OWN_MODEL
-    if method.get("latent") is not None:
-        return str(method.model.name)
-    return WITH_GRADIENTS if named_class(method.sampler.get("_target_"), Sampler).pulls else OWN_MODEL
-
-
-def check_named(group: str, name: object) -> str:
-    """Return a name that a configuration in the group has; refuse others."""
-    check_text(group, name)
-    names = config_names(group)
-    if name not in names:
-        raise UserError(f"there is no {group} {name!r}; there are {', '.join(names)}")
-    return str(name)

@@ -106,13 +106,15 @@ def picture_of(image: Any, name: str = "image") -> Picture:
     if isinstance(image, Image.Image):
         return pillow_picture(image, name)
     if isinstance(image, torch.Tensor):
-        return tensor_picture(dense(image, name), name)
+        array, dtype, device = values_of(image, name), image.dtype, image.device
+        check_samples(array.shape[1:] + array.shape[:1], array, name)
+        back = lambda samples: torch.from_numpy(samples.transpose(2, 0, 1).copy()).to(device, dtype)  # noqa: E731
+        return Picture(name, array.transpose(1, 2, 0), back)
     if not isinstance(image, np.ndarray):
         raise UserError(f"{name} is of type {type(image).__name__}; it must be {FORMS}")
     array = np.asarray(image)  # subclasses, such as matrices, have rules of their own
-    shape = array.shape
-    check_samples(shape if len(shape) != 2 else (*shape, 1), array.dtype, shape, name)
-    return Picture(name, array if array.ndim == 3 else array[..., None], lambda samples: samples.reshape(shape))
+    check_samples(array.shape if array.ndim != 2 else (*array.shape, 1), array, name)
+    return Picture(name, array if array.ndim == 3 else array[..., None], lambda samples: samples.reshape(array.shape))
 
 
 def pillow_picture(image: Image.Image, name: str) -> Picture:
@@ -136,32 +138,17 @@ def pillow_picture(image: Image.Image, name: str) -> Picture:
     return Picture(name, array if array.ndim == 3 else array[..., None], back, lost)
 
 
-def tensor_picture(tensor: torch.Tensor, name: str) -> Picture:
-    """Take a tensor (C, H, W)."""
-    shape, dtype, device = tuple(tensor.shape), tensor.dtype, tensor.device
-    check_samples((*shape[1:], *shape[:1]), str(dtype).removeprefix("torch."), shape, name)
-    array = (tensor.float() if dtype == torch.bfloat16 else tensor).detach().cpu().numpy()
-
-    def back(samples: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(samples.transpose(2, 0, 1).copy()).to(device, dtype)
-
-    return Picture(name, array.transpose(1, 2, 0), back)
+def values_of(tensor: torch.Tensor, name: str) -> np.ndarray:
+    """The values of a tensor, of whatever dtype and device; fractions of 16 bits that numpy lacks become float32."""
+    try:
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().cpu().numpy()
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"{name} is no dense tensor with values ({' '.join(str(error).split())})") from None
 
 
-def check_samples(samples: tuple[int, ...], dtype: Any, shape: tuple[int, ...], name: str) -> None:
-    """Refuse other shapes than (H, W, C), which ``shape`` was given as, and other numbers."""
-    if len(samples) != 3 or samples[2] not in (1, 3, 4) or 0 in samples:
-        raise UserError(f"{name} has the shape {shape}; it must be {FORMS}")
-    if str(dtype) not in TOPS and not str(dtype).startswith(("float", "bfloat")):
-        raise UserError(f"{name} is of dtype {dtype}; it must be uint8 or uint16, or fractions from 0 to 1")
-
-
-def dense(tensor: torch.Tensor, name: str) -> torch.Tensor:
-    """Return the tensor if numpy can have its values."""
-    odd = {
-        "nested": tensor.is_nested, "meta": tensor.is_meta, "quantized": tensor.is_quantized,
-        "sparse": not tensor.is_nested and tensor.layout != torch.strided,
-    }  # fmt: skip
-    if kind := next((kind for kind, so in odd.items() if so), None):
-        raise UserError(f"{name} is a {kind} tensor; give a dense one that has its values")
-    return tensor
+def check_samples(shape: tuple[int, ...], array: np.ndarray, name: str) -> None:
+    """Refuse other shapes than (H, W, C), as which ``array`` is to be taken, and other numbers."""
+    if len(shape) != 3 or shape[2] not in (1, 3, 4) or 0 in shape:
+        raise UserError(f"{name} has the shape {array.shape}; it must be {FORMS}")
+    if str(array.dtype) not in TOPS and array.dtype.kind != "f":
+        raise UserError(f"{name} is of dtype {array.dtype}; it must be uint8 or uint16, or fractions from 0 to 1")

@@ -16,7 +16,7 @@ import isdiff
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.diffusion.timesteps import TimestepPlan
-from isdiff.errors import Missing, UserError
+from isdiff.errors import UserError
 from isdiff.known import NullSpace
 from isdiff.models.patches import PatchModel
 from isdiff.pictures.windows import Window
@@ -38,23 +38,18 @@ def corner(height: int, width: int) -> np.ndarray:
     return hole
 
 
-def test_importing_it_loads_nothing():
-    heavy = "torch hydra omegaconf matplotlib wandb gradio diffusers transformers sklearn cv2 PIL numpy"
-    code = f"import sys, isdiff; print({{*{heavy!r}.split()}} & {{*sys.modules}})"
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [("isdiff", "torch hydra omegaconf matplotlib wandb gradio diffusers transformers sklearn cv2 PIL numpy"),
+     ("isdiff; isdiff.inpaint", "matplotlib wandb gradio diffusers transformers scipy")],
+)  # fmt: skip
+def test_importing_and_using_it_loads_no_more_than_it_needs(code, heavy):
+    code = f"import sys, {code}; print({{*{heavy!r}.split()}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
     assert {"inpaint", "Inpainter", "Job", "Engine", "Task", "UserError"} <= {*dir(isdiff)}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = isdiff.nothing
-
-
-def test_using_it_loads_no_more_than_it_needs():
-    code = (
-        "import sys, numpy, isdiff; isdiff.inpaint; "
-        "print({*'matplotlib wandb gradio diffusers transformers'.split()} & {*sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize(
@@ -201,30 +196,20 @@ TENSOR = torch.from_numpy(IMAGE.copy()).permute(2, 0, 1)
         (IMAGE * 3.0, HOLE, {}, "fractions must be from 0 to 1"),
         (IMAGE, HOLE, {"method": "none"}, "there is no method 'none'; there are blended"),
         (IMAGE, HOLE, {"model": "none"}, "there is no model 'none'"),
+        (IMAGE, HOLE, {"model": "adm256_uncond"}, "isdiff weights get adm256_uncond"),
         (IMAGE, HOLE, {"steps": 0}, "steps is 0"),
         (IMAGE, HOLE, {"size": 100}, "multiple of 32"),
-        (IMAGE, HOLE, {"size": 32 * 10**30}, "at most 16384 pixels"),
         (IMAGE, HOLE, {"seed": 1.5}, "seed is 1.5"),
         (IMAGE, HOLE, {"reduction": 0}, "reduction is 0"),
         (IMAGE, HOLE, {"ids": ["a", "b"]}, "a text for each of 1 images"),
-        (IMAGE, HOLE, {"ids": 3}, "a text for each of 1 images"),
         (IMAGE, HOLE, {"prompt": ["a", "b"]}, "2 prompts for 1 images"),
         (IMAGE, HOLE, {"prompt": None}, "prompt is None; it must be a text"),
-        (IMAGE, HOLE, {"prompt": 3}, "prompt is 3; it must be a text"),
-        (IMAGE, HOLE, {"prompt": [3]}, "prompt is [3]; it must be a text"),
         (IMAGE, HOLE, {"overrides": "sampler.steps=2"}, "must be a list"),
-        (IMAGE, HOLE, {"overrides": None}, "must be a list"),
-        (IMAGE, HOLE, {"overrides": 3}, "must be a list"),
         (IMAGE, HOLE, {"context": 10**400}, "it must be a number"),
-        (TENSOR.to_sparse(), HOLE, {}, "image is a sparse tensor"),
-        (TENSOR[None].to_sparse(), HOLE, {}, "image is a sparse tensor"),
-        (TENSOR.to("meta"), HOLE, {}, "image is a meta tensor"),
-        ([TENSOR, TENSOR.to("meta")], HOLE, {}, "image 1 is a meta tensor"),
-        (torch.nested.nested_tensor([TENSOR, TENSOR]), HOLE, {}, "image is a nested tensor"),
-        (IMAGE, torch.from_numpy(HOLE).to_sparse(), {}, "hole is a sparse tensor"),
-        (IMAGE, [torch.from_numpy(HOLE).to("meta")], {}, "the mask of image is a meta tensor"),
+        (TENSOR.to_sparse(), HOLE, {}, "no dense tensor with values"),
+        ([TENSOR, TENSOR.to("meta")], HOLE, {}, "image 1 is no dense tensor"),
+        (IMAGE, [torch.from_numpy(HOLE).to("meta")], {}, "the mask of image is no dense tensor"),
         (IMAGE, HOLE, {"overrides": ["mask=half"]}, "mask=half is no override here"),
-        (IMAGE, HOLE, {"overrides": ["output.composite=raw"]}, "is no override here"),
         (IMAGE, HOLE, {"overrides": ["sampler.nothing=1"]}, "nothing"),
         (IMAGE, HOLE, {"method": "si", "model": "photos64"}, "latent model"),
     ],
@@ -240,11 +225,6 @@ def test_matrices_are_arrays():
     gray = np.asmatrix(IMAGE[..., 0])
     result = isdiff.inpaint(gray, np.asmatrix(HOLE), **FAST)
     assert (result.image == isdiff.inpaint(IMAGE[..., 0], HOLE, **FAST).image).all() and result.image.shape == (64, 64)
-
-
-def test_missing_weights_come_with_their_command():
-    with pytest.raises(Missing, match="isdiff weights get adm256_uncond"):
-        isdiff.inpaint(IMAGE, HOLE, model="adm256_uncond")
 
 
 def test_jobs_of_one_name_keep_their_own_pictures():
@@ -381,7 +361,7 @@ def test_objects_do_what_their_names_do():
     assert isdiff.Inpainter(seeded, cfg.model, steps=7).label == "ddnm+isdiff"
     for wrong, says in (
         ({"overrides": ["sampler.eta=1"]}, "sampler.eta=1 is no override here"),
-        ({"model": cfg.model, "size": 64}, "leave size out"),
+        ({"model": cfg.model, "size": 64}, "size is 64"),
         ({"model": prior}, "model is <isdiff"),
         ({"prompt": "a cat"}, "takes no text"),
         ({"negative_prompt": "a cat"}, "leave it out here"),

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
@@ -64,7 +64,6 @@ def test_transparent_colours_become_opacity():
         isdiff.inpaint(pillow("P"), HOLE, "telea")
 
 
-@settings(max_examples=60)
 @given(
     st.sampled_from(["uint8", "uint16", "float16", "float32", "float64", "bfloat16"]), st.sampled_from([0, 1, 3, 4]),
     st.booleans(),
@@ -147,7 +146,7 @@ def test_files_keep_mode_profile_and_resolution(tmp_path, mode, suffix):
 
 
 @pytest.mark.parametrize("deep", [False, True])
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", [1, 4, 6, 7])
 def test_exif_orientation_is_applied_and_then_gone(tmp_path, orientation, deep):
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = orientation, "maker"
@@ -273,7 +272,7 @@ def test_what_a_format_cannot_hold_is_left_out_and_said(tmp_path):
     exif[0x010E] = "x" * 70000
     RGBA.convert("RGB").save(tmp_path / "in.png", exif=exif, dpi=(1e7, 1e7))
     file = read_picture(tmp_path / "in.png")
-    for name, said in (("out.jpg", ["EXIF data"]), ("out.png", []), ("out.bmp", ["EXIF data"])):
+    for name, said in (("out.jpg", ["exact pixels (JPEG)", "EXIF data"]), ("out.png", []), ("out.bmp", ["EXIF data"])):
         assert check_writable(tmp_path / name, file) == said
         write_picture(tmp_path / name, file.picture.filled(VALUES, HOLE), file.info)
 
