@@ -37,29 +37,19 @@ from isdiff.seeds.base import FilledStart, NoiseStart, Seed, SeededStart, Start
 PIXELS = 1 << 21  # in the loop with a model of any size, of whose work each takes about half a kilobyte
 
 
-@dataclass(frozen=True)
-class Setup:
-    """Everything that a configuration names, built; what results depend on, and how they are made and reported.
+@dataclass(frozen=True, kw_only=True)
+class Setup(Method):
+    """A method with all else that a configuration names: data, model, and how results are made and reported.
 
     Attributes:
         config: every value of the configuration, looked up.
-        conditioning: how a latent model is asked; None for methods that work on pixels.
-        refinement: None lets first attempts run through.
-        seed: of the run.
     """
 
     config: Mapping[str, Any]
     dataset: Dataset
     masks: MaskSource
     model: Model
-    conditioning: Conditioning | None
-    walk: TimestepPlan
-    sampler: Sampler
-    known: KnownRegion
-    start: Start
-    refinement: Refinement | None
     output: Output
-    seed: int
     runtime: Runtime
     logger: Logger
 
@@ -80,43 +70,37 @@ class Setup:
         texts = {key: texts[key] if key in texts else text_of(typed[key]) for key in TEXTS}
         values = resolved(OmegaConf.merge(cfg, dict.fromkeys(TEXTS, ""))) | texts
         check_settings(values)
-        model, parts = without_network(values) if is_floor(values) else with_network(values, method, model)
-        if parts.conditioning is None and any(texts.values()):
+        model, method = without_network(values) if is_floor(values) else with_network(values, method, model)
+        if method.conditioning is None and any(texts.values()):
             raise UserError(f"prompt is given, but method {values['method']['name']} takes no text")
         dataset, masks = build(values.get("dataset"), Dataset, "dataset"), build(values.get("mask"), MaskSource, "mask")
         root, drawn = placed(values["output_root"]), getattr(masks, "path", None)
         dataset.pass_over([root, root / dataset.name, *([drawn] if drawn else [])])  # they are none of its images
         return cls(
+            **vars(method),
             config=values,
             dataset=dataset,
             masks=masks,
             model=model,
-            conditioning=parts.conditioning,
-            walk=parts.steps,
-            sampler=parts.sampler,
-            known=parts.known,
-            start=parts.start,
-            refinement=parts.refinement,
             output=fill(Output, resolved(values.get("output"), "output"), "output"),
-            seed=values["seed"],
             runtime=fill(Runtime, resolved(values.get("runtime"), "runtime"), "runtime"),
             logger=build(values.get("logger"), Logger, "logger"),
         )
 
     @classmethod
     def again(cls, config: Mapping[str, Any]) -> Setup:
-        """The setup whose ``config`` this is, in another process."""
+        """Build the setup whose ``config`` this is, in another process."""
         cfg = OmegaConf.create({**config, **dict.fromkeys(TEXTS, "")})
         return cls.of(cfg, **{key: config[key] for key in TEXTS})
 
     def with_seed(self, seed: int) -> Setup:
         """The same with another seed of the run."""
-        return replace(self, seed=seed, config={**self.config, "seed": seed})
+        return replace(self, config={**self.config, "seed": seed})
 
     @property
-    def method(self) -> str:
-        """Its name."""
-        return self.config["method"]["name"]
+    def seed(self) -> int:
+        """The run's."""
+        return self.config["seed"]
 
     @property
     def prompt(self) -> str:
@@ -145,17 +129,17 @@ class Setup:
 
     def fingerprint(self, precision: str, compiled: bool = False) -> dict[str, Any]:
         """What results depend on, ready for JSON: what each object says of itself, and the run's own numbers."""
-        parts: dict[str, Any] = {"dataset": self.dataset, "mask": self.masks}
-        if not self.asks:
-            return plain(parts | {"start": self.start, "output": self.output, "seed": self.seed})
-        parts["model"] = self.model
-        if self.conditioning is not None:
-            parts |= {"latent": self.conditioning, "prompt": self.prompt}
-        parts |= {"steps": self.walk, "sampler": self.sampler, "known": self.known, "start": self.start}
-        parts |= {"refinement": self.refinement, "output": self.output, "seed": self.seed, "precision": precision}
-        if compiled:
-            parts["compiled"] = True
-        return plain(parts | {"pad_to": self.pad_to(compiled)})  # other batch shapes, other last bits
+        parts: dict[str, Any] = {"dataset": self.dataset, "mask": self.masks, "start": self.start}
+        parts |= {"output": self.output, "seed": self.seed}
+        if self.asks:
+            parts |= {"model": self.model, "steps": self.steps, "sampler": self.sampler, "known": self.known}
+            parts |= {"refinement": self.refinement, "precision": precision}
+            parts["pad_to"] = self.pad_to(compiled)  # other batch shapes, other last bits
+            if self.conditioning is not None:
+                parts |= {"latent": self.conditioning, "prompt": self.prompt}
+            if compiled:
+                parts["compiled"] = True
+        return plain(parts)
 
     @property
     def asks(self) -> bool:
@@ -168,16 +152,16 @@ class Setup:
 
     def calls_expected(self) -> int:
         """Network calls of an image whose first attempt passes."""
-        return calls_expected(self.walk.plan, self.start, self.walk.grid(self.model.schedule), self.sampler)
+        return calls_expected(self.steps.plan, self.start, self.steps.grid(self.model.schedule), self.sampler)
 
     def engine(self, prior: Prior, **options: Any) -> Engine:
         """The engine around ``prior``; further options are the engine's."""
         return Engine(
             prior,
-            self.walk.grid(self.model.schedule),
+            self.steps.grid(self.model.schedule),
             self.sampler,
             self.known,
-            self.walk.plan,
+            self.steps.plan,
             start=self.start,
             refinement=self.refinement,
             batch_size=self.runtime.slots,
@@ -189,21 +173,21 @@ class Setup:
     @property
     def label(self) -> str:
         """The method's name for folders and tables: ``ddnm``, ``ddnm+isdiff``, ``ddnm+seed_only``, ..."""
-        if not self.asks:
-            return self.method
+        name: str = self.config["method"]["name"]
         seeded, judged = not isinstance(self.start, NoiseStart), self.refinement is not None
-        suffix = ("+isdiff" if judged else "+seed_only") if seeded else "+refine_only" * judged
-        return self.method + suffix + "+careful" * bool(self.refinement and self.refinement.margin)
+        if self.asks:
+            name += ("+isdiff" if judged else "+seed_only") if seeded else "+refine_only" * judged
+        return name + "+careful" * bool(self.refinement and self.refinement.margin)
 
     @property
-    def steps(self) -> str:
-        """How far it goes, for people."""
-        return str(self.walk) if self.asks else "no steps"
+    def length(self) -> str:
+        """How far it goes, for people: ``100 steps, resampling (10, 10)``."""
+        return str(self.steps) if self.asks else "no steps"
 
     @property
     def title(self) -> str:
-        """The method with how far it goes: ``ddnm, 100 steps, resampling (10, 10)``."""
-        return f"{self.label}, {self.steps}"
+        """The method with how far it goes."""
+        return f"{self.label}, {self.length}"
 
 
 def with_network(cfg: Mapping[str, Any], method: Method | None, model: Model | None) -> tuple[Model, Method]:

@@ -98,7 +98,7 @@ class Experiment:
         )
         self.kept = setup.fingerprint(self.precision, self.compiled)
         self.hash = config_hash(self.kept)
-        self.store = RunFolder(setup.folder / setup.names[1] / setup.label / f"{setup.walk.name}-{self.hash}")
+        self.store = RunFolder(setup.folder / setup.names[1] / setup.label / f"{setup.steps.name}-{self.hash}")
 
     @classmethod
     def of(cls, cfg: DictConfig, **given: Any) -> Self:

@@ -77,7 +77,7 @@ def summarise(experiment: Experiment, records: Records, failed: dict[str, str], 
     estimates, on = measured(experiment, records, before)
     seconds = sum(r["seconds"] for r in records)
     return {
-        "method": experiment.label, "steps": experiment.setup.steps, **experiment.network,
+        "method": experiment.label, "steps": experiment.setup.length, **experiment.network,
         "dataset": dataset, "mask": mask, "n": len(records),
         "seed": experiment.setup.seed, "config_hash": experiment.hash, "metrics": estimates, "measured_on": on,
         "network_calls_per_image": sum(r["network_calls"] for r in records) / len(records),

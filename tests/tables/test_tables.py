@@ -373,7 +373,7 @@ def test_every_bar_of_a_figure_lies_inside_it():
 
 def network_calls(overrides):
     setup = Setup.of(compose_run(overrides))
-    way = setup.walk.plan(setup.walk.steps)
+    way = setup.steps.plan(setup.steps.steps)
     return sum(after < before for before, after in pairwise(way)) * setup.sampler.calls_per_step
 
 
