@@ -87,7 +87,6 @@ class VariancePreserving:
 
     @cached_property
     def alphas_cumprod(self) -> Tensor:
-        """(T,) float64."""
         return torch.cumprod(1 - self.betas, 0)
 
     def levels(self, timestep: float) -> tuple[float, float]:

@@ -50,7 +50,6 @@ class TimestepPlan(Component):
         return found if self.repeat > 1 else {key: value for key, value in found.items() if key != "jump"}
 
     def grid(self, schedule: Schedule) -> Grid:
-        """The levels that are visited of a model's process."""
         if self.steps > schedule.num_timesteps:
             raise BadValue(f"steps is {self.steps}; the model has only {schedule.num_timesteps} timesteps")
         return schedule.grid(self.steps, self.spacing)

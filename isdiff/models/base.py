@@ -113,20 +113,13 @@ class Model(Component, ABC):
         return super().fingerprint() | {"weights": self.identity()}
 
     def identity(self) -> str:
-        """What stands for the content of the weights."""
         return NOTHING if self.weights == NOTHING else identity(self.weights, self.name)
 
     @abstractmethod
     def load(
-        self,
-        device: torch.device,
-        precision: str = "fp32",
-        *,
-        pad_to: int = 4,
-        compile: bool | str = False,
-        conditioning: Conditioning | None = None,
-        enough: int = 50,
-    ) -> Prior:
+        self, device: torch.device, precision: str = "fp32", *, pad_to: int = 4, compile: bool | str = False,
+        conditioning: Conditioning | None = None, enough: int = 50,
+    ) -> Prior:  # fmt: skip
         """Load the model onto ``device``.
 
         Args:
@@ -139,7 +132,6 @@ class Model(Component, ABC):
 
 
 def identity(weights: str, name: str) -> str:
-    """What a network's answers depend on: the content of its weights, or the name that untrained ones are made by."""
     return f"random {name}" if weights == RANDOM else weights_fingerprint(weights, name=name)
 
 

@@ -60,15 +60,9 @@ class LatentModel(Model):
         return weights_fingerprint(self.weights, name=self.name, revision=self.revision, variant=self.variant)
 
     def load(
-        self,
-        device: torch.device,
-        precision: str = "fp32",
-        *,
-        pad_to: int = 4,
-        compile: bool | str = False,
-        conditioning: Conditioning | None = None,
-        enough: int = 50,
-    ) -> LatentPrior:
+        self, device: torch.device, precision: str = "fp32", *, pad_to: int = 4, compile: bool | str = False,
+        conditioning: Conditioning | None = None, enough: int = 50,
+    ) -> LatentPrior:  # fmt: skip
         """The U-Net in ``precision``, the autoencoder and the text encoder in float32, none of them to be trained."""
         if compile == "graphs":
             raise UserError("runtime.compile is graphs, which is for models of pixels; give true or false")

@@ -85,10 +85,8 @@ class PatchSeed(Seed):
 
     def fill(self, task: Task, stream: Stream) -> Tensor:
         check_picture(task)
-        if task not in self.prepared:
-            self.prepared[task] = self.prior.prepare(task)
         engine = Engine(
             self.prior, self.grid, self.sampler, NullSpace(), self.walk.plan, stream=lambda seed, name, attempt: stream
         )
-        (result,) = engine.run([self.prepared[task]])
+        (result,) = engine.run([self.prepared.of(task, self.prior.prepare)])
         return result.x

@@ -62,7 +62,6 @@ class PowerPaintModel(LatentModel):
         return hashlib.sha256("\n".join([*map(remembered_sha256, files), base]).encode()).hexdigest()
 
     def pipeline(self) -> Any:
-        """The base with the U-Net, the text encoder and the words of PowerPaint."""
         if things := self.missing():
             raise Missing(things)
         folder = located(self.weights)

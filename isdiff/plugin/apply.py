@@ -106,7 +106,6 @@ def seed_of(seed: str | Seed) -> Seed:
 
 
 def suited_to(model: str | None) -> dict[str, float]:
-    """The values that a model of ``configs/model`` comes with."""
     if model is None:
         return {}
     import yaml
@@ -117,7 +116,6 @@ def suited_to(model: str | None) -> dict[str, float]:
 
 
 def restore(cls: Any, kind: type[Kind], plugin: Plugin) -> Any:
-    """A pipeline with IS-Diff that was pickled or copied, without its attributes."""
     return object.__new__(with_plugin(cls, kind, plugin))
 
 

@@ -129,7 +129,6 @@ class Call:
         self.interrupted = False
 
     def check_count(self, key: str, values: Any) -> None:
-        """Refuse a list that has not one entry for each picture."""
         if len(values) != self.count:
             raise UserError(f"there are {len(values)} {key} for {self.count} pictures; give one for each")
 
@@ -284,7 +283,6 @@ class Call:
 
 
 def draw(generator: torch.Generator | None) -> int:
-    """A whole number of 62 bits."""
     return int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else None))
 
 

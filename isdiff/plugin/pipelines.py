@@ -56,7 +56,6 @@ class Kind:
         return self.given.get("height") or own, self.given.get("width") or own
 
     def cells(self) -> int:
-        """The model's own side, in latents."""
         return self.network.config.sample_size
 
     def set_levels(self, scheduler: Any) -> int:
@@ -71,7 +70,6 @@ class Kind:
         return latents
 
     def spatial(self, latents: Tensor) -> Tensor:
-        """The other way round."""
         return latents
 
     @staticmethod
@@ -160,7 +158,6 @@ class FluxFill(FluxInpaint):
 
 
 def kind_of(pipe: Any) -> type[Kind]:
-    """The kind of a pipeline, whose network is checked."""
     kinds = {name: kind for kind in (Kind, StableDiffusion3, FluxInpaint, FluxFill) for name in kind.names}
     bases = [cls.__name__ for cls in type(pipe).__mro__ if cls.__module__.startswith("diffusers.")]
     kind = next((kinds[name] for name in bases if name in kinds), None)

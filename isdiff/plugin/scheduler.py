@@ -13,6 +13,7 @@ from torch import Tensor
 
 from isdiff.diffusion.grid import Grid
 from isdiff.errors import UserError
+from isdiff.prediction import Prediction
 
 FLOW = ("FlowMatchEulerDiscreteScheduler",)
 DIFFUSION = (
@@ -20,6 +21,7 @@ DIFFUSION = (
     "DPMSolverSinglestepScheduler", "EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler", "LCMScheduler",
     "LMSDiscreteScheduler", "PNDMScheduler", "UniPCMultistepScheduler",
 )  # fmt: skip
+PREDICTS = {"epsilon": "noise", "v_prediction": "velocity", "sample": "clean"}
 UNKNOWN = {"stochastic_sampling": True, "invert_sigmas": True, "use_flow_sigmas": True, "timestep_type": "continuous",
            "skip_prk_steps": False}  # fmt: skip
 
@@ -39,24 +41,26 @@ def grid_of(scheduler: Any) -> Grid:
 
     Those of rectified flow are (1 - sigma, sigma).
     """
-    kind = predicts(scheduler)
-    if kind == "flow":
+    if predicts(scheduler) == "flow":
         timesteps, sigmas = scheduler.timesteps, scheduler.sigmas[:-1].tolist()
         levels = [1 - sigma for sigma in sigmas], sigmas
-    elif kind in ("epsilon", "v_prediction", "sample"):
+    else:
         timesteps = torch.unique_consecutive(scheduler.timesteps.cpu())
         one = torch.ones(len(timesteps), 1, dtype=torch.float64)
         parts = (one, 0 * one), (0 * one, one)
         levels = tuple(scheduler.add_noise(*part, timesteps).flatten().tolist() for part in parts)
-    else:
-        raise UserError(f"the pipeline's model predicts {kind!r}; epsilon, v_prediction and sample can be used")
     ascending = [tuple(values[::-1]) for values in (timesteps.tolist(), *levels)]
     return Grid(ascending[0], ascending[1], ascending[2], scheduler.config.num_train_timesteps)
 
 
 def predicts(scheduler: Any) -> str:
-    """What the network behind a scheduler says: flow (the noise without the clean latents), or its prediction type."""
-    return "flow" if type(scheduler).__name__ in FLOW else scheduler.config.get("prediction_type", "epsilon")
+    """What the network behind a scheduler says, in the words of :class:`Prediction`."""
+    if type(scheduler).__name__ in FLOW:
+        return "flow"
+    kind = scheduler.config.get("prediction_type", "epsilon")
+    if kind not in PREDICTS:
+        raise UserError(f"the pipeline's model predicts {kind!r}; {', '.join(PREDICTS)} can be used")
+    return PREDICTS[kind]
 
 
 def repeats(scheduler: Any) -> bool:
@@ -103,17 +107,11 @@ class Watched:
 
     def clean(self, grid: Grid, index: int) -> Tensor:
         """The clean latents (B, C, h, w) float32 that the latest answer implies."""
-        output, sample = self.output.float(), self.sample.float()
-        alpha, sigma = grid.alpha(index), grid.sigma(index)
-        kind = predicts(self.scheduler)
-        if kind == "flow":
-            return sample - sigma * output
-        if kind == "epsilon":
-            return (sample - sigma * output) / alpha
-        if kind == "v_prediction":  # of the latents in the variance-preserving scale
-            norm = math.hypot(alpha, sigma)
-            return (alpha * sample / norm - sigma * output) / norm
-        return output
+        alpha, sigma, kind = grid.alpha(index), grid.sigma(index), predicts(self.scheduler)
+        scale = 1.0 if kind == "flow" else math.hypot(alpha, sigma)  # networks of diffusion preserve variance
+        sample = self.sample.float() / scale
+        said = Prediction.of(self.output.float(), kind, sample, alpha / scale, sigma / scale)
+        return (sample - sigma / scale * said.noise) / (alpha / scale) if said.clean is None else said.clean
 
     def history(self) -> dict[str, Any]:
         """What the next step goes by: earlier answers of multistep solvers, counters."""

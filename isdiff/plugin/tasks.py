@@ -93,7 +93,6 @@ def tasks_of(
 
 
 def stack_latents(tasks: Sequence[LatentTask]) -> Tensor:
-    """The latents of what is known, (B, C, h, w)."""
     return torch.stack([task.image for task in tasks])
 
 
@@ -106,7 +105,6 @@ def named_arguments(stock: Callable, pipe: Any, args: tuple, kwargs: Mapping[str
 
 
 def prompts(given: Mapping[str, Any]) -> int:
-    """How many prompts there are."""
     prompt, embedded = given.get("prompt"), given.get("prompt_embeds")
     if embedded is None and (prompt is None or (isinstance(prompt, list) and not prompt)):
         raise UserError("the pipeline was given no prompt; give prompt (it may be empty) or prompt_embeds")
@@ -148,7 +146,6 @@ def merge(parts: Mapping[int, tuple[Any, int]], return_dict: bool) -> Any:
 
 
 def join(values: list[Any]) -> Any:
-    """Tensors and arrays as one; anything else as a list."""
     if isinstance(values[0], Tensor):
         return torch.stack(values)
     return np.stack(values) if isinstance(values[0], np.ndarray) else values

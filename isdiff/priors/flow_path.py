@@ -40,7 +40,6 @@ class FlowPath:
         return self.prior.decode(states, tasks)
 
     def ratio(self, s: float) -> float:
-        """Noise to signal, within what the network knows."""
         return min(max(s / (1 - s) if s < 1 else self.most, self.ratios[0]), self.most)
 
     def timestep(self, ratio: float) -> float:

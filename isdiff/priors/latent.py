@@ -73,7 +73,6 @@ class LatentPrior:
 
     @property
     def factor(self) -> int:
-        """Pixels per latent cell and side."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @torch.inference_mode()
@@ -112,7 +111,6 @@ class LatentPrior:
 
     @torch.inference_mode()
     def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> list[Tensor]:
-        """Decoded states, (3, H, W) each, about [-1, 1]."""
         return self.decoding(states)
 
     def pictures(self, states: Sequence[Tensor]) -> list[Tensor]:

@@ -33,7 +33,6 @@ class TextEncoder:
         self.cache: dict[str, Tensor] = {}
 
     def ids(self, text: str) -> list[int]:
-        """Token ids with start and end."""
         ids = self.tokenizer(text).input_ids
         if len(ids) > self.length:
             raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,12 @@ V = TypeVar("V")
 
 class PerTask(WeakKeyDictionary[Task, V]):
     """What is kept of a task for all of its attempts, and goes when the task does; a pickled one is empty."""
+
+    def of(self, task: Task, make: Callable[[Task], V]) -> V:
+        """What is kept of ``task``, made at the first time."""
+        if task not in self:
+            self[task] = make(task)
+        return self[task]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PerTask, ()

@@ -74,7 +74,6 @@ class MixtureSeed(DistributionSeed):
 
 
 def thinned(vectors: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the vectors, evenly."""
     return vectors[:: -(-len(vectors) // most)]
 
 

@@ -85,7 +85,6 @@ class Conditional:
 
 @cache
 def pairs(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of a symmetric matrix's entries, each once."""
     return np.triu_indices(size)
 
 

@@ -114,7 +114,6 @@ class Level:
 
     @cached_property
     def area(self) -> tuple[slice, slice]:
-        """Rows and columns of the hole."""
         (top, left), (bottom, right) = self.places.amin(0).tolist(), self.places.amax(0).tolist()
         return slice(top, bottom + 1), slice(left, right + 1)
 
@@ -165,7 +164,6 @@ def one_thread() -> Iterator[None]:
 
 
 def mixed(weights: Tensor, answers: Tensor) -> Tensor:
-    """(M, N) weights of what (N, C) windows answer: (M, C)."""
     with one_thread():
         return weights @ answers
 

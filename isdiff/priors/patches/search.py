@@ -71,7 +71,6 @@ class Given:
         return mixed(weights, level.answers[level.windows, :3].float()) + shift * self.pull
 
     def best(self, level: Level, count: int) -> Tensor:
-        """(M, k) numbers of the windows with the largest weights."""
         return level.windows[self.logits.topk(min(count, len(level.windows)), 1)[1]]
 
 
