@@ -48,6 +48,7 @@ def own_hydra() -> Iterator[str]:
         Plugins.instance().register(OtherFolders)
         OmegaConf.register_new_resolver("placed", lambda path: str(placed(path)), replace=True)
         OmegaConf.register_new_resolver("latent_model", latent_model, replace=True)
+        OmegaConf.register_new_resolver("names", lambda group: ", ".join(config_names(group)), replace=True)
         yield str(config_folders()[0])
     finally:
         Singleton._instances, BaseContainer._resolvers = instances, resolvers

@@ -2,17 +2,19 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from configured import RECORD
+from configured import RECORD, choices
 from conftest import ROOT, Answers, run_script
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from PIL import Image
 
+from isdiff.cli import main
 from isdiff.config.build import named_class
 from isdiff.config.composing import compose_run
 from isdiff.config.settings import text_of
@@ -261,3 +263,24 @@ def test_other_weights_are_other_results(tmp_path):
     content[-1] ^= 1
     copy.write_bytes(content)
     assert name(copy) not in (name(shipped), name(ROOT / "models" / "drawings64" / "unet.safetensors"))
+
+
+def test_the_help_of_a_run_lists_what_a_run_takes(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["isdiff"])
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    shown = capsys.readouterr().out
+    for group in (
+        "dataset",
+        "mask",
+        "model",
+        "method",
+        "sampler",
+        "isdiff",
+        "isdiff/seed",
+        "isdiff/criterion",
+        "logger",
+    ):
+        assert f"\n{group}: {', '.join(choices(group))}\n" in shown
+    assert f"metrics.names=[NAME,NAME]: {', '.join(choices('metric'))}\n" in shown and "Exit codes: 0" in shown
+    assert not any(f"\n{plan}: " in shown for plan in ("compare", "figure", "profile", "study", "table"))
