@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     while words[:1] == ["--plugin"] and len(words) > 1:
         add_package(words[1])
         words = words[2:]
+    warnings.filterwarnings("ignore", module="PIL")  # of odd files; what matters is said in our own words
     with redirect_stdout(Output(sys.stdout)), redirect_stderr(Output(sys.stderr)):
         try:
             if "TORCHELASTIC_RUN_ID" in os.environ:

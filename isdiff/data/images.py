@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import warnings
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from isdiff.data.base import quote
-from isdiff.data.metadata import upright
+from isdiff.data.metadata import LOST, bare, upright
 from isdiff.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ def decode(path: str | Path, what: str = "image") -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as opened:
-                opened.load()
-                image = upright(opened)
+            image = first_frame(path)
     except FileNotFoundError:
         raise UserError(f"{file} is missing") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -66,6 +65,21 @@ def decode(path: str | Path, what: str = "image") -> Image.Image:
     if 0 in image.size:
         raise UserError(f"{file} has no pixels")
     return image
+
+
+def first_frame(path: str | Path) -> Image.Image:
+    """Open an image file upright; where what it says about its picture cannot be read, without that."""
+    try:
+        with Image.open(path, formats=FORMATS) as opened:
+            opened.load()
+            return upright(opened)
+    except (FileNotFoundError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise
+    except Exception:  # decoders of damaged files raise nearly anything
+        with Image.open(io.BytesIO(bare(path)), formats=FORMATS) as opened:
+            opened.load()
+            opened.info[LOST] = ["data about the picture"]
+            return opened
 
 
 def eight_bits(image: Image.Image) -> Image.Image:

@@ -11,12 +11,14 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps
 
-PNG = b"\x89PNG\r\n\x1a\n"
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")  # besides the profile, which Pillow knows
 ORIENTATION = 0x0112
 TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 SAYING_SO = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")  # the orientation, in ``info``
-LOST = "lost"  # in ``info``: what could not be read or kept
+TAGS = {270, 315, 700, 33432, 33723, 34665}  # of TIFF files: description, artist, XMP, copyright, IPTC and EXIF data
+LOST = "lost"  # in ``info``: a list of what could not be read or kept
+OTHER = "other data (captions, comments, XMP)"
 
 
 def orientation(image: Image.Image) -> tuple[int, bool]:
@@ -30,16 +32,18 @@ def orientation(image: Image.Image) -> tuple[int, bool]:
 def upright(image: Image.Image) -> Image.Image:
     """Turn an image as its EXIF data say, which then say so no more."""
     turns, mirror = orientation(image)
-    if not turns and not mirror:
-        return image.copy()  # without the tags of a TIFF, which are of its file
-    turned = image.rotate(90 * turns, expand=True)
-    turned = ImageOps.mirror(turned) if mirror else turned
-    for key in SAYING_SO:
-        turned.info.pop(key, None)
-    if (exif := exif_bytes(image)) is None:
-        turned.info[LOST] = "EXIF data"
-    elif exif:
-        turned.info["exif"] = exif
+    more = getattr(image, "text", None) or {"comment", "photoshop", "xmp"} & {*image.info}
+    lost = [OTHER] if more or TAGS & {*getattr(image, "tag_v2", ())} else []
+    turned = image.copy()  # without the tags of a TIFF, which are of its file
+    if turns or mirror:
+        turned = image.rotate(90 * turns, expand=True)
+        turned = ImageOps.mirror(turned) if mirror else turned
+        exif = exif_bytes(image)
+        lost += ["EXIF data"] if exif is None else []
+        for key in SAYING_SO:
+            turned.info.pop(key, None)
+        turned.info |= {"exif": exif} if exif else {}
+    turned.info[LOST] = lost
     return turned
 
 
@@ -79,3 +83,19 @@ def colour_chunks(path: Path) -> bytes:
             if kind in COLOUR_CHUNKS and chunk == png_chunk(kind, chunk[8:-4]):
                 found += chunk
     return found
+
+
+def bare(path: str | Path) -> bytes:
+    """Read a PNG or JPEG file without what it says about its picture, other files as they are."""
+    with open(path, "rb") as stream:
+        if (begin := stream.read(8)) == PNG:
+            kept = (chunk for kind, chunk in png_chunks(stream) if kind[:1].isupper() or kind == b"tRNS")
+            return PNG + b"".join(kept)
+        data, at = begin + stream.read(), 2
+    parts = [data[:at]]
+    while data.startswith(JPEG) and data[at : at + 1] == b"\xff" and data[at + 1] != 0xDA:  # where the picture begins
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] not in (*range(0xE0, 0xEE), 0xEF, 0xFE):  # 0xEE says how colours are stored
+            parts.append(data[at:end])
+        at = end
+    return b"".join(parts) + data[at:]

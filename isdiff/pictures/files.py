@@ -63,7 +63,7 @@ def read_picture(path: Path) -> PictureFile:
     info = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
     exif = exif_bytes(image)
     info |= {key: value for key, value in (("exif", exif), ("colour_chunks", colour_chunks(path))) if value}
-    lost = [image.info.pop(LOST)] if LOST in image.info else ["EXIF data"] if exif is None else []
+    lost = [*image.info.pop(LOST), *(["EXIF data"] if exif is None else [])]
     deep = deep_samples(path, image)
     picture = pillow_picture(image, f"image {name}") if deep is None else picture_of(deep, name)
     picture.name = name

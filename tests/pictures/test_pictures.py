@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 import isdiff
 from isdiff.data.metadata import TURNS, png_chunk
@@ -265,6 +266,34 @@ def test_exif_data_that_nobody_can_write_cost_themselves_alone(tmp_path, orienta
     values = VALUES.swapaxes(0, 1) if orientation == 6 else VALUES
     write_picture(tmp_path / "out.png", file.picture.filled(values, hole), file.info)
     assert (read_picture(tmp_path / "out.png").picture.rgb()[~hole] == file.picture.rgb()[~hole]).all()
+
+
+CHUNKS = {
+    "a long text": png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3 << 20))),
+    "a long profile": png_chunk(b"iCCP", b"wide\0\0" + zlib.compress(bytes(3 << 20))),
+    "a short size": png_chunk(b"pHYs", b"\0"),
+    "a short JFIF": b"\xff\xe0\0\x07JFIF\0",
+}
+
+
+@pytest.mark.parametrize("what", CHUNKS)
+def test_what_a_file_says_never_costs_its_pixels(tmp_path, what):
+    suffix, at = (".jpg", 2) if "JFIF" in what else (".png", 33)
+    RGBA.convert("RGB").save(tmp_path / f"plain{suffix}")
+    plain = (tmp_path / f"plain{suffix}").read_bytes()
+    (tmp_path / f"in{suffix}").write_bytes(plain[:at] + CHUNKS[what] + plain[at:])
+    file = read_picture(tmp_path / f"in{suffix}")
+    assert (file.picture.rgb() == read_picture(tmp_path / f"plain{suffix}").picture.rgb()).all()
+    assert check_writable(tmp_path / "out.png", file) == ["data about the picture"]
+
+
+@pytest.mark.parametrize("name", ["in.png", "in.jpg", "in.tif", "in.webp"])
+def test_captions_and_the_like_are_left_out_and_said(tmp_path, name):
+    more = {".png": {"pnginfo": PngInfo()}, ".jpg": {"comment": b"mine"}, ".tif": {"description": "mine"}}
+    more[".png"]["pnginfo"].add_text("Copyright", "mine")
+    RGBA.convert("RGB").save(tmp_path / name, **more.get(name[2:], {"xmp": b"<x/>"}))
+    file = read_picture(tmp_path / name)
+    assert check_writable(tmp_path / "out.png", file) == ["other data (captions, comments, XMP)"]
 
 
 def test_what_a_format_cannot_hold_is_left_out_and_said(tmp_path):
