@@ -58,27 +58,6 @@ def test_texture_tells_a_pattern_from_a_flat_region():
     assert textured(blocks, columns, hole) > textured(columns, columns, hole) + 0.5
 
 
-def test_only_the_hole_of_the_guess_and_the_known_part_of_the_image_count():
-    measure, hole = CrossEntropy(), half_hole()
-    guess, image = torch.rand(3, 8, 8) * 2 - 1, torch.rand(3, 8, 8) * 2 - 1
-    value = measure(guess, image, hole)
-    assert value == measure(torch.where(hole, guess, 7.0), torch.where(hole, -7.0, image), hole)
-
-
-@given(st.integers(0, 2**31), st.sampled_from(["hole", "known"]))
-def test_dce_is_finite_and_at_least_the_entropy_bound(seed, direction):
-    generator = torch.Generator().manual_seed(seed)
-    guess, image = (torch.rand(3, 8, 8, generator=generator) * 3 - 1.5 for _ in range(2))
-    hole = torch.rand(1, 8, 8, generator=generator) < 0.5
-    value = CrossEntropy(direction=direction)(guess, image, hole)
-    assert math.isfinite(value) and value >= 0
-
-
-def test_without_hole_or_known_region_there_is_nothing_to_compare():
-    for hole in (torch.zeros(1, 8, 8, dtype=torch.bool), torch.ones(1, 8, 8, dtype=torch.bool)):
-        assert CrossEntropy()(flat(0.1), flat(0.2), hole) == 0
-
-
 VALUES = st.lists(st.floats(0, 6), min_size=1, max_size=5)
 
 

@@ -16,9 +16,9 @@ from isdiff.nets.unet import UNet
 from train import configured
 from training import CONFIGS
 from training.autoencoder import known_distance, untouched
-from training.latent import uniform, velocity
+from training.latent import velocity
 from training.loop import Trainer, learning_rate
-from training.pixel import HybridLoss, Posterior, TimestepSampler, log_likelihood_8bit
+from training.pixel import HybridLoss, Posterior, log_likelihood_8bit
 
 BETAS = named_betas("linear")
 
@@ -63,18 +63,6 @@ def test_8bit_likelihood_sums_to_one():
     for mean, std in ((0.1, 0.2), (-0.99, 0.05), (0.3, 0.002)):
         mean, std = torch.full_like(values, mean), torch.full_like(values, std)
         assert log_likelihood_8bit(values, mean, std).exp().sum().item() == pytest.approx(1, abs=1e-4)
-
-
-def test_timesteps_are_log_normal_in_sigma():
-    alphas_cumprod = torch.cumprod(1 - BETAS, 0)
-    draw = TimestepSampler(alphas_cumprod, -0.2, 1.6)
-    rng = np.random.default_rng(0)
-    t = torch.cat([draw(64, rng) for _ in range(200)])
-    log_sigma = (0.5 * ((1 - alphas_cumprod) / alphas_cumprod).log())[t]
-    assert log_sigma.mean().item() == pytest.approx(-0.2, abs=0.1) and log_sigma.std().item() == pytest.approx(
-        1.6, abs=0.15
-    )
-    assert t.min() >= 0 and t.max() <= 999
 
 
 def test_learning_rate():
@@ -169,11 +157,6 @@ def test_velocity_and_noised_latents_give_noise_and_latents_back():
     x_t, v = add_noise(x0, noise, alphas_cumprod), velocity(x0, noise, alphas_cumprod)
     torch.testing.assert_close(alphas_cumprod.sqrt() * v + (1 - alphas_cumprod).sqrt() * x_t, noise)
     torch.testing.assert_close(alphas_cumprod.sqrt() * x_t - (1 - alphas_cumprod).sqrt() * v, x0)
-
-
-def test_uniform_timesteps_are_one_from_every_slice():
-    t = uniform(16, np.random.default_rng(0))
-    assert sorted((t // 62.5).tolist()) == list(range(16))
 
 
 def test_known_cells_are_those_without_a_hole_pixel():

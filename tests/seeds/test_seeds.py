@@ -13,7 +13,7 @@ from isdiff.errors import UserError
 from isdiff.known import NullSpace
 from isdiff.models.patches import PatchModel, PatchSeed
 from isdiff.samplers.ddim import DDIM
-from isdiff.seeds.base import NoiseStart, SeededStart
+from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import (
     GaussianSeed,
     MeanSeed,
@@ -163,12 +163,6 @@ def test_start_composes_then_noises():
         composed = task.compose(MeanSeed().fill(task, Stream(0, "two", attempt)))
         noise = (x - np.sqrt(alphas_cumprod) * composed) / np.sqrt(1 - alphas_cumprod)
         assert noise.std().item() == pytest.approx(1, abs=0.03) and abs(noise.mean().item()) < 0.03
-
-
-def test_vanilla_start_is_noise_at_the_noisiest_step():
-    x, index = NoiseStart().begin(two_colors(), Stream(0, "two"), 0, GRID)
-    assert GRID.timesteps[index] == 990
-    assert x.std().item() == pytest.approx(1, abs=0.03)
 
 
 def random_mixture(components: int = 3, size: int = 4) -> Mixture:
