@@ -34,8 +34,8 @@ from isdiff.metrics.intervals import estimate
 from isdiff.metrics.lite0 import Lite0Features
 from isdiff.metrics.samples import MeanStatistic
 from isdiff.runs.experiment import Experiment
+from isdiff.runs.sampling import Writer
 from isdiff.runs.store import RunFolder
-from isdiff.runs.writer import Writer
 from isdiff.trajectory import Task
 
 

@@ -3,24 +3,71 @@
 from __future__ import annotations
 
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from isdiff.config.settings import AUTO
 from isdiff.config.setup import Setup
+from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError, explained
 from isdiff.parallel import ranks
 from isdiff.parallel.pool import GO_ON, in_processes, own_gpu
 from isdiff.priors.batches import best_batch_size
 from isdiff.progress import Reporter
 from isdiff.runs.experiment import MODEL_CACHE, Experiment, Inputs
-from isdiff.runs.writer import Writer
+from isdiff.runs.store import RunFolder
 from isdiff.trajectory import Task
 
 Report = Callable[[str, Any], None]
 MOST = 256  # images that runtime.batch_size=auto tries in one call
+WAITING = 64  # pictures that wait for a slow disk
+
+
+class Writer:
+    """Stores images in one thread, in the order in which they come, while the network is at the next ones.
+
+    As a context it ends when all are on the disk. Whatever ends it early, an interrupt too, what was given is stored.
+
+    Args:
+        stored: called with the id of each image whose files are there, in the thread that gives the images.
+    """
+
+    def __init__(self, store: RunFolder, stored: Callable[[str], None]) -> None:
+        self.store, self.stored = store, stored
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="isdiff-writer")
+        self.pending: deque[Future[str]] = deque()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.pool.shutdown()
+        if kind is None:
+            self.settle()
+
+    def add(self, picture: np.ndarray, record: dict[str, Any]) -> None:
+        """Store ``picture`` (H, W, 3) uint8 soon, with its hash in ``record``."""
+
+        def write() -> str:
+            self.store.add(picture, record | {"picture_sha": pixels_hash(picture)})
+            return record["id"]
+
+        self.pending.append(self.pool.submit(write))
+        self.settle(WAITING)
+
+    def settle(self, most: float = float("inf")) -> None:
+        """Say of what is stored that it is; wait where more than ``most`` images are not.
+
+        The error of an image that could not be stored, as on a full disk, is raised here.
+        """
+        while self.pending and (self.pending[0].done() or len(self.pending) > most):
+            self.stored(self.pending.popleft().result())
 
 
 def sample(experiment: Experiment, ids: list[str], report: Report) -> None:

@@ -49,7 +49,7 @@ def fill(plan: TablePlan, run: bool = True) -> tuple[Sheet, Cells]:
         for mask in plan.masks
         for paper, metric in zip(plan.metrics, metrics, strict=True)
     ]
-    sheet = Sheet(plan.name, plan.title, plan.profile, plan.setting, columns, dataset=plan.dataset, times=plan.times)
+    sheet = Sheet(plan, columns)
     cells: Cells = {}
     reasons: Reasons = {}
     for row, cell in announce(plan, run):
@@ -140,7 +140,7 @@ def line(row: RowPlan, plan: TablePlan, metrics: Sequence[Metric], cells: Cells,
                     value.seed_sd = sample.spread() if len(sample.seeds) > 1 else None
             values.append(value)
     whole = cost([cells[key] for key in cells if key[0] == row.name])
-    return Line(row.name, row.label, values, whole, row.paper_time, row.isdiff)
+    return Line(row, values, whole)
 
 
 def cost(rows: list[Row]) -> Cost | None:
@@ -162,12 +162,14 @@ def protocol(experiment: Experiment) -> str:
 
 def compare_rows(plan: TablePlan, columns: Sequence[Column], cells: Cells) -> Iterator[Comparison]:
     """Each row against each of its partners, where some column has values of both."""
-    labels = {row.name: row.label for row in plan.rows}
-    for row, partner in [(each, partner) for each in plan.rows for partner in each.against]:
+    rows = {row.name: row for row in plan.rows}
+    for row, partner in [(each, rows[name]) for each in plan.rows for name in each.against]:
         found: list[Contrast | None] = []
         for column in columns:
             name = column.metric.name
-            both = [each for n in (partner, row.name) if (each := cells.get((n, column.mask))) and name in each.samples]
+            both = [
+                each for n in (partner.name, row.name) if (each := cells.get((n, column.mask))) and name in each.samples
+            ]
             if len(both) < 2:
                 found.append(None)
                 continue
@@ -175,7 +177,7 @@ def compare_rows(plan: TablePlan, columns: Sequence[Column], cells: Cells) -> It
             ids, higher = (first.ids, second.ids), column.metric.higher_is_better
             found.append(contrast(first.samples[name], second.samples[name], plan.bootstrap, ids, higher))
         if any(found):
-            yield Comparison(row.label, labels[partner], tuple(found), row.isdiff)
+            yield Comparison(row, partner, tuple(found))
 
 
 def name_papers(plan: TablePlan) -> list[str]:

@@ -53,9 +53,9 @@ def add_divergences(sheet: Sheet, table: TablePlan, cells: Cells, spread: Mappin
     sheet.columns.append(Column(mask, KL))
     for line in sheet.lines:
         value = Value(missing=line.values[0].missing)
-        if (row := cells.get((line.name, mask))) is not None:
-            sample = MeanStatistic(np.array(list(spread[line.name].values())))
-            sample.groups = sources(row.experiment, [{"id": image_id} for image_id in spread[line.name]])
+        if (row := cells.get((line.row.name, mask))) is not None:
+            sample = MeanStatistic(np.array(list(spread[line.row.name].values())))
+            sample.groups = sources(row.experiment, [{"id": image_id} for image_id in spread[line.row.name]])
             value = Value(ours=estimate(sample, table.bootstrap))
         line.values.append(value)
 

@@ -79,7 +79,7 @@ def fill_and_write(table: TablePlan, run: bool, options: dict[str, Any]) -> tupl
     folder = folder_of(table.profile, options)
     sheet, cells = fill(table, run)
     write(sheet, folder)
-    config = {"table": table.name, "profile": table.profile, "title": sheet.title, "setting": sheet.setting}
+    config = {"table": table.name, "profile": table.profile, "title": table.title, "setting": table.setting}
     tags = ("table", table.profile)
     subject = Subject(f"{table.name}-{table.profile}", folder, config, table.name, job_type="table", tags=tags)
     logger_of(options.get("extra", ())).tables(subject, logged_tables(sheet))

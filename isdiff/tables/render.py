@@ -20,7 +20,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 def markdown(sheet: Sheet, level: str = "#") -> str:
     """Best bold, second best italic; ``level`` is that of the heading."""
     values, *paired = sheet.grids()
-    parts = [markdown_line(f"{level} {sheet.title}"), "", *values.markdown(), ""]
+    parts = [markdown_line(f"{level} {sheet.plan.title}"), "", *values.markdown(), ""]
     for grid in paired:
         parts += [f"{grid.title}:", "", *grid.markdown(), ""]
     waits = [f"Waits for {thing}: {', '.join(cells)}" for thing, cells in sheet.gaps.waits.items()]
@@ -32,8 +32,8 @@ def value_entries(sheet: Sheet) -> list[dict[str, Any]]:
     """Every cell with full numbers; None is what there is not."""
     return [
         {
-            "table": sheet.name, "profile": sheet.profile, "dataset": sheet.dataset, "row": line.name,
-            "label": line.label, "mask": column.mask, "metric": column.metric.name,
+            "table": sheet.plan.name, "profile": sheet.plan.profile, "dataset": sheet.plan.dataset,
+            "row": line.row.name, "label": line.row.label, "mask": column.mask, "metric": column.metric.name,
             **{key: getattr(value.ours, key, None) for key in ("value", "low", "high", "n")},
             "seed_sd": value.seed_sd, "paper_metric": column.paper_metric, "paper": value.paper,
             "network_calls": getattr(value.cost, "network_calls", None),
@@ -48,7 +48,7 @@ def comparison_entries(sheet: Sheet) -> list[dict[str, Any]]:
     """Every paired difference with full numbers."""
     return [
         {
-            "method": each.label, "against": each.against, "mask": column.mask, "metric": column.metric.name,
+            "method": each.row.label, "against": each.against.label, "mask": column.mask, "metric": column.metric.name,
             "difference": found.difference.value, "low": found.difference.low, "high": found.difference.high,
             "relative_percent": found.relative, "p": found.p, "n": found.difference.n, "verdict": str(found.verdict),
         }
@@ -70,8 +70,8 @@ def logged_tables(sheet: Sheet) -> Tables:
         columns = zip(sheet.columns, line.values, strict=True)
         row: dict[str, Any] = {f"{c.mask}: {c.heading}": getattr(value.ours, "value", None) for c, value in columns}
         row |= {"network_calls": getattr(line.cost, "network_calls", None)}
-        row |= {"seconds_per_image": getattr(line.cost, "seconds", None), "paper_seconds": line.paper_time}
-        overview.append({"method": line.label} | row)
+        row |= {"seconds_per_image": getattr(line.cost, "seconds", None), "paper_seconds": line.row.paper_time}
+        overview.append({"method": line.row.label} | row)
     tables = {"table": overview, "values": value_entries(sheet), "comparisons": comparison_entries(sheet)}
     return {name: [plain_numbers(row) for row in rows] for name, rows in tables.items()}
 
@@ -117,7 +117,7 @@ def latex(sheet: Sheet) -> str:
 
 def html(sheet: Sheet) -> str:
     """A page of its own that opens offline."""
-    return template("page.html").render(title=sheet.title, sheets=[parts(sheet)])
+    return template("page.html").render(title=sheet.plan.title, sheets=[parts(sheet)])
 
 
 def parts(sheet: Sheet) -> dict[str, object]:
@@ -132,7 +132,7 @@ def write(sheet: Sheet, folder: Path) -> list[Path]:
     """The sheet in every form, as ``<name>.md``, ``.csv``, ``.tex`` and ``.html``."""
     written = []
     for ending, form in FORMS.items():
-        path = folder / f"{sheet.name}.{ending}"
+        path = folder / f"{sheet.plan.name}.{ending}"
         with atomic_open(path) as stream:
             stream.write(form(sheet))
         written.append(path)

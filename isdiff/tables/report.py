@@ -80,10 +80,10 @@ def tally(sheets: Sequence[Sheet]) -> list[tuple[str | int, ...]]:
     """For each comparison of a row with IS-Diff: table, row, partner, and how many columns have each verdict."""
     verdicts = (Verdict.GAIN, Verdict.NONE, Verdict.WORSE, Verdict.FEW)
     return [
-        (sheet.title.split(":")[0], each.label, each.against, *map(each.count, verdicts))
+        (sheet.plan.title.split(":")[0], each.row.label, each.against.label, *map(each.count, verdicts))
         for sheet in sheets
         for each in sheet.comparisons
-        if each.isdiff
+        if each.row.isdiff
     ]
 
 

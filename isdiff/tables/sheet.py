@@ -11,6 +11,7 @@ import numpy as np
 from isdiff.metrics.contrast import Contrast, Verdict
 from isdiff.metrics.intervals import Estimate
 from isdiff.tables.grid import Grid, Text
+from isdiff.tables.plan import RowPlan, TablePlan
 
 if TYPE_CHECKING:
     from isdiff.metrics.base import Metric
@@ -76,24 +77,20 @@ class Value:
 
 @dataclass
 class Line:
-    """A row of the table; ``isdiff``: it runs with IS-Diff."""
+    """A row of the table with its values, in the order of the columns."""
 
-    name: str
-    label: str
+    row: RowPlan
     values: list[Value]
     cost: Cost | None = None
-    paper_time: float | None = None
-    isdiff: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One row against another: a contrast for each column, None where one of them has no value."""
 
-    label: str
-    against: str
+    row: RowPlan
+    against: RowPlan
     contrasts: tuple[Contrast | None, ...]
-    isdiff: bool = False
 
     def count(self, verdict: Verdict) -> int:
         """In how many columns this comes out."""
@@ -121,25 +118,14 @@ class Gaps:
 
 @dataclass
 class Sheet:
-    """A whole table.
+    """A whole table; ``notes`` are sentences below it."""
 
-    Attributes:
-        dataset: in the paper's words.
-        notes: sentences below the table.
-        times: how its seconds were taken.
-    """
-
-    name: str
-    title: str
-    profile: str
-    setting: str
+    plan: TablePlan
     columns: list[Column]
     lines: list[Line] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     gaps: Gaps = field(default_factory=Gaps)
     notes: list[str] = field(default_factory=list)
-    dataset: str = ""
-    times: str = ""
 
     def rank(self) -> None:
         """Mark the best and second best value of every column, among those over its largest number of images."""
@@ -209,7 +195,7 @@ def value_text(value: Value, column: Column) -> Text:
 def value_grid(sheet: Sheet) -> Grid:
     """A row for each line."""
     several, protocols = len({column.mask for column in sheet.columns}) > 1, sheet.protocols
-    timed = any(line.paper_time is not None for line in sheet.lines)
+    timed = any(line.row.paper_time is not None for line in sheet.lines)
     titles = [f"{column.mask}: {column.heading}" if several else column.heading for column in sheet.columns]
     seconds = ["s/image" if len(protocols) == 1 else f"s/image [{i}]" for i in range(1, len(protocols) + 1)]
     heads = ["method", *titles, "n", "calls", *seconds, *["paper's s"] * timed]
@@ -219,10 +205,10 @@ def value_grid(sheet: Sheet) -> Grid:
         sizes = dict.fromkeys([*counts[:1], *counts[-1:]])
         costs = ["–".join(map(str, sizes)), f"{cost.network_calls:.0f}" if cost else ""]
         costs += [f"{cost.seconds:.2f}" if cost and cost.protocol == protocol else "" for protocol in protocols]
-        costs += ["" if line.paper_time is None else f"{line.paper_time:g}"] * timed
+        costs += ["" if line.row.paper_time is None else f"{line.row.paper_time:g}"] * timed
         values = [value_text(value, column) for value, column in zip(line.values, sheet.columns, strict=True)]
-        rows.append([Text(line.label), *values, *map(Text, costs)])
-    return Grid(sheet.title, heads, rows)
+        rows.append([Text(line.row.label), *values, *map(Text, costs)])
+    return Grid(sheet.plan.title, heads, rows)
 
 
 def comparison_grid(sheet: Sheet) -> Grid:
@@ -232,7 +218,7 @@ def comparison_grid(sheet: Sheet) -> Grid:
         difference = found.difference
         relative = f"{found.relative:+.1f} %" if np.isfinite(found.relative) else ""
         rows.append([
-            *map(Text, (each.label, each.against, column.mask, column.heading)),
+            *map(Text, (each.row.label, each.against.label, column.mask, column.heading)),
             Text(number(difference.value, "+"), span(difference, "+")),
             *map(Text, (relative, f"{found.p:.3f}", str(difference.n))),
             Text(str(found.verdict), "", VERDICT_MARKS.get(found.verdict, "")),
@@ -247,7 +233,7 @@ def footnotes(sheet: Sheet) -> list[str]:
     spread = ", SD: standard deviation between seeds" * any(value.seed_sd is not None for value in values)
     sizes = {value.ours.n for value in values if value.ours is not None}
     among = ", among the rows with the most images" * (len(sizes) > 1)
-    setting = f"{sheet.setting[:1].upper()}{sheet.setting[1:]}. " if sheet.setting else ""
+    setting = f"{sheet.plan.setting[:1].upper()}{sheet.plan.setting[1:]}. " if sheet.plan.setting else ""
     found = [
         f"{setting}In brackets 95 % bootstrap intervals over images{spread}. Best and second best of a column are "
         f"marked{among}."
@@ -259,7 +245,7 @@ def footnotes(sheet: Sheet) -> list[str]:
         found.append(f"paper: the value printed in the paper{what if differ else ' (ours minus it)'}.")
     if protocols := sheet.protocols:
         ways = [f"[{i}] {each}" if len(protocols) > 1 else each for i, each in enumerate(protocols, 1)]
-        taken = f"; {sheet.times}" if sheet.times else ""
+        taken = f"; {sheet.plan.times}" if sheet.plan.times else ""
         what = "an image's encoders and seeds, and its share of the network's time"
         found.append(f"Seconds are of {what}: {'; '.join(ways)}{taken}.")
     return [*found, *sheet.notes]

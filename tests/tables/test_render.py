@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.console import Console
 from isdiff.config.metrics import build_metrics
 from isdiff.metrics.contrast import Contrast, Verdict
 from isdiff.metrics.intervals import Estimate
+from isdiff.tables.plan import RowPlan, TablePlan
 from isdiff.tables.render import comma_separated, html, latex, markdown
 from isdiff.tables.report import write_page
 from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
@@ -40,13 +42,13 @@ def sheet():
         cells[0].paper = 0.25
         cells[0].seed_sd = 0.01 if row[0] else None
         protocol = "photos64, fp32, batch 16" if i < 2 else "celeba_hq, bf16, batch 16"
-        lines.append(
-            Line(name.lower(), name, cells, Cost(100, 1.5, protocol) if row[0] else None, 4.0 if i == 1 else None)
-        )
+        planned = RowPlan(name.lower(), name, (), paper_time=4.0 if i == 1 else None, isdiff=i == 1)
+        lines.append(Line(planned, cells, Cost(100, 1.5, protocol) if row[0] else None))
     found = Contrast(Estimate(-0.07, -0.1, -0.04, 48), 0.002, -35.0, Verdict.GAIN)
+    rows = tuple(line.row for line in lines)
     sheet = Sheet(
-        "table1", "Table I: 100 % & more", "demo", "shipped data", columns, lines,
-        [Comparison(NAMES[1], NAMES[0], (found, None, found), True)],
+        TablePlan("table1", "Table I: 100 % & more", "demo", "shipped data", ("half", "expand"), {}, rows),
+        columns, lines, [Comparison(rows[1], rows[0], (found, None, found))],
         Gaps({"weights x.safetensors: get them": ["SI, half", "SI, expand"]}), ["A note_with {braces}."],
     )  # fmt: skip
     sheet.rank()
@@ -89,7 +91,7 @@ def test_seconds_of_two_networks_stand_in_two_columns(sheet):
 
 def test_a_report_says_how_many_comparisons_it_makes(sheet, tmp_path):
     few = Contrast(Estimate(-0.07, -0.1, -0.04, 2), 0.002, -35.0, Verdict.FEW)
-    sheet.comparisons.append(Comparison(NAMES[3], NAMES[0], (few, None, few)))  # gives no verdict
+    sheet.comparisons.append(Comparison(sheet.lines[3].row, sheet.lines[0].row, (few, None, few)))  # gives no verdict
     text = write_page(tmp_path / "report.html", "Report", [sheet], {}).read_text()
     assert (
         "All tables make 2 such comparisons, one by one: of those without a true difference about one in twenty" in text
@@ -106,9 +108,9 @@ def test_csv_has_full_numbers(sheet):
 @pytest.mark.parametrize("sign", "=+-@")
 def test_labels_of_others_are_no_formulas_and_no_markup(sheet, sign):
     label = f"{sign}1|2 <img src=x> ![x](http://example.org/x.png) a < b \\| *c* \x1b[31m"
-    sheet.lines[0].label = label
+    sheet.lines[0].row = replace(sheet.lines[0].row, label=label)
     cells = [row["label"] for row in csv.DictReader(io.StringIO(comma_separated(sheet)))]
-    assert cells[0] == f"'{label}" and cells[-1] == sheet.lines[-1].label
+    assert cells[0] == f"'{label}" and cells[-1] == sheet.lines[-1].row.label
     row = next(line for line in markdown(sheet).splitlines() if "img" in line)
     whole = r"1\|2 \<img src=x> ![x\](http://example.org/x.png) a < b \\\| *c*"
     assert f"| {sign}{whole}" in row and len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 10

@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from isdiff.cli.table import read_options
 from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
 from isdiff.config.setup import Setup
@@ -18,14 +19,13 @@ from isdiff.errors import UserError
 from isdiff.metrics.intervals import Estimate
 from isdiff.metrics.samples import MeanStatistic, SeedsStatistic
 from isdiff.tables import report
-from isdiff.tables.cells import explain_gaps, fill
+from isdiff.tables.cells import fill
 from isdiff.tables.figures import Panel, as_table, line_points
-from isdiff.tables.kl import divergence, divergences
+from isdiff.tables.kl import divergence
 from isdiff.tables.make import folder_of, plans_of
 from isdiff.tables.plan import load, names, plan
 from isdiff.tables.plots import count, draw, finish, plot_line, set_scale, subplots
-from isdiff.tables.rows import Row, run_row
-from isdiff.tables.sheet import Gaps
+from isdiff.tables.rows import Row
 
 PROFILES = ("paper", "demo", "smoke")
 
@@ -46,6 +46,7 @@ def test_every_cell_composes(profile):
     # The smoke profile differs from the paper's in its datasets: a row of every kind shows that they compose.
     shown = [plan("table1", profile), plan("table5", profile)] if profile == "smoke" else all_plans(profile)
     for table in shown:
+        assert {name for row in table.rows for name in row.against} <= {row.name for row in table.rows}
         for row in table.rows:
             cell = row.cells[-1]
             if not cell.impossible and not seen.issuperset(cell.overrides):
@@ -68,13 +69,6 @@ def test_every_printed_row_stands_in_its_table(name):
         for cell in rows[key].cells:
             assert list(cell.paper) == list(values.get(cell.mask, []))
             assert not cell.paper or len(cell.paper) == len(table.metrics)
-
-
-def test_rows_are_compared_with_rows_that_there_are():
-    for profile in PROFILES:
-        for table in all_plans(profile):
-            there = {row.name for row in table.rows}
-            assert all(set(row.against) <= there for row in table.rows)
 
 
 def rows_of(*tables: str):
@@ -131,36 +125,13 @@ def test_latent_rows_with_isdiff_are_first_compared_with_their_method_at_the_sam
     )
 
 
-def test_the_paper_s_profile_states_the_steps_of_the_methods_own_files():
-    for method, (override,) in load("profile", "paper").methods.items():
-        assert override == f"sampler.steps={compose_run([f'method={method}']).sampler.steps}"
-
-
-def test_labels_say_the_share_of_fresh_noise():
-    default = {"ddnm": "0.85", "repaint": "0"}
-    for _, row, _, given in rows_of(*names("table")):
-        method = given.get("method", "").removesuffix("+isdiff")
-        if method in default:
-            assert f"eta {given.get('sampler.eta', default[method])}" in row.label.partition(" (")[0].split(", ")
-    for method, eta in default.items():
-        assert compose_run([f"method={method}"]).sampler.eta == float(eta)
-
-
-def test_notes_are_of_the_rows_that_there_are():
-    def notes(name, profile, rows=None):
-        table = plan(name, profile, rows=rows)
-        return "\n".join(fill(table, run=False)[0].notes)
-
-    assert "RePaint's steps here are DDIM's" in notes("table8", "demo", ["ddnm_plain"])
-    assert "PowerPaint has the network of SI" in notes("table2", "demo", ["powerpaint"])
-    assert "PowerPaint has" not in notes("table2", "demo", ["si"]) + notes("table2", "smoke", ["powerpaint"])
-
-
 def test_narrowing():
     table = plan(
         "table1", "demo", limit=4, masks=["h*"], rows=["ddnm_eta0+isdiff"], seeds=[7], extra=["sampler.steps=3"]
     )
     assert [row.name for row in table.rows] == ["ddnm_eta0", "ddnm_eta0+isdiff"]  # with what it is compared with
+    given = {text: read_options([f"seeds={text}"])["seeds"] for text in ("3", "0", "0,2", "[5]")}
+    assert given == {"3": [0, 1, 2], "0": [0], "0,2": [0, 2], "[5]": [5]}
     (cell,) = table.rows[0].cells
     assert folder_of("demo", {"only": []}) != folder_of("demo", {"only": ["table1"]}), "no fuller one is overwritten"
     assert cell.mask == "half" and cell.seeds == (7,)
@@ -237,7 +208,7 @@ def test_what_a_table_waits_for_is_named_once(tmp_path, monkeypatch, capsys):
 
 
 WRONG = {
-    "table1 limit=0": "limit=0", "table1 seeds=a": "seeds=a", "table1 seeds=0,0": "seeds=0,0",
+    "table1 limit=0": "limit=0", "table1 seeds=0,0": "seeds=0,0",
     "table1 lmit=3": "'lmit'", "table1 sampler.stepz=3": "'sampler.stepz'", "table1 =3": "'=3'",
     "table1 ~model=1": "'~model=1'", "tabel1": "'tabel1'", "table1 profile=best": "'best'",
     "table1 masks=round": "'round'", "table6 rows=dps*": "'dps*'",
@@ -291,14 +262,6 @@ def test_figures_are_drawn_and_say_what_they_show(tmp_path, small):
     assert sizes["kl"] == "7" and sizes["lite0_kid"] == "2", "seeds are looked at in more images than have results"
 
 
-def test_the_divergence_of_an_image_does_not_depend_on_the_others(small):
-    table = figure_plans("fig4", limit=2, seeds=[0], rows=["noise"], extra=small)
-    row = run_row(table.rows[0], table.rows[0].cells[0], [])
-    more = divergences(row, 5)
-    assert list(more) == row.experiment.dataset.ids()[:5] and len(row.ids) == 2
-    assert {i: more[i] for i in row.ids} == divergences(row)
-
-
 def test_lines_may_be_confined_and_have_another_resolution(small):
     figure = load("figure", "figS")
     for dataset, profile in (("celeba", "demo"), ("imagenet", "paper")):
@@ -310,14 +273,9 @@ def test_lines_may_be_confined_and_have_another_resolution(small):
     assert {mask for _, mask in cells} == {"half"} and not sheet.gaps.failed
     assert any(note.startswith("with half masks alone: ") for note in sheet.notes)
     panel = Panel("photos", table, cells)
+    assert count([panel]) == "Seeds: 1; images a line: 1 of photos."
     points = [line_points(figure, line, panel, "half", "lite0_perceptual") for line in figure.lines]
     assert [[x for x, _ in found] for found in points] == [[], [], [0.75], [0.75]]
-
-
-def test_a_figure_says_what_it_waits_for(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    code, out, err = make(capsys, "fig10", "profile=paper", f"model_root={tmp_path}", f"data_root={tmp_path}")
-    assert code == 2 and "isdiff: waits for" in err and "none of its runs is there" in out
 
 
 def test_a_narrowed_report_leaves_out_what_has_nothing_of_it():
@@ -332,13 +290,6 @@ def test_a_narrowed_report_leaves_out_what_has_nothing_of_it():
         plans_of(["report"], "demo", rows=["zzz"])
     with pytest.raises(UserError, match="'half' is none of the masks of table8"):
         plans_of(["table8"], "demo", masks=["half"])
-
-
-def test_seeds_are_a_number_of_them_or_a_list():
-    from isdiff.cli.table import read_options
-
-    given = {text: read_options([f"seeds={text}"])["seeds"] for text in ("3", "0", "0,2", "[5]")}
-    assert given == {"3": [0, 1, 2], "0": [0], "0,2": [0, 2], "[5]": [5]}
 
 
 LEAST = {"steps": 2, "inner_steps": 1, "attempts": 1, "repeat": 2}
@@ -388,26 +339,12 @@ def test_the_papers_numbers_are_shown_as_printed_and_its_rows_can_be_had_alone()
     assert shown["repaint", "expand"] == ["0.777", "143.00"] and shown["ddnm", "wide"] == ["0.130", "23.64"]
 
 
-@pytest.mark.parametrize(
-    "dataset, method, model",
-    [
-        ("places2", "hd_painter", "sd2_inpainting"), ("celeba", "powerpaint+isdiff", "powerpaint"),
-        ("editbench", "si+isdiff", "sd2_inpainting"), ("avatars", "powerpaint", "avatars64_latent"),
-    ],
-)  # fmt: skip
-def test_published_data_gets_published_latent_models(dataset, method, model):
-    assert compose_run([f"dataset={dataset}", f"method={method}"]).model.name == model
-    assert (
-        compose_run([f"dataset={dataset}", f"method={method}", "model=sd15_inpainting"]).model.name == "sd15_inpainting"
-    )
-
-
 def test_values_of_another_paper_are_said_to_be():
     table = plan("table1", "paper", masks=["half"], rows=["lanpaint*"])
     sheet, _ = fill(table, run=False)
     (note,) = [note for note in sheet.notes if "rebuttal" in note]
     assert "LanPaint, 5 iterations; LanPaint, 10 iterations" in note and "orientation" in note
-    values = {line.name: [value.paper for value in line.values] for line in sheet.lines}
+    values = {line.row.name: [value.paper for value in line.values] for line in sheet.lines}
     assert values["lanpaint"] == [0.337, None] and values["lanpaint+isdiff"] == [None, None]
 
 
@@ -462,40 +399,15 @@ def strips_of(monkeypatch, tmp_path):
 def test_worst_failures_are_among_the_images_that_all_rows_have(strips_of):
     """A costly row has few images, which need not hold the worst of all."""
     many = {f"i{k}": [0.9 - 0.1 * k] for k in range(6)}
+    assert strips_of({"ddnm": {"a": [1.0]}, "ddnm_plain": {"b": [1.0]}}) == [], "no image in common"
+    assert len(strips_of({"ddnm+isdiff": {"a": [1.0]}, "ddnm_plain": {"a": [1.0]}})) == 1, "one is first and worst"
+    _, bad = strips_of(
+        {"ddnm_plain": {"a": [1.0, 1.0], "b": [1.0, 1.0]}, "ddnm+isdiff": {"a": [0.2, 0.9], "b": [0.4, 0.5]}}
+    )
+    assert bad[1] == ["b", "a"] and "in the mean of 2 seeds; pictures of seed 0" in bad[2]
     first, bad = strips_of({"ddnm_plain": {i: [1.0] for i in many}, "ddnm+isdiff": many,
                             "lanpaint": {i: [1.0] for i in ("i0", "i1")}})  # fmt: skip
     assert first[1] == ["i0", "i1"] and bad[1] == ["i1", "i0"], "the lower SSIM is the worse"
     assert bad[2].endswith(
         "where DDNM + IS-Diff, eta 0.85 loses most against DDNM, eta 0.85 (of the 2 images that all rows have)"
     )
-
-
-def test_worst_failures_are_by_the_mean_over_seeds_and_said_to_be(strips_of):
-    _, bad = strips_of(
-        {"ddnm_plain": {"a": [1.0, 1.0], "b": [1.0, 1.0]}, "ddnm+isdiff": {"a": [0.2, 0.9], "b": [0.4, 0.5]}}
-    )
-    assert bad[1] == ["b", "a"] and "in the mean of 2 seeds; pictures of seed 0" in bad[2]
-
-
-def test_strips_show_every_row_of_a_table(strips_of):
-    table = plan("table1", "demo")
-    (first,) = strips_of({row.name: {"a": [1.0]} for row in table.rows if "isdiff" not in row.name})
-    assert first[0] == [row.label for row in table.rows if "isdiff" not in row.name]
-    first, bad = strips_of({row.name: {"a": [1.0], "b": [1.0]} for row in table.rows})
-    assert len(first[0]) == len(bad[0]) == len(table.rows) > 14
-    assert strips_of({"ddnm": {"a": [1.0]}, "ddnm_plain": {"b": [1.0]}}) == [], "no image in common"
-    assert len(strips_of({row.name: {"a": [1.0]} for row in table.rows})) == 1, "one image is the first and the worst"
-
-
-def test_a_figure_says_how_many_seeds_and_images_are_behind_its_lines():
-    table = figure_plans("figS")
-    sizes = {row.name: 16 if "side" in row.name else 32 for row in table.rows}
-    cells = {(name, "half"): made_row(name, {f"i{k}": [1.0] * 3 for k in range(size)}) for name, size in sizes.items()}
-    assert count([Panel("photos", table, cells)]) == "Seeds: 3; images a line: 16 to 32 of photos."
-
-
-def test_a_row_without_any_value_is_named_once():
-    table = plan("table1", "demo", rows=["si", "ddnm"])
-    reasons = {("si", mask): "no model" for mask in table.masks} | {("ddnm", "half"): "no model"}
-    (sentence,) = explain_gaps(table, reasons, Gaps())
-    assert sentence == "no model: SI, 50 steps; DDNM, eta 0.85, resampling (half)."

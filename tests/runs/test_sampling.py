@@ -8,8 +8,8 @@ import pytest
 from configured import RECORD
 
 from isdiff.data.images import pixels_hash
+from isdiff.runs.sampling import WAITING, Writer
 from isdiff.runs.store import RunFolder
-from isdiff.runs.writer import MOST, Writer
 
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 
@@ -65,12 +65,12 @@ def test_the_giver_goes_on_and_hears_of_images_whose_files_are_there(tmp_path):
 def test_a_slow_disk_holds_the_giver_back(tmp_path):
     store = Disk(tmp_path)
     with Writer(store, lambda name: None) as writer:
-        for i in range(MOST):
+        for i in range(WAITING):
             writer.add(PICTURE, record(f"im{i}"))
-        assert len(writer.pending) == MOST
+        assert len(writer.pending) == WAITING
         threading.Timer(0.05, store.go.set).start()
         writer.add(PICTURE, record("more"))
-        assert len(writer.pending) <= MOST and "im0" in store.records()
+        assert len(writer.pending) <= WAITING and "im0" in store.records()
 
 
 @pytest.mark.parametrize("room, early", [(2, True), (0, False)], ids=["meanwhile", "at the end"])
