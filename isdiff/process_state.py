@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable)
 
 @contextmanager
 def own_defaults() -> Iterator[None]:
-    """The usual default dtype and device of torch, no autocast, and what numpy usually says of odd numbers."""
+    """Set torch's usual default dtype and device, no autocast, and what numpy usually says of odd numbers."""
     dtype = torch.get_default_dtype()
     with ExitStack() as stack:
         if torch.get_default_device().type != "cpu":  # else each of torch's calls would take longer for nothing
@@ -38,22 +38,18 @@ def with_own_defaults(function: F) -> F:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """diffusers and transformers tell and show nothing of what they load."""
+    """Keep diffusers and transformers from telling and showing what they load."""
     from diffusers.utils import logging as diffusers
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
     from transformers.utils import logging as transformers
 
-    libraries = [(each, each.get_verbosity(), each.is_progress_bar_enabled()) for each in (diffusers, transformers)]
-    hub_shows_none = are_progress_bars_disabled()
-    for each, _, _ in libraries:
-        each.set_verbosity_error()
-        each.disable_progress_bar()
-    try:
+    with ExitStack() as stack:
+        if are_progress_bars_disabled():
+            stack.callback(disable_progress_bars)  # which showing transformers' own again enables
+        for library in (diffusers, transformers):
+            stack.callback(library.set_verbosity, library.get_verbosity())
+            if library.is_progress_bar_enabled():
+                stack.callback(library.enable_progress_bar)
+            library.set_verbosity_error()
+            library.disable_progress_bar()
         yield
-    finally:
-        for each, verbosity, shows in libraries:
-            each.set_verbosity(verbosity)
-            if shows:
-                each.enable_progress_bar()
-        if hub_shows_none:
-            disable_progress_bars()

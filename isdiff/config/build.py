@@ -6,28 +6,31 @@ import keyword
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
 from isdiff.checks import BadValue
 from isdiff.component import parameters
 from isdiff.errors import UserError
+from isdiff.io.files import plain
 from isdiff.packages import is_allowed, package_folder
 
 T = TypeVar("T")
 
 
 def as_dict(cfg: DictConfig, **options: Any) -> dict[str, Any]:
-    """``OmegaConf.to_container`` of a node with keys."""
+    """Convert a node with keys; ``options`` are those of ``OmegaConf.to_container``."""
     found = OmegaConf.to_container(cfg, **options)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
 
 
 def resolved(node: Any, where: str = "the configuration") -> dict[str, Any]:
-    """The keys of a node, every value looked up."""
+    """Return the keys of a node, every value looked up."""
     if isinstance(node, dict):
         return dict(node)
     if not isinstance(node, DictConfig):
@@ -41,7 +44,7 @@ def resolved(node: Any, where: str = "the configuration") -> dict[str, Any]:
 
 
 def named_class(target: Any, base: type[T]) -> type[T]:
-    """The class that a ``_target_`` names: a ``base`` of isdiff or of a package that the user named.
+    """Find the class that a ``_target_`` names: a ``base`` of isdiff or of a package that the user named.
 
     Nothing else is ever called, so a configuration from somewhere cannot start what it likes.
     """
@@ -62,7 +65,7 @@ def named_class(target: Any, base: type[T]) -> type[T]:
 
 
 def build(node: Mapping[str, Any] | None, base: type[T], where: str = "", /, **given: Any) -> T:
-    """The object that a node with a ``_target_`` describes, a ``base``; other keys are its arguments.
+    """Build the object that a node with a ``_target_`` describes, a ``base``; other keys are its arguments.
 
     Keys that ``base`` lists as ``labels`` may stand beside them; they are handed to classes that take them.
 
@@ -80,10 +83,7 @@ def build(node: Mapping[str, Any] | None, base: type[T], where: str = "", /, **g
 def fill(
     cls: type[T], values: Mapping[str, Any], where: str, labels: tuple[str, ...] = (), given: Mapping[str, Any] = {}
 ) -> T:
-    """An object of ``cls`` with the arguments at the key ``where``.
-
-    A Python keyword stands for the argument with ``_`` after it.
-    """
+    """Build an object of ``cls`` with the arguments at the key ``where``; a keyword stands for one with ``_`` added."""
     takes = {name.rstrip("_") if keyword.iskeyword(name.rstrip("_")) else name: name for name in parameters(cls)}
     for key in values:
         if (key not in takes or takes[key] in given) and key not in labels:
@@ -104,3 +104,21 @@ def under(where: str) -> Iterator[None]:
         raise UserError(str(error) if named else f"{where}.{error}") from None
     except (ValueError, TypeError) as error:
         raise UserError(f"{where}: {error}") from None
+
+
+def read_checked(path: str | Path, shape: object, what: str) -> DictConfig:
+    """Read a YAML file of people's own, with what ``shape``, an object of a dataclass, has where it says nothing.
+
+    Args:
+        what: the file is to be, for the sentence about a key that nobody reads, a value of another kind or one missing.
+    """
+    try:
+        checked = OmegaConf.merge(OmegaConf.structured(shape), OmegaConf.load(plain(path)))
+        if lacking := sorted(OmegaConf.missing_keys(checked)):
+            raise ValueError(f"{lacking[0]} is missing")
+    except FileNotFoundError:
+        raise UserError(f"there is no {what} {path}") from None
+    except (OSError, OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise UserError(f"{path} is no {what}: {str(error).splitlines()[0]}") from None
+    assert isinstance(checked, DictConfig)
+    return checked

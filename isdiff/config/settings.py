@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ AUTO, GRAPHS = "auto", "graphs"
 REPAID = {"cpu": 20_000, "cuda": 100_000}  # network calls, by image, that should repay compiling: estimates
 
 
+@dataclass(frozen=True)
 class Runtime:
     """How a run uses the machine.
 
-    Args:
+    Attributes:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: the fastest that the device computes in.
         batch_size: most images in one network call; ``auto``: the smallest of the fastest, found by trying.
@@ -40,26 +42,23 @@ class Runtime:
         pad_to: network batches are filled up to a multiple of it.
     """
 
-    def __init__(
-        self,
-        device: str = "auto",
-        precision: str = "auto",
-        batch_size: int | str = 16,
-        workers: int = 1,
-        compile: bool | str = False,
-        pad_to: int = 4,
-    ) -> None:
-        check_choice("precision", precision, ("fp32", "bf16", "fp16", "auto"))
-        for key, value in (("workers", workers), ("pad_to", pad_to)):
-            check_whole(key, value)
-        if batch_size != AUTO:
-            check_whole("batch_size", batch_size)
-        if compile not in (AUTO, GRAPHS):
-            check_flag("compile", compile)
-        if batch_size == AUTO and compile:
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | str = 16
+    workers: int = 1
+    compile: bool | str = False
+    pad_to: int = 4
+
+    def __post_init__(self) -> None:
+        check_choice("precision", self.precision, ("fp32", "bf16", "fp16", "auto"))
+        check_whole("workers", self.workers)
+        check_whole("pad_to", self.pad_to)
+        if self.batch_size != AUTO:
+            check_whole("batch_size", self.batch_size)
+        if self.compile not in (AUTO, GRAPHS):
+            check_flag("compile", self.compile)
+        if self.batch_size == AUTO and self.compile:
             raise BadValue("batch_size is auto; with compile it must be a number")
-        self.device, self.precision, self.batch_size = device, precision, batch_size
-        self.workers, self.compile, self.pad_to = workers, compile, pad_to
 
     @property
     def slots(self) -> int:
@@ -72,9 +71,8 @@ class Runtime:
         Nothing but the configuration decides: a run that is taken up again must go on with the same kernels.
         """
         if self.compile == GRAPHS and device != "cuda":
-            raise UserError(
-                f"runtime.compile is graphs, which needs a CUDA device and not {device}; give true or false"
-            )
+            need = f"needs a CUDA device and not {device}"
+            raise UserError(f"runtime.compile is graphs, which {need}; give true or false")
         return calls() >= REPAID.get(device, math.inf) if self.compile == AUTO else bool(self.compile)
 
 
@@ -121,10 +119,7 @@ def check_settings(cfg: Mapping[str, Any]) -> None:
 
 
 def text_of(value: Any) -> str:
-    """A prompt: ``@path`` is the text in a file (``@@...`` a text that begins with @), null none.
-
-    In a file a text may hold what shells and Hydra's grammar have other uses for: quotes, commas, braces, ``=``.
-    """
+    """Read a prompt: ``@path`` is the text in a file (``@@...`` a text that begins with @), null none."""
     text = "" if value is None else str(value)
     if text.startswith("@@"):
         return text[1:]

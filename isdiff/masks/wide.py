@@ -7,7 +7,7 @@ are reproduced bit for bit (``tests/golden/masks``).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,32 +17,26 @@ from isdiff.checks import check_whole
 from isdiff.masks.base import GeneratedMask, random_state
 
 
-@dataclass(frozen=True)
-class WideSettings:
-    """Limits, both ends included.
+class WideSettings(NamedTuple):
+    """Limits for a square of ``size`` pixels, both ends included.
 
-    Attributes:
-        size: side of the square that the other numbers are meant for.
-        strokes: number of strokes; each has 1-5 segments.
-        length, width: a segment is 10 + {0..length-1} long and 5 + {0..width-1} wide.
-        boxes: number of boxes; ``box_side`` their sides; ``margin`` their distance from the border.
-        box_share: weight of the box kind against 1 for the stroke kind.
+    A segment of a stroke is 10 + {0..length-1} long and 5 + {0..width-1} wide; ``boxes`` is their number.
     """
 
-    size: int = 256
-    strokes: tuple[int, int] = (1, 6)
-    length: int = 200
-    width: int = 100
-    boxes: tuple[int, int] = (1, 3)
-    box_side: tuple[int, int] = (30, 150)
-    margin: int = 10
-    box_share: float = 0.3
+    size: int
+    length: int
+    width: int
+    boxes: tuple[int, int]
+    box_side: tuple[int, int]
 
 
 THICK = {
-    256: WideSettings(),
-    512: WideSettings(size=512, length=450, width=250, boxes=(1, 4), box_side=(30, 300)),
+    256: WideSettings(256, 200, 100, (1, 3), (30, 150)),
+    512: WideSettings(512, 450, 250, (1, 4), (30, 300)),
 }
+STROKES, SEGMENTS = (1, 6), (1, 5)
+MARGIN = 10  # of boxes from the border
+BOX_SHARE = 0.3  # weight of boxes against 1 for strokes
 MAX_HOLE = 0.5
 CANDIDATES = 5
 
@@ -53,9 +47,9 @@ def between(rng: RandomState, low: int, high: int) -> int:
 
 def draw_strokes(rng: RandomState, height: int, width: int, s: WideSettings) -> np.ndarray:
     canvas = np.zeros((height, width), np.float32)
-    for stroke in range(between(rng, *s.strokes)):
+    for stroke in range(between(rng, *STROKES)):
         x, y = between(rng, 0, width - 1), between(rng, 0, height - 1)
-        for _ in range(between(rng, 1, 5)):
+        for _ in range(between(rng, *SEGMENTS)):
             angle = 0.01 + between(rng, 0, 3)
             if stroke % 2 == 0:
                 angle = 2 * 3.1415926 - angle
@@ -70,18 +64,18 @@ def draw_strokes(rng: RandomState, height: int, width: int, s: WideSettings) -> 
 
 def draw_boxes(rng: RandomState, height: int, width: int, s: WideSettings) -> np.ndarray:
     hole = np.zeros((height, width), bool)
-    low, high = s.box_side[0], min(s.box_side[1], height - 2 * s.margin - 1, width - 2 * s.margin - 1)
+    low, high = s.box_side[0], min(s.box_side[1], height - 2 * MARGIN - 1, width - 2 * MARGIN - 1)
     for _ in range(between(rng, *s.boxes)):
         box_width, box_height = between(rng, low, high), between(rng, low, high)
-        x = between(rng, s.margin, width - s.margin - box_width)
-        y = between(rng, s.margin, height - s.margin - box_height)
+        x = between(rng, MARGIN, width - MARGIN - box_width)
+        y = between(rng, MARGIN, height - MARGIN - box_height)
         hole[y : y + box_height, x : x + box_width] = True
     return hole
 
 
 def candidate(rng: RandomState, height: int, width: int, settings: WideSettings) -> np.ndarray:
-    """One mask, strokes or boxes, (height, width) bool."""
-    share = np.array([1.0, settings.box_share])
+    """Draw one mask, strokes or boxes, (height, width) bool."""
+    share = np.array([1.0, BOX_SHARE])
     kind = rng.choice(2, p=share / share.sum())
     return (draw_boxes if kind else draw_strokes)(rng, height, width, settings)
 

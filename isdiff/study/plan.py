@@ -14,8 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from isdiff.config.build import build
-from isdiff.config.checked import read_checked
+from isdiff.config.build import build, read_checked
 from isdiff.config.composing import compose_run
 from isdiff.config.search_path import config_names
 from isdiff.errors import UserError
@@ -170,7 +169,7 @@ def read_plan(path: str | Path, extra: Sequence[str] = (), n: int | None = None,
         extra: overrides of the runs that are named by a row or by overrides.
         n, seed: in the place of the file's.
     """
-    _, given = read_checked(path, PlanFile(), "study plan")
+    given = read_checked(path, PlanFile(), "study plan")
     n, seed = given.n if n is None else n, given.seed if seed is None else seed
     if n < 1 or seed < 0:
         raise UserError(f"{path}: n is {n} and seed is {seed}; n must be at least 1, seed at least 0")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import MISSING, DictConfig
 
-from isdiff.config.checked import read_checked
+from isdiff.config.build import read_checked
 from isdiff.config.setup import Setup
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_open
@@ -61,7 +61,7 @@ class Plan:
 
 def read_plan(path: Path) -> DictConfig:
     """A comparison's file, with defaults where it leaves something out."""
-    _, plan = read_checked(path, Plan(title=path.stem, folder=f"outputs/compare/{path.stem}"), "comparison")
+    plan = read_checked(path, Plan(title=path.stem, folder=f"outputs/compare/{path.stem}"), "comparison")
     return plan
 
 
