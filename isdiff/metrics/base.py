@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -57,11 +57,13 @@ class FeatureExtractor(ABC):
         name: of what it has said, in files.
         revision: to be raised whenever it says other things of the same images.
         prompted: whether ``values`` looks at prompts.
+        masked: whether it takes holes, (H, W) bool, in their place.
     """
 
     name: str
     revision: str = "1"
     prompted: bool = False
+    masked: bool = False
 
     def weights(self) -> Sequence[Path]:
         """The files that it looks with; raises ``Absent`` where they are not here."""
@@ -74,12 +76,12 @@ class FeatureExtractor(ABC):
         whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
         return f"{self.revision}-{whole}" if hashes else self.revision
 
-    def require(self, prompts: Sequence[str]) -> None:
+    def require(self, prompts: Sequence[Any]) -> None:
         """Raise ``Unavailable`` if it looks at prompts and all of these are empty."""
         if self.prompted and not any(prompts):
             raise Unavailable("the run has no prompts")
 
-    def extract(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Features:
+    def extract(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[Any] = ()) -> Features:
         """A value for each result with its truth or prompt, and the features that the same pass gives."""
         raise NotImplementedError(f"{self.name} gives no values of pairs")
 
@@ -122,7 +124,7 @@ class Metric(ABC):
     def sample(self, seen: Features) -> Statistic:
         """From ``values``, or from ``results`` and ``truths`` if it is ``of_sets``."""
 
-    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Statistic:
+    def measure(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[Any] = ()) -> Statistic:
         """The statistic of images that are all at hand; nothing is kept."""
         look = self.extractor
         look.require(prompts)
@@ -149,10 +151,10 @@ class PairMetric(FeatureExtractor, MeanMetric):
         return self
 
     @abstractmethod
-    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
+    def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[Any] = ()) -> np.ndarray:
         """(N,), one number for each result with its truth or prompt."""
 
-    def extract(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Features:
+    def extract(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[Any] = ()) -> Features:
         """The values; no features come with them."""
         return Features(self.values(results, truths, prompts))
 

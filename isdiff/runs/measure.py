@@ -100,6 +100,8 @@ class RunFeatures:
         pictures = [digest or pixels_hash(experiment.store.image(name)) for name, digest in hashes.items()]
         truths = [r["image_sha"] for r in records]
         pairs = [f"{a}-{b}" for a, b in zip(pictures, truths, strict=True)]
+        if extractor.masked:
+            pairs = [f"{pair}-{record['mask_sha']}" for pair, record in zip(pairs, records, strict=True)]
         if extractor.prompted:
             texts = [hashlib.sha256(prompt.encode()).hexdigest()[:16] for prompt in prompts]
             pairs = [f"{pair}-{text}" for pair, text in zip(pairs, texts, strict=True)]
@@ -122,13 +124,19 @@ class RunFeatures:
         read = [{}, *({i: self.read(k, i) for i in {*pairs, *of}} for k, of in ((RESULTS, results), (TRUTHS, truths)))]
         if pairs:
             before, after = ([read[kind][i] for i in pairs] for kind in (RESULTS, TRUTHS))
-            seen = self.extractor.extract(before, after, [self.prompts[i] for i in pairs])
+            seen = self.extractor.extract(before, after, [self.context(i, read[TRUTHS][i]) for i in pairs])
             for kind, rows in enumerate((seen.values, seen.results, seen.truths)):
                 if rows is not None:
                     self.keep(kind, pairs, rows)
         for kind, places in ((RESULTS, results), (TRUTHS, truths)):
             if places := self.missing(kind, places):
                 self.keep(kind, places, self.extractor.features([read[kind][i] for i in places]))
+
+    def context(self, place: int, truth: np.ndarray) -> Any:
+        """What the extractor takes beside result and truth: the hole, or the prompt."""
+        if not self.extractor.masked:
+            return self.prompts[place]
+        return self.experiment.setup.masks.hole(self.records[place]["id"], *truth.shape[:2])
 
     def keep(self, kind: int, places: list[int], rows: np.ndarray) -> None:
         """What is kept already stays as it is: other portions give other last digits."""

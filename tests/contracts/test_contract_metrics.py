@@ -16,6 +16,7 @@ from isdiff.metrics.samples import Statistic
 COUNT = 10
 DATA = DrawnDataset("avatars", root=str(ROOT / "data"))
 IMAGES = [DATA.image(image_id) for image_id in DATA.ids()[:COUNT]]
+HOLES = [np.indices(image.shape[:2])[1] >= 20 + i for i, image in enumerate(IMAGES)]
 PROMPTS = [DATA.caption(image_id) for image_id in DATA.ids()[:COUNT]]
 
 
@@ -24,10 +25,15 @@ def noised(size: float) -> list[np.ndarray]:
     return [np.clip(x + rng.normal(0, size, x.shape), 0, 255).astype(np.uint8) for x in IMAGES]
 
 
+def context(metric) -> list:
+    """What a metric takes beside results and truths."""
+    return HOLES if metric.extractor.masked else PROMPTS
+
+
 def sample(metric, results) -> Statistic:
     """Of results with their truths; of a diversity, which knows no truths, of two runs."""
     if not isinstance(metric, Diversity):
-        return metric.measure(results, IMAGES, PROMPTS)
+        return metric.measure(results, IMAGES, context(metric))
     return metric.between_runs(*(metric.extractor.features(images) for images in (results, IMAGES)))
 
 
@@ -60,7 +66,7 @@ def test_metric(name):
     if metric.of_sets:
         whole, part = look.features(noise), look.features(noise[3:5])
     else:
-        given = (noise, IMAGES, PROMPTS)
+        given = (noise, IMAGES, context(metric))
         whole, part = (look.extract(*x).values for x in (given, [each[3:5] for each in given]))
     np.testing.assert_allclose(part, whole[3:5], rtol=1e-3, atol=1e-4)
 
@@ -69,9 +75,16 @@ def test_metrics_that_ship_are_measured():
     """Offline at least these: or all of the above could be skipped."""
     cfg = compose_run(["dataset=avatars", f"model_root={ROOT / 'models'}"])
     offline = [name for name in choices("metric") if is_here(build_metrics([name], cfg)[0])]
-    assert {"ssim", "caption_score", "lite0_perceptual", "lite0_kid", "lite0_frechet", "perceptual", "frechet"} <= set(
-        offline
-    )
+    assert {
+        "ssim",
+        "edge_error",
+        "caption_score",
+        "lite0_perceptual",
+        "lite0_kid",
+        "lite0_frechet",
+        "perceptual",
+        "frechet",
+    } <= set(offline)
 
 
 def is_here(metric) -> bool:
