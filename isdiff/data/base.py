@@ -8,7 +8,7 @@ import os
 import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -164,3 +164,12 @@ def file_stamp(path: Path) -> str:
 def quote(path: str | Path) -> str:
     """Write a path for a message: as it is, or quoted where it has line breaks or bytes that no terminal shows."""
     return str(path) if str(path).isprintable() else repr(str(path))
+
+
+def stamp_of(find: Callable[[str], Path | None], image_id: str) -> str:
+    """Return the stamp of the file that ``find`` gives for an id; ``""`` where there is none or it fails."""
+    try:
+        file = find(image_id)
+    except (UserError, OSError):  # such as annotations that are not here
+        return ""
+    return "" if file is None else file_stamp(file)

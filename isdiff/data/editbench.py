@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +16,7 @@ ADVICE = "Get EditBench from its authors (Google Research), unpack it there, the
 
 
 def find_root(path: Path) -> Path:
-    """The folder with the annotations: ``path`` itself or one below it, as archives unpack differently."""
+    """Find the folder with the annotations: ``path`` itself or one below it, as archives unpack differently."""
     names = [f"annotations_{part}.csv" for part in PARTS]
     found = [(names.index(name), len(file.parts), file) for name, file in walk(path) if name in names]
     if not found:
@@ -26,7 +25,7 @@ def find_root(path: Path) -> Path:
 
 
 def place(root: Path, kind: str, image_id: str) -> Path:
-    """The image (``references``) or mask (``masks``) of an id."""
+    """Return where the image (``references``) or mask (``masks``) of an id lies."""
     part, _, number = image_id.partition("-")
     if part not in PARTS:
         raise UserError(f"image {image_id} is none of EditBench; mask=editbench goes with dataset=editbench alone")
@@ -42,7 +41,7 @@ class EditBench(FileDataset):
         prompt: the annotation column that :meth:`caption` gives.
     """
 
-    name = "editbench"
+    name, advice = "editbench", ADVICE
 
     def __init__(
         self,
@@ -78,8 +77,3 @@ class EditBench(FileDataset):
     def file(self, image_id: str) -> Path | None:
         file = place(self.root, "references", image_id)
         return file if file.is_file() else None
-
-    def require(self, ids: Sequence[str]) -> None:
-        if absent := [image_id for image_id in ids if self.file(image_id) is None]:
-            first = place(self.root, "references", absent[0])
-            raise Missing([f"{len(absent)} of {len(ids)} images of editbench are missing (first: {first}). {ADVICE}"])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from isdiff.checks import BadValue, check_choice, check_side, check_text, check_whole
-from isdiff.data.base import Dataset, file_stamp, ids_of_files, quote, read_table
+from isdiff.data.base import Dataset, ids_of_files, quote, read_table, stamp_of
 from isdiff.data.images import PREPROCESSING, SUFFIXES, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
 from isdiff.paths import located
@@ -76,6 +76,8 @@ class FileDataset(Dataset):
         preprocess: ``center_crop_long_edge`` or ``guided_diffusion``.
     """
 
+    advice = ""  # how to get images that are missing
+
     def __init__(self, path: str, size: int, preprocess: str = "center_crop_long_edge") -> None:
         check_text("path", path)
         check_side("size", size)
@@ -85,16 +87,6 @@ class FileDataset(Dataset):
 
     def pass_over(self, places: Sequence[Path]) -> None:
         self.without = places
-
-    @cached_property
-    def index(self) -> dict[str, Path]:
-        """Every image file below the folder by its name, found once; of several with one name, the first by depth."""
-        found = [(len(path.parts), str(path), name) for name, path in walk(self.path, self.without)]
-        index: dict[str, Path] = {}
-        for _, path, name in sorted(found):
-            if suffix_of(name) in SUFFIXES:
-                index.setdefault(name, Path(path))
-        return index
 
     @abstractmethod
     def file(self, image_id: str) -> Path | None:
@@ -112,11 +104,13 @@ class FileDataset(Dataset):
             raise UserError(f"image {quote(file)} cannot be used: {error}") from None
 
     def stamp(self, image_id: str) -> str:
-        try:
-            file = self.file(image_id)
-        except (UserError, OSError):  # such as annotations that are not here
-            return ""
-        return "" if file is None else file_stamp(file)
+        return stamp_of(self.file, image_id)
+
+    def require(self, ids: Sequence[str]) -> None:
+        """Say how many images are not there, which first, and how to get them."""
+        if absent := [image_id for image_id in ids if self.file(image_id) is None]:
+            count = f"{len(absent)} of {len(ids)} images of {self.name}"
+            raise Missing([f"{count} are not below {self.path} (first: {absent[0]}). {self.advice}"])
 
 
 class FolderDataset(FileDataset):
@@ -216,6 +210,16 @@ class BenchmarkDataset(FileDataset):
         return list(self.numbers)
 
     @cached_property
+    def index(self) -> dict[str, Path]:
+        """Every image file below the folder by its name, found once; of several with one name, the first by depth."""
+        found = [(len(path.parts), str(path), name) for name, path in walk(self.path, self.without)]
+        index: dict[str, Path] = {}
+        for _, path, name in sorted(found):
+            if suffix_of(name) in SUFFIXES:
+                index.setdefault(name, Path(path))
+        return index
+
+    @cached_property
     def usable_patterns(self) -> list[str]:
         """A copy renumbered from 1 is known by its last file; its numbers are one more than the published ones."""
         renumbered = [p for p in self.patterns if "{next" in p]
@@ -228,12 +232,6 @@ class BenchmarkDataset(FileDataset):
             return None
         names = (pattern.format(number=number, next=number + 1) for pattern in self.usable_patterns)
         return next((self.index[name] for name in names if name in self.index), None)
-
-    def require(self, ids: Sequence[str]) -> None:
-        """Say how many images are not there, which first, and how to get them."""
-        if absent := [image_id for image_id in ids if self.file(image_id) is None]:
-            count = f"{len(absent)} of {len(ids)} images of {self.name}"
-            raise Missing([f"{count} are not below {self.path} (first: {absent[0]}). {self.advice}"])
 
 
 def read_manifest(file: Path) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from isdiff.checks import check_flag, check_text
-from isdiff.data.base import file_stamp, quote, stem_of
+from isdiff.data.base import quote, stamp_of, stem_of
 from isdiff.data.editbench import find_root, place
 from isdiff.data.files import walk
 from isdiff.data.images import SUFFIXES, decode, eight_bits, suffix_of
@@ -27,8 +28,24 @@ BLACK, WHITE = 25, 230  # up to and from here a value counts as such
 EVEN = 4  # values of 3 x 3 pixels that differ by no more
 
 
-class FileMask(MaskSource):
-    """White is the hole; ``invert`` for files with the other polarity.
+class MaskFiles(MaskSource):
+    """Masks that are read from files; white is the hole, or black with ``invert``."""
+
+    invert = False
+
+    @abstractmethod
+    def file_for(self, image_id: str) -> Path:
+        """Find the one file for an image."""
+
+    def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
+        return read_mask(self.file_for(image_id), height, width, self.invert)
+
+    def stamp(self, image_id: str) -> str:
+        return stamp_of(self.file_for, image_id)
+
+
+class FileMask(MaskFiles):
+    """One mask for all images, or one per image in a folder.
 
     Args:
         path: an image file, used for every image, or a folder with one ``<image id>.png`` for each (or another format);
@@ -58,7 +75,6 @@ class FileMask(MaskSource):
         return found
 
     def file_for(self, image_id: str) -> Path:
-        """Find the one file for an image."""
         if not self.path.is_dir():
             return self.path
         names = self.index.get(unicodedata.normalize("NFC", image_id), [])
@@ -70,18 +86,9 @@ class FileMask(MaskSource):
             raise UserError(f"image {image_id} has {len(names)} masks in {quote(self.path)} ({several}); leave one")
         return self.path / names[0]
 
-    def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
-        return read_mask(self.file_for(image_id), height, width, self.invert)
 
-    def stamp(self, image_id: str) -> str:
-        try:
-            return file_stamp(self.file_for(image_id))
-        except (UserError, OSError):
-            return ""
-
-
-class EditBenchMask(MaskSource):
-    """The hole that comes with each image; white = generate."""
+class EditBenchMask(MaskFiles):
+    """The hole that comes with each image of EditBench (Wang et al. 2023)."""
 
     def __init__(self, path: str) -> None:
         check_text("path", path)
@@ -91,15 +98,8 @@ class EditBenchMask(MaskSource):
     def root(self) -> Path:
         return find_root(self.path)
 
-    def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
-        """Read the mask of an image of EditBench."""
-        return read_mask(place(self.root, "masks", image_id), height, width)
-
-    def stamp(self, image_id: str) -> str:
-        try:
-            return file_stamp(place(self.root, "masks", image_id))
-        except (UserError, OSError):
-            return ""
+    def file_for(self, image_id: str) -> Path:
+        return place(self.root, "masks", image_id)
 
 
 def read_mask(file: str | Path, height: int, width: int, invert: bool = False) -> np.ndarray:
