@@ -8,7 +8,7 @@ from enum import Enum
 
 import numpy as np
 
-from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, interval, paired_differences
+from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, correct, independent, interval, selections
 from isdiff.metrics.samples import Statistic
 
 
@@ -47,23 +47,42 @@ def contrast(
     ids: tuple[Sequence[str], Sequence[str]] | None = None,
     higher_is_better: bool = False,
 ) -> Contrast:
-    """``second`` against ``first``, paired over the images that both have (see ``paired_differences``)."""
-    whole, values, n, base = paired_differences(first, second, count, ids)
-    found = Estimate(whole, *interval(values), n)
+    """Compare ``second`` with ``first`` on the images that both have, on ``count`` selections of them.
+
+    Args:
+        ids: names of the two runs' images, in whatever order. Without it the runs are of the same images in the same
+            order.
+    Raises:
+        ValueError: the runs have different numbers of images and no names, or no image in common.
+    """
+    if ids is None and first.n != second.n:
+        raise ValueError(f"cannot pair {first.n} images with {second.n} without their names")
+    names, others = ids or (range(first.n), range(second.n))
+    at = {name: i for i, name in enumerate(others)}
+    shared = [(i, at[name]) for i, name in enumerate(names) if name in at]
+    if not shared:
+        raise ValueError("the runs have no image in common")
+    one, two = np.array(shared).T
+    groups = None if first.groups is None else first.groups[one]
+    values = [second.value(two[c]) - first.value(one[c]) for c in selections(len(shared), count, groups)]
+    base = first.value(one)
+    whole = second.value(two) - base
+    corrected = correct(np.array(values), whole, independent(len(shared), groups))
+    found = Estimate(whole, *interval(corrected), len(shared))
     relative = 100 * whole / base if first.has_zero and base > 0 else float("nan")
-    return Contrast(found, p_value(values), relative, verdict(found, higher_is_better))
+    return Contrast(found, p_value(corrected), relative, verdict(found, higher_is_better))
 
 
 def p_value(corrected: np.ndarray) -> float:
-    """Two-sided, from resampled differences as the interval takes them; at least 2 / (resamples + 1)."""
+    """Return the two-sided p-value of resampled differences; at least 2 / (resamples + 1)."""
     if not len(corrected):
         return float("nan")
     other = min((corrected <= 0).sum(), (corrected >= 0).sum())
     return float(min(1.0, 2 * (other + 1) / (len(corrected) + 1)))
 
 
-def verdict(difference: Estimate, higher_is_better: bool = False) -> Verdict:
-    """By the interval of a difference."""
+def verdict(difference: Estimate, higher_is_better: bool) -> Verdict:
+    """Judge by the interval of a difference."""
     if difference.n < VERDICT_IMAGES:
         return Verdict.FEW
     if not difference.excludes_zero:

@@ -1,4 +1,4 @@
-"""The bootstrap over images: intervals of a run's value and of the paired difference of two runs."""
+"""The bootstrap over images: intervals of a run's value."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Estimate:
 
 
 def selections(n: int, count: int, groups: np.ndarray | None = None, seed: int = 0) -> Sequence[np.ndarray]:
-    """``count`` bootstrap selections of n images; the same for every method, so differences are paired.
+    """Draw ``count`` bootstrap selections of n images; the same for every method, so differences are paired.
 
     With ``groups`` (n,), whole groups are drawn, as many as there are: of images that belong together all or none.
     """
@@ -62,7 +62,7 @@ def selections(n: int, count: int, groups: np.ndarray | None = None, seed: int =
 
 
 def estimate(sample: Statistic, count: int = 1000) -> Estimate:
-    """Value and interval of one run."""
+    """Measure one run: value and interval."""
     whole = sample.value(np.arange(sample.n))
     drawn = selections(sample.n, count, sample.groups) if sample.n > 1 else []
     values = [sample.resample(chosen) for chosen in drawn] or [np.nan]
@@ -72,12 +72,12 @@ def estimate(sample: Statistic, count: int = 1000) -> Estimate:
 
 
 def independent(n: int, groups: np.ndarray | None) -> int:
-    """How many of n images are independent of each other."""
+    """Count how many of n images are independent of each other."""
     return n if groups is None else len(np.unique(groups))
 
 
 def correct(values: np.ndarray, whole: float, count: int) -> np.ndarray:
-    """Resampled values without the two faults of a bootstrap over ``count`` independent images.
+    """Free resampled values of the two faults of a bootstrap over ``count`` independent images.
 
     Resampling repeats images, which can make sets look less alike; a mean does not change by it. The
     difference between the resamples' mean and the value itself is taken off. And resamples of few images vary too
@@ -93,7 +93,7 @@ def correct(values: np.ndarray, whole: float, count: int) -> np.ndarray:
 
 
 def interval(corrected: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of ``corrected`` values; it leaves zero out where ``contrast.p_value`` is at most 0.05.
+    """Return the middle 95 % of ``corrected`` values; it leaves zero out where ``contrast.p_value`` is at most 0.05.
 
     Of fewer than 39 resamples it is all of them, which is less than 95 %.
     """
@@ -102,40 +102,3 @@ def interval(corrected: np.ndarray) -> tuple[float, float]:
     outside = max(1, int(0.025 * (len(corrected) + 1)))
     ordered = np.sort(corrected)
     return float(ordered[outside - 1]), float(ordered[-outside])
-
-
-def difference(
-    first: Statistic, second: Statistic, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
-) -> Estimate:
-    """``second - first`` with its interval, paired (see ``paired_differences``)."""
-    whole, values, n, _ = paired_differences(first, second, count, ids)
-    return Estimate(whole, *interval(values), n)
-
-
-def paired_differences(
-    first: Statistic, second: Statistic, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None
-) -> tuple[float, np.ndarray, int, float]:
-    """``second - first`` for two runs over the same images.
-
-    On all of them, on ``count`` selections (``correct``), how many there are, and the value of ``first`` on them.
-
-    Args:
-        ids: names of the two samples' images: those that both have are paired, in whatever order. Without it the
-            samples are of the same images in the same order.
-    Raises:
-        ValueError: the runs have different numbers of images and no names, or no image in common.
-    """
-    if ids is None:
-        if first.n != second.n:
-            raise ValueError(f"cannot pair {first.n} images with {second.n} without their names")
-        ids = [str(i) for i in range(first.n)], [str(i) for i in range(second.n)]
-    places = [{name: i for i, name in enumerate(names)} for names in ids]
-    shared = [name for name in ids[0] if name in places[1]]
-    if not shared:
-        raise ValueError("the runs have no image in common")
-    one, two = (np.array([at[name] for name in shared]) for at in places)
-    groups = None if first.groups is None else first.groups[one]
-    values = [second.resample(two[c]) - first.resample(one[c]) for c in selections(len(shared), count, groups)]
-    base = first.value(one)
-    whole = second.value(two) - base
-    return whole, correct(np.array(values), whole, independent(len(shared), groups)), len(shared), base

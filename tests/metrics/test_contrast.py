@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from isdiff.metrics import intervals
 from isdiff.metrics.contrast import Verdict, contrast
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.samples import FrechetStatistic, KernelStatistic, MeanStatistic, frechet_distance
@@ -145,7 +144,9 @@ def test_false_alarms_are_rare(images):
 
 
 def test_plain_percentiles_would_raise_more(monkeypatch):
-    monkeypatch.setattr(intervals, "independent", lambda n, groups: 10**9)  # as of so many images: nothing to correct
+    monkeypatch.setattr(
+        "isdiff.metrics.contrast.independent", lambda n, groups: 10**9
+    )  # as of so many images: nothing to correct
     assert 0.075 < false_alarms(16) < 0.1
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from isdiff.data.photos import PhotoDataset, open_photo
 from isdiff.metrics import lite0
 from isdiff.metrics.base import Unavailable
-from isdiff.metrics.intervals import difference
+from isdiff.metrics.contrast import contrast
 from isdiff.metrics.samples import KernelStatistic
 
 METRICS = {metric.name: metric for metric in (lite0.Lite0Perceptual, lite0.Lite0Frechet, lite0.Lite0KID)}
@@ -140,7 +140,7 @@ def test_kid_of_resampled_sets_is_not_biased():
     whole = sample.value(np.arange(60))
     values = [sample.value(rng.integers(60, size=60)) for _ in range(2000)]
     assert np.mean(values) == pytest.approx(whole, abs=4 * np.std(values) / 2000**0.5)
-    assert difference(sample, sample, 50).value == 0
+    assert contrast(sample, sample, 50).difference.value == 0
 
 
 def test_one_pass_gives_what_single_ones_give():

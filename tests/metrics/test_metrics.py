@@ -15,7 +15,8 @@ from isdiff.config.metrics import build_metrics, configured_metrics
 from isdiff.errors import UserError
 from isdiff.io.files import sha256_file
 from isdiff.metrics.base import Absent, Features, Unavailable
-from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, difference, estimate
+from isdiff.metrics.contrast import contrast
+from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, estimate
 from isdiff.metrics.samples import FrechetStatistic, KernelStatistic, MeanStatistic, frechet_distance
 from isdiff.metrics.standard import LPIPS, SSIM
 from isdiff.metrics.text import CLIPScore
@@ -57,11 +58,11 @@ def test_paired_differences_are_sharper_than_separate_intervals():
     rng = np.random.default_rng(0)
     hard = rng.normal(5, 2, 100)  # images differ much more than methods do
     first, second = MeanStatistic(hard), MeanStatistic(hard - 0.2 + rng.normal(0, 0.1, 100))
-    paired = difference(first, second)
+    paired = contrast(first, second).difference
     assert paired.value == pytest.approx(-0.2, abs=0.05) and paired.high < 0
     assert paired.high - paired.low < 0.1 * (estimate(first).high - estimate(first).low)
     with pytest.raises(ValueError, match="cannot pair"):
-        difference(first, MeanStatistic(hard[:50]))
+        contrast(first, MeanStatistic(hard[:50]))
 
 
 @pytest.mark.parametrize("size", [4, 30, 90])
@@ -187,12 +188,12 @@ def test_no_verdict_on_few_images():
 
 def test_runs_are_paired_by_image():
     first, second = MeanStatistic(np.array([1.0, 2.0, 3.0])), MeanStatistic(np.array([30.0, 10.0]))
-    found = difference(first, second, 10, (["a", "b", "c"], ["c", "a"]))
+    found = contrast(first, second, 10, (["a", "b", "c"], ["c", "a"])).difference
     assert found.value == pytest.approx((30 + 10) / 2 - (3 + 1) / 2) and found.n == 2
     with pytest.raises(ValueError, match="no image in common"):
-        difference(first, second, 10, (["a", "b", "c"], ["d", "e"]))
+        contrast(first, second, 10, (["a", "b", "c"], ["d", "e"]))
     with pytest.raises(ValueError, match="cannot pair 3 images with 2 without their names"):
-        difference(first, second, 10)
+        contrast(first, second, 10)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

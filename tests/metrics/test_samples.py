@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from isdiff.metrics.intervals import difference, estimate, selections
+from isdiff.metrics.contrast import contrast
+from isdiff.metrics.intervals import estimate, selections
 from isdiff.metrics.samples import FrechetStatistic, SeedsStatistic, frechet_distance, frechet_terms
 
 
@@ -68,4 +69,4 @@ def test_decompositions_are_kept(tmp_path, monkeypatch):
     monkeypatch.undo()
     kept[0].write_bytes(b"damaged")
     assert estimate(SeedsStatistic([statistic(tmp_path)]), 100) == expected
-    assert difference(statistic(tmp_path), statistic(None), 100).value == 0
+    assert contrast(statistic(tmp_path), statistic(None), 100).difference.value == 0
