@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from isdiff.errors import Missing as Missing
     from isdiff.errors import UserError as UserError
     from isdiff.method import Method as Method
-    from isdiff.models.loaded import LoadedModel as LoadedModel
+    from isdiff.models.base import LoadedModel as LoadedModel
     from isdiff.pictures.inpaint import Inpainted as Inpainted
     from isdiff.pictures.inpaint import inpaint as inpaint
     from isdiff.pictures.jobs import Inpainter as Inpainter
@@ -35,7 +35,7 @@ PLACES = {
     "Job": "pictures.jobs",
     "Engine": "engine",
     "Method": "method",
-    "LoadedModel": "models.loaded",
+    "LoadedModel": "models.base",
     "Task": "trajectory",
     "Missing": "errors",
     "UserError": "errors",

@@ -1,8 +1,12 @@
-"""The device that networks run on, and the precision that they compute in."""
+"""The device that networks run on, the precision that they compute in, and networks compiled for it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from isdiff.errors import UserError
 
@@ -39,3 +43,30 @@ def resolve_device(device: str) -> torch.device:
         except (RuntimeError, NotImplementedError, AssertionError):
             raise UserError(f"runtime.device is {device!r}, which does not work here; give cpu or auto") from None
     return chosen
+
+
+def compiled(net: Any, device: torch.device, graphs: bool = False) -> Any:
+    """``net`` through torch.compile for one shape of batches.
+
+    On a CPU its weights are frozen in, and memory holds them twice. The first call compiles, which takes long and needs
+    a C++ compiler. torch keeps what it compiled in ``TORCHINDUCTOR_CACHE_DIR``, by default ``torchinductor_USER`` in
+    the folder for temporary files.
+
+    Args:
+        graphs: on a CUDA device, replay all of a call's kernels as one CUDA graph.
+    """
+    if graphs:
+        return Replayed(torch.compile(net, dynamic=False, options={"triton.cudagraphs": True}))
+    return torch.compile(net, dynamic=False, options={"freezing": True} if device.type == "cpu" else None)
+
+
+class Replayed(torch.nn.Module):
+    """A network that is one CUDA graph: it writes every answer to the same place, from which it is copied here."""
+
+    def __init__(self, net: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, *given: Any) -> Tensor:
+        torch.compiler.cudagraph_mark_step_begin()
+        return self.net(*given).clone()

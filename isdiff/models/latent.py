@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from isdiff.checks import BadValue, check_number
 from isdiff.component import plain
-from isdiff.devices import DTYPES
+from isdiff.devices import DTYPES, compiled
 from isdiff.errors import UserError
 from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.models.base import RANDOM, Model, check_keys
 from isdiff.models.pipeline import load_pipeline, random_pipeline
-from isdiff.priors.compiling import compiled
 from isdiff.priors.conditioning.base import Conditioning
 from isdiff.priors.latent import LatentPrior
 from isdiff.priors.text import TextEncoder

@@ -10,14 +10,13 @@ import torch
 from torch import nn
 
 from isdiff.checks import check_number, check_text, check_whole
-from isdiff.devices import DTYPES
+from isdiff.devices import DTYPES, compiled
 from isdiff.errors import UserError
 from isdiff.io.models import build_net, load_net
 from isdiff.io.weights import Weights
 from isdiff.models.base import FLOW, OWN, RANDOM, Model, check_keys, identity, lacking
 from isdiff.nets.classifier import Classifier
 from isdiff.paths import located
-from isdiff.priors.compiling import compiled
 from isdiff.priors.flow_path import FlowPath
 from isdiff.priors.pixel import ClassifierGuidance, PixelPrior
 

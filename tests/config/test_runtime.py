@@ -13,9 +13,9 @@ from conftest import Answers
 
 from isdiff.config.composing import compose_run
 from isdiff.config.settings import REPAID, Runtime
+from isdiff.devices import compiled
 from isdiff.errors import UserError
 from isdiff.priors.batches import best_batch_size
-from isdiff.priors.compiling import compiled
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.run import execute
 from isdiff.trajectory import Task
@@ -95,7 +95,7 @@ def test_a_compiled_network_answers_the_same_within_rounding():
 
 COMPILING = """
 import sys, time, torch
-from isdiff.priors.compiling import compiled
+from isdiff.devices import compiled
 from isdiff.nets.unet import UNet
 torch.manual_seed(0)
 net = UNet(model_channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=()).eval()
