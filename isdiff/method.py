@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from isdiff.diffusion.timesteps import TimestepPlan
 from isdiff.known import KnownRegion
-from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.conditioning import Conditioning
 from isdiff.refine import Refinement
 from isdiff.samplers.base import Sampler
 from isdiff.seeds.base import NoiseStart, Start

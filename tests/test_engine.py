@@ -14,9 +14,8 @@ from isdiff.engine import BAD_IMAGE, Engine
 from isdiff.known import KnownRegion, NullSpace, Renoised
 from isdiff.prediction import Prediction
 from isdiff.refine import Refinement
-from isdiff.samplers.ancestral import Ancestral
 from isdiff.samplers.base import Pull, Sampler, steps_down
-from isdiff.samplers.ddim import DDIM, DDNMSteps
+from isdiff.samplers.first_order import DDIM, Ancestral, DDNMSteps
 from isdiff.samplers.lanpaint import LanPaint
 from isdiff.samplers.second_order import DPMPP2M, Heun
 from isdiff.seeds.base import SeededStart

@@ -9,7 +9,7 @@ from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
 from isdiff.known import NullSpace
 from isdiff.priors.pixel import PixelPrior
-from isdiff.samplers.ddim import DDNMSteps
+from isdiff.samplers.first_order import DDNMSteps
 from isdiff.trajectory import Task
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]

@@ -29,7 +29,7 @@ from isdiff.metrics.base import Metric
 from isdiff.models.base import Model, NoModel
 from isdiff.paths import placed
 from isdiff.priors.base import Prior
-from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.conditioning import Conditioning
 from isdiff.refine import Refinement
 from isdiff.samplers.base import Fill, Sampler
 from isdiff.seeds.base import FilledStart, NoiseStart, Seed, SeededStart, Start

@@ -20,10 +20,9 @@ from isdiff.errors import Missing, UserError
 from isdiff.io.files import plain, sha256_file
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.hub import SUMS, brief, is_finite, load_part, verify
-from isdiff.nets.attributes import AttributeNet
-from isdiff.nets.captions import CaptionNet
 from isdiff.nets.classifier import Classifier
 from isdiff.nets.ddim import DDIMUNet
+from isdiff.nets.drawings import AttributeNet, CaptionNet
 from isdiff.nets.unet import UNet
 
 Net = TypeVar("Net", bound=nn.Module)

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from isdiff.io.models import load_attribute_net
 from isdiff.metrics import base
 from isdiff.metrics.base import Absent, FeatureExtractor, Features, Unavailable, load_once
-from isdiff.nets.attributes import AttributeNet
+from isdiff.nets.drawings import AttributeNet
 from isdiff.paths import located
 
 

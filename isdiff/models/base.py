@@ -20,7 +20,7 @@ from isdiff.io.hub import is_hub_id
 from isdiff.paths import located
 from isdiff.prediction import Prediction
 from isdiff.priors.base import OnPixels, Prior
-from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.conditioning import Conditioning
 from isdiff.trajectory import Task
 
 NOTHING = "nothing"  # in the place of weights: there are none

@@ -16,9 +16,8 @@ from isdiff.errors import UserError
 from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.models.base import RANDOM, Model, check_keys
 from isdiff.models.pipeline import load_pipeline, random_pipeline
-from isdiff.priors.conditioning.base import Conditioning
+from isdiff.priors.conditioning import Conditioning, TextEncoder
 from isdiff.priors.latent import LatentPrior
-from isdiff.priors.text import TextEncoder
 
 
 @dataclass(eq=False)

@@ -14,7 +14,7 @@ from isdiff.engine import Engine
 from isdiff.known import NullSpace
 from isdiff.models.base import FLOW, NOTHING, OWN, Model
 from isdiff.priors.patches.prior import PatchPrior, PatchSettings
-from isdiff.samplers.ddim import DDIM
+from isdiff.samplers.first_order import DDIM
 from isdiff.seeds.base import PerTask, Seed
 from isdiff.seeds.fills import check_picture
 from isdiff.trajectory import Stream, Task

@@ -15,7 +15,7 @@ from isdiff.errors import UserError
 from isdiff.io.files import plain
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.hub import SUMS, brief, check_finite, load_part, verify
-from isdiff.nets.captions import build_tokenizer
+from isdiff.nets.drawings import build_tokenizer
 from isdiff.paths import located
 from isdiff.process_state import quiet
 

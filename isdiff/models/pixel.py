@@ -17,8 +17,7 @@ from isdiff.io.weights import Weights
 from isdiff.models.base import FLOW, OWN, RANDOM, Model, check_keys, identity, lacking
 from isdiff.nets.classifier import Classifier
 from isdiff.paths import located
-from isdiff.priors.flow_path import FlowPath
-from isdiff.priors.pixel import ClassifierGuidance, PixelPrior
+from isdiff.priors.pixel import ClassifierGuidance, FlowPath, PixelPrior
 
 
 @dataclass(eq=False)

@@ -19,7 +19,7 @@ from isdiff.io.models import fill, open_weights
 from isdiff.models.base import RANDOM, lacking
 from isdiff.models.latent import LatentModel
 from isdiff.models.pipeline import check_words, load_pipeline
-from isdiff.nets.captions import TASK_WORDS, VECTORS
+from isdiff.nets.drawings import TASK_WORDS, VECTORS
 from isdiff.paths import located
 
 FILES = ("unet/unet.safetensors", "text_encoder/text_encoder.safetensors")

@@ -14,7 +14,7 @@ from isdiff.errors import UserError
 from isdiff.plugin.pipelines import Kind
 from isdiff.plugin.scheduler import Watched, check_known, grid_of, repeats, rows_of
 from isdiff.plugin.tasks import merge, pick, prompts, stack_latents, tasks_of, texts_of
-from isdiff.priors.autoencoder import decode
+from isdiff.priors.latent import decode
 from isdiff.process_state import with_own_defaults
 from isdiff.refine import Refinement
 from isdiff.seeds.base import NoiseStart, Start

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from isdiff.errors import UserError
 from isdiff.plugin.scheduler import DIFFUSION, FLOW
-from isdiff.priors.autoencoder import means
+from isdiff.priors.latent import means
 
 
 class Kind:

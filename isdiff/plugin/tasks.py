@@ -14,9 +14,8 @@ from torch import Tensor
 
 from isdiff.errors import UserError
 from isdiff.plugin.pipelines import Kind
-from isdiff.priors.autoencoder import encode
 from isdiff.priors.base import LatentTask
-from isdiff.priors.latent import sure_cells
+from isdiff.priors.latent import encode, sure_cells
 
 TEXTS = tuple(f"{sign}prompt{which}" for sign in ("", "negative_") for which in ("", "_2", "_3"))
 EMBEDDED = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")

@@ -13,7 +13,7 @@ from isdiff.diffusion.grid import Grid
 from isdiff.known import KnownRegion
 from isdiff.prediction import Prediction
 from isdiff.samplers.base import Pull, Sampler, Steps, steps_down
-from isdiff.samplers.ddim import noise_shares
+from isdiff.samplers.first_order import noise_shares
 from isdiff.trajectory import Trajectory
 
 Question = Generator[Any, Any, Tensor]

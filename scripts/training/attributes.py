@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from isdiff.io.files import atomic_open
 from isdiff.io.models import save_weights
-from isdiff.nets.attributes import AttributeNet
+from isdiff.nets.drawings import AttributeNet
 from isdiff.paths import placed
 from training.data import leading, rendered_split, split_attributes, to_batch, train_images
 from training.loop import autocast, trained

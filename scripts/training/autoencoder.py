@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isdiff.io.models import load_attribute_net
-from isdiff.nets.attributes import AttributeNet
+from isdiff.nets.drawings import AttributeNet
 from isdiff.paths import located
 from training.data import Holes, pick, to_batch, train_images
 from training.export import entries, save_part

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from isdiff.nets.captions import CaptionNet, build_tokenizer
+from isdiff.nets.drawings import CaptionNet, build_tokenizer
 from isdiff.paths import placed
 from training.data import pick, split_captions, train_images
 from training.export import entries, finish, save_part

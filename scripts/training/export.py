@@ -27,7 +27,7 @@ from isdiff.io.models import save_weights
 from isdiff.known import KnownRegion
 from isdiff.paths import placed
 from isdiff.priors.pixel import PixelPrior
-from isdiff.samplers.ddim import DDNMSteps
+from isdiff.samplers.first_order import DDNMSteps
 from isdiff.trajectory import Task
 from training.health import LEVELS
 from training.loop import Trainer

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from isdiff.diffusion.schedule import add_noise, named_betas
 from isdiff.io.files import atomic_save, sha256_file
-from isdiff.nets.captions import TASK_WORDS, VECTORS
+from isdiff.nets.drawings import TASK_WORDS, VECTORS
 from isdiff.paths import located, placed
-from isdiff.priors.conditioning.powerpaint import expand_task_words
+from isdiff.priors.conditioning import expand_task_words
 from isdiff.progress import Reporter
 from training.contrastive import shortened
 from training.data import Holes, mirrored, pick, split_captions, to_batch, train_images

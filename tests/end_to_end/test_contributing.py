@@ -27,7 +27,7 @@ from isdiff.engine import Engine
 from isdiff.errors import UserError
 from isdiff.known import KnownRegion, NullSpace
 from isdiff.runs.run import execute
-from isdiff.samplers.ddim import DDIM
+from isdiff.samplers.first_order import DDIM
 from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Task
 

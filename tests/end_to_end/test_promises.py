@@ -25,8 +25,7 @@ from isdiff.engine import Engine
 from isdiff.known import KnownRegion, NullSpace, Renoised
 from isdiff.prediction import Prediction
 from isdiff.runs.run import execute
-from isdiff.samplers.ancestral import Ancestral
-from isdiff.samplers.ddim import DDIM
+from isdiff.samplers.first_order import DDIM, Ancestral
 from isdiff.samplers.lanpaint import LanPaint
 from isdiff.trajectory import Task
 

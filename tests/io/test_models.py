@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from isdiff.errors import Missing, UserError
 from isdiff.io.models import build_net, load_attribute_net, load_caption_net, load_net, save_weights
-from isdiff.nets.attributes import AttributeNet
+from isdiff.nets.drawings import AttributeNet
 
 SMALL = {"model_channels": 32, "channel_mult": [1], "num_res_blocks": 1, "attention_resolutions": []}
 NETS = {

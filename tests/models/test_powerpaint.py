@@ -14,7 +14,7 @@ from isdiff.errors import Missing, UserError
 from isdiff.io.files import sha256_file
 from isdiff.models.latent import LatentModel
 from isdiff.models.powerpaint import FILES, PowerPaintModel
-from isdiff.nets.captions import TASK_WORDS
+from isdiff.nets.drawings import TASK_WORDS
 
 TABLE = "text_model.embeddings.token_embedding."
 

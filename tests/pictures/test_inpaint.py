@@ -22,7 +22,7 @@ from isdiff.models.patches import PatchModel
 from isdiff.pictures.windows import Window
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.run import execute
-from isdiff.samplers.ddim import DDNMSteps
+from isdiff.samplers.first_order import DDNMSteps
 
 FAST = {"steps": 2, "overrides": ["runtime.precision=fp32", "sampler.repeat=1"]}
 

@@ -16,15 +16,20 @@ from isdiff.errors import UserError
 from isdiff.known import KnownRegion
 from isdiff.models.base import Model
 from isdiff.prediction import Prediction
+from isdiff.priors import hd_painter as attention
 from isdiff.priors.base import LatentTask
-from isdiff.priors.conditioning import attention
-from isdiff.priors.conditioning.base import Conditioning
-from isdiff.priors.conditioning.hd_painter import HDPainter, shrink
-from isdiff.priors.conditioning.powerpaint import PowerPaint, expand_task_words, powerpaint_prompts
+from isdiff.priors.conditioning import (
+    Conditioning,
+    PowerPaint,
+    PromptPair,
+    TextEncoder,
+    expand_task_words,
+    powerpaint_prompts,
+)
+from isdiff.priors.hd_painter import HDPainter, shrink
 from isdiff.priors.latent import LatentPrior, sure_cells
-from isdiff.priors.text import PromptPair, TextEncoder
 from isdiff.refine import Refinement
-from isdiff.samplers.ddim import DDIM, RASG
+from isdiff.samplers.first_order import DDIM, RASG
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MeanSeed, MixtureSeed
 from isdiff.trajectory import Stream, Task, Trajectory

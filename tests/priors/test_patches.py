@@ -20,7 +20,7 @@ from isdiff.priors.patches.level import Level, build_level
 from isdiff.priors.patches.membrane import doubled, match_edge, smooth_fill
 from isdiff.priors.patches.prior import TOLERANCE, Noisy, PatchPrior, PatchSettings, build_pyramid
 from isdiff.priors.patches.search import Precision, distances, inherited, moved, nearest, refine_matches
-from isdiff.samplers.ddim import DDIM
+from isdiff.samplers.first_order import DDIM
 from isdiff.trajectory import Task
 
 EVERYTHING = 10**12

@@ -13,8 +13,7 @@ from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
 from isdiff.known import NullSpace, Renoised
 from isdiff.priors.pixel import PixelPrior
-from isdiff.samplers.ancestral import Ancestral
-from isdiff.samplers.ddim import DDIM, DDNMSteps
+from isdiff.samplers.first_order import DDIM, Ancestral, DDNMSteps
 from isdiff.samplers.lanpaint import LanPaint
 from isdiff.trajectory import Task
 

@@ -14,9 +14,8 @@ from test_methods import replay
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.schedule import named_betas
 from isdiff.known import KnownRegion, NullSpace
-from isdiff.priors.flow_path import FlowPath
-from isdiff.samplers.curves import TwoCurves
-from isdiff.samplers.flow import DING, FlowChef
+from isdiff.priors.pixel import FlowPath
+from isdiff.samplers.flow import DING, FlowChef, TwoCurves
 from isdiff.samplers.lanpaint import LanPaint2
 
 ALPHAS = torch.cumprod(1 - named_betas("linear"), 0)

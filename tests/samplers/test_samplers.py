@@ -16,8 +16,7 @@ from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.engine import Engine
 from isdiff.known import KnownRegion
 from isdiff.prediction import Prediction
-from isdiff.samplers.ancestral import Ancestral
-from isdiff.samplers.ddim import DDIM, DDNMSteps
+from isdiff.samplers.first_order import DDIM, Ancestral, DDNMSteps
 from isdiff.samplers.lanpaint import LanPaint
 from isdiff.samplers.second_order import DPMPP2M, Heun
 from isdiff.trajectory import Stream, Task

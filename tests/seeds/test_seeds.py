@@ -12,7 +12,7 @@ from isdiff.engine import Engine
 from isdiff.errors import UserError
 from isdiff.known import NullSpace
 from isdiff.models.patches import PatchModel, PatchSeed
-from isdiff.samplers.ddim import DDIM
+from isdiff.samplers.first_order import DDIM
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import (
     GaussianSeed,

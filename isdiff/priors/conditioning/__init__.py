@@ -1,1 +1,0 @@
-"""How latent inpainting models are asked: prompts, masks, guidance; one way a file."""
