@@ -231,7 +231,7 @@ def test_a_picture_of_any_size_is_filled_whole(method):
 def test_the_page_offers_it_without_a_model():
     method = "telea"
     found = method_of(method)
-    assert found.models == (NO_MODEL,) and not found.latent and found.strength(NO_MODEL) is None
+    assert found.models == (NO_MODEL,) and not found.latent
     photo = Photo("p", picture_of(pixels(), "p"))
     order = Order(photo, box(), method, NO_MODEL, variants=2)
     first, second = Studio(Limits()).make(order, stop=lambda: False)
