@@ -12,6 +12,7 @@ some pictures could not be made.
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import sys
 from collections.abc import Iterator
@@ -79,7 +80,8 @@ class Work:
 
         self.out, self.seeds = Path(args.out), range(args.seed, args.seed + args.variants)
         self.is_file = suffix_of(self.out.name) in SUFFIXES
-        self.files = files_of(args.inputs, [self.out, Path(args.mask)])
+        before = self.out.parent.glob(f"{glob.escape(self.out.stem)}_seed*{self.out.suffix}") if self.is_file else ()
+        self.files = files_of(args.inputs, [self.out, Path(args.mask), *before])
         self.masks = Masks(args, self.files)
         if self.is_file and (self.out.is_dir() or len(self.files) > 1):
             what = "is a folder" if self.out.is_dir() else f"is one file for {len(self.files)} images"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -79,29 +80,36 @@ def files_of(words: list[str], left_out: list[Path]) -> dict[str, Path]:
     Args:
         left_out: places of results and masks; folders and patterns take nothing from them.
     """
-    from isdiff.data.base import ids_of_files
+    from isdiff.data.base import ids_of_files, quote
     from isdiff.data.files import below, reason_to_skip, walk
 
     found: dict[Path, str] = {}
-    left_out = [place for place in left_out if place.exists()]
+    left_out, met = [place for place in left_out if place.exists()], set[Path]()
     for word in words:
-        path, missing = Path(word), f"image {word} is missing"
+        path, named = Path(word), dict[Path, str]()
         if path.is_dir():
-            taken = walk(path, without=left_out) if not any(map(path.samefile, left_out)) else ()
-            inside = sorted(file for name, file in taken if reason_to_skip(name, file) is None)
+            inside = sorted(file for name, file in walk(path) if reason_to_skip(name, file) is None)
             named = {file: file.relative_to(path).as_posix() for file in inside}
-            missing = f"{word} has no image (.png, .jpg or another usual format) outside of masks and results"
+            missing = f"{word} has no image (.png, .jpg or another usual format)"
         elif path.exists() or not glob.has_magic(word):
-            named = {path: path.name} if path.exists() else {}
+            found |= {path: path.name} if path.exists() else {}
+            missing = f"image {word} is missing"
         else:
-            fitting = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if os.path.isfile(name)]
-            own = {file for file in fitting for place in left_out if file.samefile(place) or below(file, place)}
-            named = {file: file.name for file in fitting if file not in own}
+            named = {Path(name): os.path.basename(name) for name in sorted(glob.glob(word, recursive=True))}
             missing = f"no file fits {word}"
-        if not named:
-            raise Missing([missing])
-        found |= {file: name for file, name in named.items() if file not in found}
-    return dict(zip(ids_of_files(list(found.values())), found, strict=True))
+        named = {file: name for file, name in named.items() if file.is_file()}
+        own = {file: place for file in named for place in left_out if file.samefile(place) or below(file, place)}
+        met |= set(own.values())
+        found |= {file: name for file, name in named.items() if file not in own and file not in found}
+        if path not in found and not named.keys() - own:
+            raise Missing([missing + (" outside of masks and results" if own else "")])
+    if met:
+        places = ", ".join(sorted(map(quote, met)))
+        print(f"isdiff: no images are taken from {places}: masks or results", file=sys.stderr)
+    if len({*found.values()}) < len(found):  # they are of several folders
+        top = os.path.commonpath(map(os.path.abspath, found))
+        found = {file: Path(os.path.relpath(file, top)).as_posix() for file in found}
+    return dict(zip(ids_of_files([*found.values()]), found, strict=True))
 
 
 class Masks:

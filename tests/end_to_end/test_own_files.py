@@ -145,7 +145,7 @@ def test_of_several_frames_the_first_is_filled_which_is_said(here, capsys):
 
 
 @pytest.mark.parametrize("words", [["."], ["**/*.png"], ["photos/*.png", "."]], ids=str)
-def test_own_results_and_masks_are_no_images(here, words):
+def test_own_results_and_masks_are_no_images(here, words, capsys):
     def names(*arguments: str) -> list[str]:
         return sorted(map(str, Work(parse([*words, *arguments])).files.values()))
 
@@ -154,7 +154,9 @@ def test_own_results_and_masks_are_no_images(here, words):
     for folder in ("out/deep", "masks/more"):
         (here / folder).mkdir(parents=True)
         smooth(8, 8).save(f"{folder}/a.png")
+    capsys.readouterr()
     assert names("--mask", "mask.png", "-o", "out") == sorted([*before, "masks/more/a.png"])
+    assert capsys.readouterr().err == "isdiff: no images are taken from mask.png, out: masks or results\n"
     without = names("--mask", "masks", "-o", "out")
     assert without == sorted([*(name for name in before if "masks" not in name), "mask.png"])
 
@@ -176,6 +178,15 @@ def test_images_of_one_name_have_masks_of_their_own(here):
         assert mask_of(f"{folder}__{name}") == f"masks/{folder}/{name}.png"
     smooth(8, 8).save("masks/b.png")
     assert mask_of("b") == "masks/b.png"
+    smooth(8, 8).save("photos/deep/a.png")
+    alike = Work(parse(["photos/a.png", "photos/deep/a.png", "photos/b.jpg", "--mask", "half", "-o", "out"]))
+    assert [*alike.files] == ["a", "deep__a", "b"], "and not hashes"
+    assert [*Work(parse(["photos", "photos/b.jpg", "photos", "--mask", "half", "-o", "out"])).files].count("b") == 1
+
+
+def test_results_of_variants_are_no_images(here):
+    smooth(8, 8).save("photos/b_seed0.png")
+    assert len(Work(parse(["photos/[ab]*.png", "--mask", "half", "-o", "photos/b.png"])).files) == 1
 
 
 def test_variants_share_their_picture(here):
