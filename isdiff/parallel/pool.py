@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing import active_children, get_context, parent_process
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ Work = Callable[[T, int, Callable[..., None]], R]  # takes an item, the number o
 
 RETRIES = 3  # new pools, or new tries of Ray's, after processes died
 GO_ON = "what is finished is kept, run the same command again to go on"
+own: dict[str, Any] = {}  # what a process of a pool knows of itself: its ``place``, and ``messages`` to its parent
 
 
 def in_processes(work: Work[T, R], items: Sequence[T], count: int, hear: Callable[..., None]) -> list[R]:
@@ -34,8 +35,6 @@ def in_processes(work: Work[T, R], items: Sequence[T], count: int, hear: Callabl
     Args:
         work: a module's function. What it tells must be small.
         hear: called in this thread with an item's number and what was told of it.
-    Raises:
-        UserError: processes died again and again.
     """
     done: dict[int, R] = {}
     for _ in range(RETRIES + 1):
@@ -54,9 +53,15 @@ def in_one_pool(
     for place in range(count):
         places.put(place)
     pool = ProcessPoolExecutor(count, context, begin, (places, messages, max(1, cpus() // count)))
+    main = threading.current_thread() is threading.main_thread()
     try:
-        with deaf_to_interrupts():  # which processes inherit: Ctrl-C reaches them too, but this one decides
+        # Processes inherit that interrupts are ignored: Ctrl-C reaches them too, but this one decides.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+        try:
             pending = {pool.submit(call, work, n, item): n for n, item in enumerate(items) if n not in done}
+        finally:
+            if main:
+                signal.signal(signal.SIGINT, before)
         while pending:
             ended = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED).done
             while not messages.empty():
@@ -70,18 +75,11 @@ def in_one_pool(
         del pool, places, messages  # and their semaphores, also where an interrupt ends this process at once
 
 
-class Here:
-    """What a process of a pool knows of itself."""
-
-    place = 0
-    messages: Any = None
-
-
 def begin(places: Any, messages: Any, threads: int) -> None:
     """The first that a process of a pool does."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    Here.place, Here.messages = places.get(), messages
+    own.update(place=places.get(), messages=messages)
 
 
 def end_with_parent() -> None:
@@ -93,19 +91,7 @@ def end_with_parent() -> None:
 
 
 def call(work: Work[T, R], number: int, item: T) -> R:
-    return work(item, Here.place, lambda *content: Here.messages.put((number, *content)))
-
-
-@contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return work(item, own["place"], lambda *content: own["messages"].put((number, *content)))
 
 
 def cpus() -> int:

@@ -211,10 +211,10 @@ def write_folder(plan: StudyPlan, questions: list[Question], folder: Path) -> st
 
 def key_content(plan: StudyPlan, study: str, questions: list[Question]) -> dict[str, Any]:
     """What ``collect`` needs to know, and nobody else."""
-    cells = [
-        {"dataset": c.dataset, "mask": c.mask, "runs": {m: str(run.path) for m, run in c.folders().items()}}
-        for c in plan.cells
-    ]
+    cells = []
+    for cell in plan.cells:
+        runs = {method: str(run.path) for method, run in cell.folders().items()}
+        cells.append({"dataset": cell.dataset, "mask": cell.mask, "runs": runs})
     place = {cell.label: i for i, cell in enumerate(plan.cells)}
     asked = {
         q.id: {"cell": place[q.source.cell.label], "image": q.image, "given": q.given, "choices": q.choices}

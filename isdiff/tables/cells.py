@@ -33,10 +33,6 @@ RUNS = "runs, which the same command makes without --no-run"
 FINAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what other cells would meet as well
 
 
-class NoRun(UserError):
-    """There is no run and is not to be: nothing failed."""
-
-
 def fill(plan: TablePlan, run: bool = True) -> tuple[Sheet, Cells]:
     """The table with its numbers, and the rows that they come from.
 
@@ -55,18 +51,20 @@ def fill(plan: TablePlan, run: bool = True) -> tuple[Sheet, Cells]:
     for row, cell in announce(plan, run):
         key, named = (row.name, cell.mask), f"{row.label} ({cell.mask})"
         try:
-            found = cells[key] = measure(row, cell, metrics, run, plan.name)
-            if found.failed:
-                what = f"without {len(found.failed)} of its images: {'; '.join(summed_up(found.failed))}"
-                sheet.gaps.failed.setdefault(what, []).append(named)
+            if cell.impossible:
+                reasons[key] = cell.impossible
+            elif not run and not is_finished(cell):
+                reasons[key] = NOT_YET
+                sheet.gaps.waits.setdefault(RUNS, []).append(named)
+            else:
+                found = cells[key] = measure(row, cell, metrics, plan.name)
+                if found.failed:
+                    what = f"without {len(found.failed)} of its images: {'; '.join(summed_up(found.failed))}"
+                    sheet.gaps.failed.setdefault(what, []).append(named)
         except Missing as error:
             reasons[key] = "; ".join(error.things)
             for thing in error.things:
                 sheet.gaps.waits.setdefault(thing, []).append(named)
-        except NoRun as error:
-            reasons[key] = str(error)
-            if not cell.impossible:
-                sheet.gaps.waits.setdefault(RUNS, []).append(named)
         except (UserError, OSError) as error:
             if isinstance(error, OSError) and error.errno in FINAL:
                 raise
@@ -92,17 +90,8 @@ def announce(plan: TablePlan, run: bool) -> Iterator[tuple[RowPlan, CellPlan]]:
         yield row, cell
 
 
-def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], run: bool, table: str) -> Row:
-    """Run (or take up) a cell.
-
-    Args:
-        table: its name, under which loggers group the runs of its rows.
-    Raises:
-        Missing: weights or images are not here.
-        NoRun: the cell cannot exist, or has not been run and ``run`` is off.
-    """
-    if cell.impossible or not (run or is_finished(cell)):
-        raise NoRun(cell.impossible or NOT_YET)
+def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], table: str) -> Row:
+    """Run (or take up) a cell; loggers group the runs of a ``table``'s rows."""
     measured = run_row(row, cell, metrics, group=table)
     for metric in measured.experiment.setup.metrics:
         if isinstance(metric, Diversity) and len(cell.seeds) > 1:  # of the runs with the first two seeds
@@ -156,8 +145,8 @@ def protocol(experiment: Experiment) -> str:
     """Network, precision, batch size and device of a run."""
     summary, network = experiment.store.read_json("summary.json"), experiment.network
     random = [RANDOM] if network["weights"] == RANDOM else []
-    parts = [network["model"], network["size"], *random, *(str(summary[k]) for k in ("precision",) if k in summary)]
-    return ", ".join([*parts, f"batch {summary.get('batch_size')}", str(summary.get("device"))])
+    parts = [network["model"], network["size"], *random, summary.get("precision"), f"batch {summary.get('batch_size')}"]
+    return ", ".join(map(str, [*parts, summary.get("device")]))
 
 
 def compare_rows(plan: TablePlan, columns: Sequence[Column], cells: Cells) -> Iterator[Comparison]:

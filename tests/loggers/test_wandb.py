@@ -116,14 +116,6 @@ def test_the_table_has_all_images_and_pictures_of_the_first(resumed):
     assert rows[2]["result"] is rows[2]["input"] is None
 
 
-def test_logging_moves_no_pixel(resumed, tmp_path):
-    folder, _ = resumed
-    plain, _ = run(tmp_path, "limit=3")
-    assert plain.name == folder.name
-    for path in sorted((plain / "images").iterdir()):
-        assert path.read_bytes() == (folder / "images" / path.name).read_bytes()
-
-
 def test_nothing_is_lost_where_logging_fails_at_the_end(data, tmp_path, capsys):
     """The picture that is to be sent is not there: one sentence, and the next time all of it, as the same run."""
     summary = {"metrics": {}, "n": 1, "attempts_per_image": 1.0, "network_calls_per_image": 5.0} | dict.fromkeys(

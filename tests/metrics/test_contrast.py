@@ -75,13 +75,6 @@ def test_intervals_cover_where_images_come_in_groups():
     assert rates(lambda rng: draw(rng, False), 1, 300) < 0.75
 
 
-def test_groups_of_one_image_change_nothing():
-    rng = np.random.default_rng(0)
-    alone, grouped = MeanStatistic(rng.random(9)), MeanStatistic(rng.random(9))
-    grouped.values, grouped.groups = alone.values, np.arange(9)
-    assert estimate(grouped, 50) == estimate(alone, 50)
-
-
 def test_relative_differences_are_of_the_images_that_both_have():
     first, second = MeanStatistic(np.array([1.0, 1.0, 9.0])), MeanStatistic(np.array([2.0, 2.0]))
     assert contrast(first, second, 50, (["a", "b", "c"], ["b", "a"])).relative == pytest.approx(100)
@@ -154,9 +147,3 @@ def test_intervals_of_few_images_are_as_wide_as_those_of_t():
     values = 10 + np.random.default_rng(0).normal(size=16)
     found = estimate(MeanStatistic(values), 4000)
     assert (found.high - found.low) / 2 == pytest.approx(2.131 * values.std(ddof=1) / 4, rel=0.05)
-
-
-def test_crops_of_one_photograph_alone_have_no_interval():
-    sample = MeanStatistic(np.arange(4.0))
-    sample.groups = np.zeros(4, int)
-    assert str(estimate(sample, 50)) == "1.500"

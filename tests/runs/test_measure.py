@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,22 +246,3 @@ def test_a_finished_run_loads_no_network_and_no_package_of_metrics(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
-
-
-@pytest.mark.long
-def test_killed_while_measuring(tmp_path):
-    """kill -9 at any moment leaves what was seen, whole, and the same command goes on."""
-    out = [f"output_root={tmp_path}", "limit=70", *QUICK]
-    run_script(*out, "metrics.names=[]")
-    command = [sys.executable, str(ROOT / "scripts" / "run.py"), *out, "metrics.names=[lite0_perceptual]"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and process.poll() is None and not list(tmp_path.rglob("values/*.npz")):
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    first = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("values/*.npz")}
-    assert len(first) == 1  # of two portions
-    run_script(*command[2:])
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("values/*.npz")}
-    assert len(kept) == 2 and first.items() <= kept.items()
