@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +61,8 @@ class MeanStatistic(Statistic):
 class FrechetStatistic(Statistic):
     """Frechet distance between Gaussians fitted to two sets of features, each (N, D) (Heusel et al. 2017).
 
+    With (N, K, D), each image has K features, and is resampled with all of them.
+
     It is resampled to first order, with each image's influence on the distance (the infinitesimal jackknife, Efron
     1982). That takes one decomposition for all resamples. It is also nearer to the truth than exact resampling where
     N is not far above D: resamples repeat images, which makes covariances of less rank.
@@ -69,13 +71,13 @@ class FrechetStatistic(Statistic):
     limits = (0.0, np.inf)
 
     def __init__(self, results: np.ndarray, truths: np.ndarray) -> None:
-        middle = truths.mean(0)  # a common shift changes nothing, and small numbers lose no digits
+        middle = truths.mean(tuple(range(truths.ndim - 1)))  # a common shift changes nothing; small numbers are exact
         self.results, self.truths, self.n = results - middle, truths - middle, len(results)
 
     def value(self, chosen: np.ndarray) -> float:
         if np.array_equal(chosen, np.arange(self.n)):
             return float(self.terms[0])
-        return float(frechet_terms(self.results[chosen], self.truths[chosen])[0])
+        return frechet_distance(self.results[chosen], self.truths[chosen])
 
     def resample(self, chosen: np.ndarray) -> float:
         return float(self.terms[0] + self.terms[1:][chosen].mean())
@@ -123,10 +125,14 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 def frechet_terms(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The Frechet distance of two sets of features (N, D), then the influence of each of the N pairs on it; (N + 1,).
 
+    With (N, K, D), the influence of an image is the mean of its K.
+
     The trace of the root is the sum of the singular values of ``A B^T / (N - 1)`` for centred features, which needs no
     root of a matrix; whichever of N and D is smaller sets the cost. With ``A B^T = U S V^T`` the sum changes by
     ``((U S U^T)_ii + (V S V^T)_ii) / 2`` with the weight of pair i.
     """
+    images = len(a)
+    a, b = (features.reshape(-1, features.shape[-1]) for features in (a, b))
     apart, free = a.mean(0) - b.mean(0), max(1, len(a) - 1)
     a, b = a - a.mean(0), b - b.mean(0)
     if a.shape[1] < len(a):  # QR leaves a problem of D x D
@@ -138,7 +144,7 @@ def frechet_terms(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     variances = (a**2).sum(1) + (b**2).sum(1)
     influence = variances - (left**2 + right.T**2) @ singular + 2 * (a - b) @ apart
     value = (apart**2).sum() + (variances.sum() - 2 * singular.sum()) / free
-    return np.concatenate([[value], influence - influence.mean()])
+    return np.concatenate([[value], (influence - influence.mean()).reshape(images, -1).mean(1)])
 
 
 def polynomial_kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -147,6 +153,12 @@ def polynomial_kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     for start in range(0, len(a), ROWS):  # powers of a whole matrix would need it three times over
         kernel[start : start + ROWS] = (a[start : start + ROWS] @ b.T / a.shape[1] + 1) ** 3
     return kernel
+
+
+def gaussian_kernel(a: np.ndarray, b: np.ndarray, width: float = 10.0) -> np.ndarray:
+    """``exp(-|a - b|^2 / (2 width^2))`` for features (N, D) and (M, D): CMMD's kernel; (N, M)."""
+    squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    return np.exp(-squared / (2 * width**2))
 
 
 class KernelStatistic(Statistic):
@@ -160,6 +172,7 @@ class KernelStatistic(Statistic):
         paired: result i and truth i are of the same image. They are alike because of it, whatever the two
             distributions are, so such pairs are left out of the mean between the sets as well. False for two sets of
             different images: the estimator of torch-fidelity.
+        kernel: from (N, D) and (M, D) to (N, M).
 
     Of the three kernel matrices two are kept, (N, N) float64: the sum of those within a set, and that between the sets.
     For 5,000 images they take 400 MB.
@@ -167,11 +180,18 @@ class KernelStatistic(Statistic):
 
     has_zero = False  # an unbiased estimate may be on either side of it, and near it in small sets
 
-    def __init__(self, results: np.ndarray, truths: np.ndarray, scale: float = 1.0, paired: bool = True) -> None:
+    def __init__(
+        self,
+        results: np.ndarray,
+        truths: np.ndarray,
+        scale: float = 1.0,
+        paired: bool = True,
+        kernel: Callable[[np.ndarray, np.ndarray], np.ndarray] = polynomial_kernel,
+    ) -> None:
         self.n, self.scale, self.paired = len(results), scale, paired
-        self.within = polynomial_kernel(results, results)
-        self.within += polynomial_kernel(truths, truths)
-        self.between = polynomial_kernel(results, truths)
+        self.within = kernel(results, results)
+        self.within += kernel(truths, truths)
+        self.between = kernel(results, truths)
 
     def value(self, chosen: np.ndarray) -> float:
         counts = np.bincount(chosen, minlength=self.n).astype(float)

@@ -1,4 +1,4 @@
-"""The usual metrics, by the packages that others use: LPIPS and FID with their published networks, and SSIM.
+"""The usual metrics, by the packages that others use: LPIPS, FID and its kin with their published networks, and SSIM.
 
 ``isdiff weights get alexnet`` and ``isdiff weights get inception`` fetch the networks.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,10 +16,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from isdiff.checks import BadValue, check_whole
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.weights import Weights
 from isdiff.metrics.attributes import at_once, batches
-from isdiff.metrics.base import Absent, FeatureExtractor, FrechetMetric, PairMetric, load_once
+from isdiff.metrics.base import (
+    Absent,
+    FeatureExtractor,
+    FrechetMetric,
+    PairMetric,
+    SetMetric,
+    Unavailable,
+    load_once,
+)  # fmt: skip
+from isdiff.metrics.samples import MeanStatistic
 from isdiff.paths import located, shipped
 
 MANIFEST = "models/manifest.yaml"
@@ -48,32 +59,42 @@ def in_package(package: str, *parts: str) -> Path:
     return Path(spec.submodule_search_locations[0]).joinpath(*parts)
 
 
-def lpips_net(path: Path, _: Path) -> nn.Module:
-    """Build the ``lpips`` package's network around AlexNet's published weights."""
+LPIPS_NETS = {"alex": ("alexnet", "AlexNet"), "vgg": ("vgg16", "VGG16"), "squeeze": ("squeezenet", "SqueezeNet")}
+
+
+def lpips_net(path: Path, linear: Path) -> nn.Module:
+    """Build the ``lpips`` package's network around published weights; ``linear`` is its file of fitted layers."""
     import lpips
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        net = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval().requires_grad_(False)
+        net = lpips.LPIPS(net=linear.stem, pnet_rand=True, verbose=False).eval().requires_grad_(False)
     state = torch.load(path, map_location="cpu", weights_only=True)
     for part in net.net.children():
         for index, layer in part.named_children():
-            if isinstance(layer, nn.Conv2d):
-                layer.load_state_dict({key: state[f"features.{index}.{key}"] for key in ("weight", "bias")})
+            head = f"features.{index}."
+            layer.load_state_dict({key.removeprefix(head): state[key] for key in state if key.startswith(head)})
     return net
 
 
 class LPIPS(PairMetric):
-    """Learned perceptual image patch similarity, AlexNet (Zhang et al. 2018), by the ``lpips`` package."""
+    """Learned perceptual image patch similarity (Zhang et al. 2018) by the ``lpips`` package.
 
-    name, title = "lpips", "LPIPS (AlexNet)"
+    Args:
+        net: ``alex``, ``vgg`` or ``squeeze``; values of different networks cannot be compared.
+    """
 
-    def __init__(self, model_root: str) -> None:
-        self.model_root = model_root
+    def __init__(self, model_root: str, net: str = "alex") -> None:
+        if net not in LPIPS_NETS:
+            raise BadValue(f"net is {net!r}; it must be one of {', '.join(LPIPS_NETS)}")
+        self.model_root, self.net = model_root, net
+        self.name = "lpips" if net == "alex" else f"lpips_{net}"
+        self.title = f"LPIPS ({LPIPS_NETS[net][1]})"
 
     def weights(self) -> list[Path]:
-        """AlexNet's convolutions, and the layers that LPIPS was fitted with, which come with its package."""
-        return [find_published("alexnet", self.model_root), in_package("lpips", "weights", "v0.1", "alex.pth")]
+        """The network's convolutions, and the layers that LPIPS was fitted with, which come with its package."""
+        published = find_published(LPIPS_NETS[self.net][0], self.model_root)
+        return [published, in_package("lpips", "weights", "v0.1", f"{self.net}.pth")]
 
     @torch.inference_mode()
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
@@ -118,6 +139,96 @@ class FID(FrechetMetric):
     @property
     def extractor(self) -> FeatureExtractor:
         return InceptionFeatures(self.model_root)
+
+
+class PatchFID(FID):
+    """FID of squares cut from the images, which shows texture that a picture reduced to 299 pixels hides.
+
+    Squares of ``side`` pixels lie on an even grid that covers the image, overlapping where they do not fit.
+
+    Args:
+        side: of a square, in pixels; images must be larger.
+    """
+
+    name, title = "patch_fid", "patch FID"
+
+    def __init__(self, model_root: str, side: int = 256) -> None:
+        super().__init__(model_root)
+        check_whole("side", side)
+        self.side = side
+
+    @property
+    def extractor(self) -> FeatureExtractor:
+        return InceptionPatches(self.model_root, self.side)
+
+
+@dataclass(frozen=True)
+class InceptionPatches(InceptionFeatures):
+    """Inception features of an image's squares, (N, squares, 2048)."""
+
+    side: int = 256
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return f"inception_{self.side}"
+
+    def features(self, images: list[np.ndarray]) -> np.ndarray:
+        return np.stack([super(InceptionPatches, self).features(cut_squares(image, self.side)) for image in images])
+
+
+def cut_squares(image: np.ndarray, side: int) -> list[np.ndarray]:
+    """Squares on an even grid over an image (H, W, 3), row by row; raises ``Unavailable`` where it is no larger."""
+    if min(image.shape[:2]) <= side:
+        raise Unavailable(f"its squares have {side} pixels, the images {image.shape[1]}x{image.shape[0]}")
+    tops, lefts = (np.linspace(0, n - side, -(-n // side)).round().astype(int) for n in image.shape[:2])
+    return [image[top : top + side, left : left + side] for top in tops for left in lefts]
+
+
+class DiscriminativeScore(SetMetric):
+    """How well a linear classifier tells results from truths, by Inception features (CoModGAN, Zhao et al. 2021), in %.
+
+    It needs far more images than features (2,048): of fewer, a classifier tells any two sets apart. Intervals take
+    the classifier as given.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, model_root: str) -> None:
+        self.model_root = model_root
+
+    @property
+    def extractor(self) -> FeatureExtractor:
+        return InceptionFeatures(self.model_root)
+
+    def between(self, results: np.ndarray, truths: np.ndarray) -> MeanStatistic:
+        from sklearn.svm import LinearSVC
+
+        labels = np.repeat([1, 0], [len(truths), len(results)])
+        machine = LinearSVC(dual=False).fit(np.concatenate([truths, results]), labels)
+        scores = self.scores(*(machine.decision_function(features) for features in (results, truths)))
+        return MeanStatistic(100 * scores, (0.0, 100.0))
+
+    @abstractmethod
+    def scores(self, results: np.ndarray, truths: np.ndarray) -> np.ndarray:
+        """(N,) in [0, 1] from the classifier's decisions on each result and its truth; above 0 it says truth."""
+
+
+class PIDS(DiscriminativeScore):
+    """Results that the classifier takes for more real than their own truth, in %."""
+
+    name, title = "p_ids", "P-IDS %"
+
+    def scores(self, results: np.ndarray, truths: np.ndarray) -> np.ndarray:
+        return (results > truths).astype(np.float64)
+
+
+class UIDS(DiscriminativeScore):
+    """Images that the classifier gets wrong, in %; 50 where it cannot tell."""
+
+    name, title = "u_ids", "U-IDS %"
+
+    def scores(self, results: np.ndarray, truths: np.ndarray) -> np.ndarray:
+        return ((results > 0).astype(np.float64) + (truths <= 0)) / 2
 
 
 class SSIM(PairMetric):

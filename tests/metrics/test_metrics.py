@@ -86,20 +86,24 @@ def test_a_network_that_is_missing_is_named_with_its_command(tmp_path, monkeypat
         metric.measure(images(2, 0), images(2, 1))
 
 
-def test_lpips_uses_the_weights_it_finds(tmp_path, monkeypatch):
-    """With AlexNet's layout and random numbers in the file: zero for equal images, and the file's weights matter."""
-    from torchvision.models import alexnet
+@pytest.mark.parametrize(
+    "net, network, entry", [("alex", "alexnet", "alexnet"), ("squeeze", "squeezenet1_1", "squeezenet")]
+)
+def test_lpips_uses_the_weights_it_finds(tmp_path, monkeypatch, net, network, entry):
+    """With the layout and random numbers in the file: zero for equal images, and the file's weights matter."""
+    import torchvision
 
     monkeypatch.setattr("isdiff.metrics.standard.MANIFEST", str(tmp_path / "manifest.yaml"))
     (tmp_path / "metrics").mkdir()
     values = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        torch.save(alexnet(weights=None).state_dict(), tmp_path / "metrics" / "net.pth")
-        entry = {"file": "net.pth", "mirrors": [], "licence": "", "source": ""}
-        entry["sha256"] = sha256_file(tmp_path / "metrics" / "net.pth")
-        (tmp_path / "manifest.yaml").write_text(json.dumps({"files": {"alexnet": entry}}))
-        metric = LPIPS(str(tmp_path))
+        made = getattr(torchvision.models, network)(weights=None)
+        torch.save(made.state_dict(), tmp_path / "metrics" / "net.pth")
+        found = {"file": "net.pth", "mirrors": [], "licence": "", "source": ""}
+        found["sha256"] = sha256_file(tmp_path / "metrics" / "net.pth")
+        (tmp_path / "manifest.yaml").write_text(json.dumps({"files": {entry: found}}))
+        metric = LPIPS(str(tmp_path), net)
         values.append(metric.measure(images(3, 0), images(3, 1)).value(np.arange(3)))
         assert metric.measure(images(3, 0), images(3, 0)).value(np.arange(3)) == pytest.approx(0, abs=1e-7)
     assert values[0] > 0 and values[0] != values[1]
