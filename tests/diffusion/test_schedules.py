@@ -19,7 +19,6 @@ from isdiff.diffusion.schedule import (
     spaced_timesteps,
 )
 from isdiff.diffusion.timesteps import resampling_plan
-from training.pixel import Posterior
 
 
 @pytest.mark.parametrize("case", golden_json("schedules/named_betas.json")["cases"], ids=lambda c: c["schedule"])
@@ -84,13 +83,6 @@ def test_plans_walk_by_single_steps_and_end_clean(steps, jump, repeat):
         assert len(plan) == steps + 1
 
 
-@given(st.floats(0, 1))
-def test_index_at_is_the_nearest_step(fraction):
-    grid = Grid.of(named_betas("linear"), leading_timesteps(1000, 100))
-    chosen = grid.timesteps[grid.index_at(fraction)]
-    assert abs(chosen - 1000 * fraction) == min(abs(t - 1000 * fraction) for t in grid.timesteps)
-
-
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=9).map(sorted), st.integers(-2, 22))
 def test_index_at_takes_the_noisier_of_two_equally_near(timesteps, halves):
     """Short lists in which ties, repeated timesteps and targets beyond either end are frequent."""
@@ -98,18 +90,6 @@ def test_index_at_takes_the_noisier_of_two_equally_near(timesteps, halves):
     distances = [abs(t - halves / 2) for t in timesteps]
     last = max(i for i, distance in enumerate(distances) if distance == min(distances))
     assert grid.index_at(halves / 20) == last
-
-
-def test_posterior_agrees_with_bayes():
-    """q(x_{t-1} | x_t, x0) by completing the square, for one timestep."""
-    betas = named_betas("linear")
-    p = Posterior(betas)
-    t = 300
-    before, beta = p.alphas_cumprod[t - 1], betas[t]
-    precision = (1 - beta) / beta + 1 / (1 - before)
-    assert p.variance[t] == pytest.approx((1 / precision).item(), rel=1e-12)
-    assert p.coef_xt[t] == pytest.approx(((1 - beta).sqrt() / beta / precision).item(), rel=1e-12)
-    assert p.coef_x0[t] == pytest.approx((before.sqrt() / (1 - before) / precision).item(), rel=1e-12)
 
 
 def test_levels_between_timesteps():

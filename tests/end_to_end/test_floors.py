@@ -26,7 +26,6 @@ from isdiff.known import KnownRegion
 from isdiff.models.base import NO_MODEL, NoModel
 from isdiff.pictures.picture import picture_of
 from isdiff.priors.base import LatentTask
-from isdiff.runs.experiment import Experiment
 from isdiff.runs.run import execute
 from isdiff.samplers.base import Fill
 from isdiff.seeds.base import FilledStart
@@ -183,17 +182,6 @@ def test_a_run_needs_no_weights_and_is_the_library_s(place, method):
     assert again.experiment.store.path == store.path
 
 
-def test_what_a_floor_s_hash_depends_on(place):
-    def name(*overrides):
-        return Experiment.of(floor_run(place, "telea", *overrides)).hash
-
-    same = ["model=photos64", "model=sd2_inpainting", "model=patches", "sampler.steps=9", "sampler=ddnm",
-            "runtime.precision=bf16", "runtime.pad_to=1", "runtime.compile=true"]  # fmt: skip
-    assert {name(change) for change in same} == {name()}
-    other = ["method.fill.radius=5", "method=mean_color", "mask=wide", "seed=1", "output.composite=raw"]
-    assert len({name(change) for change in other} | {name()}) == 1 + len(other)
-
-
 def test_a_floor_has_no_model_and_takes_neither_is_diff_nor_text():
     setup = Setup.of(compose_run(["method=telea", "dataset=photos"]))
     assert isinstance(setup.model, NoModel) and setup.calls_expected() == 0 and setup.title == "telea, no steps"
@@ -206,14 +194,6 @@ def test_a_floor_has_no_model_and_takes_neither_is_diff_nor_text():
     ):
         with pytest.raises(UserError, match=said):
             Setup.of(compose_run(["method=telea", *overrides]))
-
-
-def test_a_network_s_model_stays_on_the_shelf():
-    floor = Experiment.of(compose_run(["method=telea"]))
-    network = Experiment.of(compose_run(["method=ddnm"]))
-    floor.model_cache = network.model_cache
-    prior = network.prior
-    assert floor.prior is not prior and network.prior is prior
 
 
 @pytest.mark.parametrize("method", FLOORS)

@@ -43,19 +43,6 @@ def test_calls_are_those_that_the_engine_makes(method, passing):
         assert result.calls == engine.calls_expected()
 
 
-@pytest.mark.slow
-def test_the_paper_profile_is_counted_without_data_and_weights():
-    runs = scaling.runs_of(["table5"])
-    assert {(r.row, r.images, r.calls) for r in runs} == {
-        ("si", 240, 100),
-        ("si_short", 240, 50),
-        ("si+isdiff", 240, 50),
-    }
-    assert scaling.seconds_of(runs, {"sd2_inpainting": 0.1}) == {"sd2_inpainting": (0.1, "given")}
-    (row,) = [line for line in scaling.hours(runs, {"sd2_inpainting": (0.1, "given")}) if line.startswith("| all")]
-    assert row.split("|")[3].strip().startswith("1.3 to 1.")  # (100 + 50 + 50) * 240 * 0.1 s and more
-
-
 def test_the_document_has_the_hours_that_were_counted():
     def rows(name: str) -> list[list[str]]:
         lines = (ROOT / name).read_text().splitlines()
@@ -72,9 +59,3 @@ def test_the_counts_are_of_the_tables_as_they_are():
     """After a change of rows: ``python benchmarks/scaling.py``."""
     runs = scaling.runs_of(scaling.names("table"))
     assert f"| all | {len(runs)} | " in (scaling.RESULTS / "scaling.md").read_text()
-
-
-def test_hours_of_jobs_on_several_machines():
-    assert (
-        scaling.makespan([3, 3, 2, 2, 2], 2) == 7 and scaling.makespan([5, 1], 64) == 5
-    )  # longest first: not the best
