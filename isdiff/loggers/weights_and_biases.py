@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ LIVE = {  # of a Reporter's numbers, by their names in wandb
 UPLOAD_SECONDS = 900.0  # most that the end of a run waits for a slow line
 
 
+@dataclass(eq=False)
 class WandbLogger(Logger):
     """Reports to wandb.
 
@@ -39,23 +41,20 @@ class WandbLogger(Logger):
         pictures: of so many images input, mask, result and truth are shown, the first of the dataset.
     """
 
-    def __init__(
-        self,
-        project: str = "isdiff",
-        entity: str | None = None,
-        mode: str = "offline",
-        group: str | None = None,
-        job_type: str | None = None,
-        pictures: int = 16,
-    ) -> None:
-        check_choice("mode (or WANDB_MODE)", mode, ("offline", "online", "disabled", "shared"))
-        check_text("project", project)
-        for key, text in (("entity", entity), ("group", group), ("job_type", job_type)):
-            if text is not None:
-                check_text(key, text)
-        check_whole("pictures", pictures, low=0)
-        self.project, self.entity, self.mode = project, entity, mode
-        self.group, self.job_type, self.pictures = group, job_type, pictures
+    project: str = "isdiff"
+    entity: str | None = None
+    mode: str = "offline"
+    group: str | None = None
+    job_type: str | None = None
+    pictures: int = 16
+
+    def __post_init__(self) -> None:
+        check_choice("mode (or WANDB_MODE)", self.mode, ("offline", "online", "disabled", "shared"))
+        check_text("project", self.project)
+        for key in ("entity", "group", "job_type"):
+            if getattr(self, key) is not None:
+                check_text(key, getattr(self, key))
+        check_whole("pictures", self.pictures, low=0)
 
     def prepare(self) -> None:
         """Refuse ``online`` without a key."""

@@ -1,16 +1,28 @@
-"""Figures as data (``configs/figure``): a sweep is a table whose rows are the values of one key."""
+"""Figures (``configs/figure``) as SVG, PNG and CSV: a sweep is a table whose rows are the values of one key."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
+from isdiff.config.metrics import build_metrics
+from isdiff.io.files import atomic_open, atomic_save
 from isdiff.metrics.contrast import contrast
 from isdiff.metrics.intervals import Estimate, estimate
-from isdiff.tables.cells import Cells
-from isdiff.tables.plan import TablePlan, names
+from isdiff.tables.cells import Cells, fill
+from isdiff.tables.kl import KL, add_divergences, divergences
+from isdiff.tables.plan import TablePlan, load, names
+from isdiff.tables.render import comma_separated
+from isdiff.tables.rows import Costs
+from isdiff.tables.sheet import Gaps
+
+Points = Sequence[tuple[float, Estimate]]
 
 
 @dataclass(frozen=True)
@@ -88,3 +100,174 @@ def line_points(figure: Any, line: Any, panel: Panel, mask: str, metric: str) ->
         if found is not None:
             points.append((panel.cells[name, mask].mean(figure.axis.measured) if value is None else value, found))
     return points
+
+
+@dataclass
+class Drawn:
+    """A figure's markup and caption (both empty where none of its runs is there), its gaps, and its runs' costs."""
+
+    name: str
+    svg: str = ""
+    caption: str = ""
+    gaps: Gaps = field(default_factory=Gaps)
+    costs: Costs = field(default_factory=dict)
+
+
+def draw(name: str, plans: Sequence[TablePlan], folder: Path, run: bool = True, limit: int | None = None) -> Drawn:
+    """Run what is missing and write ``<name>.svg``, ``.png`` and ``.csv``.
+
+    Args:
+        plans: the figure's runs, one for each dataset.
+        limit: of images whose seeds alone are looked at.
+    """
+    drawn, figure, profile = Drawn(name), load("figure", name), plans[0].profile
+    of_seeds = figure.get("kind") == "initialisations"
+    panels: list[Panel] = []
+    lines, lacking = [], 0
+    for table in plans:
+        sheet, cells = fill(table, run)
+        if of_seeds:  # of more images than have results, as sampling takes much longer
+            first = min(figure.get("divergences", {}).get(profile, 0), limit or sys.maxsize)
+            spread = {name: divergences(row, first) for (name, _), row in cells.items()}
+            add_divergences(sheet, table, cells, spread)
+        lines += comma_separated(sheet).splitlines(keepends=True)[1 if lines else 0 :]
+        drawn.gaps.add(sheet.gaps)
+        for row in cells.values():
+            drawn.costs |= row.costs()
+        lacking += sum(not cell.impossible for row in table.rows for cell in row.cells) - len(cells)
+        if cells:
+            panels.append(Panel(next(iter(cells.values())).experiment.setup.names[0], table, cells))
+    with atomic_open(folder / f"{name}.csv") as stream:
+        stream.writelines(lines)
+    if not panels:
+        return drawn
+    picture = draw_initialisations(figure, panels[0], spread) if of_seeds else draw_sweep(figure, panels)
+    undated = {"Date": None}  # the same figure, the same file
+    atomic_save(folder / f"{name}.svg", lambda stream: picture.savefig(stream, format="svg", metadata=undated))
+    atomic_save(folder / f"{name}.png", lambda stream: picture.savefig(stream, format="png", dpi=160))
+    svg = (folder / f"{name}.svg").read_text("utf-8")
+    drawn.svg = svg[svg.index("<svg") :]
+    left = f"{lacking} of its runs are not there yet: make {name} profile={profile}." if lacking else ""
+    parts = (f"{figure.title}.", figure.get("note", ""), "" if of_seeds else count(panels), left)
+    drawn.caption = " ".join(filter(None, parts))
+    return drawn
+
+
+def count(panels: Sequence[Panel]) -> str:
+    """One sentence: how many seeds and images are behind the lines."""
+    rows = [row for panel in panels for row in panel.cells.values()]
+    seeds, images = ({len(row.runs) for row in rows}, {len(row.ids) for row in rows})
+    spans = [" to ".join(map(str, sorted({min(n), max(n)}))) for n in (seeds, images)]
+    return f"Seeds: {spans[0]}; images a line: {spans[1]} of {', '.join(panel.dataset for panel in panels)}."
+
+
+def subplots(rows: int, columns: int, size: tuple[float, float] = (4.2, 3.2)) -> tuple[Any, Any]:
+    """A picture and its axes (rows, columns)."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    matplotlib.rcParams["svg.hashsalt"] = "isdiff"
+    from matplotlib import pyplot
+
+    whole = size[0] * columns, size[1] * rows
+    return pyplot.subplots(rows, columns, figsize=whole, squeeze=False, constrained_layout=True)
+
+
+def finish(picture: Any, axes: np.ndarray, title: str, columns: int) -> Any:
+    """The picture with its title and one legend, which has every line once, though panels may lack some."""
+    found: dict[str, Any] = {}
+    for axis in axes.flat:
+        axis.tick_params(labelsize=7)
+        found |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    picture.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=7)
+    picture.suptitle(title, fontsize=10)
+    return picture
+
+
+def draw_sweep(figure: Any, panels: Sequence[Panel]) -> Any:
+    """A panel for every dataset and mask (and metric), a line with 95 % intervals for every line of the figure.
+
+    A row for every dataset; of one dataset with several metrics larger panels, a row for every mask.
+    """
+    metrics, masks = build_metrics(list(panels[0].table.metrics.values())), panels[0].table.masks
+    if len(panels) == 1 and len(metrics) > 1:
+        picture, axes = subplots(len(masks), len(metrics), (6.4, 4.2))
+    else:
+        picture, axes = subplots(len(panels), len(masks) * len(metrics))
+    places = [(panel, mask, metric) for panel in panels for mask in panel.table.masks for metric in metrics]
+    for axis, (panel, mask, metric) in zip(axes.flat, places, strict=True):
+        for place, line in enumerate(figure.lines):
+            if points := line_points(figure, line, panel, mask, metric.name):
+                plot_line(axis, line.label, points, f"C{place}", 3 * (place - (len(figure.lines) - 1) / 2))
+        if figure.get("difference"):
+            axis.axhline(0, color="gray", linewidth=0.8)
+        for reference in () if figure.get("difference") else figure.get("references", ()):
+            if (level := panel.estimate(reference.name, mask, metric.name)) is not None:
+                axis.axhline(level.value, color="gray", linewidth=0.8, label=reference.label)
+                axis.axhspan(level.low, level.high, color="gray", alpha=0.15)
+        if "mark" in figure:
+            axis.axvline(figure.mark, color="gray", linestyle=":", linewidth=1)
+        axis.set_title(f"{panel.dataset}, {mask}", fontsize=9)
+        set_scale(axis, figure.axis)
+        axis.set_xlabel(figure.axis.label, fontsize=8)
+        axis.set_ylabel(f"{metric.heading}{', difference' if figure.get('difference') else ''}", fontsize=8)
+    return finish(picture, axes, figure.title, 5)
+
+
+def set_scale(axis: Any, settings: Any) -> None:
+    """``scale: log`` and ``ticks`` of a figure's axis, where it has them."""
+    axis.set_xscale(settings.get("scale", "linear"))
+    axis.autoscale_view()  # lines that are moved aside do not count by themselves
+    if ticks := settings.get("ticks"):
+        axis.set_xticks(list(ticks), labels=[f"{tick:g}" for tick in ticks])
+        axis.set_xticks([], minor=True)
+        axis.set_xlim(0.8 * ticks[0], 1.3 * ticks[-1])
+
+
+def plot_line(axis: Any, label: str, points: Points, colour: str, offset: float) -> None:
+    """Draw a line with its intervals.
+
+    Args:
+        offset: typographic points to the right, so that bars of several lines at one value do not hide one another.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    x, found = zip(*sorted(points, key=lambda point: point[0]), strict=True)
+    y = np.array([each.value for each in found])
+    lengths = bars(found)
+    moved = axis.transData + ScaledTranslation(offset / 72, 0, axis.figure.dpi_scale_trans)
+    axis.errorbar(
+        x, y, lengths, marker="o", markersize=3, capsize=2, linewidth=1, label=label, color=colour, transform=moved
+    )  # fmt: skip
+    axis.update_datalim([*zip(x, y - lengths[0], strict=True), *zip(x, y + lengths[1], strict=True)])
+
+
+def bars(found: Sequence[Estimate]) -> np.ndarray:
+    """Lengths of error bars, (2, N); none where no interval is known."""
+    sides = [[each.value - each.low for each in found], [each.high - each.value for each in found]]
+    return np.nan_to_num(np.array(sides)).clip(0)
+
+
+def draw_initialisations(figure: Any, panel: Panel, divergent: Mapping[str, Mapping[str, float]]) -> Any:
+    """Fig. 4: how far each initialisation's colours are from the hole's true ones, and the quality that follows.
+
+    Args:
+        divergent: the distances, by row and image.
+    """
+    metrics = build_metrics(list(panel.table.metrics.values()))
+    (mask,) = panel.table.masks
+    picture, axes = subplots(1, 1 + len(metrics))
+    first = axes[0][0]
+    shown = [line for line in figure.lines if (line.name, mask) in panel.cells]
+    spread = [np.array(list(divergent[line.name].values())) for line in shown]
+    first.boxplot(spread, orientation="horizontal", tick_labels=[line.label for line in shown], showfliers=False)
+    first.set_xlabel(KL.heading, fontsize=8)
+    first.set_title(f"n = {min(map(len, spread))} images", fontsize=9)
+    for axis, metric in zip(axes[0][1:], metrics, strict=True):
+        for line, values in zip(shown, spread, strict=True):
+            if (found := panel.estimate(line.name, mask, metric.name)) is not None:
+                axis.errorbar([np.mean(values)], [found.value], bars([found]), marker="o", capsize=3, label=line.label)
+        axis.set_xlabel("mean KL divergence (nats)", fontsize=8)
+        axis.set_ylabel(metric.heading, fontsize=8)
+        axis.set_title(f"n = {min(len(panel.cells[line.name, mask].ids) for line in shown)} images", fontsize=9)
+    return finish(picture, axes, f"{figure.title} ({panel.dataset}, {mask})", len(shown))

@@ -20,8 +20,8 @@ from isdiff.metrics.contrast import Verdict
 from isdiff.metrics.samples import MeanStatistic
 from isdiff.seeds.base import SeededStart
 from isdiff.tables.cells import Cells
+from isdiff.tables.figures import Drawn
 from isdiff.tables.plan import TablePlan
-from isdiff.tables.plots import Drawn
 from isdiff.tables.render import parts, template
 from isdiff.tables.rows import Costs, Row
 from isdiff.tables.sheet import Sheet

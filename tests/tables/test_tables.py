@@ -20,11 +20,10 @@ from isdiff.metrics.intervals import Estimate
 from isdiff.metrics.samples import MeanStatistic, SeedsStatistic
 from isdiff.tables import report
 from isdiff.tables.cells import fill
-from isdiff.tables.figures import Panel, as_table, line_points
+from isdiff.tables.figures import Panel, as_table, count, draw, finish, line_points, plot_line, set_scale, subplots
 from isdiff.tables.kl import divergence
 from isdiff.tables.make import folder_of, plans_of
 from isdiff.tables.plan import load, names, plan
-from isdiff.tables.plots import count, draw, finish, plot_line, set_scale, subplots
 from isdiff.tables.rows import Row
 
 PROFILES = ("paper", "demo", "smoke")
