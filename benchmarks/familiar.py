@@ -8,6 +8,8 @@ unlike them. After a training it is to be run again: for other weights nothing i
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
 
@@ -66,9 +68,14 @@ def measure_model(name: str, count: int, out: Path | None) -> FamiliarImages:
     weights, own = located(model.weights), DATASETS[name]
     each = count // (2 * len(own))
     pictures = [picture for data in own for split in ("dev", "train") for picture in images(data, split, each)]
-    known = FamiliarImages.of(remembered_sha256(weights), measure(pictures, model.image_size), SHARE)
+    found = measure(pictures, model.image_size)
+    mean = found.mean(0)
+    whitening = np.linalg.inv(np.linalg.cholesky(np.cov(found.T)))
+    limit = np.quantile(np.linalg.norm((found - mean) @ whitening.T, axis=1), 1 - SHARE)
+    rounded = mean.round(4).tolist(), whitening.round(4).tolist(), round(float(limit), 4)
+    known = FamiliarImages(remembered_sha256(weights), *rounded)
     with atomic_open((out or weights.parent) / FILE) as stream:
-        stream.write(known.written())
+        stream.write(json.dumps(asdict(known), indent=1) + "\n")
     return known
 
 

@@ -1,11 +1,10 @@
-"""Benchmark data: ``isdiff data doctor DATASET | masks DATASET MASK --out FOLDER | manifests``.
+"""Benchmark data: ``isdiff data doctor DATASET | masks DATASET MASK --out FOLDER``.
 
 doctor     what of a dataset is here, unreadable or missing, and what to do; compares the images, decoded and resized,
            with the hashes of an earlier --record (data/manifests/DATASET_SIZE.sha256), so that two labs or two disks
            can tell whether they have the same ones
 masks      write a benchmark's masks as PNG (white = hole) with a sha256 list, and compare it with the committed one
            (data/masks/DATASET_MASK_SIZE.txt); --record writes that list instead
-manifests  draw the committed lists of images anew (they never change: the rule is a hash)
 
 Arguments with "=" are Hydra overrides, e.g. dataset.path=/where/they/are.
 """
@@ -13,7 +12,6 @@ Arguments with "=" are Hydra overrides, e.g. dataset.path=/where/they/are.
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 from collections.abc import Mapping
 from functools import partial
@@ -31,24 +29,18 @@ from isdiff.io.files import atomic_open, atomic_save, plain
 from isdiff.masks.base import MaskSource
 from isdiff.paths import located, placed
 
-# name: (numbers of the published set, images to take)
-BENCHMARKS = {"celeba": (range(30000), 1000), "imagenet": (range(1, 50001), 1000), "places2": (range(1, 36501), 5000)}
-
 
 def main(arguments: list[str]) -> None:
-    """Check data, write masks or draw lists."""
+    """Check data, or write masks."""
     parser = Parser("isdiff data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, do in (("doctor", doctor), ("masks", masks), ("manifests", write_manifests)):
-        commands.add_parser(name).set_defaults(do=do)
-    check, write, draw = commands.choices["doctor"], commands.choices["masks"], commands.choices["manifests"]
-    check.add_argument("dataset")
-    check.add_argument("--record", action="store_true", help="write the hashes of the images that are here")
-    write.add_argument("dataset")
-    write.add_argument("mask")
-    write.add_argument("--out", type=Path, help="folder for the PNG files")
-    write.add_argument("--record", action="store_true", help="write the list that is committed")
-    draw.add_argument("--out", type=Path, default=placed("data/manifests"))
+    for name, do in (("doctor", doctor), ("masks", masks)):
+        command = commands.add_parser(name)
+        command.set_defaults(do=do)
+        command.add_argument("dataset")
+        command.add_argument("--record", action="store_true", help="write the list of hashes")
+    command.add_argument("mask")
+    command.add_argument("--out", type=Path, help="folder for the PNG files")
     overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
     args = parser.parse_args([a for a in arguments if a not in overrides])
     args.do(args, overrides)
@@ -129,14 +121,3 @@ def read_hashes(file: Path) -> dict[str, str]:
             raise UserError(f"{file}, line {n} is no '<sha256>  <image id>'; delete the file and run with --record")
         known[image_id] = digest
     return known
-
-
-def write_manifests(args: argparse.Namespace, overrides: list[str]) -> None:
-    """Draw the list of every benchmark: the numbers whose ``sha256("isdiff/<name>/<number>")`` are smallest."""
-    for name, (numbers, count) in BENCHMARKS.items():
-        key = lambda n: hashlib.sha256(f"isdiff/{name}/{n}".encode()).hexdigest()  # noqa: B023, E731
-        with atomic_open(args.out / f"{name}.csv") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["id", "number"])
-            writer.writerows([f"{name}-{n:05d}", n] for n in sorted(sorted(numbers, key=key)[:count]))
-        print(f"{args.out / name}.csv: {count} of {len(numbers)}")

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from isdiff.pictures.jobs import Filled, Job
 
 MOST_VARIANTS = 1000
-SOFT = 2  # a crop that is reduced by more than this is said to be
 
 
 def main(arguments: list[str]) -> int:
@@ -41,21 +40,17 @@ def main(arguments: list[str]) -> int:
     inpainter = Inpainter(args.method, **for_inpainter(args))
     inpainter.load()  # before the clock of the bar begins
     made: list[Path] = []
-    factors: dict[str, float] = {}  # by which crops were reduced for the model
     unlike: set[str] = set()
     with Reporter(f"{inpainter.label}, {inpainter.model}", len(work.files) * args.variants) as bar:
         for filled in inpainter.stream(work.jobs(bar.drop), progress=bar.work, expected=bar.expect):
             if (place := work.take(filled)) is not None:
                 made.append(place)
-                windows = [trace.window for trace in filled.trace if not trace.window.coarse]
-                factors[filled.job.name] = max(window.height / inpainter.sizes.shape(window)[0] for window in windows)
                 unlike |= {filled.job.name} if inpainter.unlike(filled.job) else set()
             bar.finish(sum(trace.network_calls for trace in filled.trace))
     for place in made:
         print(place)
-    lines = soft_crops(factors, inpainter.model)
-    lines += [inpainter.unlike_said(sorted(unlike))] if unlike else []
-    for line in [*lines, *summed_up(work.lost), *summed_up(work.failed)]:
+    advice = [inpainter.unlike_said(sorted(unlike))] if unlike else []
+    for line in [*advice, *summed_up(work.lost), *summed_up(work.failed)]:
         print(f"isdiff: {line}", file=sys.stderr)
     return SomeFailed.exit_code if work.failed else 0
 
@@ -146,12 +141,3 @@ class Work:
                 failure = explained(error)
         self.failed[f"{file.picture.name}, seed {filled.job.seed}"] = failure
         return None
-
-
-def soft_crops(factors: dict[str, float], model: str) -> list[str]:
-    """A sentence for pictures whose crops were much reduced for the model, if there are any."""
-    soft = {name: factor for name, factor in factors.items() if factor > SOFT}
-    if not soft:
-        return []
-    name, more = max(soft, key=soft.__getitem__), f" and {len(soft) - 1} more" if len(soft) > 1 else ""
-    return [f"{name}{more}: the crop was reduced {soft[name]:.1f}-fold for {model}, so fills will be soft"]

@@ -236,5 +236,5 @@ class BenchmarkDataset(FileDataset):
 
 def read_manifest(file: Path) -> dict[str, int]:
     """Read the numbers in a manifest by id."""
-    rows = read_table(file, {"id": str, "number": int}, "Write it anew: isdiff data manifests")
+    rows = read_table(file, {"id": str, "number": int}, "It comes with isdiff; install it anew")
     return {image_id: row["number"] for image_id, row in rows.items()}

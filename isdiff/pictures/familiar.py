@@ -8,7 +8,7 @@ kinds apart: flat pictures are easy for every model.)
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,14 +42,6 @@ class FamiliarImages:
     whitening: list[list[float]]
     limit: float
 
-    @classmethod
-    def of(cls, weights: str, found: np.ndarray, share: float) -> FamiliarImages:
-        """Make it of measurements (N, K), ``share`` of which lie beyond the limit."""
-        mean = found.mean(0)
-        whitening = np.linalg.inv(np.linalg.cholesky(np.cov(found.T)))
-        limit = np.quantile(np.linalg.norm((found - mean) @ whitening.T, axis=1), 1 - share)
-        return cls(weights, mean.round(4).tolist(), whitening.round(4).tolist(), round(float(limit), 4))
-
     def distance(self, found: np.ndarray) -> np.ndarray:
         """(..., K) to (...): above 1 is far."""
         return np.linalg.norm((found - np.array(self.mean)) @ np.array(self.whitening).T, axis=-1) / self.limit
@@ -57,9 +49,6 @@ class FamiliarImages:
     def is_far(self, pixels: np.ndarray, hole: np.ndarray, size: int) -> bool:
         found = looks(pixels, hole, size)
         return found is not None and bool(self.distance(found) > 1)
-
-    def written(self) -> str:
-        return json.dumps(asdict(self), indent=1) + "\n"
 
 
 def known_of(weights: str) -> FamiliarImages | None:

@@ -52,9 +52,7 @@ class PictureFile:
     def lossless_suffix(self) -> str:
         """The suffix of a file that holds this picture to the bit: its own, or ``.png``."""
         suffix = suffix_of(self.path.name)
-        if SUFFIXES.get(suffix) == "JPEG" or unfit(suffix, self.picture.samples):
-            return ".png"
-        return suffix
+        return ".png" if SUFFIXES.get(suffix) == "JPEG" or unfit(suffix, self.picture.samples) else suffix
 
 
 def read_picture(path: Path) -> PictureFile:
@@ -67,16 +65,10 @@ def read_picture(path: Path) -> PictureFile:
     deep = deep_samples(path, image)
     picture = pillow_picture(image, f"image {name}") if deep is None else picture_of(deep, name)
     picture.name = name
-    return PictureFile(path, picture, info, frames_of(path), (*lost, *([picture.lost] if picture.lost else ())))
-
-
-def frames_of(path: Path) -> int:
-    """Count the pictures that an image file shows; the previews of an MPO are parts of one."""
-    try:
-        with Image.open(path, formats=FORMATS) as opened:
-            return 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
-    except Exception:  # one of those behind the first is damaged
-        return 1
+    frames = 1
+    with suppress(Exception), Image.open(path, formats=FORMATS) as opened:  # a frame behind the first may be damaged
+        frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)  # whose others are previews
+    return PictureFile(path, picture, info, frames, (*lost, *([picture.lost] if picture.lost else ())))
 
 
 def deep_samples(path: Path, image: Image.Image) -> np.ndarray | None:
@@ -127,13 +119,30 @@ def unfit(suffix: str, samples: np.ndarray) -> str:
 
 def check_writable(path: Path, file: PictureFile) -> list[str]:
     """Refuse a path whose format cannot hold the picture; say in words what else of the file it does not keep."""
-    if fault := unfit(suffix_of(path.name), file.picture.samples):
-        raise UserError(f"{quote(path)}: {fault}; give a .png or .tiff")
-    kind = SUFFIXES[suffix_of(path.name)]
+    kind = kind_of(path, file.picture.samples)
     kept = fitting(kind, file.info, is_deep(file.picture.samples))
     said = {key: SAID[key] for key in file.info if key in SAID and b"sRGB" not in file.info[key]}  # as without chunks
     inexact = ["exact pixels (JPEG)"] if kind == "JPEG" else []
     return [*inexact, *file.lost, *(what for key, what in said.items() if key not in kept)]
+
+
+def write_picture(path: Path, made: Any, info: dict[str, Any]) -> None:
+    """Write a filled picture, a Pillow image or an array, atomically, in the format of the path's suffix."""
+    samples = np.asarray(made)
+    kind = kind_of(path, samples)
+    info = fitting(kind, info, is_deep(samples))
+    try:
+        data = encode_deep(samples, kind, info) if is_deep(samples) else encode_flat(made, kind, info)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UserError(f"{quote(path)}: {kind} cannot hold it ({error}); give a .png or .tiff") from None
+    atomic_save(path, lambda stream: stream.write(data))
+
+
+def kind_of(path: Path, samples: np.ndarray) -> str:
+    """The format of a path's suffix; refused if it cannot hold the picture."""
+    if fault := unfit(suffix_of(path.name), samples):
+        raise UserError(f"{quote(path)}: {fault}; give a .png or .tiff")
+    return SUFFIXES[suffix_of(path.name)]
 
 
 def is_deep(samples: np.ndarray) -> bool:
@@ -154,20 +163,6 @@ def fitting(kind: str, info: dict[str, Any], deep: bool) -> dict[str, Any]:
                 if {"exif": len(back.getexif()), "colour_chunks": kind == "PNG"}.get(key, back.info.get(key)):
                     kept[key] = value
     return kept
-
-
-def write_picture(path: Path, made: Any, info: dict[str, Any]) -> None:
-    """Write a filled picture, a Pillow image or an array, atomically, in the format of the path's suffix."""
-    samples = np.asarray(made)
-    if fault := unfit(suffix_of(path.name), samples):
-        raise UserError(f"{quote(path)}: {fault}; give a .png or .tiff")
-    kind = SUFFIXES[suffix_of(path.name)]
-    info = fitting(kind, info, is_deep(samples))
-    try:
-        data = encode_deep(samples, kind, info) if is_deep(samples) else encode_flat(made, kind, info)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(f"{quote(path)}: {kind} cannot hold it ({error}); give a .png or .tiff") from None
-    atomic_save(path, lambda stream: stream.write(data))
 
 
 def encode_flat(made: Any, kind: str, info: dict[str, Any]) -> bytes:

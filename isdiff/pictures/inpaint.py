@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from isdiff.checks import check_flag
+from isdiff.config.build import build
 from isdiff.config.composing import compose_run
-from isdiff.config.setup import build
 from isdiff.data.images import decode, pixels_hash
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.masks.base import MaskSource
@@ -57,6 +57,18 @@ class Inpainted:
         return self.images[0]
 
 
+class PartlyFilled(SomeFailed):
+    """Some pictures could not be filled.
+
+    Attributes:
+        finished: the results in the order of the images, None for those.
+    """
+
+    def __init__(self, message: str, finished: list[Any]) -> None:
+        super().__init__(message)
+        self.finished = finished
+
+
 @with_own_defaults
 def inpaint(
     image: Any,
@@ -93,6 +105,8 @@ def inpaint(
         ids: names, from which the noise follows in the place of the image's content: a run's image id gives the run's
             result (but of latent models where the hole cuts through cells of latents, which are hole here).
         progress: whether to show a bar with the time left.
+    Raises:
+        PartlyFilled: some images could not be filled; it has the others.
     Warns:
         UserWarning: images are unlike those that the model was trained on, or results are of another mode.
     """
@@ -107,10 +121,9 @@ def inpaint(
     jobs = []
     for picture, mask, key, text in zip(pictures, holes, keys, prompts, strict=True):
         jobs.append(job_of(picture, hole_of(mask, picture, invert, key), seed, key, text))
-    asked = prompt if isinstance(prompt, str) else "caption"
     inpainter = Inpainter(
-        method, model, prompt=asked, negative_prompt=negative_prompt, steps=steps, size=size, reduction=reduction,
-        context=context, overrides=overrides,
+        method, model, prompt=prompt if isinstance(prompt, str) else "caption", negative_prompt=negative_prompt,
+        steps=steps, size=size, reduction=reduction, context=context, overrides=overrides,
     )  # fmt: skip
     if unlike := [job.name for job in jobs if inpainter.unlike(job)]:
         warnings.warn(inpainter.unlike_said(unlike), stacklevel=3)
@@ -137,18 +150,6 @@ def inpaint(
     return Inpainted(pack(made, batch), None if seeds[0] is None else pack(seeds, batch), trace)
 
 
-class PartlyFilled(SomeFailed):
-    """Some pictures could not be filled.
-
-    Attributes:
-        finished: the results in the order of the images, None for those.
-    """
-
-    def __init__(self, message: str, finished: list[Any]) -> None:
-        super().__init__(message)
-        self.finished = finished
-
-
 def job_of(picture: Picture, hole: np.ndarray, seed: int = 0, key: str | None = None, prompt: str = "") -> Job:
     """Ask for a hole in a picture to be filled."""
     return Job(picture.name, picture.rgb(hole), hole, seed, key, prompt)
@@ -173,6 +174,7 @@ def unpack(given: Any, what: str) -> tuple[list[Any], type | None]:
 
 
 def pack(items: list[Any], batch: type | None) -> Any:
+    """The items, as a batch of that type where one was given."""
     if batch is None:
         return items
     return torch.stack(items) if issubclass(batch, torch.Tensor) else np.stack(items)
@@ -182,7 +184,7 @@ def name_images(images: list[Any], ids: Sequence[str] | str | None) -> list[str]
     """A name for each image."""
     if ids is None:
         return [f"image {i}" if len(images) > 1 else "image" for i in range(len(images))]
-    found = [ids] if isinstance(ids, str) else list(ids) if isinstance(ids, Iterable) else []
+    found = list(ids) if isinstance(ids, (list, tuple)) else [ids]
     if len(found) != len(images) or not all(isinstance(name, str) and name for name in found):
         raise UserError(f"ids is {ids!r}; it must have a text for each of {len(images)} images")
     return found
@@ -214,7 +216,7 @@ def hole_of(hole: Any, picture: Picture, invert: bool = False, key: str | None =
 
 
 def named_hole(name: str, picture: Picture, key: str | None = None) -> np.ndarray:
-    """Make the hole of one of :data:`NAMED`, or find what is transparent."""
+    """Draw one of :data:`DRAWN`, or find what is transparent."""
     if name == ALPHA:
         opacity = picture.opacity()
         if opacity is None:
@@ -226,16 +228,13 @@ def named_hole(name: str, picture: Picture, key: str | None = None) -> np.ndarra
 
 def array_hole(hole: Any, name: str) -> np.ndarray:
     """Take an array (H, W), (1, H, W) or (H, W, 1) of bools, or of 0 and 1 or 255, as a hole."""
+    found = values_of(hole, name) if isinstance(hole, torch.Tensor) else hole
+    if isinstance(found, np.ndarray):
+        found = np.asarray(found)  # a matrix, say, has rules of its own
+        if found.ndim == 3 and 1 in (found.shape[0], found.shape[2]):
+            found = found[0] if found.shape[0] == 1 else found[..., 0]
+        if found.ndim == 2 and any(np.isin(found, (0, top)).all() for top in (1, 255)):
+            return found.astype(bool)
+    what = f"an array {hole.shape}" if isinstance(hole, (np.ndarray, torch.Tensor)) else f"{hole!r:.60}"
     form = "a Pillow image, a path, or an array (H, W) of bools, or of 0 and 1 (or 255)"
-    if isinstance(hole, torch.Tensor):
-        hole = values_of(hole, name)
-    if not isinstance(hole, np.ndarray):
-        raise UserError(f"{name} is {hole!r:.60}; it must be {form}, or one of {', '.join(NAMED)}")
-    hole = np.asarray(hole)  # a matrix, say, has rules of its own
-    if hole.ndim == 3 and 1 in (hole.shape[0], hole.shape[2]):
-        hole = hole[0] if hole.shape[0] == 1 else hole[..., 0]
-    if hole.ndim != 2:
-        raise UserError(f"{name} has the shape {hole.shape}; it must be {form}")
-    if hole.dtype != bool and not (np.isin(hole, (0, 1)).all() or np.isin(hole, (0, 255)).all()):
-        raise UserError(f"{name} has values other than 0 and 1 or 0 and 255; it must be {form}")
-    return hole.astype(bool)
+    raise UserError(f"{name} is {what}; it must be {form}, or one of {', '.join(NAMED)}")

@@ -70,7 +70,7 @@ def test_a_copy_renumbered_from_one(tmp_path):
     "name, count, last", [("celeba", 1000, 29999), ("imagenet", 1000, 50000), ("places2", 5000, 36500)]
 )
 def test_manifests_follow_their_rule(tmp_path, name, count, last):
-    run_script("manifests", "--out", str(tmp_path), command="data")
+    run_script("--out", str(tmp_path), script="make_manifests.py")
     committed = (ROOT / "data" / "manifests" / f"{name}.csv").read_text()
     assert committed == (tmp_path / f"{name}.csv").read_text()
     numbers = [int(line.split(",")[1]) for line in committed.splitlines()[1:]]

@@ -11,7 +11,7 @@ from PIL import Image
 from isdiff import progress
 from isdiff.cli import inpaint as command
 from isdiff.cli import main
-from isdiff.cli.inpaint import Work, parse, soft_crops
+from isdiff.cli.inpaint import Work, parse
 from isdiff.errors import UserError
 
 FAST = ["--steps", "2", "--set", "sampler.repeat=1"]
@@ -227,12 +227,6 @@ def test_a_strip_gives_its_prompt_to_the_methods_that_take_one(here, capsys):
     assert same[1] and not same[2], "the prompt reached si and nothing else"
     assert main([*words, "ddnm,repaint", "-o", "s.png", "--prompt", "x"]) == 1
     assert "takes no text" in capsys.readouterr().err
-
-
-def test_soft_crops_are_said():
-    assert soft_crops({"a": 2.0, "b": 0.5}, "m") == []
-    found = soft_crops({"a": 3.0, "b": 0.25, "c": 4.0}, "m")
-    assert found == ["c and 1 more: the crop was reduced 4.0-fold for m, so fills will be soft"]
 
 
 def test_the_first_batch_does_not_count_and_what_cannot_be_made_is_dropped(monkeypatch):

@@ -189,7 +189,7 @@ TENSOR = torch.from_numpy(IMAGE.copy()).permute(2, 0, 1)
         (IMAGE, corner(64, 65), {}, "65x64, but image is 64x64"),
         (IMAGE, ~HOLE & HOLE, {}, "hides nothing"),
         (IMAGE, HOLE | True, {}, "hides everything"),
-        (IMAGE, HOLE * 3, {}, "other than 0 and 1"),
+        (IMAGE, HOLE * 3, {}, "it must be a Pillow image, a path, or an array"),
         (IMAGE, 3, {}, "it must be a Pillow image, a path, or an array"),
         ([], HOLE, {}, "no image is given"),
         ([IMAGE] * 3, [HOLE] * 2, {}, "2 holes for 3 images"),

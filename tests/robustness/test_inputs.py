@@ -565,7 +565,7 @@ def test_the_script_says_what_is_wrong_in_one_line(tmp_path, script):
         (["doctor", "folder", f"dataset.path={tmp_path / 'torn'}"], "x.png cannot be read"),
         (["doctor", "celeba", f"dataset.manifest={tmp_path / 'none.csv'}"], "none.csv is missing"),
         (["masks", "folder", "files", here, f"mask.path={tmp_path / 'torn'}"], "mask"),
-        (["manifests", "--out", tmp_path / "torn" / "x.png"], "x.png"),
+        (["masks", "folder", "half", here, "--out", tmp_path / "torn" / "x.png" / "out"], "x.png"),
     ]
     for args, message in cases:
         code, said = script(*args)
