@@ -15,8 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -38,8 +37,9 @@ def is_inside(path: object, folder: str) -> bool:
 def names_others(value: Any, folder: str) -> bool:
     """Whether a file in what was sent, at any depth, is none in ``folder``, where the server puts uploads."""
     if isinstance(value, dict):
-        named = "path" in value and value["path"] is not None and not is_inside(value["path"], folder)
-        return named or any(names_others(part, folder) for part in value.values())
+        if value.get("path") is not None and not is_inside(value["path"], folder):
+            return True
+        value = list(value.values())
     return isinstance(value, list) and any(names_others(part, folder) for part in value)
 
 
@@ -55,7 +55,7 @@ class Shares(dict[str, str]):
         self[thing] = owner
         if len(self) <= self.most:
             return None
-        (greediest, _), *_ = Counter(self.values()).most_common(1)
+        ((greediest, _),) = Counter(self.values()).most_common(1)
         gone = next(thing for thing, owner in self.items() if owner == greediest)
         del self[gone]
         return gone
@@ -107,14 +107,17 @@ class Guard:
             if not length.isdecimal() or int(length) > LARGEST_UPLOAD:
                 raise Refused("this is too large")
             return receive, self.noting(send, visitor)
-        body = await read_body(Request(scope, receive))
+        body = b""
+        async for part in Request(scope, receive).stream():
+            body += part
+            if len(body) > LONGEST_BODY:
+                raise Refused(REFUSAL)
         try:
             said = json.loads(body or b"null")
-            others = names_others(said, self.folder)
+            if names_others(said, self.folder):
+                raise Refused(REFUSAL)
         except (ValueError, RecursionError):
-            others = True
-        if others:
-            raise Refused(REFUSAL)
+            raise Refused(REFUSAL) from None
         if isinstance(said, dict):
             self.place(said.get("session_hash"), visitor)
         parts = [body]
@@ -151,13 +154,3 @@ def check_headers(headers: Headers) -> Headers:
     if origin is not None and origin.partition("://")[2] not in hosts - {""}:
         raise Refused("this comes from the page of another site")
     return headers
-
-
-async def read_body(request: Request) -> bytes:
-    """All of it, unless it is too long."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LONGEST_BODY:
-            raise Refused(REFUSAL)
-    return body

@@ -19,11 +19,11 @@ from isdiff.pictures.canvas import Filled, Glimpse, Job
 from isdiff.pictures.inpaint import job_of
 from isdiff.pictures.jobs import Inpainter
 from isdiff.pictures.windows import mirror, plan
+from isdiff.runs.experiment import ModelCache
 
 MOST_STEPS = 250
 TOP_SEED = 2**31 - 1
 LONGEST_PROMPT = 500
-KEPT = 2  # inpainters that stay loaded
 BETWEEN_SIGHTS = 0.4  # seconds
 
 
@@ -134,23 +134,17 @@ class Sight:
 
 
 class Studio:
-    """Keeps models loaded from one order to the next."""
+    """Keeps the last model loaded from one order to the next."""
 
     def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.loaded: dict[tuple, Inpainter] = {}
+        self.limits, self.model_cache = limits, ModelCache()
 
     def inpainter(self, order: Order) -> Inpainter:
         """The one for an order, with the model of an earlier one where it is the same."""
         overrides = [] if order.strength is None else [f"isdiff.start.step={order.strength}"]
         prompt, model = "caption" if order.prompt.strip() else "", None if order.model == NO_MODEL else order.model
-        key = (order.method, model, prompt, order.steps, *overrides)
-        found = self.loaded.pop(key, None)
-        if found is None:
-            found = Inpainter(order.method, model, prompt=prompt, steps=order.steps, overrides=overrides)
-            for other in self.loaded.values():
-                found.share_model(other)
-        self.loaded = dict([*self.loaded.items(), (key, found)][-KEPT:])
+        found = Inpainter(order.method, model, prompt=prompt, steps=order.steps, overrides=overrides)
+        found.experiment.model_cache = self.model_cache
         return found
 
     def make(

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isdiff.cli.picture_options import Masks, check_folder, files_of, for_inpainter, parser, read_options
+from isdiff.data.images import SUFFIXES, suffix_of
 from isdiff.errors import SomeFailed, UserError, explained, summed_up
 
 if TYPE_CHECKING:
@@ -71,8 +72,6 @@ class Work:
     """The pictures of one command: read when their turn comes, written as soon as they are made."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        from isdiff.data.images import SUFFIXES, suffix_of
-
         self.out, self.seeds = Path(args.out), range(args.seed, args.seed + args.variants)
         self.is_file = suffix_of(self.out.name) in SUFFIXES
         before = self.out.parent.glob(f"{glob.escape(self.out.stem)}_seed*{self.out.suffix}") if self.is_file else ()

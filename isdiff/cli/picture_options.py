@@ -12,12 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
+
 from isdiff.cli.command import Parser
+from isdiff.data.base import ids_of_files, quote, stem_of
+from isdiff.data.files import below, reason_to_skip, walk
 from isdiff.errors import Missing, UserError
+from isdiff.masks.files import FileMask
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from isdiff.pictures.files import PictureFile
 
 
@@ -47,8 +51,6 @@ def read_options(parser: Parser, arguments: list[str]) -> argparse.Namespace:
             raise UserError("no mask is given; give one after the image, or --mask half, for example")
         *args.inputs, args.mask = args.inputs
     if args.megapixels is not None:
-        from PIL import Image
-
         if not 0 < args.megapixels < float("inf"):
             raise UserError(f"--megapixels is {args.megapixels}; it must be above 0, such as 200")
         Image.MAX_IMAGE_PIXELS = round(args.megapixels * 1e6)
@@ -63,8 +65,6 @@ def for_inpainter(args: argparse.Namespace) -> dict[str, Any]:
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder into which nothing can be written, before any work begins."""
-    from isdiff.data.base import quote
-
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -80,9 +80,6 @@ def files_of(words: list[str], left_out: list[Path]) -> dict[str, Path]:
     Args:
         left_out: places of results and masks; folders and patterns take nothing from them.
     """
-    from isdiff.data.base import ids_of_files, quote
-    from isdiff.data.files import below, reason_to_skip, walk
-
     found: dict[Path, str] = {}
     left_out, met = [place for place in left_out if place.exists()], set[Path]()
     for word in words:
@@ -116,8 +113,6 @@ class Masks:
     """The hole of every file, as ``--mask`` and ``--invert`` say; ``files`` are all of them, by their names."""
 
     def __init__(self, args: argparse.Namespace, files: Mapping[str, Path]) -> None:
-        from isdiff.data.base import stem_of
-        from isdiff.masks.files import FileMask
         from isdiff.pictures.inpaint import NAMED
 
         self.mask, self.invert = args.mask, args.invert
@@ -131,8 +126,6 @@ class Masks:
 
         In a folder it has the image's name here, or that of its file if no other file is called so.
         """
-        from isdiff.data.base import stem_of
-
         if self.folder is None:
             return self.mask
         stem = stem_of(path.name)

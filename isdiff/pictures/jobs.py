@@ -179,11 +179,6 @@ class Inpainter:
         images = f"{self.model} knows, {knows}" if knows else f"{self.model} was trained on"
         return f"{names[0]}{more} unlike the images that {images}, so fills may not fit; isdiff models lists others"
 
-    def share_model(self, other: Inpainter) -> None:
-        """Use the model of ``other``, if it is the same, loaded in the same way; else do nothing."""
-        if self.experiment.loading == other.experiment.loading:
-            self.experiment.model_cache = other.experiment.model_cache
-
     @with_own_defaults
     def stream(
         self,
