@@ -21,7 +21,6 @@ from isdiff.cli.command import Parser
 from isdiff.errors import Missing, SomeFailed, UserError, printable
 
 if TYPE_CHECKING:
-    from isdiff.parallel.runner import Runner
     from isdiff.tables.sheet import Gaps
 
 OWN = ("profile", "limit", "seeds", "masks", "rows", "runner")  # keys that are no overrides of runs
@@ -29,8 +28,15 @@ OWN = ("profile", "limit", "seeds", "masks", "rows", "runner")  # keys that are 
 
 def main(arguments: list[str]) -> int:
     """The exit code; 2 where something waits for weights or images, 3 where a run or images of one failed."""
-    from isdiff.parallel.runner import split
+    from rich.console import Console
+
+    from isdiff.config.composing import compose_run
+    from isdiff.parallel.runner import jobs_of, split
+    from isdiff.tables.figures import figure_names
+    from isdiff.tables.make import logger_of, make_figure, make_report, make_table, plans_of
     from isdiff.tables.plan import names
+    from isdiff.tables.rows import configs_of
+    from isdiff.tables.sheet import Gaps
 
     parser = Parser("isdiff table", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"report, {', '.join(names('table'))}; then KEY=VALUE")
@@ -38,13 +44,40 @@ def main(arguments: list[str]) -> int:
     args, given = parser.parse_with_overrides(arguments)
     if not arguments:
         parser.error("give a table's name, or report")
+    asked, run, there = args.names or ["report"], not args.no_run, ["report", *names("table"), *figure_names()]
+    if unknown := [name for name in asked if name not in there]:
+        raise UserError(f"there is no table or figure {unknown[0]!r}; there are {', '.join(there)}")
     runner, given = split(given)
-    return make(args.names or ["report"], run=not args.no_run, runner=runner, **read_options(given))
+    options = read_options(given)
+    profile = options.pop("profile")
+    logger_of(options["extra"]).prepare()  # once, before its refusal becomes every cell's
+    plans = plans_of(asked, profile, alone=True, **options)
+    every = [plan for its in plans.values() for plan in its]
+    first = next((cell for plan in every for row in plan.rows for cell in row.cells if not cell.impossible), None)
+    if first is not None:
+        compose_run(first.overrides, also=OWN)  # before a mistyped key becomes every cell's failure
+    if runner and run:
+        runner(jobs_of(configs_of(plan for its in plans_of(asked, profile, **options).values() for plan in its)))
+    console, gaps = Console(), Gaps()
+    if "report" in asked:
+        path, gaps = make_report(plans, profile, [name for name in asked if name != "report"], run, options)
+        console.print(f"report: {path}", highlight=False)
+        return conclude(gaps)
+    for name in asked:
+        if name in figure_names():
+            drawn, its = make_figure(name, plans[name], run, options)
+            console.print(f"{name}: {drawn or 'none of its runs is there'}", highlight=False)
+        else:
+            folder, tables, its = make_table(plans[name][0], run, options)
+            console.print(*tables)
+            console.print(f"{name}: {folder}/{name}.md, .csv, .tex, .html", highlight=False)
+        gaps.add(its, name if len(asked) > 1 else "")
+    return conclude(gaps)
 
 
 def read_options(given: Sequence[str]) -> dict[str, Any]:
     """Read the keys of :data:`OWN` from KEY=VALUE; the rest, ``extra``, are overrides of runs."""
-    found: dict[str, Any] = {"extra": []}
+    found: dict[str, Any] = {"profile": "demo", "extra": []}
     for item in given:
         key, _, value = item.partition("=")
         try:
@@ -68,50 +101,6 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
                 "seeds are different whole numbers of at least 0, as 0,1,2"
             ) from None
     return found
-
-
-def make(asked: Sequence[str], run: bool, profile: str = "demo", runner: Runner | None = None, **options: Any) -> int:
-    """Make and show what is asked for; returns the exit code.
-
-    Args:
-        runner: computes the runs first; None to run them one after the other here.
-    """
-    from rich.console import Console
-
-    from isdiff.config.composing import compose_run
-    from isdiff.parallel.runner import jobs_of
-    from isdiff.tables.figures import figure_names
-    from isdiff.tables.make import logger_of, make_figure, make_report, make_table, plans_of
-    from isdiff.tables.plan import names
-    from isdiff.tables.rows import configs_of
-    from isdiff.tables.sheet import Gaps
-
-    there = ["report", *names("table"), *figure_names()]
-    if unknown := [name for name in asked if name not in there]:
-        raise UserError(f"there is no table or figure {unknown[0]!r}; there are {', '.join(there)}")
-    logger_of(options.get("extra", ())).prepare()  # once, before its refusal becomes every cell's
-    plans = plans_of(asked, profile, alone=True, **options)
-    every = [plan for its in plans.values() for plan in its]
-    first = next((cell for plan in every for row in plan.rows for cell in row.cells if not cell.impossible), None)
-    if first is not None:
-        compose_run(first.overrides, also=OWN)  # before a mistyped key becomes every cell's failure
-    if runner and run:
-        runner(jobs_of(configs_of(plan for its in plans_of(asked, profile, **options).values() for plan in its)))
-    console, gaps = Console(), Gaps()
-    if "report" in asked:
-        path, gaps = make_report(plans, profile, [name for name in asked if name != "report"], run, options)
-        console.print(f"report: {path}", highlight=False)
-        return conclude(gaps)
-    for name in asked:
-        if name in figure_names():
-            drawn, its = make_figure(name, plans[name], run, options)
-            console.print(f"{name}: {drawn or 'none of its runs is there'}", highlight=False)
-        else:
-            folder, tables, its = make_table(plans[name][0], run, options)
-            console.print(*tables)
-            console.print(f"{name}: {folder}/{name}.md, .csv, .tex, .html", highlight=False)
-        gaps.add(its, name if len(asked) > 1 else "")
-    return conclude(gaps)
 
 
 def conclude(gaps: Gaps) -> int:
