@@ -74,7 +74,10 @@ class PixelModel(Model):
     ) -> PixelPrior | FlowPath:  # fmt: skip
         """The network in ``precision``; what latent models are asked with does not matter."""
         net = network(self.weights, self.name)
-        self.check_denoiser(net)
+        if isinstance(net, Classifier):
+            raise UserError(f"weights {self.weights} are a classifier's; give a diffusion model's as model.weights")
+        if (takes := getattr(net, "num_classes", None)) != (given := self.num_classes):
+            raise UserError(f"weights {self.weights} take {takes} classes; set model.num_classes, which is {given}")
         prior = PixelPrior(net, device, precision, pad_to)
         if self.guide:
             weights = self.classifier_weights
@@ -87,15 +90,6 @@ class PixelModel(Model):
         if self.path == FLOW:
             return FlowPath(prior, self.own_schedule.alphas_cumprod, self.num_timesteps)
         return prior
-
-    def check_denoiser(self, net: nn.Module) -> None:
-        """Refuse a network that predicts no noise, or takes other class labels than the model has."""
-        if isinstance(net, Classifier):
-            raise UserError(f"weights {self.weights} are a classifier's; give a diffusion model's as model.weights")
-        takes = getattr(net, "num_classes", None)
-        if takes != self.num_classes:
-            given = self.num_classes
-            raise UserError(f"weights {self.weights} take {takes} classes; set model.num_classes, which is {given}")
 
 
 def network(weights: str, name: str) -> nn.Module:

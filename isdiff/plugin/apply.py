@@ -78,7 +78,10 @@ def apply(
     values = {**kind.values, **suited_to(model), **{key: value for key, value in given.items() if value is not None}}
     if run_seed is not None:
         check_whole("run_seed", run_seed, low=None)
-    begins = SeededStart(MeanSeed() if seed == OFF else seed_of(seed), values["start"], values["lambda"])
+    if not isinstance(seed, Seed):
+        check_choice("seed", seed, (*SEEDS, OFF))
+    own = seed if isinstance(seed, Seed) else SEEDS.get(seed, MeanSeed)()
+    begins = SeededStart(own, values["start"], values["lambda"])
     refinement = Refinement(criterion or CrossEntropy(), attempts, values["tau"], values["checkpoint"])
     if attempts > 1 and seed != OFF and begins.fraction(attempts - 1) <= refinement.checkpoint:
         raise BadValue(
@@ -96,13 +99,6 @@ def remove(pipe: Pipeline) -> Pipeline:
     if isinstance(vars(type(pipe)).get("isdiff"), Plugin):
         pipe.__class__ = type(pipe).__base__  # type: ignore[assignment]
     return pipe
-
-
-def seed_of(seed: str | Seed) -> Seed:
-    if isinstance(seed, Seed):
-        return seed
-    check_choice("seed", seed, (*SEEDS, OFF))
-    return SEEDS[seed]()
 
 
 def suited_to(model: str | None) -> dict[str, float]:

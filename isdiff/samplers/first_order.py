@@ -107,18 +107,14 @@ class RASG(Sampler):
             if prediction.score is None or s < 0:
                 tr.x = grid.noised(x0, noise, s)
                 continue
-            sigma = self.eta * noise_level(grid, t, s, self.sigma)
+            if self.sigma == "ddim":
+                sigma, _ = noise_shares(grid, t, s, self.eta)
+            else:  # single-step alphas in the place of their products
+                at, to = grid.step_alphas[t], grid.step_alphas[s]
+                sigma = self.eta * math.sqrt((1 - to) / (1 - at) * (1 - at / to))
             direction = prediction.score / prediction.score.std().clamp(min=1e-12)
             kept = max(0.0, grid.sigma(s) ** 2 - sigma**2) ** 0.5
             tr.x = grid.alpha(s) * x0 + kept * noise + sigma * direction
-
-
-def noise_level(grid: Grid, index: int, next_index: int, kind: str) -> float:
-    """DDIM's sigma at eta 1 for one step; ``reference`` uses single-step alphas instead of their products."""
-    if kind == "ddim":
-        return math.sqrt(grid.posterior_variance(index, next_index))
-    t, s = grid.step_alphas[index], grid.step_alphas[next_index]
-    return math.sqrt((1 - s) / (1 - t) * (1 - t / s))
 
 
 class Ancestral(Sampler):

@@ -144,14 +144,6 @@ class Level:
         return found
 
 
-def window_side(hole: Tensor, wanted: int) -> int:
-    """The largest odd side up to the wanted one of which enough windows are known."""
-    for side in range(wanted, 1, -2):
-        if side <= min(hole.shape) and 2 * int(known_windows(hole, side).sum()) >= FEW:
-            return side
-    return 1
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
     """For sums of which torch gives other last bits with more threads."""
@@ -216,7 +208,8 @@ def build_level(image: Tensor, hole: Tensor, cell: int, wanted: int, count: int)
     cells, holed = averaged(image, cell), averaged(hole.float(), cell)[0] > 0
     if holed.all():
         return None
-    side = window_side(holed, wanted)
+    sides = (n for n in range(wanted, 1, -2) if n <= min(holed.shape))
+    side = next((n for n in sides if 2 * int(known_windows(holed, n).sum()) >= FEW), 1)
     middles = known_windows(holed, side).flatten().nonzero()[:, 0]
     kernels = principal_kernels(cells, middles, side, count)
     features = features_of(cells, kernels)

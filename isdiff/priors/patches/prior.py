@@ -78,14 +78,6 @@ class Pyramid:
     depth: float
 
 
-def cells_of(shape: Sequence[int], coarsest: int) -> list[int]:
-    """Sides of cells in pixels, 1, 2, 4, ..., at which the shorter side has at least so many of them; always 1."""
-    sides = [1]
-    while min(shape) / (2 * sides[-1]) >= coarsest:
-        sides.append(2 * sides[-1])
-    return sides
-
-
 def build_pyramid(image: Tensor, hole: Tensor, settings: PatchSettings) -> Pyramid:
     """Known windows of a picture, from the coarsest scale down.
 
@@ -96,8 +88,11 @@ def build_pyramid(image: Tensor, hole: Tensor, settings: PatchSettings) -> Pyram
     image = image.masked_fill(hole, 0.0)
     depth = float(ndimage.distance_transform_edt(hole[0].cpu().numpy()).max())
     levels: dict[int, Level] = {}
+    cells = [1]
+    while min(hole.shape[1:]) / (2 * cells[-1]) >= settings.coarsest:
+        cells.append(2 * cells[-1])
     radius = settings.window  # no limit yet
-    for cell in reversed(cells_of(hole.shape[1:], settings.coarsest)):
+    for cell in reversed(cells):
         # What is known of a coarse window must do for the finer ones in it, so their radius at most doubles.
         radius = min(settings.window // 2, max(1, int(CONTEXT * depth / cell)), 2 * radius or settings.window)
         level = build_level(image, hole, cell, 2 * radius + 1, settings.features)
