@@ -14,7 +14,7 @@ import numpy as np
 from isdiff.checks import BadValue, check_choice, check_flag, check_number, check_whole
 from isdiff.component import Component
 from isdiff.config.build import resolved
-from isdiff.data.images import paste
+from isdiff.data.images import paste, scale
 from isdiff.errors import UserError
 from isdiff.io.files import plain
 
@@ -83,18 +83,22 @@ class Output(Component):
         composite: ``paste``: known pixels are the input's; ``blend``: except beside the hole, where they fade into what
             the sampler left; ``raw``: what it left.
         seam: width of that fading in pixels.
+        scale: whether images of another size than the model's are scaled for it, and results back.
     """
 
-    def __init__(self, composite: str = "paste", seam: float = 4) -> None:
+    def __init__(self, composite: str = "paste", seam: float = 4, scale: bool = False) -> None:
         check_choice("composite", composite, ("paste", "blend", "raw"))
         check_number("seam", seam)
-        self.composite, self.seam = composite, seam
+        check_flag("scale", scale)
+        self.composite, self.seam, self.scale = composite, seam, scale
 
     def fingerprint(self) -> dict[str, Any]:
-        return {"composite": self.composite} | ({"seam": self.seam} if self.composite == "blend" else {})
+        blended = {"seam": self.seam} if self.composite == "blend" else {}
+        return {"composite": self.composite} | blended | ({"scale": True} if self.scale else {})
 
     def __call__(self, picture: np.ndarray, given: np.ndarray, hole: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8, of ``picture`` and the input, both of that form, and the hole (H, W) bool."""
+        """(H, W, 3) uint8, of ``picture`` (of any size) and the input, both of that form, and the hole (H, W) bool."""
+        picture = scale(picture, hole.shape)
         if self.composite == "raw":
             return picture
         return paste(picture, given, hole, self.seam * (self.composite == "blend"))

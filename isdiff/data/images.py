@@ -132,6 +132,26 @@ PREPROCESSING: dict[str, Callable[[Image.Image, int], Image.Image]] = {
 }
 
 
+def scale(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize (H, W, 3) uint8 to ``size``, (height, width), by Pillow's antialiased bicubic filter."""
+    if image.shape[:2] == size:
+        return image
+    return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+def scale_known(image: np.ndarray, hole: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Resize an image (H, W, 3) uint8 and its hole (H, W) bool; nothing that the hole hides gets into known pixels.
+
+    The hole is enlarged by nearest neighbour; where it is reduced, a pixel is hidden if any of its own was.
+    """
+    where = hole.astype(np.uint8)
+    nearest = cv2.distanceTransformWithLabels(where, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
+    colors = np.zeros((nearest.max() + 1, 3), np.uint8)
+    colors[nearest[~hole]] = image[~hole]  # in the place of what is hidden: the nearest known pixel's colour
+    way = cv2.INTER_NEAREST if size[0] >= hole.shape[0] else cv2.INTER_AREA
+    return scale(colors[nearest], size), cv2.resize(where * 255, size[::-1], interpolation=way) > 0
+
+
 def pixels_hash(pixels: np.ndarray) -> str:
     """Return 16 hex digits of the sha256 of an array's bytes: decoded pixels, packed masks."""
     return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]

@@ -17,7 +17,7 @@ from isdiff.config.settings import GRAPHS
 from isdiff.config.setup import Setup, config_hash
 from isdiff.data.base import Dataset
 from isdiff.data.drawn_dataset import DrawnDataset
-from isdiff.data.images import pixels_hash, to_tensor, to_uint8
+from isdiff.data.images import pixels_hash, scale, scale_known, to_tensor, to_uint8
 from isdiff.devices import resolve_device, resolve_precision
 from isdiff.engine import Engine, Result
 from isdiff.errors import Missing, UserError
@@ -220,7 +220,14 @@ class Experiment:
             raise UserError(f"the mask of image {image_id} hides {what}; check its polarity (mask.invert)")
         side = self.setup.model.image_size
         if side is not None and pixels.shape[:2] != (side, side):
-            raise UserError(f"image {image_id} is {pixels.shape[1]}x{pixels.shape[0]}; the model needs {side}x{side}")
+            if not self.setup.output.scale or pixels.shape[0] != pixels.shape[1]:
+                found, needed = f"{pixels.shape[1]}x{pixels.shape[0]}", f"{side}x{side}"
+                raise UserError(
+                    f"image {image_id} is {found}; the model needs {needed}, or squares with output.scale=true"
+                )
+            whole = scale(pixels, (side, side))
+            pixels, hole = scale_known(pixels, hole, (side, side))
+            pixels = whole if self.setup.start.needs_truth else pixels
         image = to_tensor(pixels).to(self.device)
         holes = torch.from_numpy(hole)[None].to(self.device)
         # A class-conditional model gets a random class for each image, as in RePaint's published configuration.

@@ -190,8 +190,10 @@ def choose(there: list[str], asked: Sequence[str] | None, what: str) -> list[str
 WORDS = {
     "sampler.steps": "{} steps", "sampler.inner_steps": "{} iterations", "sampler.repeat": "{} repeats",
     "sampler.eta": "eta {}", "isdiff.refine.attempts": "N = {}", "isdiff.start.lambda": "lambda {}",
+    "output.composite": "output {}",
 }  # fmt: skip
-STATED = ("sampler.eta", "sampler.repeat")  # what labels say also of rows that leave it to their method
+# What labels say also of rows that leave it to their method.
+STATED = ("sampler.eta", "sampler.repeat", "output.composite")
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,8 @@ class Planner:
             return CellPlan(mask, (), used, f"with {' and '.join(row.masks)} masks alone", paper)
         named = any(o.startswith("mask=") for o in data.overrides) or mask == table.dataset
         parts = [*([] if named else [f"mask={mask}"]), *data.overrides, *row.overrides, *data.models[kind]]
+        if setting.get("sized") and "size" in table:  # one size and one mask an image, whatever size a model works at
+            parts += [f"dataset.size={table.size}", "output.scale=true"]
         parts += self.shared(row)
         if row.get("resampling"):
             jump, repeat = setting.resampling[mask]
