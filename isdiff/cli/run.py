@@ -96,6 +96,7 @@ def start(job: Callable[[DictConfig], None], arguments: Sequence[str], elsewhere
 
     sweeps = not MULTIRUN.isdisjoint(arguments)
     words = [word if word.startswith("-") else as_typed(word, sweeps) for word in arguments]
+    words.sort(key=lambda word: word not in MULTIRUN)  # argparse wants all overrides in one place
     sys.argv = ["isdiff run", *words]  # Hydra reads them there
     os.environ["HYDRA_FULL_ERROR"] = "1"  # it hands errors on, instead of printing tracebacks and ending
     try:

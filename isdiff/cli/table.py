@@ -106,7 +106,7 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
 def conclude(gaps: Gaps) -> int:
     """Say at the end what is lacking, a line for each reason; the exit code."""
     for thing, cells in gaps.waits.items():
-        print(f"isdiff: waits for {thing} ({len(cells)} cells)", file=sys.stderr)
+        print(f"isdiff: {len(cells)} cells wait: {thing}", file=sys.stderr)
     for reason, cells in gaps.failed.items():
         print(printable(f"isdiff: {', '.join(cells)}: {' '.join(reason.split())}"), file=sys.stderr)
     return SomeFailed.exit_code if gaps.failed else Missing.exit_code if gaps.waits else 0

@@ -132,7 +132,10 @@ def text_of(value: Any) -> str:
     path = Path(text[1:])
     try:
         marked = plain(path).read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Windows' editors and shells do
-        return path.read_text("utf-16" if marked else "utf-8-sig").strip()
+        text_in_file = path.read_text("utf-16" if marked else "utf-8-sig").strip()
+        if "\0" in text_in_file:  # UTF-16 without its mark
+            raise ValueError
+        return text_in_file
     except OSError:
         raise UserError(f"prompt={text}: there is no text file {path}") from None
     except ValueError:

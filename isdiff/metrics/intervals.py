@@ -9,6 +9,7 @@ import numpy as np
 
 from isdiff.metrics.samples import Statistic
 
+KNOWN = 0.7  # share of resamples that must have a value, or what they say of its spread is chance
 VERDICT_IMAGES = 16  # a bootstrap over fewer images covers less than its 95 %
 
 
@@ -86,7 +87,7 @@ def correct(values: np.ndarray, whole: float, count: int) -> np.ndarray:
     from scipy.stats import norm, t  # which takes a while, and a run's hash needs none of it
 
     known = values[np.isfinite(values)]  # a selection of one image over and over has no distance between sets
-    if not len(known) or count < 2:
+    if len(known) < KNOWN * len(values) or count < 2:
         return known[:0]
     spread = np.sqrt(count / (count - 1)) * t.ppf(0.975, count - 1) / norm.ppf(0.975)
     return whole + (known - known.mean()) * spread

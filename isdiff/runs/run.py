@@ -103,6 +103,8 @@ def execute(run: DictConfig | Setup, listen: Listener | None = None) -> Outcome:
         records = store.tidy(ids)
         chosen = [records[image_id] for image_id in ids if image_id in records]
         if not chosen:
+            if not records:
+                store.drop_empty()
             raise SomeFailed(f"no image could be sampled: {'; '.join(summed_up(failed, 3)) or 'there are no images'}")
         summary = summarise(experiment, chosen, failed, len(todo) - len(failed))
         store.write_json("summary.json", summary)

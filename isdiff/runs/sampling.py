@@ -125,7 +125,7 @@ def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[st
             bar.expect(content)
         elif content[0] not in failed:  # else a process died, and another has found out once more
             failed[content[0]] = content[1]
-            bar.finish(0)
+            bar.drop(1)
 
     workers = experiment.setup.runtime.workers
     if workers > 1 and ranks.size > 1:

@@ -140,6 +140,12 @@ class RunFolder:
                 if temporary.stat().st_mtime < before:
                     temporary.unlink()
 
+    def drop_empty(self) -> None:
+        """Remove the folder of a run without results, and folders above it that are empty then."""
+        (self.path / "config.yaml").unlink(missing_ok=True)
+        with suppress(OSError):  # something else is there
+            os.removedirs(self.path)
+
     def image(self, image_id: str) -> np.ndarray:
         """(H, W, 3) uint8; a damaged one is refused."""
         path = self.image_path(image_id)

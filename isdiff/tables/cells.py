@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import sys
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -19,7 +18,6 @@ from isdiff.metrics.diversity import Diversity
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.samples import SeedsStatistic
 from isdiff.models.base import RANDOM
-from isdiff.progress import clock
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import result_features, sources
 from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
@@ -78,15 +76,12 @@ def fill(plan: TablePlan, run: bool = True) -> tuple[Sheet, Cells]:
 
 
 def announce(plan: TablePlan, run: bool) -> Iterator[tuple[RowPlan, CellPlan]]:
-    """Cells one by one; says which comes, and from the second on how long the rest may take."""
+    """Cells one by one; says which comes."""
     todo = [(row, cell) for row in plan.rows for cell in row.cells]
-    begun = time.monotonic()
     for place, (row, cell) in enumerate(todo, 1):
         if run and not cell.impossible:
-            spent = time.monotonic() - begun
-            left = f", about {clock(spent / (place - 1) * (len(todo) - place + 1))} left" if spent > 60 else ""
             where = f"{plan.name}{f' ({plan.profile})' if plan.profile else ''}, cell {place}/{len(todo)}"
-            print(f"{where}: {row.label}, {cell.mask}{left}", file=sys.stderr)
+            print(f"{where}: {row.label}, {cell.mask}", file=sys.stderr)
         yield row, cell
 
 

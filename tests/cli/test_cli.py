@@ -95,6 +95,21 @@ def test_an_id_from_the_environment_is_not_that_of_several_runs(monkeypatch, cap
         assert ("WANDB_RUN_ID is ignored" in capsys.readouterr().err) == (kept is None)
 
 
+def test_failed_images_are_not_counted_and_leave_no_folder(tmp_path, monkeypatch, capsys):
+    """Of two runs of which one has no image; -m may stand anywhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["isdiff"])
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (40, 40)).save(tmp_path / name / "x.png")
+    (tmp_path / "b" / "x.png").write_bytes(b"no image")
+    words = ["dataset=folder", "method=telea", "metrics.names=[]", "-m", "dataset.path=a,b"]
+    assert main(["run", *words]) == 3
+    err = capsys.readouterr().err
+    assert err.count("1/1 images") == 1 and "no image could be sampled: x: image b/x.png cannot be read" in err
+    assert len(list(tmp_path.glob("outputs/folder/*/telea/*"))) == 1
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(capsys, monkeypatch, tmp_path, command):
     monkeypatch.chdir(tmp_path)

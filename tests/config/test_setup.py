@@ -162,9 +162,10 @@ def test_prompts_in_files_of_other_editors(tmp_path, encoding):
     mark = "" if encoding in ("utf-8", "utf-8-sig", "utf-16") else "\ufeff"
     (tmp_path / "prompt.txt").write_bytes(f"{mark}a café\r\non the left\r\n".encode(encoding))
     assert text_of(f"@{tmp_path / 'prompt.txt'}") == "a café\non the left"
-    (tmp_path / "prompt.txt").write_bytes("café".encode("latin-1"))
-    with pytest.raises(UserError, match="is no text in UTF-8 or UTF-16; save it as UTF-8"):
-        text_of(f"@{tmp_path / 'prompt.txt'}")
+    for wrong in ("café".encode("latin-1"), "no mark".encode("utf-16-le")):
+        (tmp_path / "prompt.txt").write_bytes(wrong)
+        with pytest.raises(UserError, match="is no text in UTF-8 or UTF-16; save it as UTF-8"):
+            text_of(f"@{tmp_path / 'prompt.txt'}")
 
 
 # Failures

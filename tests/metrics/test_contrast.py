@@ -46,6 +46,11 @@ def test_intervals_of_a_kernel_distance_cover():
     assert 0.88 <= rates(lambda rng: estimate(sets(rng), RESAMPLES), float(truth), 200) <= 0.99
 
 
+def test_two_images_give_a_kernel_distance_no_interval():
+    found = estimate(KernelStatistic(np.eye(2, 8), np.ones((2, 8))), 1000)
+    assert np.isfinite(found.value) and np.isnan(found.low) and np.isnan(found.high)
+
+
 def test_kid_does_not_see_that_a_result_is_of_its_truth():
     """Results that keep half of their truth are as far from the truths as from others of the same distribution."""
     everyone, found = np.arange(16), {True: [], False: []}

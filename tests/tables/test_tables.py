@@ -164,7 +164,7 @@ def test_a_table_runs_goes_on_and_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "250")
     code, out, err = make(capsys, "table4", "--no-run", *small)
     assert code == 2 and not list(tmp_path.glob("runs/**/*.png"))  # nothing was run
-    assert "isdiff: waits for runs, which the same command makes without --no-run (2 cells)" in err
+    assert "isdiff: 2 cells wait: runs, which the same command makes without --no-run" in err
     code, out, err = make(capsys, "table4", *small)
     assert code == 0 and "Table IV" in out and "too few images" in out and "cell 2/2" in err
     (path,) = tmp_path.glob("outputs/tables/*/table4.csv")
@@ -200,9 +200,10 @@ def test_what_a_table_waits_for_is_named_once(tmp_path, monkeypatch, capsys):
     small += [f"model_root={tmp_path}", f"data_root={tmp_path}"]
     code, _, err = make(capsys, "table2", *small)
     assert code == 2
-    waits = [line for line in err.splitlines() if line.startswith("isdiff: waits for")]
+    waits = [line for line in err.splitlines() if " cells wait: " in line]
     named = ("celeba_hq", "images of celeba", "weights get alexnet", "weights get inception")
-    assert [line.count("(2 cells)") for line in waits] == [1] * len(named) and all(map(str.__contains__, waits, named))
+    assert all("2 cells wait" in line for line in waits) and all(map(str.__contains__, waits, named))
+    assert len(waits) == len(named)
     assert "waits for" in next(tmp_path.glob("outputs/tables/*/table2.md")).read_text().lower()
 
 
