@@ -182,14 +182,15 @@ class Watcher:
 
     def __init__(self, count: int, tell: Callable[[Sight], None]) -> None:
         self.asked, self.tell = count, tell
-        self.begun, self.told = 0.0, 0.0  # when sampling began, and when it was told last
-        self.calls, self.expected = 0, 1.0
+        self.begun, self.told = 0.0, 0.0  # when the first batch was done, and when it was told last
+        self.calls, self.warm_up, self.expected = 0, 0, 1.0  # warm_up: calls of the first batch, which takes longer
         self.variants: dict[int, Variant] = {}
 
     def count(self, calls: int) -> None:
         """So many network calls were made."""
-        self.begun = self.begun or time.monotonic()
         self.calls += calls
+        if not self.begun:
+            self.begun, self.warm_up = time.monotonic(), calls
 
     def expect(self, calls: float) -> None:
         """A variant takes about so many network calls."""
@@ -203,6 +204,7 @@ class Watcher:
         for glimpse in glimpses:
             seed = glimpse.canvas.job.seed
             self.variants[seed] = Variant(seed, with_hole(*glimpse.picture()), glimpse.dce)
-        share = min(self.calls / (self.expected * self.asked), 0.99)
-        left = (now - self.begun) * (1 - share) / share if share and now > self.begun + BETWEEN_SIGHTS else None
+        calls, since = self.expected * self.asked, self.calls - self.warm_up
+        share = min(self.calls / calls, 0.99)
+        left = (now - self.begun) / since * max(calls - self.calls, 0) if since else None
         self.tell(Sight(share, left, [self.variants[seed] for seed in sorted(self.variants)]))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isdiff.checks import check_whole
 from isdiff.errors import UserError
 from isdiff.plugin.pipelines import Kind
 from isdiff.plugin.scheduler import Watched, check_known, grid_of, repeats, rows_of
@@ -112,6 +113,7 @@ class Call:
         self.start, self.refinement = plugin.start, plugin.refinement
         self.kind = kind(pipe, self.given)
         check_given(stock, self.kind)
+        check_whole("num_inference_steps", self.given["num_inference_steps"])
         self.given["num_images_per_prompt"] = self.given["num_images_per_prompt"] or 1
         self.count = prompts(self.given) * self.given["num_images_per_prompt"]
         # Under offloading, pipe.device is where the modules wait, and not where they work.

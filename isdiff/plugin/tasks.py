@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from isdiff.checks import check_choice, check_whole
 from isdiff.errors import UserError
 from isdiff.plugin.pipelines import Kind
 from isdiff.priors.base import LatentTask
@@ -29,8 +30,10 @@ def pixels_of(kind: Kind, device: torch.device) -> tuple[Tensor, Tensor]:
     height, width = kind.sides()
     how: dict[str, Any] = {"height": height, "width": width}
     if (margin := given.get("padding_mask_crop")) is not None:
+        check_whole("padding_mask_crop", margin, low=0)
         if not all(isinstance(given[key], Image.Image) for key in ("image", "mask_image")):
             raise UserError("padding_mask_crop needs one Pillow image and one Pillow mask_image, no lists or arrays")
+        check_choice("output_type", given["output_type"], ["pil"], "with padding_mask_crop it must be")
         region = pipe.mask_processor.get_crop_region(given["mask_image"], width, height, pad=margin)
         how |= {"crops_coords": region, "resize_mode": "fill"}
     images = pipe.image_processor.preprocess(given["image"], **how).to(device, torch.float32)

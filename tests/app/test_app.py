@@ -14,10 +14,11 @@ from conftest import ROOT
 from PIL import Image
 
 import isdiff
+from isdiff.app import studio as studio_module
 from isdiff.app.catalog import examples, methods, strength
 from isdiff.app.line import Line
 from isdiff.app.photo import PAINTED, Photo, from_screen, screen_size, to_screen, uploaded
-from isdiff.app.studio import Limits, Order, Studio
+from isdiff.app.studio import Limits, Order, Studio, Watcher
 from isdiff.cli import main
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import build_isdiff
@@ -86,6 +87,17 @@ def test_a_stream_that_is_stopped_gives_up_what_is_not_finished():
     found = list(inpainter.stream(jobs, progress=calls.append, stop=lambda: sum(calls) >= 9))
     assert [filled.job.seed for filled in found] == [0] and sum(calls) == 9
     assert [filled.job.seed for filled in inpainter.stream(jobs[:1])] == [0], "and can be used again"
+
+
+def test_the_first_batch_does_not_count_for_the_time_left(monkeypatch):
+    now, sights = [0.0], []
+    monkeypatch.setattr(studio_module.time, "monotonic", lambda: now[0])
+    watcher = Watcher(2, sights.append)
+    watcher.expect(20)
+    for now[0] in (100.0, 101.0):
+        watcher.count(4)
+        watcher.watch([])
+    assert [sight.seconds_left for sight in sights] == [None, 8.0], "of 40 calls 32 are left, four a second"
 
 
 def test_orders_give_the_results_of_the_library(studio):

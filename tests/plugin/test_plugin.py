@@ -417,6 +417,9 @@ REFUSED = [
     ("2 latents for 1", {"latents": torch.zeros(2, 4, 16, 16)}),
     ("padding_mask_crop", {"image": [PICTURE] * 2, "mask_image": [PICTURE] * 2, **CROP}),
     ("padding_mask_crop", {"image": np.zeros((80, 80, 3)), "mask_image": PICTURE, **CROP}),
+    ("padding_mask_crop it must be pil", {"image": PICTURE, "mask_image": PICTURE, "output_type": "np", **CROP}),
+    ("padding_mask_crop is '8'", {"image": PICTURE, "mask_image": PICTURE, "padding_mask_crop": "8"}),
+    ("num_inference_steps is 0", {"num_inference_steps": 0}),
 ]
 
 
