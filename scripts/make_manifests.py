@@ -1,7 +1,7 @@
 """Draw the committed lists of benchmark images anew: ``python scripts/make_manifests.py``.
 
 They never change: of every published set those numbers are taken whose ``sha256("isdiff/<name>/<number>")`` are
-smallest.
+smallest. The next ones are for development (``<name>_dev.csv``): no table uses them.
 """
 
 import argparse
@@ -11,12 +11,13 @@ from pathlib import Path
 
 # name: (numbers of the published set, images to take)
 BENCHMARKS = {"celeba": (range(30000), 1000), "imagenet": (range(1, 50001), 1000), "places2": (range(1, 36501), 5000)}
+DEVELOPMENT = 32  # images
 
 
-def draw(name: str, numbers: range, count: int) -> list[int]:
-    """The numbers of one set, ascending."""
-    chosen = sorted(numbers, key=lambda number: hashlib.sha256(f"isdiff/{name}/{number}".encode()).hexdigest())
-    return sorted(chosen[:count])
+def draw(name: str, numbers: range, count: int) -> dict[str, list[int]]:
+    """The numbers of both lists of a set, ascending."""
+    order = sorted(numbers, key=lambda number: hashlib.sha256(f"isdiff/{name}/{number}".encode()).hexdigest())
+    return {name: sorted(order[:count]), f"{name}_dev": sorted(order[count : count + DEVELOPMENT])}
 
 
 def main() -> None:
@@ -24,12 +25,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("data/manifests"))
     out = parser.parse_args().out
-    for name, (numbers, count) in BENCHMARKS.items():
-        with open(out / f"{name}.csv", "w", newline="") as stream:
+    lists = {file: (name, drawn) for name, how in BENCHMARKS.items() for file, drawn in draw(name, *how).items()}
+    for file, (name, numbers) in lists.items():
+        with open(out / f"{file}.csv", "w", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(["id", "number"])
-            writer.writerows([f"{name}-{number:05d}", number] for number in draw(name, numbers, count))
-        print(f"{out / name}.csv: {count} of {len(numbers)}")
+            writer.writerows([f"{name}-{number:05d}", number] for number in numbers)
+        print(f"{out / file}.csv: {len(numbers)} of {len(BENCHMARKS[name][0])}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Benchmark data: ``isdiff data doctor DATASET | masks DATASET MASK --out FOLDER``.
+"""Benchmark data: ``isdiff data check DATASET | masks DATASET MASK --out FOLDER``.
 
-doctor     what of a dataset is here, unreadable or missing, and what to do; compares the images, decoded and resized,
+check      what of a dataset is here, unreadable or missing, and what to do; compares the images, decoded and resized,
            with the hashes of an earlier --record (data/manifests/DATASET_SIZE.sha256), so that two labs or two disks
            can tell whether they have the same ones
 masks      write a benchmark's masks as PNG (white = hole) with a sha256 list, and compare it with the committed one
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
     """Check data, or write masks."""
     parser = Parser("isdiff data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, do in (("doctor", doctor), ("masks", masks)):
+    for name, do in (("check", check), ("masks", masks)):
         command = commands.add_parser(name)
         command.set_defaults(do=do)
         command.add_argument("dataset")
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
     args.do(args, overrides)
 
 
-def doctor(args: argparse.Namespace, overrides: list[str]) -> None:
+def check(args: argparse.Namespace, overrides: list[str]) -> None:
     """Print what of a dataset is here and readable, and whether it is what was recorded."""
     cfg = compose_run([f"dataset={args.dataset}", *overrides])
     dataset = build(cfg.dataset, Dataset)

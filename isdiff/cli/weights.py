@@ -1,9 +1,13 @@
-"""Published weights: ``isdiff weights list | get NAME | register NAME PATH | check | convert NAME``."""
+"""Published weights: ``isdiff weights list | get NAME | register NAME PATH | check | convert NAME``.
+
+``list --for table1`` and ``get --for table1`` mean all that a table needs with the paper's data (``profile=paper``).
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +23,8 @@ def main(arguments: list[str]) -> None:
     parser = Parser("isdiff weights", description=__doc__)
     parser.add_argument("--root", default="models", help="folder of the weights (model_root)")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="what there is, and what is here").set_defaults(do=show)
+    listing = commands.add_parser("list", help="what there is, and what is here")
+    listing.set_defaults(do=show, name=None)
     commands.add_parser("check", help="verify size and hash of everything that is here").set_defaults(do=check)
     for name, text in (
         ("get", "download and convert"),
@@ -27,24 +32,55 @@ def main(arguments: list[str]) -> None:
         ("register", "use a file that you already have"),
     ):
         command = commands.add_parser(name, help=text)
-        command.set_defaults(do=change)
-        command.add_argument("name")
+        command.set_defaults(do=change, table=None)
+        command.add_argument("name", **({"nargs": "?"} if name == "get" else {}))
+        if name == "get":
+            getting = command
     command.add_argument("path", type=Path)
+    for command in (listing, getting):
+        command.add_argument("--for", dest="table", metavar="TABLE", help="what this table of the paper needs")
     args = parser.parse_args(arguments)
     from isdiff.io.weights import Weights
 
-    args.do(Weights(args.root), args)
+    if args.command == "get" and (args.name is None) == (args.table is None):
+        raise UserError("isdiff weights get takes a name, or --for and a table: isdiff weights get --for table1")
+    weights = Weights(args.root)
+    if args.command != "get" or args.name:
+        args.do(weights, args)
+        return
+    for name in needed_for(args.table):
+        change(weights, argparse.Namespace(command="get", name=name))
 
 
 def show(weights: Weights, args: argparse.Namespace) -> None:
     """Print what there is, one line each."""
     from isdiff.io.hub import SUMS
 
-    for entry in weights.entries.values():
+    wanted = needed_for(args.table) if args.table else [*weights.entries, *weights.repositories]
+    for entry in [entry for name, entry in weights.entries.items() if name in wanted]:
         print(f"{entry.name:20} {weights.status(entry):12} {entry.file}: {entry.source} ({entry.licence})")
-    for repo in weights.repositories.values():
+    for repo in [repo for name, repo in weights.repositories.items() if name in wanted]:
         status = "ready" if (weights.root / repo.name / SUMS).exists() else "missing"
         print(f"{repo.name:20} {status:12} hub {repo.repo}: {repo.source}, {repo.gigabytes} GB ({repo.licence})")
+
+
+def needed_for(table: str) -> list[str]:
+    """Names of the weights that a table needs with the paper's data: those of its models and its metrics."""
+    from isdiff.config.composing import compose_run
+    from isdiff.config.setup import Setup
+    from isdiff.runs.measure import absent
+    from isdiff.tables.plan import plan
+
+    made = plan(table, "paper")
+    cells = [row.cells[0] for row in made.rows if not row.cells[0].impossible]
+    by_model = {tuple(o for o in cell.overrides if o.startswith("model=")): cell for cell in reversed(cells)}
+    lines: list[str] = []
+    for cell in by_model.values():
+        measured = f"metrics.names=[{','.join(made.metrics.values())}]"
+        nowhere = f"model_root={os.devnull}/models"  # so all of them are missing, and say what gets them
+        setup = Setup.of(compose_run([*cell.overrides, measured, nowhere]))
+        lines += [*setup.model.missing(), *absent(setup.metrics)]
+    return list(dict.fromkeys(re.findall(r"isdiff weights get (\w+)", "\n".join(lines))))
 
 
 def check(weights: Weights, args: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from isdiff.errors import Missing, UserError
 
 PARTS = ("natural", "generated")
 PROMPTS = ("prompt_full", "prompt_mask-simple", "prompt_mask-rich")
-ADVICE = "Get EditBench from its authors (Google Research), unpack it there, then run isdiff data doctor editbench"
+ADVICE = "Get EditBench from its authors (Google Research), unpack it there, then run isdiff data check editbench"
 
 
 def find_root(path: Path) -> Path:

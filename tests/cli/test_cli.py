@@ -147,3 +147,11 @@ def test_a_script_says_where_the_package_is_not_installed(tmp_path, script):
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "is not installed" in done.stderr, done.stderr
+
+
+def test_weights_of_a_table(capsys):
+    """Those of its models and metrics, each once; a name or a table is needed."""
+    assert main(["weights", "list", "--for", "table1"]) == 0
+    named = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(named) == ["adm256_uncond", "alexnet", "inception", "powerpaint", "sd2_inpainting"]
+    assert main(["weights", "get"]) == 1 and "--for table1" in capsys.readouterr().err

@@ -75,6 +75,9 @@ def test_manifests_follow_their_rule(tmp_path, name, count, last):
     assert committed == (tmp_path / f"{name}.csv").read_text()
     numbers = [int(line.split(",")[1]) for line in committed.splitlines()[1:]]
     assert len(set(numbers)) == count and min(numbers) >= 0 and max(numbers) <= last
+    development = (ROOT / "data" / "manifests" / f"{name}_dev.csv").read_text()
+    assert development == (tmp_path / f"{name}_dev.csv").read_text()
+    assert not set(development.splitlines()[1:]) & set(committed.splitlines())
 
 
 def test_anyones_folder(tmp_path):
@@ -100,27 +103,27 @@ def test_preprocessing_takes_the_centre():
         assert out.shape == (32, 32, 3) and out[:, 2:-2].min() > 250
 
 
-def test_doctor(tmp_path):
-    done = run_script("doctor", "celeba", f"dataset.path={tmp_path}", command="data", check=False)
+def test_data_check(tmp_path):
+    done = run_script("check", "celeba", f"dataset.path={tmp_path}", command="data", check=False)
     assert done.returncode == 2 and "1000 of 1000 images of celeba are not below" in done.stderr
     picture(tmp_path / "x.png")
     (tmp_path / "y.png").write_text("broken")
-    done = run_script("doctor", "folder", f"dataset.path={tmp_path}", command="data", check=False)
+    done = run_script("check", "folder", f"dataset.path={tmp_path}", command="data", check=False)
     assert done.returncode == 1 and "1 are readable" in done.stdout and "y.png cannot be read" in done.stderr
 
 
-def test_doctor_knows_other_copies_by_their_hashes(tmp_path):
+def test_data_check_knows_other_copies_by_their_hashes(tmp_path):
     """A file with the same pixels passes, one with other pixels does not, a new one is no problem."""
     here = [f"dataset.path={tmp_path / 'images'}", f"data_root={tmp_path}"]
     first = picture(tmp_path / "images" / "a.png")
     picture(tmp_path / "images" / "bb.png")
-    run_script("doctor", "folder", "--record", *here, command="data")
+    run_script("check", "folder", "--record", *here, command="data")
     (tmp_path / "images" / "a.png").unlink()
     first.save(tmp_path / "images" / "a.bmp")
     picture(tmp_path / "images" / "ccc.png")
-    assert "2 are those of" in run_script("doctor", "folder", *here, command="data").stdout
+    assert "2 are those of" in run_script("check", "folder", *here, command="data").stdout
     first.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(tmp_path / "images" / "a.bmp")
-    done = run_script("doctor", "folder", *here, command="data", check=False)
+    done = run_script("check", "folder", *here, command="data", check=False)
     assert done.returncode == 1 and "1 images are not those of" in done.stderr and "(first: a)" in done.stderr
 
 
