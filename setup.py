@@ -10,12 +10,13 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+DRAWN = ("avatars", "drawings", "landscapes")
 SHIPPED = (  # as isdiff.paths looks for them; no photographs and drawings for training, no downloads
     "configs/**/*.yaml",
     "models/manifest.yaml",
     *(f"models/{name}/**/*" for name in ("avatars64", "avatars64-latent", "drawings64", "photos64")),
-    *(f"data/{name}/{file}" for name in ("avatars", "drawings", "landscapes") for file in ("test.*", "CREDITS.md")),
-    *(f"data/photos/{file}" for file in ("photos.csv", "test.csv", "CREDITS.md", "test/*.webp")),
+    *(f"data/{name}/{file}" for name in DRAWN for file in ("test.*", "dev.*", "CREDITS.md")),
+    *(f"data/photos/{file}" for file in ("photos.csv", "test.csv", "dev.csv", "CREDITS.md", "test/*.webp")),
     "data/manifests/*.csv",
     "data/masks/*.txt",
 )

@@ -20,12 +20,14 @@ from PIL import Image
 
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
-from isdiff.data.drawn import draw, split_ids
 from isdiff.devices import resolve_device
 from isdiff.environment import device_name
 from isdiff.io.files import atomic_open
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "scripts"))
+from training.drawn import draw, split_ids
+
 DATASETS, MASKS = ("celeba", "imagenet", "places2"), ("wide", "half", "expand")
 METHODS = ("ddnm", "ddnm+isdiff", "repaint", "repaint+isdiff")
 LATENT_METHODS = ("si", "si+isdiff", "powerpaint", "powerpaint+isdiff", "hd_painter")

@@ -10,9 +10,9 @@ from pathlib import Path
 import installed  # noqa: F401
 from PIL import Image
 
-from isdiff.data.drawn import Drawing, draw, split_ids
-from isdiff.data.styles import COLLECTIONS
 from isdiff.io.files import atomic_open
+from training.drawn import Drawing, draw, split_ids
+from training.styles import COLLECTIONS
 
 
 def write_split(folder: Path, split: str, drawings: list[Drawing]) -> None:

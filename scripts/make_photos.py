@@ -1,5 +1,5 @@
 """The photographs' shipped files: ``python scripts/make_photos.py --source FOLDER`` copies photographs and writes their
-credits; without it, the crops of the test split are chosen again; ``--check`` only compares."""
+credits; without it, the crops of a split are chosen again; ``--check`` only compares."""
 
 import argparse
 import csv
@@ -11,8 +11,9 @@ from pathlib import Path
 import installed  # noqa: F401
 
 from isdiff.data.images import pixels_hash
-from isdiff.data.photos import crop, fixed_box, open_photo, photo_rows, split_files
+from isdiff.data.photos import crop, open_photo
 from isdiff.io.files import atomic_open
+from training.crops import fixed_box, photo_rows, split_files
 
 CROPS = 1000
 SIZES = (64, 128, 256)
@@ -48,11 +49,11 @@ def write_credits(folder: Path, rows: list[dict[str, str]]) -> None:
         stream.write("\n".join(text) + "\n")
 
 
-def chosen_crops(root: Path) -> list[dict[str, str]]:
-    files = split_files(root, "test")
+def chosen_crops(root: Path, split: str) -> list[dict[str, str]]:
+    files = split_files(root, split)
     rows = []
     for n in range(CROPS):
-        image_id, file = f"photos-test-{n:04d}", files[n % len(files)]
+        image_id, file = f"photos-{split}-{n:04d}", files[n % len(files)]
         box = fixed_box(image_id, open_photo(file), min(SIZES))
         hashes = {f"pixels_{s}": pixels_hash(crop(open_photo(file), box, s)) if box[2] >= s else "" for s in SIZES}
         rows.append(
@@ -67,12 +68,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path, help="folder with photos.csv and images/")
     parser.add_argument("--root", type=Path, default=Path("data"))
+    parser.add_argument("--split", choices=("test", "dev"), default="test")
     parser.add_argument("--check", action="store_true", help="change nothing; say how many crops differ")
     options = parser.parse_args()
     if options.source:
         copy_photos(options.source, options.root)
-    rows = chosen_crops(options.root)
-    path = options.root / "photos" / "test.csv"
+    rows = chosen_crops(options.root, options.split)
+    path = options.root / "photos" / f"{options.split}.csv"
     if options.check:
         with path.open(encoding="utf-8", newline="") as stream:
             listed = {row["id"]: row for row in csv.DictReader(stream)}

@@ -91,7 +91,7 @@ class Answers:
 
 def images_of(dataset: str, count: int) -> torch.Tensor:
     """The first images of a shipped test split, (count, 3, 64, 64) in [-1, 1]."""
-    from isdiff.data.drawn_dataset import DrawnDataset
+    from isdiff.data.drawn import DrawnDataset
     from isdiff.data.images import to_tensor
     from isdiff.data.photos import PhotoDataset
 

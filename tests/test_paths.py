@@ -11,7 +11,7 @@ from isdiff.cli import main
 from isdiff.config.composing import compose_run
 from isdiff.config.search_path import config_names
 from isdiff.config.setup import Setup, config_hash
-from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.data.drawn import DrawnDataset
 from isdiff.data.photos import PhotoDataset
 from isdiff.errors import Missing
 from isdiff.io.hub import is_hub_id
@@ -94,14 +94,12 @@ def test_what_is_drawn_is_kept_in_the_working_folder_or_home(empty, tmp_path, mo
 def test_training_photographs_that_are_not_here_are_one_sentence(empty, monkeypatch):
     """As in an installed package, which carries those of the test split alone."""
     package = empty.parent / "package"
-    for name in ("photos.csv", "test.csv"):
+    for name in ("photos.csv", "dev.csv"):
         (package / "data" / "photos").mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / "data" / "photos" / name, package / "data" / "photos" / name)
     monkeypatch.setattr(paths, "shipped", lambda: package)
     dataset = PhotoDataset("dev", count=2)
-    with pytest.raises(
-        Missing, match=r"15 of 15 photographs .* copy the repository's data/photos/train to data/photos"
-    ):
+    with pytest.raises(Missing, match=r"2 of 2 photographs .* copy the repository's data/photos/train to data/photos"):
         dataset.require(dataset.ids())
 
 

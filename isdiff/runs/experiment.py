@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from isdiff.config.settings import GRAPHS
 from isdiff.config.setup import Setup, config_hash
 from isdiff.data.base import Dataset
-from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.data.drawn import DrawnDataset
 from isdiff.data.images import pixels_hash, scale, scale_known, to_tensor, to_uint8
 from isdiff.devices import resolve_device, resolve_precision
 from isdiff.engine import Engine, Result

@@ -19,7 +19,7 @@ from isdiff.config.build import named_class
 from isdiff.config.composing import compose_run
 from isdiff.config.settings import text_of
 from isdiff.config.setup import Setup, config_hash
-from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.data.drawn import DrawnDataset
 from isdiff.errors import UserError
 from isdiff.loggers.base import chosen_dce
 from isdiff.masks.base import MaskSource

@@ -7,7 +7,7 @@ from conftest import ROOT
 
 from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
-from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.data.drawn import DrawnDataset
 from isdiff.metrics.base import Unavailable
 from isdiff.metrics.diversity import Diversity
 from isdiff.metrics.intervals import estimate

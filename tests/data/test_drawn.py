@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from isdiff.data.drawn import BACKGROUNDS, draw, split_ids
-from isdiff.data.drawn_dataset import DrawnDataset
-from isdiff.data.styles import COLLECTIONS, color_name
+from isdiff.data.drawn import DrawnDataset
 from make_drawn import write_split
 from training.data import leading, rendered_split, shares, split_attributes
+from training.drawn import BACKGROUNDS, draw, split_ids
+from training.styles import COLLECTIONS, color_name
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +70,14 @@ def test_splits_never_meet():
     assert len(set.union(*splits)) == 6000
 
 
-def test_other_splits_and_sizes_are_drawn_on_demand():
-    dev = DrawnDataset("avatars", "dev", size=96)
-    image = dev.image(dev.ids()[3])
-    assert image.shape == (96, 96, 3) and np.array_equal(image, draw("avatars-dev-00003", 96).pixels)
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_dev_images_are_what_their_ids_draw(name):
+    dev = DrawnDataset(name, "dev", root=str(ROOT / "data"))
+    assert dev.ids() == split_ids(name, "dev", 100)
+    for image_id in dev.ids()[::40]:
+        drawing = draw(image_id)
+        assert np.abs(dev.image(image_id).astype(int) - drawing.pixels).mean() < 0.5
+        assert dev.caption(image_id) == drawing.caption
 
 
 def test_archives_are_reproducible(tmp_path):

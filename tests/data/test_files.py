@@ -1,5 +1,7 @@
 """Datasets of files: the layouts and the kinds of image that people have."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -128,6 +130,8 @@ def test_data_check_knows_other_copies_by_their_hashes(tmp_path):
 
 
 def test_masks_are_written_with_their_hashes(tmp_path):
+    (tmp_path / "data" / "avatars").mkdir(parents=True)
+    shutil.copyfile(ROOT / "data" / "avatars" / "dev.zip", tmp_path / "data" / "avatars" / "dev.zip")
     few = ["dataset.count=5", f"data_root={tmp_path / 'data'}", "dataset.split=dev"]
     run_script("masks", "avatars", "wide", "--out", str(tmp_path / "out"), *few, command="data")
     lines = (tmp_path / "out" / "sha256.txt").read_text().splitlines()

@@ -13,7 +13,7 @@ from PIL import Image
 from plugin_parts import MAKERS
 
 from isdiff.cli import main
-from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.data.drawn import DrawnDataset
 from isdiff.masks.fixed import HalfMask
 
 PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}

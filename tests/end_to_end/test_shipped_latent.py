@@ -8,7 +8,7 @@ import torch
 from conftest import ROOT, run_script
 from PIL import Image
 
-from isdiff.data.drawn_dataset import DrawnDataset
+from isdiff.data.drawn import DrawnDataset
 from isdiff.data.images import to_tensor
 from isdiff.io.hub import verify
 from isdiff.io.models import load_caption_net

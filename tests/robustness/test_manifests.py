@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from isdiff.data.base import read_table, safe_id
 from isdiff.data.files import read_manifest
-from isdiff.data.photos import PhotoDataset, photo_rows, split_files
+from isdiff.data.photos import PhotoDataset
 from isdiff.errors import UserError
 from isdiff.io.weights import Weights
+from training.crops import photo_rows, split_files
 
 FUZZ = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 HEAD = (ROOT / "data" / "manifests" / "celeba.csv").read_text("utf-8").splitlines(keepends=True)[:6]
