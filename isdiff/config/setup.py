@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,6 @@ class Setup(Method):
         """Build the setup whose ``config`` this is, in another process."""
         cfg = OmegaConf.create({**config, **dict.fromkeys(TEXTS, "")})
         return cls.of(cfg, **{key: config[key] for key in TEXTS})
-
-    def with_seed(self, seed: int) -> Setup:
-        """The same with another seed of the run."""
-        return replace(self, config={**self.config, "seed": seed})
 
     @property
     def seed(self) -> int:

@@ -105,10 +105,6 @@ class Experiment:
         """The experiment that a configuration describes; ``given`` as :meth:`Setup.of` takes it."""
         return cls(Setup.of(cfg, **given))
 
-    def with_seed(self, seed: int) -> Self:
-        """The same experiment with another seed."""
-        return replace(self, setup=self.setup.with_seed(seed))
-
     @property
     def dataset(self) -> Dataset:
         return self.setup.dataset

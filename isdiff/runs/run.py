@@ -32,13 +32,17 @@ class Outcome:
     failed: dict[str, str]
 
 
-def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
-    """Images that have a record but whose image, mask or text is not what went in; their records are dropped.
+def current_records(experiment: Experiment, ids: list[str]) -> dict[str, dict[str, Any]]:
+    """The folder's records that still hold; the others are dropped, which is said.
 
-    Files are read again only where their size or date changed. What cannot be read now is kept as it was.
+    Those of other runs do not, of pictures that are damaged or exchanged, and of images whose image, mask or text is
+    not what went in. Files are read again only where their size or date changed; what cannot be read now is kept.
     """
+    store, records = experiment.store, experiment.store.records()
+    hashes = store.picture_hashes([i for i in ids if i in records])
+    spoiled = {image_id for image_id, digest in hashes.items() if digest != records[image_id]["picture_sha"]}
+    spoiled |= {image_id for image_id, record in records.items() if record["run"] != experiment.hash}
     changed, stamps = set(), {}
-    records = experiment.store.records()
     for image_id in [i for i in ids if i in records]:
         record = records[image_id]
         try:
@@ -53,26 +57,11 @@ def changed_inputs(experiment: Experiment, ids: list[str]) -> set[str]:
             stamps[image_id] = {"stamps": given.stamps}
         else:
             changed.add(image_id)
-    if changed or stamps:
-        experiment.store.tidy(ids, drop=changed, update=stamps)
-    return changed
-
-
-def whole_records(experiment: Experiment, ids: list[str]) -> dict[str, dict[str, Any]]:
-    """The folder's records, without those of other runs and of pictures that are damaged or exchanged."""
-    records = experiment.store.records()
-    hashes = experiment.store.picture_hashes([i for i in ids if i in records])
-    spoiled = {image_id for image_id, digest in hashes.items() if digest != records[image_id]["picture_sha"]}
-    spoiled |= {image_id for image_id, record in records.items() if record["run"] != experiment.hash}
-    if not spoiled:
-        return records
-    report_again(spoiled, "pictures are damaged or not what was made")
-    return experiment.store.tidy(ids, drop=spoiled)
-
-
-def report_again(ids: set[str], why: str) -> None:
-    """Say that these images are sampled anew."""
-    print(f"isdiff: {why}: {len(ids)} (first: {min(ids)}); sampled anew", file=sys.stderr)
+    whys = {"pictures are damaged or not what was made": spoiled, "images or masks changed since the last run": changed}
+    for why, dropped in whys.items():
+        if dropped:
+            print(f"isdiff: {why}: {len(dropped)} (first: {min(dropped)}); sampled anew", file=sys.stderr)
+    return store.tidy(ids, spoiled | changed, stamps) if spoiled or changed or stamps else records
 
 
 def execute(run: DictConfig | Setup, listen: Listener | None = None) -> Outcome:
@@ -88,9 +77,7 @@ def execute(run: DictConfig | Setup, listen: Listener | None = None) -> Outcome:
     for note in experiment.remarks():
         print(f"isdiff: {note}", file=sys.stderr)
     store.sweep()
-    if changed := changed_inputs(experiment, ids):
-        report_again(changed, "images or masks changed since the last run")
-    done = whole_records(experiment, ids)
+    done = current_records(experiment, ids)
     todo = [image_id for image_id in ids if image_id not in done]
     experiment.require(todo)  # before anything is sampled or logged
     failed: dict[str, str] = {}

@@ -91,7 +91,7 @@ def table_of(plan: DictConfig, group: DictConfig, extra: Sequence[str]) -> Table
     if len(set(labels)) < len(labels):
         raise UserError(f"a group has two rows with the same label: {', '.join(labels)}")
     masks = tuple(group.masks or plan.masks)
-    rows = []
+    rows: list[RowPlan] = []
     for row in group.rows:
         overrides = (*plan.common, *group.common, f"limit={group.limit}", *row.overrides, *extra)
         cells = tuple(CellPlan(mask, overrides, seeds) for mask in masks)

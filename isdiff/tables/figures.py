@@ -123,7 +123,8 @@ def draw(name: str, plans: Sequence[TablePlan], folder: Path, run: bool = True, 
     drawn, figure, profile = Drawn(name), load("figure", name), plans[0].profile
     of_seeds = figure.get("kind") == "initialisations"
     panels: list[Panel] = []
-    lines, lacking = [], 0
+    lines: list[str] = []
+    lacking = 0
     for table in plans:
         sheet, cells = fill(table, run)
         if of_seeds:  # of more images than have results, as sampling takes much longer

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, Template
+from markupsafe import Markup  # text that is markup already, such as a macro's
 
 from isdiff.io.files import atomic_open
 from isdiff.io.texts import csv_text, markdown_line
 from isdiff.loggers.base import Tables
 from isdiff.tables.sheet import Sheet, footnotes
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -84,18 +84,15 @@ def plain_numbers(entry: dict[str, Any]) -> dict[str, Any]:
 
 def template(name: str) -> Template:
     """A Jinja template of this folder; what it is given is escaped in the language of its ending."""
-    from jinja2 import Environment, FileSystemLoader
-    from markupsafe import Markup  # text that is markup already, such as a macro's
-
+    options: dict[str, Any] = {"autoescape": True}
     if name.endswith(".tex"):
-        found = Environment(
-            loader=FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True, block_start_string="<%",
-            block_end_string="%>", variable_start_string="<<", variable_end_string=">>", comment_start_string="<#",
-            comment_end_string="#>", finalize=lambda x: x if isinstance(x, Markup) else latex_text(str(x)),
-        )  # fmt: skip
-    else:
-        found = Environment(loader=FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True, autoescape=True)
-    return found.get_template(name)
+        options = {
+            "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<",
+            "variable_end_string": ">>", "comment_start_string": "<#", "comment_end_string": "#>",
+            "finalize": lambda x: x if isinstance(x, Markup) else latex_text(str(x)),
+        }  # fmt: skip
+    loader = FileSystemLoader(TEMPLATES)
+    return Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **options).get_template(name)
 
 
 SPECIAL = {

@@ -186,8 +186,9 @@ def value_text(value: Value, column: Column) -> Text:
     if value.seed_sd is not None:
         details.append(f"SD {number(value.seed_sd)}")
     if value.paper is not None:
-        own = column.same and value.ours is not None
-        details.append(f"paper {value.paper}" + (f" ({number(value.ours.value - value.paper, '+')})" if own else ""))
+        details.append(f"paper {value.paper}")
+        if column.same and value.ours is not None:
+            details[-1] += f" ({number(value.ours.value - value.paper, '+')})"
     text = number(value.ours.value) if value.ours is not None else "–"
     return Text(text, ", ".join(filter(None, details)), value.mark)
 
@@ -241,8 +242,8 @@ def footnotes(sheet: Sheet) -> list[str]:
     if any(value.paper is not None for value in values):
         differ = sorted({(c.metric.title, c.paper_metric) for c in sheet.columns if not c.same})
         beside = ", ".join(f"its {paper.upper()} stands beside our {ours}" for ours, paper in differ)
-        what = f"; {beside}: other measures of other images, not to be compared"
-        found.append(f"paper: the value printed in the paper{what if differ else ' (ours minus it)'}.")
+        same, other = " (ours minus the paper's)", f"; {beside}: other measures of other images, not to be compared"
+        found.append(f"paper: the value printed in the paper{other if differ else same}.")
     if protocols := sheet.protocols:
         ways = [f"[{i}] {each}" if len(protocols) > 1 else each for i, each in enumerate(protocols, 1)]
         taken = f"; {sheet.plan.times}" if sheet.plan.times else ""

@@ -1,57 +1,27 @@
-"""Several processes, signals, and disks that do not do as asked."""
+"""Several processes, and signals."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from process_parts import below, gone, needs_proc
 
 from isdiff.errors import UserError
 from isdiff.parallel import pool
 
 LONG = ["dataset=avatars", "method=ddnm", "sampler.repeat=1", "sampler.steps=1000", "limit=4", "metrics.names=null"]
-QUICK = ["model=avatars64", "method=ddnm", "sampler.repeat=1", "sampler.steps=2", "metrics.names=null"]
-
-
-def children(pid: int) -> list[int]:
-    """Processes below ``pid``, at any depth."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            except (OSError, IndexError):
-                continue
-            if parent == pid:
-                found += [int(entry.name), *children(int(entry.name))]
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def start(out: Path, *overrides: str) -> subprocess.Popen:
-    command = [sys.executable, "scripts/run.py", *LONG, f"output_root={out}", *overrides]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def started(process: subprocess.Popen, workers: int) -> list[int]:
     """The sampling processes, once they have been at it for a while."""
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
-        busy = []
-        for pid in children(process.pid):
-            with suppress(OSError):  # it has ended meanwhile
-                busy += [pid] if b"spawn_main" in (Path("/proc") / str(pid) / "cmdline").read_bytes() else []
+        busy = [pid for pid, (line, _) in below(process.pid).items() if b"spawn_main" in line]
         if len(busy) >= workers:
             time.sleep(6)
             return busy
@@ -59,15 +29,13 @@ def started(process: subprocess.Popen, workers: int) -> list[int]:
     raise AssertionError("no sampling processes")
 
 
-def gone(pids: list[int], seconds: float = 15) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(map(alive, pids)):
-        time.sleep(0.2)
-    return not any(map(alive, pids))
+def start(out: Path, *overrides: str) -> subprocess.Popen:
+    command = [sys.executable, "scripts/run.py", *LONG, f"output_root={out}", *overrides]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@needs_proc
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_no_sampling_process_outlives_the_run(tmp_path, sent):
     process = start(tmp_path, "runtime.workers=2")
@@ -84,7 +52,7 @@ def test_no_sampling_process_outlives_the_run(tmp_path, sent):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@needs_proc
 def test_others_make_the_images_of_a_killed_process(tmp_path):
     process = start(tmp_path, "runtime.workers=2", "sampler.steps=200", "runtime.batch_size=1", "limit=6")
     os.kill(started(process, 2)[0], signal.SIGKILL)

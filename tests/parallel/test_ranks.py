@@ -14,6 +14,7 @@ import torch
 from configured import tiny_pixel_model, write_images
 from conftest import ROOT
 from PIL import Image
+from process_parts import below, gone, needs_proc, stat
 
 from isdiff.cli import main
 from isdiff.config.composing import compose_run
@@ -98,27 +99,14 @@ def torchrun(count: int, *arguments: str, **options) -> subprocess.Popen:
     )
 
 
-def rank_pids(agent: int) -> dict[int, int]:
-    """The processes of a torchrun by their ranks."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                variables = (entry / "environ").read_bytes().split(b"\0") if parent == agent else []
-            except OSError:
-                continue
-            found |= {int(v[5:]): int(entry.name) for v in variables if v.startswith(b"RANK=")}
-    return found
-
-
 def once_under_way(process: subprocess.Popen, out: Path, count: int) -> dict[int, int]:
     """The ranks, once some images are there."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         lists = list(out.rglob("per_image.jsonl"))
         if lists and lists[0].read_text().count("\n") >= count:
-            return rank_pids(process.pid)
+            own = {pid: env for pid, (_, env) in below(process.pid).items() if stat(pid)[1] == str(process.pid)}
+            return {int(v[5:]): pid for pid, env in own.items() for v in env if v.startswith(b"RANK=")}
         time.sleep(0.1)
     raise AssertionError(f"no images: {process.communicate()}")
 
@@ -127,7 +115,6 @@ def stamps(out: Path) -> dict[str, int]:
     return {p.name: p.stat().st_mtime_ns for p in out.rglob("images/*.png") if not p.name.startswith(".")}
 
 
-proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 LONG = ("method=ddnm", "sampler.steps=60", "sampler.repeat=1", "runtime.batch_size=1")
 
 
@@ -146,7 +133,7 @@ def test_a_multirun_of_several_ranks(place, tmp_path):
 
 
 @pytest.mark.long
-@proc
+@needs_proc
 def test_torchrun_goes_on_where_a_killed_rank_left_it(place, tmp_path):
     words = overrides(place, tmp_path / "ranks", "good", *LONG)
     process = torchrun(2, "--max-restarts=1", "-m", "isdiff", "run", *words)
@@ -163,17 +150,14 @@ def test_torchrun_goes_on_where_a_killed_rank_left_it(place, tmp_path):
 
 
 @pytest.mark.long
-@proc
+@needs_proc
 def test_ranks_end_with_torchrun_and_one_process_goes_on(place, tmp_path):
     words = overrides(place, tmp_path, "good", *LONG)
     process = torchrun(2, "-m", "isdiff", "run", *words)
     pids = once_under_way(process, tmp_path, 2)
     process.kill()
     process.communicate(timeout=30)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and any((Path("/proc") / str(pid)).exists() for pid in pids.values()):
-        time.sleep(0.2)
-    assert len(pids) == 2 and not any((Path("/proc") / str(pid)).exists() for pid in pids.values())
+    assert len(pids) == 2 and gone(pids.values())
     before = stamps(tmp_path)
     outcome = execute(compose_run(words))
     assert outcome.summary["n"] == 8 and before.items() <= stamps(tmp_path).items()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from configured import tiny_pixel_model, write_images
 from conftest import ROOT, run_script
+from process_parts import below, needs_proc
 
 from isdiff.cli import main
 from isdiff.config.composing import compose_run
@@ -102,28 +103,6 @@ def test_a_process_tells_its_network_calls_and_leaves_what_it_cannot_make(tiny, 
     assert len(list(tmp_path.rglob("images/*.png"))) == 10
 
 
-def workers_below(pid: int) -> list[int]:
-    """Processes of the pool that this process has started."""
-    found, parents = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                found[int(entry.name)] = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-
-    def below(one: int) -> bool:
-        return one == pid or (one in parents and below(parents[one]))
-
-    ours = {
-        one
-        for one, line in found.items()
-        if line.startswith(b"ray::compute_there") or b"--multiprocessing-fork" in line
-    }
-    return [one for one in ours if below(one)]
-
-
 @pytest.mark.parametrize(
     "runner",
     [
@@ -131,7 +110,7 @@ def workers_below(pid: int) -> list[int]:
         pytest.param(["runner=ray"], marks=pytest.mark.long, id="ray"),
     ],
 )
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@needs_proc
 def test_a_table_from_two_workers_of_which_one_is_killed(tiny, tmp_path, runner):
     if runner == ["runner=ray"]:
         pytest.importorskip("ray", reason="ray is not installed (extra ray)")
@@ -149,7 +128,8 @@ def test_a_table_from_two_workers_of_which_one_is_killed(tiny, tmp_path, runner)
     while len(before) < 2 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.1)
         before = {str(p): p.stat().st_mtime_ns for p in tmp_path.rglob("images/im*.png")}
-    workers = workers_below(process.pid)
+    marks = (b"ray::compute_there", b"--multiprocessing-fork")
+    workers = [pid for pid, (line, _) in below(process.pid).items() if any(mark in line for mark in marks)]
     os.kill(workers[0], signal.SIGKILL)
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0 and len(workers) == 2, err

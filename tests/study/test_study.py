@@ -239,7 +239,7 @@ def test_images_that_a_run_lacks_are_not_asked_about(copied, tmp_path):
 
 
 def test_masks_that_moved_are_taken_from_a_folder(copied, tmp_path):
-    root, _ = copied
+    root, plan = copied
     hole = np.zeros((64, 64), np.uint8)
     hole[:, 32:] = 255
     Image.fromarray(hole).save(tmp_path / "mask.png")
@@ -254,15 +254,11 @@ def test_masks_that_moved_are_taken_from_a_folder(copied, tmp_path):
     for config in root.rglob("config.yaml"):
         config.write_text("mask: {class: isdiff.masks.files.FileMask, invert: true}\n")
     assert build_study(moved, tmp_path / "study").questions, "the polarity is the run's"
-
-
-@pytest.mark.parametrize("text", ["", "mask: {class: isdiff.masks.fixed.None}", "mask: ["])
-def test_runs_whose_masks_are_unknown(text, copied, tmp_path):
-    root, plan = copied
-    for config in root.rglob("config.yaml"):
-        config.write_text(text)
-    with pytest.raises(UserError, match=r"masks of .* cannot be made again .*masks: FOLDER"):
-        build_study(plan, tmp_path / "study")
+    for text in ("", "mask: {class: isdiff.masks.fixed.None}", "mask: ["):
+        for config in root.rglob("config.yaml"):
+            config.write_text(text)
+        with pytest.raises(UserError, match=r"masks of .* cannot be made again .*masks: FOLDER"):
+            build_study(plan, tmp_path / "study")
 
 
 def chosen(study, method: str, count: int | None = None, mask: str | None = None) -> dict[str, str]:
