@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from isdiff.checks import check_number
 
@@ -154,14 +155,8 @@ def surroundings(hole: np.ndarray, box: tuple[slice, slice], reach: float) -> li
     depth = math.ceil(min(reach, max(hole.shape)))
     around = [max(LEAST_AROUND, round(depth * share)) for share in (2, 1.5, 1, 0.5, 1, 2, 4, 8, 16)]
     areas = [grow(box, more, hole.shape) for more in (*around, max(hole.shape))]
-    rows, columns = next(
-        (
-            area
-            for n, area in enumerate(areas)
-            if 2 * hole[area].mean() <= 1 and (n > 3 or hole[area].size <= MOST_PIXELS)
-        ),
-        areas[-1],
-    )
+    seen = [area for n, area in enumerate(areas) if n > 3 or hole[area].size <= MOST_PIXELS]
+    rows, columns = next((area for area in seen if 2 * hole[area].mean() <= 1), areas[-1])
     shape = rows.stop - rows.start, columns.stop - columns.start
     return [Window(rows.start, columns.start, *shape, fade=LEAST_AROUND // 2)]
 
@@ -196,14 +191,9 @@ def parts(hole: np.ndarray, gap: int) -> Iterator[tuple[tuple[slice, slice], np.
     """Find parts of the hole that are more than about ``gap`` pixels apart: the box of each, and its pixels there."""
     reach = max(1, gap // 2)
     near = cv2.dilate(hole.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
-    for number, (left, top, width, height, _) in enumerate(boxes[1:].tolist(), 1):
-        around = slice(top, top + height), slice(left, left + width)
-        part = hole[around] & (labels[around] == number)
-        rows, columns = (np.flatnonzero(part.any(axis)).tolist() for axis in (1, 0))
-        inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        box = slice(top + rows[0], top + rows[-1] + 1), slice(left + columns[0], left + columns[-1] + 1)
-        yield box, part[inside]
+    labels = np.where(hole, cv2.connectedComponents(near, connectivity=8)[1], 0)
+    for number, box in enumerate(ndimage.find_objects(labels), 1):
+        yield box, labels[box] == number
 
 
 def about(box: tuple[slice, slice], height: int, width: int, shape: Sequence[int]) -> Window | None:
