@@ -112,8 +112,7 @@ def uploaded(path: str | Path, name: str, megapixels: float) -> Photo:
     if too_large:
         raise UserError(f"{name} has more than {megapixels:g} megapixels, which this page takes; save it smaller")
     try:
-        file = read_picture(Path(path))
+        file = read_picture(Path(path), name)
     except UserError as error:
         raise UserError(str(error).replace(str(path), name)) from None
-    file.picture.name = name
     return Photo(Path(name).stem, file.picture, file.info)

@@ -55,16 +55,20 @@ class PictureFile:
         return ".png" if SUFFIXES.get(suffix) == "JPEG" or unfit(suffix, self.picture.samples) else suffix
 
 
-def read_picture(path: Path) -> PictureFile:
-    """Read an image file, its first frame, turned as its EXIF data say; 16 bits a colour as they are, uint16."""
-    image, name = decode(path), quote(path)
+def read_picture(path: Path, name: str = "") -> PictureFile:
+    """Read an image file, its first frame, turned as its EXIF data say; 16 bits a colour as they are, uint16.
+
+    Args:
+        name: of the picture, for messages; default: its path.
+    """
+    image = decode(path)
     info = {key: image.info[key] for key in ("icc_profile", "dpi") if image.info.get(key)}
     exif = exif_bytes(image)
     info |= {key: value for key, value in (("exif", exif), ("colour_chunks", colour_chunks(path))) if value}
     lost = [*image.info.pop(LOST), *(["EXIF data"] if exif is None else [])]
     deep = deep_samples(path, image)
-    picture = pillow_picture(image, f"image {name}") if deep is None else picture_of(deep, name)
-    picture.name = name
+    picture = pillow_picture(image, f"image {quote(path)}") if deep is None else picture_of(deep)
+    picture.name = name or quote(path)
     frames = 1
     with suppress(Exception), Image.open(path, formats=FORMATS) as opened:  # a frame behind the first may be damaged
         frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)  # whose others are previews

@@ -113,7 +113,10 @@ def inpaint(
     check_flag("invert", invert)
     images, batch = unpack(image, "image")
     names = name_images(images, ids)
-    pictures = [take_picture(item, name) for item, name in zip(images, names, strict=True)]
+    pictures = [
+        read_picture(Path(item), name).picture if isinstance(item, (str, os.PathLike)) else picture_of(item, name)
+        for item, name in zip(images, names, strict=True)
+    ]
     holes, prompts = each(hole, len(images), "hole"), each(prompt, len(images), "prompt")
     if not all(isinstance(text, str) for text in prompts):
         raise UserError(f"prompt is {prompt!r:.60}; it must be a text, or a list with one for each image")
@@ -134,7 +137,7 @@ def inpaint(
     trace: list[list[WindowTrace]] = [[]] * len(jobs)
     failed: dict[str, str] = {}
     with Reporter(f"{inpainter.label}, {inpainter.model}", len(jobs)) if progress else nullcontext() as bar:
-        heard = {"progress": bar.work, "expected": bar.expect} if bar else {}
+        heard: dict[str, Any] = {"progress": bar.work, "expected": bar.expect} if bar else {}
         for filled in inpainter.stream(jobs, seeds=True, **heard):
             n, job = jobs.index(filled.job), filled.job
             if bar:
@@ -153,15 +156,6 @@ def inpaint(
 def job_of(picture: Picture, hole: np.ndarray, seed: int = 0, key: str | None = None, prompt: str = "") -> Job:
     """Ask for a hole in a picture to be filled."""
     return Job(picture.name, picture.rgb(hole), hole, seed, key, prompt)
-
-
-def take_picture(item: Any, name: str) -> Picture:
-    """Read a path's picture, or take what was given."""
-    if not isinstance(item, (str, os.PathLike)):
-        return picture_of(item, name)
-    picture = read_picture(Path(item)).picture
-    picture.name = name
-    return picture
 
 
 def unpack(given: Any, what: str) -> tuple[list[Any], type | None]:
@@ -184,7 +178,7 @@ def name_images(images: list[Any], ids: Sequence[str] | str | None) -> list[str]
     """A name for each image."""
     if ids is None:
         return [f"image {i}" if len(images) > 1 else "image" for i in range(len(images))]
-    found = list(ids) if isinstance(ids, (list, tuple)) else [ids]
+    found: list[Any] = list(ids) if isinstance(ids, (list, tuple)) else [ids]
     if len(found) != len(images) or not all(isinstance(name, str) and name for name in found):
         raise UserError(f"ids is {ids!r}; it must have a text for each of {len(images)} images")
     return found

@@ -169,8 +169,8 @@ class Inpainter:
         That was measured for the shipped pixel models (``benchmarks/familiar.py``); others say no.
         """
         model = self.experiment.setup.model
-        known = model.image_size and known_of(model.weights)
-        return bool(known) and known.is_far(job.pixels, job.hole, model.image_size)
+        known, side = known_of(model.weights), model.image_size
+        return known is not None and side is not None and known.is_far(job.pixels, job.hole, side)
 
     def unlike_said(self, names: Sequence[str]) -> str:
         """Write a sentence for pictures that are :meth:`unlike`."""
