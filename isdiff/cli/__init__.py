@@ -13,11 +13,11 @@ from isdiff.cli.output import Output
 from isdiff.packages import add_package
 
 COMMANDS = {
-    "inpaint": "holes in your own pictures",
+    "inpaint": "fill holes in your own pictures",
     "app": "a web page for the same, on this machine",
     "strip": "one picture, several methods side by side",
-    "methods": "what there is, a line each",
-    "models": "what there is and what is here, a line each",
+    "methods": "list the methods",
+    "models": "list the models, and which are here",
     "doctor": "versions, device, weights, and a test image",
     "run": "one experiment, or several with --multirun",
     "compare": "several methods over the same images, with a table",
