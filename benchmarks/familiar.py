@@ -20,13 +20,16 @@ from isdiff.config.build import build
 from isdiff.config.composing import compose_run
 from isdiff.data.base import Dataset
 from isdiff.io.files import atomic_open
-from isdiff.io.fingerprint import remembered_sha256
+from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.masks.base import GeneratedMask, MaskSource
 from isdiff.models.base import Model
 from isdiff.paths import located
 from isdiff.pictures.familiar import FILE, FamiliarImages, looks
 
-DATASETS = {"photos64": ("photos",), "avatars64": ("avatars",), "drawings64": ("drawings", "landscapes")}
+DATASETS = {
+    "photos64": ("photos",), "avatars64": ("avatars",), "avatars64_latent": ("avatars",),
+    "drawings64": ("drawings", "landscapes"),
+}  # fmt: skip
 MASKS = ("half", "center", "wide", "expand")
 SHARE = 0.03  # of the measured images that may lie beyond the limit
 
@@ -73,8 +76,8 @@ def measure_model(name: str, count: int, out: Path | None) -> FamiliarImages:
     whitening = np.linalg.inv(np.linalg.cholesky(np.cov(found.T)))
     limit = np.quantile(np.linalg.norm((found - mean) @ whitening.T, axis=1), 1 - SHARE)
     rounded = mean.round(4).tolist(), whitening.round(4).tolist(), round(float(limit), 4)
-    known = FamiliarImages(remembered_sha256(weights), *rounded)
-    with atomic_open((out or weights.parent) / FILE) as stream:
+    known = FamiliarImages(weights_fingerprint(model.weights), *rounded)
+    with atomic_open((out or (weights if weights.is_dir() else weights.parent)) / FILE) as stream:
         stream.write(json.dumps(asdict(known), indent=1) + "\n")
     return known
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from isdiff.io.files import plain
-from isdiff.io.fingerprint import remembered_sha256
+from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.paths import located
 
 FILE = "familiar.json"
@@ -31,7 +31,7 @@ class FamiliarImages:
     """How a model's own images measure.
 
     Attributes:
-        weights: sha256 of those beside which it was written; for others nothing is said.
+        weights: fingerprint of those beside which it was written; for others nothing is said.
         mean: (K,) of :func:`looks`.
         whitening: (K, K), makes the spread of the model's images 1 in every direction.
         limit: distance from the mean beyond which a picture is far.
@@ -52,13 +52,11 @@ class FamiliarImages:
 
 
 def known_of(weights: str) -> FamiliarImages | None:
-    """Read what is noted beside a file of weights; None where there is nothing, or of other weights."""
+    """Read what is noted beside a file of weights, or in a folder; None where there is nothing, or of other weights."""
     path = located(weights)
-    file = path.with_name(FILE)
-    if not path.is_file() or not file.is_file():
-        return None
-    known = read(file)
-    return known if known and known.weights == remembered_sha256(path) else None
+    file = path / FILE if path.is_dir() else path.with_name(FILE)
+    known = read(file) if file.is_file() else None
+    return known if known and known.weights == weights_fingerprint(weights) else None
 
 
 @lru_cache

@@ -166,7 +166,7 @@ class Inpainter:
     def unlike(self, job: Job) -> bool:
         """Tell whether what is known of a picture looks unlike the images that the model was trained on.
 
-        That was measured for the shipped pixel models (``benchmarks/familiar.py``); others say no.
+        That was measured for the shipped networks (``benchmarks/familiar.py``); others say no.
         """
         model = self.experiment.setup.model
         known, side = known_of(model.weights), model.image_size
