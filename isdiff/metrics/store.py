@@ -42,8 +42,8 @@ class ArrayStore:
         rows = np.ascontiguousarray(rows, np.float32)
         found = dict(zip(keys, rows, strict=True))
         name = hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]
-        columns = {"keys": np.array(list(found)), "rows": np.stack(list(found.values()))}
-        atomic_save(self.folder / f"{name}.npz", lambda stream: np.savez(stream, **columns))
+        names, content = np.array(list(found)), np.stack(list(found.values()))
+        atomic_save(self.folder / f"{name}.npz", lambda stream: np.savez(stream, keys=names, rows=content))
         self.rows |= found
 
     def missing(self, keys: Iterable[str]) -> list[str]:
