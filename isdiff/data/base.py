@@ -19,7 +19,6 @@ from isdiff.errors import Missing, UserError
 from isdiff.io.files import plain
 
 MAX_ID_BYTES = 200  # file systems take 255: ``.<id>.png.<process>.tmp`` has to fit as well
-GENERATED = "generated"  # the stamp of content that follows from the id and the configuration alone
 
 
 class Dataset(Component, ABC):
@@ -51,10 +50,9 @@ class Dataset(Component, ABC):
         """Take no images from these files and folders, which hold results and masks."""
 
     def stamp(self, image_id: str) -> str:
-        """A cheap signature of the file that the image comes from (captions are not part of it).
+        """A cheap signature of the file that the image comes from (captions are not part of it). Never raises.
 
-        Equal stamps: surely the same content; different ones: look at the content. ``""`` is unknown: always look;
-        ``"generated"`` is content that follows from the id and the configuration alone. Never raises.
+        Equal stamps: surely the same content; different ones, or ``""``: look at the content.
         """
         return ""
 

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from isdiff.component import Component
-from isdiff.data.base import GENERATED
+
+GENERATED = "generated"  # the stamp of a hole that follows from the id and the configuration alone
 
 
 class MaskSource(Component, ABC):
@@ -25,10 +26,9 @@ class MaskSource(Component, ABC):
         """(height, width), bool, True = generate."""
 
     def stamp(self, image_id: str) -> str:
-        """A cheap signature of the file that the hole comes from.
+        """A cheap signature of the file that the hole comes from, or :data:`GENERATED`. Never raises.
 
-        Equal stamps: surely the same content; different ones: look at the content. ``""`` is unknown: always look;
-        ``"generated"`` is a hole that follows from the id and the configuration alone. Never raises.
+        Equal stamps: surely the same content; different ones, or ``""``: look at the content.
         """
         return ""
 

@@ -12,11 +12,11 @@ from PIL import Image
 
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import build
-from isdiff.data.base import GENERATED, Dataset, safe_id
+from isdiff.data.base import Dataset, safe_id
 from isdiff.data.editbench import EditBench
 from isdiff.data.files import BenchmarkDataset, FolderDataset
 from isdiff.errors import Missing, UserError
-from isdiff.masks.base import MaskSource
+from isdiff.masks.base import GENERATED, MaskSource
 
 DATASETS, MASKS = choices("dataset"), choices("mask")
 COUNT = 3

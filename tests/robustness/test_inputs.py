@@ -26,7 +26,6 @@ from isdiff.errors import Missing, UserError
 from isdiff.io.hub import noted_hashes
 from isdiff.io.weights import Weights
 from isdiff.masks.files import EditBenchMask, FileMask, read_mask
-from isdiff.masks.fixed import ExpandMask, HalfMask
 from isdiff.masks.wide import WideMask
 from isdiff.metrics.store import read_rows
 from isdiff.pictures.files import png_chunk, read_picture
@@ -457,18 +456,6 @@ def test_stamps_of_files_that_change_places(tmp_path):
         (tmp_path / f"{old}.bmp").rename(tmp_path / f"{new}.bmp")
     after = [FileMask(str(tmp_path)).stamp(i) for i in "ab"]
     assert after[0] not in before and after[1] not in before
-
-
-def test_stamps_of_what_ships():
-    root = str(ROOT / "data")
-    shipped, photos = DrawnDataset("avatars", root=root), PhotoDataset(root=root)
-    first, second, *_ = shipped.ids()
-    assert shipped.stamp(first) == shipped.stamp(second) != ""
-    stamps = {photos.stamp(i) for i in photos.ids()}
-    assert "" not in stamps and len(stamps) == len({photos.place(i) for i in photos.ids()}), (
-        "another crop, another stamp"
-    )
-    assert {m.stamp("a") for m in (HalfMask(), ExpandMask(), WideMask())} == {"generated"}
 
 
 # Anything at all ---------------------------------------------------------------------------------------------------
