@@ -195,7 +195,7 @@ class Page:
         if photo is None:
             raise UserError("there is no photo yet: load one, or pick an example")
         hole = photo.hole(given[self.mask], given[self.editor])
-        start = given[self.strength] if strength(method, model) else None
+        start = given[self.strength] if strength(method_of(method).name, model) else None
         steps, seed, variants = (int(given[part] or 0) for part in (self.steps, self.seed, self.variants))
         order = Order(photo, hole, method, model, given[self.prompt] or "", start, steps, seed, variants)
         order.check(self.limits)

@@ -42,6 +42,8 @@ def compose_pictures(
     names = [] if isinstance(method, Method) else [f"method={check_named('method', method)}"]
     if model is None:
         model = own_model(method if isinstance(method, Method) else compose_run(names))
+    if hasattr(model, "predict"):
+        raise UserError("a prior does not say its images' size; make a model of it: isdiff.LoadedModel(prior, 64)")
     if not isinstance(model, Model):
         names.append(f"model={check_named('model', model)}")
     cfg = compose_run([*names, *overrides])

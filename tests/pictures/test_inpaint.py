@@ -345,7 +345,7 @@ def test_objects_do_what_their_names_do():
     for wrong, says in (
         ({"overrides": ["sampler.eta=1"]}, "sampler.eta=1 is no override here"),
         ({"model": cfg.model, "size": 64}, "size is 64"),
-        ({"model": prior}, "model is <isdiff"),
+        ({"model": prior}, r"isdiff\.LoadedModel\(prior, 64\)"),
         ({"prompt": "a cat"}, "takes no text"),
         ({"negative_prompt": "a cat"}, "leave it out here"),
     ):
