@@ -24,21 +24,24 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--root", default="models", help="folder of the weights (model_root)")
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="what there is, and what is here")
-    listing.set_defaults(do=show, name=None)
-    commands.add_parser("check", help="verify size and hash of everything that is here").set_defaults(do=check)
-    for name, text in (
-        ("get", "download and convert"),
-        ("convert", "convert a downloaded file to safetensors"),
-        ("register", "use a file that you already have"),
+    checking = commands.add_parser("check", help="verify size and hash of everything that is here")
+    getting = commands.add_parser("get", help="download and convert")
+    converting = commands.add_parser("convert", help="convert a downloaded file to safetensors")
+    registering = commands.add_parser("register", help="use a file that you already have")
+    for command, do in (
+        (listing, show),
+        (checking, check),
+        (getting, change),
+        (converting, change),
+        (registering, change),
     ):
-        command = commands.add_parser(name, help=text)
-        command.set_defaults(do=change, table=None)
-        command.add_argument("name", **({"nargs": "?"} if name == "get" else {}))
-        if name == "get":
-            getting = command
-    command.add_argument("path", type=Path)
+        command.set_defaults(do=do, name=None, table=None)
     for command in (listing, getting):
         command.add_argument("--for", dest="table", metavar="TABLE", help="what this table of the paper needs")
+    getting.add_argument("name", nargs="?")
+    converting.add_argument("name")
+    registering.add_argument("name")
+    registering.add_argument("path", type=Path)
     args = parser.parse_args(arguments)
     from isdiff.io.weights import Weights
 
