@@ -36,9 +36,6 @@ def faces():
     return images_of("avatars", 3)
 
 
-# The engine
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("eta", [0.0, 0.5])
 def test_it_equals_the_engine(eta):
@@ -94,9 +91,6 @@ def test_defaults_are_those_of_the_configurations():
         assert target == f"{SEEDS[path.stem].__module__}.{SEEDS[path.stem].__name__}"
 
 
-# What it leaves alone
-
-
 @pytest.fixture(scope="module", params=MAKERS)
 def each(request):
     """A pipeline of every kind; tests take copies."""
@@ -135,9 +129,6 @@ def test_it_is_saved_as_the_stock_pipeline_and_copied_with_isdiff(pipe, faces, t
     for other in (pickle.loads(pickle.dumps(pipe)), copy.deepcopy(pipe)):
         assert torch.equal(call(other, faces[:1], generator=seeded(1)), expected)
         assert other.isdiff is not pipe.isdiff and type(isdiff.remove(other)) is stock
-
-
-# Batches
 
 
 def test_only_failing_images_are_tried_again_and_depend_on_no_neighbour(each, faces):
@@ -240,9 +231,6 @@ def test_pil_pictures_arrays_and_crops(pipe):
     assert len(pair.images) == 2
 
 
-# Models that are not made for inpainting
-
-
 def whole_image_pipeline(kind):
     from diffusers import UNet2DConditionModel
 
@@ -278,9 +266,6 @@ def test_a_unet_of_four_channels_keeps_the_known_region(kind, faces):
         latents = pipe.vae.encode(faces[row][None]).latent_dist.mean[0] * pipe.vae.config.scaling_factor
         assert torch.allclose(together[row][..., :8], latents[..., :8], atol=1e-5)
         assert torch.allclose(together[row], alone, atol=1e-3) and pipe.isdiff.images[0].chosen == made[row].chosen
-
-
-# Schedulers
 
 
 @pytest.mark.parametrize("name", DIFFUSION)
@@ -336,9 +321,6 @@ def steps_of(pipe, faces, **options) -> list:
     pipe.unet.register_forward_pre_hook(lambda module, args: seen.append(args[1]))
     call(isdiff.apply(pipe, attempts=1, **options), faces[:1])
     return seen
-
-
-# Callbacks
 
 
 def test_the_callers_callback_sees_every_step_and_changes_latents(pipe, faces):
@@ -398,9 +380,6 @@ def test_an_interrupt_ends_the_call(pipe, faces):
     assert len(steps) == 6 and 0 < steps[-1] < 3, "the caller's callback is not called again"
     assert counts == [*steps, 3 - steps[-1]], "one call more for those that wait"
     assert max(len(made.attempts) for made in pipe.isdiff.images) == 2
-
-
-# What it refuses
 
 
 PICTURE = Image.new("RGB", (80, 80))

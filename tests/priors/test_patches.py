@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.schedule import leading_timesteps, named_betas
@@ -87,9 +87,6 @@ def run(tasks: list[Task], kind: str = "flow", sampler=None, known=None, **optio
     return {result.task.id: result for result in engine.run(map(prior.prepare, tasks))}
 
 
-# What a mixture of Gaussians says, written down once more.
-
-
 def usable(hole: np.ndarray, radius: int) -> np.ndarray:
     """Windows over the border of the picture count where the hole is as near to such a border."""
     within = []
@@ -153,32 +150,6 @@ def test_the_answer_is_the_mean_of_a_mixture_of_gaussians(alpha, sigma, as_known
     assert np.abs(found.numpy() - naive(task, x, alpha, sigma, options, as_known)).max() < 1e-4
 
 
-def test_features_keep_the_distances_of_windows():
-    """With all components nothing is lost; with some, distances are at most those of the windows."""
-    task, away = make_task(16, 18), {}
-    image = task.image.masked_fill(task.hole, 0)
-    for count in (EVERYTHING, 20):
-        level = build_level(image, task.hole, 1, 5, count)
-        flat = level.kernels.flatten(1)
-        assert torch.allclose(flat @ flat.T, torch.eye(min(count, 75)), atol=1e-5)
-        away[count] = torch.cdist(level.query(task.image)[:, :-2], level.features[level.windows, :-2])
-    query = level_windows(task.image)[level.places[:, 0] * 18 + level.places[:, 1]]
-    known = level_windows(task.image)[level.windows[: len(level.windows) // 2]]
-    known = torch.cat([known, known.flip(-1)])
-    expected = torch.cdist(query.flatten(1), known.flatten(1))
-    assert torch.allclose(away[EVERYTHING], expected, atol=1e-3)
-    assert (away[20] <= expected + 1e-3).all() and (away[20] >= 0.5 * expected).float().mean() > 0.9
-
-
-def level_windows(image: torch.Tensor) -> torch.Tensor:
-    """(H W, 3, 5, 5)."""
-    around = pad(image[None], (2, 2, 2, 2), mode="reflect")[0]
-    return around.unfold(1, 5, 1).unfold(2, 5, 1).flatten(1, 2).transpose(0, 1)
-
-
-# Every level of noise.
-
-
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("alpha, sigma", [(0, 1), (0.5, 0.5), (1, 1e-3), (1, 1e-8), (1, 0)])
 def test_every_level_of_noise(way, alpha, sigma):
@@ -218,9 +189,6 @@ def test_a_texture_that_repeats_goes_on():
         assert (found - image)[:, task.hole[0]].abs().mean() < 0.03, way
 
 
-# The engine.
-
-
 def test_pictures_of_any_sizes_do_not_know_of_each_other():
     """To the bit, whatever the batch and the order."""
     tasks = [make_task(*size, seed=n) for n, size in enumerate([(37, 53), (16, 90), (24, 24), (7, 31)])]
@@ -244,8 +212,6 @@ def test_the_number_of_threads_does_not_matter(way):
         torch.set_num_threads(before)
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
 
-
-# Any size, any hole.
 
 HOLES = {
     "a pixel": lambda hole: hole[hole.shape[0] // 2, hole.shape[1] // 2].fill_(True),
@@ -310,9 +276,6 @@ def test_the_model_has_the_levels_of_its_process():
             PatchModel(**{key: value})
 
 
-# Membranes.
-
-
 def laplace(values: np.ndarray, given: np.ndarray) -> np.ndarray:
     """The exact solution on a grid whose edge reflects."""
     shape = given.shape
@@ -362,9 +325,6 @@ def test_edges_that_go_on_are_left_alone_and_others_are_matched():
         assert torch.allclose(moved_back, torch.full_like(moved_back, -off), atol=0.15 * abs(off))
     border = match_edge(torch.where(hole, flat + 1.5, flat), hole, 0.15)[:, hole]
     assert border.abs().max() < 0.05, "another thing begins there"
-
-
-# The search.
 
 
 def small_level(cell: int = 1, height: int = 24, width: int = 32) -> Level:
