@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from importlib import import_module
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -130,20 +129,15 @@ def test_a_package_that_cannot_be_imported_is_named(monkeypatch, capsys):
     assert said.startswith("isdiff: plugin no_such_package cannot be imported") and said.count("\n") == 1
 
 
-def test_methods_and_sampler(shown, golden_prior):
+def test_the_sampler_shown_is_ddim(shown, golden_prior):
     grid = Grid.of(named_betas("linear"), leading_timesteps(1000, 10))
     hole = torch.zeros(1, 16, 16, dtype=torch.bool)
     hole[..., 8:] = True
-    task = Task("a", torch.rand(3, 16, 16).masked_fill(hole, 0), hole)
-    for sampler, known in product((DDIM(), shown["Plain"]()), (shown["Faded"](), shown["Copied"]())):
-        engine = Engine(golden_prior, grid, sampler, known, lambda n: resampling_plan(n, 3, 2))
-        (result,) = engine.run([task])
-        assert torch.allclose(result.x[:, ~hole[0]], task.image[:, ~hole[0]], atol=1e-5)
-    results = []
+    task, found = Task("a", torch.rand(3, 16, 16).masked_fill(hole, 0), hole), []
     for sampler in (DDIM(), shown["Plain"]()):
         (result,) = Engine(golden_prior, grid, sampler, KnownRegion(), resampling_plan).run([task])
-        results.append(result.x)
-    assert torch.allclose(*results, atol=1e-5), "the sampler shown is DDIM"
+        found.append(result.x)
+    assert torch.allclose(*found, atol=1e-5)
 
 
 def test_model(shown, tmp_path):
