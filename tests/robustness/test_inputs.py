@@ -544,12 +544,12 @@ def test_the_script_says_what_is_wrong_in_one_line(tmp_path, script):
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "x.png").write_text("")
     cases = [
-        (["doctor", "folder"], "dataset.path has no value"),
-        (["doctor", "nothing"], "there is no dataset 'nothing'; there are "),
-        (["doctor", "folder", here, "dataset.size=x"], "size is 'x'"),
-        (["doctor", "folder", here, "dataset.size=256", f"data_root={tmp_path}"], "folder_256.sha256"),
-        (["doctor", "folder", f"dataset.path={tmp_path / 'torn'}"], "x.png cannot be read"),
-        (["doctor", "celeba", f"dataset.manifest={tmp_path / 'none.csv'}"], "none.csv is missing"),
+        (["check", "folder"], "dataset.path has no value"),
+        (["check", "nothing"], "there is no dataset 'nothing'; there are "),
+        (["check", "folder", here, "dataset.size=x"], "size is 'x'"),
+        (["check", "folder", here, "dataset.size=256", f"data_root={tmp_path}"], "folder_256.sha256"),
+        (["check", "folder", f"dataset.path={tmp_path / 'torn'}"], "x.png cannot be read"),
+        (["check", "celeba", f"dataset.manifest={tmp_path / 'none.csv'}"], "none.csv is missing"),
         (["masks", "folder", "files", here, f"mask.path={tmp_path / 'torn'}"], "mask"),
         (["masks", "folder", "half", here, "--out", tmp_path / "torn" / "x.png" / "out"], "x.png"),
     ]
@@ -557,7 +557,7 @@ def test_the_script_says_what_is_wrong_in_one_line(tmp_path, script):
         code, said = script(*args)
         assert code in (1, 2) and message in said, args
         assert said.strip().splitlines()[-1].startswith("isdiff: ") and said.count("isdiff: ") == 1, said
-    assert script("doctor", "folder", here)[0] == 0
+    assert script("check", "folder", here)[0] == 0
 
 
 def test_ids_that_can_be_names_of_files():
