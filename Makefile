@@ -10,6 +10,7 @@
 # make floors       methods without a network and the small networks, at 64, 128 and 256 pixels
 # make ours         the paper's seed and a better one, on test images
 # make seven        seven photographs filled in several ways
+# make fig3, fig7, fig9   counterparts of the paper's pictures of seeds, hard cases and several results
 # make table1 ... table8, fig4, fig10, figS, fig_calls   the paper's tables and figures;
 #                   profile=demo, paper or smoke, limit= masks= rows= seeds= logger=wandb
 # make report       all of them on one page
@@ -29,7 +30,7 @@ PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 CORE = COVERAGE_CORE=$$($(RUN) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS fig_calls
 
-.PHONY: install demo test test-fast test-full test-long coverage ci avatars drawings latent photos floors ours seven sweep-photos sweep sweep-latent sweep-patches sweep-seeds $(TABLES) table3 report bench bench-gpu docs lint
+.PHONY: install demo test test-fast test-full test-long coverage ci avatars drawings latent photos floors ours seven fig3 fig7 fig9 sweep-photos sweep sweep-latent sweep-patches sweep-seeds $(TABLES) table3 report bench bench-gpu docs lint
 install: $(VENV)/.installed
 
 # The lock holds the versions that made the results. If it does not fit this Python, pyproject.toml's ranges apply.
@@ -79,6 +80,9 @@ sweep-photos: install
 
 sweep-patches sweep-seeds: install
 	$(RUN) -m isdiff compare $(subst -,_,$@) $(POOL)
+
+fig3 fig7 fig9: install
+	$(RUN) scripts/paper_figures.py $(@:fig%=%)
 
 seven: install
 	$(RUN) scripts/seven_photos.py --teaser border grass blur
