@@ -33,8 +33,11 @@ RECORD = 700  # bytes of an image's line in per_image.jsonl, rounded up
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a table. ``calls`` and ``most`` are of an image whose first attempt passes, and one of which none
-    does; ``printed`` are the paper's seconds per image."""
+    """One run of a table.
+
+    ``calls`` and ``most`` are of an image whose first attempt passes, and one of which none does; ``printed`` are the
+    paper's seconds per image.
+    """
 
     table: str
     mask: str

@@ -1,4 +1,4 @@
-"""Is it worth while to reuse deep features between steps (DeepCache, Ma et al. 2024)?
+"""Measure whether it pays to reuse deep features between steps (DeepCache, Ma et al. 2024).
 
 ``python benchmarks/step_cache.py``. In every second (or third) call only the outermost level of the U-Net is run, on
 top of what the levels below answered in the call before. The alternative at the same cost is to take fewer steps. Both

@@ -1,5 +1,8 @@
-"""The photographs' shipped files: ``python scripts/make_photos.py --source FOLDER`` copies photographs and writes their
-credits; without it, the crops of a split are chosen again; ``--check`` only compares."""
+"""Make the photographs' shipped files.
+
+``python scripts/make_photos.py --source FOLDER`` copies photographs and writes their credits. Without it, the crops of
+a split are chosen again; ``--check`` only compares.
+"""
 
 import argparse
 import csv

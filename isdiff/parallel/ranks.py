@@ -47,8 +47,10 @@ def in_ranks(asked: Sequence[Any] | None, hear: Callable[..., None]) -> list[Any
 
 
 def together(words: list[str], alone: Callable[[list[str]], int]) -> int:
-    """The exit code of this rank. The others' is 0 where rank 0 can say what went wrong: torchrun ends all ranks with
-    the first that fails."""
+    """Return the exit code of this rank.
+
+    The others' is 0 where rank 0 can say what went wrong: torchrun ends all ranks with the first that fails.
+    """
     global size
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return alone(words)

@@ -41,8 +41,11 @@ class Job:
 
 
 def jobs_of(runs: Iterable[tuple[str, DictConfig]]) -> list[Job]:
-    """What is to be computed for these runs, no run twice, those with the most network calls first and of equals those
-    of one model together. Runs that cannot be begun are left to the table, which says why."""
+    """List what is to be computed for these runs, no run twice.
+
+    Those with the most network calls come first, and of equals those of one model together. Runs that cannot be begun
+    are left to the table, which says why.
+    """
     found: dict[str, Job] = {}
     for name, cfg in runs:
         try:

@@ -122,8 +122,10 @@ def random_crops(root: str | Path, split: str, size: int) -> Images:
 
 
 def training_images(cfg, split: str, count: int) -> Images:
-    """A function of (rng, n) to n images of a split, (n, H, W, 3) uint8: random crops of photographs, or drawings
-    picked among the first ``count`` of a drawn dataset."""
+    """Return a function of (rng, n) to n images of a split, (n, H, W, 3) uint8.
+
+    They are random crops of photographs, or drawings among the first ``count`` of a drawn dataset.
+    """
     if cfg.dataset == "photos":
         return random_crops(cfg.data_root, split, cfg.image_size)
     pixels = rendered_split(cfg.dataset, split, count, cfg.image_size, Path(cfg.data_root), cfg.workers)

@@ -54,8 +54,11 @@ class HeldOut:
 
     @torch.no_grad()
     def __call__(self, net: UNet) -> dict[str, float]:
-        """``dev`` and ``train``: velocity error over the training's timesteps; ``dev_<t>``, ``train_<t>``: noise error
-        at one of ``LEVELS``; ``spike``: the largest ratio of :func:`spikes`."""
+        """Return errors by name.
+
+        ``dev`` and ``train``: velocity error over the training's timesteps; ``dev_<t>``, ``train_<t>``: noise error at
+        one of ``LEVELS``; ``spike``: the largest ratio of :func:`spikes`.
+        """
         found: dict[str, float] = {}
         weight = 1 / self.alphas_cumprod[self.timesteps].float()
         for name, x0 in self.images.items():
@@ -103,8 +106,11 @@ class SpikePenalty:
 
     @contextmanager
     def measured(self):
-        """A function to the penalties of the forward pass inside the block, (B,): ``weight`` times the sum over blocks
-        and positions of the logarithm of how many times ``limit`` the ratio is."""
+        """Yield a function to the penalties of the forward pass inside the block, (B,).
+
+        A penalty is ``weight`` times the sum over blocks and positions of the logarithm of how many times ``limit`` the
+        ratio is.
+        """
         with watched(self.blocks) as seen:
             yield lambda: self.weight * torch.stack([self.excess(out) for out in seen.values()]).sum(0)
 

@@ -60,8 +60,10 @@ class Posterior:
 
 
 class HybridLoss:
-    """Velocity MSE (the noise's divided by abar) for the mean, variational bound (in bits per dimension) for the
-    variance only: the objective of a network with learned variance (Nichol & Dhariwal 2021, Sec. 3.1).
+    """Compute the objective of a network with learned variance (Nichol & Dhariwal 2021, Sec. 3.1).
+
+    Velocity MSE (the noise's divided by alphas_cumprod) for the mean, variational bound (in bits per dimension) for the
+    variance only.
 
     Args:
         betas: training schedule, float64 (T,).

@@ -80,8 +80,7 @@ def made(tmp_path_factory):
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_dataset(made, name):
-    """Ids can be names of files, each once; images are of the right form and the same each time; what is not here or
-    damaged is named."""
+    """Ids can be file names; images have the right form, the same each time; what is absent or damaged is named."""
     data, folder = made(name)
     ids = data.ids()
     assert len(ids) >= COUNT and len(set(ids)) == len(ids) and all(map(safe_id, ids))

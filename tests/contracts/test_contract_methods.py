@@ -104,7 +104,7 @@ def test_images_know_nothing_of_batch_and_order(place, reference, method):
 
 @pytest.mark.parametrize("method", RICHEST)
 def test_hidden_pixels_change_nothing(place, reference, method):
-    """What lies beneath the hole is other noise: the hole is filled as before. (The oracle seed is no method.)"""
+    """What lies beneath the hole is other noise: the hole is filled as before (the oracle seed is no method)."""
 
     def repainted(task):
         noise = torch.rand(task.image.shape, generator=torch.Generator().manual_seed(7)) * 2 - 1

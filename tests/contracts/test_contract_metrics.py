@@ -39,8 +39,7 @@ def sample(metric, results) -> Statistic:
 
 @pytest.mark.parametrize("name", choices("metric"))
 def test_metric(name):
-    """Best for equal images, worse with noise and worst with more; finite, in its interval; an image is seen alike in
-    whatever company."""
+    """Best for equal images, worse with more noise; finite, in its interval; an image's value needs no company."""
     cfg = compose_run(["dataset=avatars", f"model_root={ROOT / 'models'}"])
     (metric,) = build_metrics([name], cfg)
     assert metric.name == name and metric.heading[-1] in "↓↑"

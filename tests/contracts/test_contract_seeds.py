@@ -77,8 +77,7 @@ def test_starts_with_this_seed(name):
 
 @pytest.mark.parametrize("name", choices("isdiff/criterion"))
 def test_criterion(name):
-    """A finite number, from the hole of the prediction and what is known of the image alone; better for what goes with
-    the surroundings."""
+    """A finite number, from the hole and what is known alone; better for what goes with the surroundings."""
     criterion = build(compose_run(["isdiff=on", f"isdiff/criterion={name}"]).isdiff.criterion, Criterion)
     given = task()
     fitting, foreign = given.truth.flip(2), torch.full_like(given.truth, 0.97)

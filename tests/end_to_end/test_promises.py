@@ -165,8 +165,10 @@ class Pairs(Answers):
 
 
 def posterior(sampler, known, steps: int, *loop: int) -> tuple[float, float]:
-    """How the hidden half goes with the known one, from 4,096 pairs: slope, and variance about it as a share of the
-    true one. The exact answer is (``ALIKE``, 1)."""
+    """Return the slope of the hidden half on the known one, from 4,096 pairs, and the variance about it.
+
+    The variance is a share of the true one: the exact answer is (``ALIKE``, 1).
+    """
     grid = Grid.of(named_betas("linear"), leading_timesteps(1000, steps))
     hole = torch.zeros(1, 64, 128, dtype=torch.bool)
     hole[:, :, 64:] = True

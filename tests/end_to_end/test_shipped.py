@@ -55,8 +55,7 @@ def test_feature_networks_know_their_data(model):
     [("drawings", "wide", "ddnm+isdiff"), ("drawings", "half", "repaint"), ("landscapes", "expand", "ddnm+isdiff")],
 )
 def test_the_other_datasets_run_as_avatars_do(tmp_path, dataset, mask, method):
-    """Both datasets, every mask and two methods, offline; distances come from the drawings' own feature network. The
-    rest of the matrix runs in ``make drawings``."""
+    """Both datasets, every mask and two methods, offline, with the drawings' own feature network."""
     run_script(
         f"dataset={dataset}", f"mask={mask}", f"method={method}", "sampler.steps=5", "sampler.jump=2", "limit=2",
         "metrics.names=[perceptual,frechet]", "metrics.bootstrap=10", f"output_root={tmp_path}",

@@ -73,8 +73,7 @@ def serving(handler, certificate):
 
 @pytest.fixture
 def server(checkpoint, certificate):
-    """Paths: /good, /forbidden, /page (an HTML page with status 200), /short (ends early once), /other (wrong file),
-    /to/ADDRESS (sends on)."""
+    """Serve /good, /forbidden, /page (HTML with status 200), /short (ends early once), /other (wrong), /to/ADDRESS."""
     seen = []
 
     class Handler(BaseHTTPRequestHandler):

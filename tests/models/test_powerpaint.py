@@ -21,8 +21,7 @@ TABLE = "text_model.embeddings.token_embedding."
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> Path:
-    """``whole``: PowerPaint as a folder of diffusers; ``own``: the same in its authors' layout; ``base``: another model
-    with the same autoencoder, scheduler and words."""
+    """Make ``whole``, a folder of diffusers, ``own``, the same in its authors' layout, and ``base``, another model."""
     root = tmp_path_factory.mktemp("powerpaint")
     whole = tiny_latent_model(root / "whole")
     unet, vae, tokenizer, text = build_parts(100, None, LEVELS)
