@@ -44,6 +44,7 @@ LAYERS = {"preprocess": lambda self, sent: [layer.path for layer in sent.layers]
 Editor: Any = ABCMeta.__new__(
     type(gr.ImageEditor), "Editor", (gr.ImageEditor,), {"__module__": __name__, "is_template": True, **LAYERS}
 )
+BROAD: dict[str, Any] = {"min_width": 150}
 FONTS: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 PICTURE: dict[str, Any] = {"format": "png", "buttons": [], "interactive": False}
 GALLERY: dict[str, Any] = {"show_label": False, "height": "auto", "allow_preview": False, **PICTURE}
@@ -92,10 +93,8 @@ class Page:
         method = method_of(METHOD if METHOD in methods() else next(iter(methods())))
         model = method.models[0]
         with gr.Row():
-            self.method = gr.Dropdown(
-                list(methods()), value=method.name, label="Method", elem_id="method", min_width=150
-            )
-            self.model = gr.Dropdown(list(method.models), value=model, label="Model", elem_id="model", min_width=150)
+            self.method = gr.Dropdown(list(methods()), value=method.name, label="Method", elem_id="method", **BROAD)
+            self.model = gr.Dropdown(list(method.models), value=model, label="Model", elem_id="model", **BROAD)
         self.prompt = gr.Textbox(
             label="Prompt", info="What the hole is to show, in words.", visible=method.latent, elem_id="prompt"
         )
@@ -103,16 +102,14 @@ class Page:
             step=0.01, label="Strength: start step", info=STRENGTH, elem_id="strength", **slider(method.name, model)
         )
         with gr.Row():
-            self.steps = gr.Slider(2, MOST_STEPS, 50, step=1, label="Steps", elem_id="steps", min_width=150)
-            most = self.limits.variants
-            self.variants = gr.Slider(
-                1, most, min(2, most), step=1, label="Variants", elem_id="variants", min_width=150, visible=most > 1
-            )
-            self.seed = gr.Number(
-                0, label="Seed", precision=0, minimum=0, maximum=TOP_SEED, elem_id="seed", min_width=90
-            )
+            self.steps = gr.Slider(2, MOST_STEPS, 50, step=1, label="Steps", elem_id="steps", **BROAD)
+            many: dict[str, Any] = {"maximum": self.limits.variants, "visible": self.limits.variants > 1, **BROAD}
+            usual = min(2, self.limits.variants)
+            self.variants = gr.Slider(1, value=usual, step=1, label="Variants", elem_id="variants", **many)
+            whole: dict[str, Any] = {"precision": 0, "minimum": 0, "maximum": TOP_SEED}
+            self.seed = gr.Number(0, label="Seed", elem_id="seed", min_width=90, **whole)
         with gr.Row():
-            self.go = gr.Button("Fill the hole", variant="primary", elem_id="go", min_width=150)
+            self.go = gr.Button("Fill the hole", variant="primary", elem_id="go", **BROAD)
             self.cancel = gr.Button("Cancel", interactive=False, elem_id="cancel", min_width=90)
 
     def put_results(self) -> None:
@@ -140,10 +137,9 @@ class Page:
         self.upload.upload(self.take_upload, self.upload, loaded, **quiet)
         self.examples.select(self.take_example, self.method, [*loaded, self.model, self.strength], **quiet)
         self.mask.input(self.show_mask, [self.photo, self.mask], self.editor, **quiet)
-        self.method.input(self.fit_method, [self.method, self.model], [self.model, self.prompt, self.strength], **quiet)
-        self.model.input(
-            lambda *chosen: gr.Slider(**slider(*chosen)), [self.method, self.model], self.strength, **quiet
-        )
+        chosen = [self.method, self.model]
+        self.method.input(self.fit_method, chosen, [self.model, self.prompt, self.strength], **quiet)
+        self.model.input(lambda *names: gr.Slider(**slider(*names)), chosen, self.strength, **quiet)
         asked = {self.photo, self.editor, self.mask, self.method, self.model, self.prompt, self.strength, self.steps,
                  self.seed, self.variants}  # fmt: skip
         self.go.click(self.run, asked, [self.go, self.cancel, self.status, self.live, self.results, *shown], **quiet)
