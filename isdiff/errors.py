@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ LONGEST_LINE = 2000
 
 
 def printable(text: str) -> str:
-    """A text of others for a terminal: what would move its cursor or change its colours is spelled out."""
+    """Make a text of others fit for a terminal: what would move its cursor or change its colours is spelled out."""
     spelled = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in text.split("\n"))
     return "\n".join(line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 4]} ..." for line in spelled)
 
@@ -40,30 +39,18 @@ class SomeFailed(UserError):
     exit_code = 3
 
 
-ADVICE = {
-    errno.ENOSPC: "the disk is full; make room and run the same command again",
-    errno.EFBIG: "a file may not grow so large here (ulimit -f); raise the limit and run the same command again",
-    errno.EDQUOT: "the disk quota is used up; make room and run the same command again",
-    errno.EROFS: "the file system is read-only; give another place for the output",
-    errno.EACCES: "there is no permission; give another place or change its permissions",
-    errno.ENOTDIR: "a file is in the place of a folder; remove it or give another place for the output",
-    errno.EEXIST: "a file is in the place of a folder; remove it or give another place for the output",
-    errno.EISDIR: "a folder is in the place of a file; remove it or give another place for the output",
-    errno.ENAMETOOLONG: "the name is too long; give shorter names or another place for the output",
-}
-
-
 def explained(error: BaseException) -> str:
-    """One sentence for an error of the user's or of the operating system."""
+    """Write one sentence for an error of the user's or of the operating system."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in ADVICE:
-        return printable(f"{error.filename or 'a file'}: {ADVICE[error.errno]}")
+    if isinstance(error, OSError) and error.strerror:
+        advice = "make room, change permissions or give another place, then run the same command again"
+        return printable(f"{error.filename or 'a file'}: {error.strerror}; {advice}")
     return printable(str(error)) or type(error).__name__
 
 
 def summed_up(failed: dict[str, str], shown: int = 5) -> list[str]:
-    """Failures by reason, one line each: the first image and how many more; the most frequent reason first.
+    """Sum up failures by reason, one line each: the first image and how many more; the most frequent reason first.
 
     Reasons that differ only in the image's name count as one.
     """
