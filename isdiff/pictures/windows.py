@@ -1,19 +1,15 @@
 """How a model of small squares fills holes in pictures of any size.
 
-A model that takes any size sees the whole picture at once, or of a large one each part of the hole with what is around
-it.
+A model that takes any size sees the whole picture, or of a large one each part of the hole with its surroundings.
 
-For a model of squares the hole is taken apart into parts that are close together. The side of a part's windows follows
-from how wide it is: the farthest that one of its pixels is from a known one, and ``context`` times that width of
-surroundings on either side; at least the model's own size, at most ``reduction`` times that or the picture's shorter
-side. A part that fits into one such window gets one about its middle. A larger one is filled by windows that overlap,
-as few as its width allows, each where half is known by then if there is such a place. What a window makes near its
-border counts the less the nearer it is, and a later window makes it again: the two are blended. Where a hole is wider
-than windows are, a coarse fill of the whole part comes first, and windows begin with it instead of noise. The windows
-follow from the shape of the hole and these numbers alone.
+For a model of squares, parts of the hole that are close together get one window about their middle: as large as the
+part's depth asks for, with ``context`` times its width around it, from the model's own size to ``reduction`` times
+that. A part that does not fit is filled by overlapping windows, each where half is known by then if there is such a
+place; near a border their results are blended. A part that is wider than windows gets a coarse fill first, with which
+they begin. The windows follow from the shape of the hole and these numbers alone.
 
-A window that is not of the model's size is resized for it, and what it made is resized back. Nothing of what lies
-beneath the hole gets into known pixels on the way, and only hole pixels of the picture are ever replaced.
+Windows are resized for the model and back. Nothing beneath the hole gets into known pixels on the way, and only hole
+pixels of the picture are ever replaced.
 """
 
 from __future__ import annotations
