@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 
 from isdiff import __version__
-from isdiff.cli.output import Output
+from isdiff.cli.command import Output, call
 from isdiff.packages import add_package
 
 COMMANDS = {
@@ -59,8 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def alone(words: list[str]) -> int:
     """The exit code of a command in this process."""
     if words and words[0] in COMMANDS:
-        from isdiff.cli.command import call
-
         return call(words[0], words[1:])
     if words[:1] in (["--version"], ["--help"], ["-h"]):
         print(f"isdiff {__version__}" if words[0] == "--version" else usage())
