@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from isdiff.io.models import load_attribute_net
 from isdiff.metrics import base
-from isdiff.metrics.base import Absent, FeatureExtractor, Features, Unavailable, load_once
+from isdiff.metrics.base import DEVICE, Absent, FeatureExtractor, Features, Unavailable, load_once
 from isdiff.nets.drawings import AttributeNet
 from isdiff.paths import located
 
@@ -24,10 +24,10 @@ def at_once(image: np.ndarray) -> int:
 
 
 def batches(images: list[np.ndarray], size: int = 64) -> Iterator[Tensor]:
-    """uint8 images as float32 batches (B, 3, H, W) in [-1, 1]."""
+    """uint8 images as float32 batches (B, 3, H, W) in [-1, 1], on ``DEVICE``."""
     for start in range(0, len(images), size):
         stacked = np.stack(images[start : start + size])
-        yield torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 127.5 - 1
+        yield torch.from_numpy(stacked).to(DEVICE.get()).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def map_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
@@ -72,12 +72,12 @@ class AttributeFeatures(FeatureExtractor):
         for result, truth in zip(batches(results), batches(truths), strict=True):
             (a, first), (b, second) = net.features(result), net.features(truth)
             parts.append((map_distance(a, b), first, second))
-        return Features(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))
+        return Features(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
         net = self.net(images)
-        return torch.cat([net.features(x)[1] for x in batches(images)]).numpy()
+        return torch.cat([net.features(x)[1] for x in batches(images)]).cpu().numpy()
 
 
 class AttributeMetric(base.Metric):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -180,10 +181,23 @@ class FrechetMetric(SetMetric):
         return FrechetStatistic(results, truths)
 
 
-@lru_cache(maxsize=4)
+DEVICE: ContextVar[str] = ContextVar("device", default="cpu")  # that metrics' networks run on
+
+
 def load_once(load: Callable[..., T], version: str, *places: Path) -> T:
-    """Return what ``load(*places)`` makes, once; ``version`` tells one content of the places from another."""
+    """Return what ``load(*places)`` makes, a network or a tuple that begins with one, once and on ``DEVICE``.
+
+    ``version`` tells one content of the places from another.
+    """
+    return load_on(DEVICE.get(), load, version, *places)
+
+
+@lru_cache(maxsize=4)
+def load_on(device: str, load: Callable[..., T], version: str, *places: Path) -> T:
     try:
-        return load(*places)
+        made = load(*places)
     except UserError as error:
         raise Unavailable(str(error)) from None
+    net: Any = made[0] if isinstance(made, tuple) else made
+    net.to(device)
+    return made

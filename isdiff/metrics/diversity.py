@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import FeatureExtractor, Features, Metric, Unavailable, load_once
+from isdiff.metrics.base import DEVICE, FeatureExtractor, Features, Metric, Unavailable, load_once
 from isdiff.metrics.lite0 import Lite0Features
 from isdiff.metrics.samples import MeanStatistic, Statistic
 from isdiff.metrics.standard import find_published
@@ -68,12 +68,14 @@ class AlexNetFeatures(FeatureExtractor):
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
         net = load_once(alexnet, self.version, *self.weights())
-        mean, spread = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        mean, spread = (
+            torch.tensor(v, device=DEVICE.get()).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        )
         parts = []
         for x in batches(images, 16):
             x = torch.nn.functional.interpolate(x, size=(224, 224), mode="bicubic", antialias=True).clamp(-1, 1)
             parts.append(net.avgpool(net.features(((x + 1) / 2 - mean) / spread)).flatten(1))
-        return torch.cat(parts).numpy()
+        return torch.cat(parts).cpu().numpy()
 
 
 def alexnet(path: Path) -> AlexNet:

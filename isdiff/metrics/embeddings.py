@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from isdiff.io.hub import model_files
-from isdiff.metrics.base import Absent, FeatureExtractor, FrechetMetric, SetMetric, Unavailable, load_once
+from isdiff.metrics.base import DEVICE, Absent, FeatureExtractor, FrechetMetric, SetMetric, Unavailable, load_once
 from isdiff.metrics.samples import KernelStatistic, gaussian_kernel
 from isdiff.paths import located
 
@@ -64,9 +64,9 @@ class Embeddings(FeatureExtractor):
         model, processor = load_once(self.load, self.version, self.folder)
         found = []
         for i in range(0, len(images), 16):
-            seen = model(**processor(images=images[i : i + 16], return_tensors="pt"))
+            seen = model(**processor(images=images[i : i + 16], return_tensors="pt").to(DEVICE.get()))
             found.append(seen.image_embeds if "image_embeds" in seen else seen.pooler_output)
-        return torch.cat(found).float().numpy()
+        return torch.cat(found).float().cpu().numpy()
 
 
 class CMMD(SetMetric):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,16 @@ from torch.nn.functional import interpolate
 
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.metrics.attributes import at_once, batches, map_distance
-from isdiff.metrics.base import Absent, FeatureExtractor, Features, FrechetMetric, MeanMetric, Metric, SetMetric
+from isdiff.metrics.base import (
+    Absent,
+    FeatureExtractor,
+    Features,
+    FrechetMetric,
+    MeanMetric,
+    Metric,
+    SetMetric,
+    load_once,
+)
 from isdiff.metrics.samples import KernelStatistic, Statistic
 from isdiff.metrics.standard import in_package
 
@@ -65,9 +73,9 @@ class Lite0(nn.Module):
         return stages, pooled
 
 
-@lru_cache(maxsize=1)
 def lite0() -> Lite0:
-    return Lite0()
+    """Load the network once."""
+    return load_once(Lite0, SHA256)
 
 
 def resize(x: Tensor, exactly: bool) -> Tensor:
@@ -94,13 +102,14 @@ class Lite0Features(FeatureExtractor):
         for result, truth in zip(batches(results, size), batches(truths, size), strict=True):
             (a, first), (b, second) = (lite0()(resize(x, exactly=False)) for x in (result, truth))
             parts.append((map_distance(a, b), first, second))
-        values, *pooled = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+        values, *pooled = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
         # Features are of 224 pixels, which larger images have not been shown at here.
         return Features(values, *pooled) if min(results[0].shape[:2]) <= SIDE else Features(values)
 
     @torch.inference_mode()
     def features(self, images: list[np.ndarray]) -> np.ndarray:
-        return torch.cat([lite0()(resize(x, exactly=True))[1] for x in batches(images, at_once(images[0]))]).numpy()
+        parts = [lite0()(resize(x, exactly=True))[1] for x in batches(images, at_once(images[0]))]
+        return torch.cat(parts).cpu().numpy()
 
 
 class Lite0Metric(Metric):

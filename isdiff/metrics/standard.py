@@ -21,6 +21,7 @@ from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.weights import Weights
 from isdiff.metrics.attributes import at_once, batches
 from isdiff.metrics.base import (
+    DEVICE,
     Absent,
     FeatureExtractor,
     FrechetMetric,
@@ -28,7 +29,7 @@ from isdiff.metrics.base import (
     SetMetric,
     Unavailable,
     load_once,
-)  # fmt: skip
+)
 from isdiff.metrics.samples import MeanStatistic
 from isdiff.paths import located, shipped
 
@@ -100,7 +101,7 @@ class LPIPS(PairMetric):
     def values(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> np.ndarray:
         net, size = load_once(lpips_net, self.version, *self.weights()), at_once(results[0])
         pairs = zip(batches(results, size), batches(truths, size), strict=True)
-        return torch.cat([net(a, b).flatten() for a, b in pairs]).numpy()
+        return torch.cat([net(a, b).flatten() for a, b in pairs]).cpu().numpy()
 
 
 def inception(path: Path) -> nn.Module:
@@ -124,8 +125,8 @@ class InceptionFeatures(FeatureExtractor):
     def features(self, images: list[np.ndarray]) -> np.ndarray:
         net = load_once(inception, self.version, *self.weights())
         parts = (np.stack(images[i : i + 32]) for i in range(0, len(images), 32))
-        tensors = (torch.from_numpy(part).permute(0, 3, 1, 2).contiguous() for part in parts)
-        return torch.cat([net(t)[0] for t in tensors]).numpy()
+        tensors = (torch.from_numpy(part).to(DEVICE.get()).permute(0, 3, 1, 2).contiguous() for part in parts)
+        return torch.cat([net(t)[0] for t in tensors]).cpu().numpy()
 
 
 class FID(FrechetMetric):
@@ -243,4 +244,4 @@ class SSIM(PairMetric):
         size = at_once(results[0])
         pairs = zip(batches(results, size), batches(truths, size), strict=True)
         found = [torch.as_tensor(ssim(a, b, reduction="none", data_range=(-1.0, 1.0))) for a, b in pairs]
-        return torch.cat([v.reshape(-1) for v in found]).numpy()
+        return torch.cat([v.reshape(-1) for v in found]).cpu().numpy()

@@ -13,14 +13,14 @@ from torch import Tensor
 from isdiff.io.hub import model_files
 from isdiff.io.models import load_caption_net
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import Absent, Features, PairMetric, Unavailable, load_once
+from isdiff.metrics.base import DEVICE, Absent, Features, PairMetric, Unavailable, load_once
 from isdiff.metrics.samples import MeanStatistic, Statistic
 from isdiff.paths import located
 
 
 def score(images: Tensor, texts: Tensor) -> np.ndarray:
     """A hundredth of the CLIP score (Hessel et al. 2021) of rows of embeddings: ``max(cos, 0)``."""
-    return torch.cosine_similarity(images.float(), texts.float()).clamp(min=0).numpy()
+    return torch.cosine_similarity(images.float(), texts.float()).clamp(min=0).cpu().numpy()
 
 
 class TextMetric(PairMetric):
@@ -57,7 +57,8 @@ class CaptionScore(TextMetric):
         if results[0].shape[:2] != (64, 64):
             raise Unavailable("measures 64x64 drawings only")
         net, tokenizer = load_once(load_caption_net, self.version, self.folder)
-        ids = tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt").input_ids
+        tokens = tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
+        ids = tokens.input_ids.to(DEVICE.get())
         pictures = torch.cat([net.images(x) for x in batches(results)])
         texts = torch.cat([net.captions(part) for part in ids.split(64)])
         return score(pictures, texts)
@@ -95,6 +96,6 @@ class CLIPScore(TextMetric):
         for i in range(0, len(results), 16):
             texts, pictures = list(prompts[i : i + 16]), results[i : i + 16]
             inputs = processor(text=texts, images=pictures, padding=True, truncation=True, return_tensors="pt")
-            seen = model(**inputs)
+            seen = model(**inputs.to(DEVICE.get()))
             found.append(score(seen.image_embeds, seen.text_embeds))
         return np.concatenate(found)

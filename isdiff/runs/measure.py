@@ -15,7 +15,7 @@ import numpy as np
 
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError
-from isdiff.metrics.base import Absent, FeatureExtractor, Features, Metric, Unavailable
+from isdiff.metrics.base import DEVICE, Absent, FeatureExtractor, Features, Metric, Unavailable
 from isdiff.metrics.samples import Statistic
 from isdiff.metrics.store import ArrayStore
 from isdiff.runs.experiment import Experiment
@@ -109,6 +109,7 @@ class RunFeatures:
 
     def seen(self, wanted: Sequence[bool]) -> list[np.ndarray | None]:
         """What is kept of the wanted kinds, after a look at what is not."""
+        DEVICE.set(str(self.experiment.device))
         for start in range(0, len(self.records), PORTION):
             places = range(start, min(start + PORTION, len(self.records)))
             self.look(*(self.missing(kind, places) if wanted[kind] else [] for kind in (PAIRS, RESULTS, TRUTHS)))
