@@ -13,10 +13,10 @@ from pathlib import Path
 import installed  # noqa: F401
 import numpy as np
 import torch
-from isdiff.data.drawn_dataset import DrawnDataset
 from PIL import Image
 
 import isdiff
+from isdiff.data.drawn import DrawnDataset
 from isdiff.data.images import load_rgb, to_tensor, to_uint8
 from isdiff.io.contact_sheet import contact_sheet, with_hole
 from isdiff.paths import located, placed

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from conftest import ROOT
-from isdiff.data.drawn_dataset import DrawnDataset
 from stand_in import stand_in
 
 from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
+from isdiff.data.drawn import DrawnDataset
 from isdiff.metrics import base
 
 DATA = DrawnDataset("avatars", root=str(ROOT / "data"))
