@@ -22,8 +22,8 @@ from isdiff.engine import Engine
 from isdiff.errors import Missing
 from isdiff.io.files import atomic_open
 from isdiff.runs.experiment import Experiment
+from isdiff.tables.cells import row_configs
 from isdiff.tables.plan import names, plan
-from isdiff.tables.rows import row_configs
 
 RESULTS = Path(__file__).parent / "results"
 GPUS = (1, 8, 64)

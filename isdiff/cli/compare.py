@@ -21,8 +21,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--masks", type=lambda text: text.split(","), help="such as half,expand")
     args, overrides = parser.parse_with_overrides(arguments)
     from isdiff.parallel.runner import jobs_of, split
+    from isdiff.tables.cells import configs_of
     from isdiff.tables.compare import compare, narrow, read_plan, table_of
-    from isdiff.tables.rows import configs_of
 
     plan = narrow(read_plan(plans[args.name]), args.limit, args.seeds, args.masks)
     runner, overrides = split(overrides)

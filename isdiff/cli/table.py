@@ -32,10 +32,10 @@ def main(arguments: list[str]) -> int:
 
     from isdiff.config.composing import compose_run
     from isdiff.parallel.runner import jobs_of, split
+    from isdiff.tables.cells import configs_of
     from isdiff.tables.figures import figure_names
     from isdiff.tables.make import logger_of, make_figure, make_report, make_table, plans_of
     from isdiff.tables.plan import names
-    from isdiff.tables.rows import configs_of
     from isdiff.tables.sheet import Gaps
 
     parser = Parser("isdiff table", description=__doc__)

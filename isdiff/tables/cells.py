@@ -5,13 +5,18 @@ from __future__ import annotations
 import errno
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from omegaconf import DictConfig
 
+from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
 from isdiff.errors import Missing, UserError, explained, summed_up
+from isdiff.loggers.base import set_group
 from isdiff.metrics.base import Metric, Unavailable
 from isdiff.metrics.contrast import Contrast, contrast
 from isdiff.metrics.diversity import Diversity
@@ -19,10 +24,58 @@ from isdiff.metrics.intervals import estimate
 from isdiff.metrics.samples import SeedsStatistic
 from isdiff.models.base import RANDOM
 from isdiff.runs.experiment import Experiment
-from isdiff.runs.measure import result_features, sources
+from isdiff.runs.measure import Records, result_features, samples, sources
+from isdiff.runs.run import execute
 from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
-from isdiff.tables.rows import Row, row_configs, run_row
 from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
+
+Costs = dict[tuple[str, str], tuple[int, float]]  # network calls and seconds, by a run's folder and image
+
+
+@dataclass
+class Row:
+    """One method on one mask, with one or several seeds over the same images.
+
+    Attributes:
+        runs: each seed's experiment, with the records of the images.
+        samples: what was measured, by the metrics' names.
+        skipped: why a metric could not be, by its name.
+        failed: why images could not be made, by id.
+    """
+
+    label: str
+    runs: list[tuple[Experiment, Records]]
+    samples: dict[str, SeedsStatistic]
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def experiment(self) -> Experiment:
+        """The first seed's."""
+        return self.runs[0][0]
+
+    @property
+    def records(self) -> Records:
+        """The first seed's."""
+        return self.runs[0][1]
+
+    @property
+    def ids(self) -> list[str]:
+        """The images, in the dataset's order."""
+        return [record["id"] for record in self.records]
+
+    def mean(self, key: str) -> float:
+        """The mean of a number of the records, such as ``network_calls``, over images and seeds."""
+        return float(np.mean([record[key] for _, records in self.runs for record in records]))
+
+    def costs(self) -> Costs:
+        """What each image cost with each seed; a run that several tables have is the same entry in all."""
+        return {
+            (str(experiment.store.path), record["id"]): (record["network_calls"], record["seconds"])
+            for experiment, records in self.runs
+            for record in records
+        }
+
 
 Cells = dict[tuple[str, str], Row]  # what was measured, by row and mask
 Reasons = dict[tuple[str, str], str]  # why there is nothing, by row and mask
@@ -83,18 +136,6 @@ def announce(plan: TablePlan, run: bool) -> Iterator[tuple[RowPlan, CellPlan]]:
             where = f"{plan.name}{f' ({plan.profile})' if plan.profile else ''}, cell {place}/{len(todo)}"
             print(f"{where}: {row.label}, {cell.mask}", file=sys.stderr)
         yield row, cell
-
-
-def measure(row: RowPlan, cell: CellPlan, metrics: list[Metric], table: str) -> Row:
-    """Run (or take up) a cell; loggers group the runs of a ``table``'s rows."""
-    measured = run_row(row, cell, metrics, group=table)
-    for metric in measured.experiment.setup.metrics:
-        if isinstance(metric, Diversity) and len(cell.seeds) > 1:  # of the runs with the first two seeds
-            with suppress(Unavailable):  # then the cell says that it cannot be measured here
-                found = metric.between_runs(*(result_features(*each, metric.extractor) for each in measured.runs[:2]))
-                found.groups = sources(measured.experiment, measured.records)
-                measured.samples[metric.name] = SeedsStatistic([found])
-    return measured
 
 
 def is_finished(cell: CellPlan) -> bool:
@@ -184,3 +225,65 @@ def explain_gaps(plan: TablePlan, reasons: Reasons, gaps: Gaps) -> list[str]:
     for (reason, name), its in masks.items():
         grouped[reason].append(labels[name] if its == list(plan.masks) else f"{labels[name]} ({', '.join(its)})")
     return [f"{reason}: {'; '.join(cells)}." for reason, cells in (grouped | gaps.failed).items()]
+
+
+def row_configs(cell: CellPlan, metrics: Sequence[str], group: str = "", name: str = "") -> list[DictConfig]:
+    """The runs of a cell, one for each seed.
+
+    Args:
+        metrics: names of those that the runs measure.
+        group: of all rows of a table in a logger, where each goes by its ``name``.
+    """
+    composed: Any = compose_run([f"mask={cell.mask}", f"metrics.names=[{','.join(metrics)}]", *cell.overrides])
+    if group:
+        set_group(composed, group, name)
+    configs = [composed.copy() for _ in cell.seeds]  # composing takes much longer
+    for cfg, seed in zip(configs, cell.seeds, strict=True):
+        cfg.seed = seed
+    return configs
+
+
+def configs_of(plans: Iterable[TablePlan], strict: bool = False) -> Iterator[tuple[str, DictConfig]]:
+    """All runs behind these tables, with what each is called.
+
+    What does not compose is left to the tables to explain, unless ``strict``.
+    """
+    for table in plans:
+        for row, cell in [(each, cell) for each in table.rows for cell in each.cells if not cell.impossible]:
+            try:
+                configs = row_configs(cell, list(table.metrics.values()), table.name, row.name)
+            except UserError:
+                if strict:
+                    raise
+                continue
+            for cfg in configs:
+                yield f"{table.name}, {row.label}, {cell.mask}, seed {cfg.seed}", cfg
+
+
+def measure(row: RowPlan, cell: CellPlan, metrics: Sequence[Metric], group: str) -> Row:
+    """Run (or take up) a cell and measure it; ``group`` as of :func:`row_configs`."""
+    configs = row_configs(cell, [metric.name for metric in metrics], group, row.name)
+    outcomes = [execute(cfg) for cfg in configs]
+    found = [outcome.experiment.store.records() for outcome in outcomes]
+    # An image that failed with one seed is left out with all, or seeds would be compared on other images.
+    common = set.intersection(*map(set, found))
+    ids = [image_id for image_id in outcomes[0].experiment.ids() if image_id in common]
+    if not ids:
+        raise UserError(f"{row.label} on {cell.mask} masks: no image could be made with every seed")
+    made = Row(row.label, [], {})
+    measured = []
+    for outcome, records in zip(outcomes, found, strict=True):
+        made.runs.append((outcome.experiment, [records[image_id] for image_id in ids]))
+        made.failed |= outcome.failed
+        kept, why = samples(*made.runs[-1], outcome.experiment.setup.metrics)
+        measured.append(kept)
+        made.skipped |= why
+    everywhere = [key for key in measured[0] if all(key in kept for kept in measured)]
+    made.samples = {key: SeedsStatistic([kept[key] for kept in measured]) for key in everywhere}
+    for metric in made.experiment.setup.metrics:
+        if isinstance(metric, Diversity) and len(cell.seeds) > 1:  # of the runs with the first two seeds
+            with suppress(Unavailable):  # then the cell says that it cannot be measured here
+                between = metric.between_runs(*(result_features(*each, metric.extractor) for each in made.runs[:2]))
+                between.groups = sources(made.experiment, made.records)
+                made.samples[metric.name] = SeedsStatistic([between])
+    return made

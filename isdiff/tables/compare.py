@@ -17,11 +17,10 @@ from isdiff.io.files import atomic_open
 from isdiff.io.texts import markdown_line
 from isdiff.paths import placed
 from isdiff.runs.report import GRID_ROWS
-from isdiff.tables.cells import fill
+from isdiff.tables.cells import configs_of, fill
 from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
 from isdiff.tables.render import comparison_entries, markdown, plain_numbers, value_entries
 from isdiff.tables.report import common_ids, draw_strip
-from isdiff.tables.rows import configs_of
 from isdiff.tables.sheet import Gaps
 
 

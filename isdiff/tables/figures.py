@@ -15,11 +15,10 @@ from isdiff.config.metrics import build_metrics
 from isdiff.io.files import atomic_open, atomic_save
 from isdiff.metrics.contrast import contrast
 from isdiff.metrics.intervals import Estimate, estimate
-from isdiff.tables.cells import Cells, fill
+from isdiff.tables.cells import Cells, Costs, fill
 from isdiff.tables.kl import KL, add_divergences, divergences
 from isdiff.tables.plan import TablePlan, load, names
 from isdiff.tables.render import comma_separated
-from isdiff.tables.rows import Costs
 from isdiff.tables.sheet import Gaps
 
 Points = Sequence[tuple[float, Estimate]]

@@ -13,9 +13,8 @@ from isdiff.metrics.intervals import estimate
 from isdiff.metrics.samples import MeanStatistic
 from isdiff.runs.measure import sources
 from isdiff.seeds.base import SeededStart
-from isdiff.tables.cells import Cells
+from isdiff.tables.cells import Cells, Row
 from isdiff.tables.plan import TablePlan
-from isdiff.tables.rows import Row
 from isdiff.tables.sheet import Column, Measure, Sheet, Value
 
 BINS = 8  # of each colour channel

@@ -15,12 +15,11 @@ from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
 from isdiff.loggers.base import Logger, Subject
 from isdiff.paths import placed
-from isdiff.tables.cells import RUNS, Cells, fill
+from isdiff.tables.cells import RUNS, Cells, Costs, fill
 from isdiff.tables.figures import as_table, draw, figure_names
 from isdiff.tables.plan import NothingChosen, TablePlan, load, names, plan
 from isdiff.tables.render import logged_tables, write
 from isdiff.tables.report import draw_strips, spent, spent_text, write_page
-from isdiff.tables.rows import Costs
 from isdiff.tables.sheet import Gaps, Sheet
 
 

@@ -19,11 +19,10 @@ from isdiff.metrics.base import Metric
 from isdiff.metrics.contrast import Verdict
 from isdiff.metrics.samples import MeanStatistic
 from isdiff.seeds.base import SeededStart
-from isdiff.tables.cells import Cells
+from isdiff.tables.cells import Cells, Costs, Row
 from isdiff.tables.figures import Drawn
 from isdiff.tables.plan import TablePlan
 from isdiff.tables.render import parts, template
-from isdiff.tables.rows import Costs, Row
 from isdiff.tables.sheet import Sheet
 
 SHOWN = 3  # images of a strip

@@ -10,14 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from configured import SIDE, run_quietly, tiny_pixel_model, tiny_run, write_images
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.data.base import safe_id
-from isdiff.errors import UserError
 from isdiff.runs.run import execute
 from isdiff.runs.store import parsed
 
@@ -109,48 +106,6 @@ def wronged() -> list[dict]:
 def changed_record(line: str, change: dict) -> str:
     """The line of a record with these values."""
     return json.dumps({key: value for key, value in (json.loads(line) | change).items() if value is not ...})
-
-
-HOW = st.sampled_from(["torn", "exchanged", "gone", "one byte", "added"])
-
-
-def lines_of(folder: Path) -> list[str]:
-    file = folder / "per_image.jsonl"
-    return file.read_text("utf-8", errors="replace").splitlines() if file.exists() else []
-
-
-def maybe_wronged(line: str, data) -> str:
-    try:
-        json.loads(line)["id"]
-    except (ValueError, TypeError, KeyError):  # damaged in another way
-        return line
-    return changed_record(line, data.draw(st.sampled_from([{}, *wronged()])))
-
-
-@pytest.mark.slow
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(data=st.data())
-def test_a_damaged_folder_is_mended_or_refused(place, others, data):
-    """Whatever happened to its files, the same command leaves what it left the first time, or says one sentence."""
-    whole, strange = others
-    folder = place / "damaged" / whole.relative_to(place / "whole")
-    shutil.rmtree(place / "damaged", ignore_errors=True)
-    shutil.copytree(place / "whole", place / "damaged")
-    for name in data.draw(st.lists(st.sampled_from(names(whole)), min_size=1, max_size=3, unique=True)):
-        damage(folder / name, data.draw(HOW), data.draw(st.floats(0, 1)), strange / name)
-    lines, file = lines_of(folder), folder / "per_image.jsonl"
-    if lines and data.draw(st.booleans()):
-        lines = [maybe_wronged(line, data) for line in lines]
-        file.write_text("".join(f"{line}\n" for line in lines))
-    seen = {*lines_of(whole), *lines_of(strange)}
-    # A digit in another's place cannot be seen.
-    assume(all(line in seen or (found := parsed(line)) is None or not safe_id(found["id"]) for line in lines))
-    try:
-        execute(tiny_run(place, "damaged", COUNT, *MEASURED))
-    except UserError as error:
-        assert str(error) and "\n" not in str(error)
-    else:
-        assert told(folder) == told(whole)
 
 
 def test_a_record_that_says_what_cannot_be_is_none(others):

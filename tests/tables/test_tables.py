@@ -19,12 +19,11 @@ from isdiff.errors import UserError
 from isdiff.metrics.intervals import Estimate
 from isdiff.metrics.samples import MeanStatistic, SeedsStatistic
 from isdiff.tables import report
-from isdiff.tables.cells import fill
+from isdiff.tables.cells import Row, fill
 from isdiff.tables.figures import Panel, as_table, count, draw, finish, line_points, plot_line, set_scale, subplots
 from isdiff.tables.kl import divergence
 from isdiff.tables.make import folder_of, plans_of
 from isdiff.tables.plan import load, names, plan
-from isdiff.tables.rows import Row
 
 PROFILES = ("paper", "demo", "smoke")
 
@@ -375,7 +374,7 @@ def made_row(name: str, values: dict[str, list[float]]) -> Row:
     """A measured row: an image's values with each of the seeds."""
     seeds = SeedsStatistic([MeanStatistic(np.array(each)) for each in zip(*values.values(), strict=True)])
     experiment = SimpleNamespace(setup=SimpleNamespace(seed=0))
-    return Row(name, "half", [(experiment, [{"id": i} for i in values])] * len(seeds.seeds), {"ssim": seeds})
+    return Row(name, [(experiment, [{"id": i} for i in values])] * len(seeds.seeds), {"ssim": seeds})
 
 
 @pytest.fixture
