@@ -108,7 +108,7 @@ bench: install
 
 bench-gpu: install
 	$(RUN) benchmarks/ladder.py --device cuda --images 256 --batch 64 --steps 100 --repeats 3 model=adm256_uncond \
-	    model.weights=random dataset=landscapes dataset.size=256 dataset.features=null
+	    model.weights=random dataset=photos dataset.size=256
 	$(RUN) benchmarks/throughput.py
 	$(RUN) benchmarks/gpu.py
 
