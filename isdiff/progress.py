@@ -104,8 +104,9 @@ class Reporter:
         """
         found = {"done": self.done, "total": float(self.total), "steps": self.all_steps}
         begun, before = self.warm or (self.start, self.estimate())
-        if (made := self.estimate() - before) > 0:
-            each = max(time.monotonic() - begun, 1e-9) / made
+        made, passed = self.estimate() - before, time.monotonic() - begun
+        if made > 0 and passed > 0.1:  # else it would say nothing
+            each = passed / made
             found |= {"seconds_each": each, "seconds_left": (self.total - self.estimate()) * each}
         return found
 

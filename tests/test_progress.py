@@ -19,4 +19,6 @@ def test_steps_move_the_estimate_and_units_complete_it(capsys):
     assert report.done == 4 and "4/4 images" in report.text() and "left" not in report.text()
     report.work(1000)
     assert report.estimate() == 4
+    report.warm = report.warm[0] + 1000, 0.0
+    assert "/s" not in report.text(), "of no time there is no speed"
     assert "unknown" in Reporter("idle", 3).text()

@@ -11,13 +11,18 @@ from isdiff.cli.table import conclude
 from isdiff.config.search_path import config_names
 
 
+def whole_numbers(text: str) -> list[int]:
+    """Read ``0,1,2``."""
+    return [int(part) for part in text.split(",")]
+
+
 def main(arguments: list[str]) -> int:
     """Run it, and print where its files are; the exit code is as of ``isdiff table``."""
     plans = config_names("compare")
     parser = Parser("isdiff compare", description=__doc__)
     parser.add_argument("name", choices=list(plans))
     parser.add_argument("--limit", type=int, help="at most so many images in every group")
-    parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], help="such as 0,1,2")
+    parser.add_argument("--seeds", type=whole_numbers, help="such as 0,1,2")
     parser.add_argument("--masks", type=lambda text: text.split(","), help="such as half,expand")
     args, overrides = parser.parse_with_overrides(arguments)
     from isdiff.parallel.runner import jobs_of, split

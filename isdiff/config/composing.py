@@ -73,7 +73,7 @@ def refuse(overrides: Sequence[str], error: Exception, also: Sequence[str] = (),
             return UserError(fault)
     if found := re.match("Could not override '([^']+)'", str(error)):
         return UserError(no_such_key(found[1], [*also, *usual_keys()]))
-    reason = " ".join(str(error).split())
+    reason = " ".join(str(error).split()) or type(error).__name__
     return UserError(f"these overrides do not compose: {' '.join(overrides)} ({reason})")
 
 
