@@ -51,8 +51,9 @@ def contact_sheet(
         top = head + row * (tile + CAPTION + GAP)
         for column, (picture, caption) in enumerate(tiles):
             left = GAP + column * (tile + GAP)
-            scaled = Image.fromarray(picture).resize((tile, tile), resample_for(picture, tile))
-            canvas.paste(scaled, (left, top))
+            # Enlarge without blur, reduce without aliasing.
+            way = Image.Resampling.NEAREST if len(picture) <= tile else Image.Resampling.LANCZOS
+            canvas.paste(Image.fromarray(picture).resize((tile, tile), way), (left, top))
             draw.multiline_text((left, top + tile + 3), caption, (70, 70, 70), small, spacing=2)
     texts = PngInfo()
     if note:
@@ -70,8 +71,3 @@ def wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: i
         else:
             lines[-1] = longer
     return "\n".join(lines)
-
-
-def resample_for(picture: np.ndarray, tile: int) -> Image.Resampling:
-    """Enlarge without blur, reduce without aliasing."""
-    return Image.Resampling.NEAREST if picture.shape[0] <= tile else Image.Resampling.LANCZOS

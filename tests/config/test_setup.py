@@ -1,4 +1,4 @@
-"""Nothing wrong in silence: what went in is remembered, what cannot be is said, what is not asked for does not run."""
+"""What a run is made of: content and values that are checked first, prompts, and anything at all."""
 
 import json
 import shutil
