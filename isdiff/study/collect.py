@@ -89,18 +89,18 @@ def read_key(path: Path) -> Key:
 
 def answer_files(places: Sequence[str]) -> list[Path]:
     """Files named, those that patterns such as ``*.json`` match, and the ``.json`` files of folders."""
-    found: dict[Path, None] = {}
+    found: dict[str, list[str]] = {}
     for place in places:
         pattern = str(Path(glob.escape(place)) / "*.json") if Path(place).is_dir() else place
         files = [place] if Path(place).is_file() else sorted(glob.glob(pattern))
-        found |= dict.fromkeys(Path(file) for file in files if not file.endswith(".key.json"))
-    if not found:
+        found[place] = [file for file in files if not file.endswith(".key.json")]
+    empty = [f" in {place}" for place, files in found.items() if not files]
+    if empty or not found:
         raise UserError(
-            f"there are no answer files in {', '.join(places) or 'what is given'}; build a study (isdiff study build "
-            "PLAN), let people answer it, put their answers-*.json into a folder and give it (make table3 "
-            "ANSWERS=FOLDER)"
+            f"there are no answer files{' and'.join(empty)}; build a study (isdiff study build PLAN), let people "
+            "answer it, put their answers-*.json into a folder and give it (make table3 ANSWERS=FOLDER)"
         )
-    return list(found)
+    return list(dict.fromkeys(Path(file) for files in found.values() for file in files))
 
 
 def read_answers(path: Path, key: Key) -> tuple[str, dict[str, Answer]]:

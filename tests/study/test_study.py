@@ -335,7 +335,8 @@ def test_keys_that_are_none(text, tmp_path):
 
 
 def test_without_answers_one_sentence_says_what_to_do(study, tmp_path, capsys):
-    for places in ([], [str(tmp_path)], [str(tmp_path / "answers-*.json")]):
+    answer_file(tmp_path / "some", study.id, "a" * 16, {})
+    for places in ([], [str(tmp_path)], [str(tmp_path / "some"), str(tmp_path / "answers-*.json")]):
         assert main(["collect", str(study.key), *places]) == 1
         said = capsys.readouterr().err
         assert said.startswith("isdiff: there are no answer files") and said.count("\n") == 1
