@@ -2,6 +2,7 @@
 
   isdiff inpaint photo.jpg mask.png -o out.png
   isdiff inpaint photos/ --mask masks/ -o out/
+  isdiff inpaint photo.jpg --extend left=200,top=10% -o wider.png
   isdiff inpaint 'photos/*.jpg' --mask half --method repaint --variants 4 -o out/
 
 Without --mask, the last name is the mask; white is the hole. Known pixels stay, bit for bit: folders of results have
@@ -61,6 +62,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser("inpaint", __doc__)
     options.add_argument("--method", default="ddnm+isdiff", help="isdiff methods lists them (default: ddnm+isdiff)")
     options.add_argument("--variants", type=int, default=1, help="so many results each, with seeds from --seed on")
+    options.add_argument("--grow", type=int, default=0, help="pixels by which holes grow, or shrink if negative (0)")
+    options.add_argument("--extend", default="", help="borders to add and fill: left=200,top=10%% (also right, bottom)")
     args = read_options(options, arguments)
     if not 1 <= args.variants <= MOST_VARIANTS:
         what = f"--variants is {args.variants}; it must be a whole number from 1 to {MOST_VARIANTS}"
@@ -75,7 +78,8 @@ class Work:
         self.out, self.seeds = Path(args.out), range(args.seed, args.seed + args.variants)
         self.is_file = suffix_of(self.out.name) in SUFFIXES
         before = self.out.parent.glob(f"{glob.escape(self.out.stem)}_seed*{self.out.suffix}") if self.is_file else ()
-        self.files = files_of(args.inputs, [self.out, Path(args.mask), *before])
+        self.files = files_of(args.inputs, [self.out, *([Path(args.mask)] if args.mask else []), *before])
+        self.grow, self.extend = args.grow, args.extend
         self.masks = Masks(args, self.files)
         if self.is_file and (self.out.is_dir() or len(self.files) > 1):
             what = "is a folder" if self.out.is_dir() else f"is one file for {len(self.files)} images"
@@ -92,11 +96,13 @@ class Work:
         """One for every picture and seed; what cannot be used is noted, and ``skip`` hears of it."""
         from isdiff.pictures.files import check_writable, read_picture
         from isdiff.pictures.inpaint import job_of
+        from isdiff.pictures.shapes import reshape
 
         for name, path in self.files.items():
             try:
                 file = read_picture(path)
-                job = job_of(file.picture, self.masks.hole(name, file))
+                picture, hole = reshape(file.picture, self.masks.hole(name, file), self.grow, self.extend)
+                file, job = replace(file, picture=picture), job_of(picture, hole)
                 places = [self.place(name, seed, file) for seed in self.seeds]
                 missing = check_writable(places[0], file)  # all are of one format
             except (UserError, OSError) as error:

@@ -46,7 +46,7 @@ def parser(command: str, text: str | None) -> Parser:
 def read_options(parser: Parser, arguments: list[str]) -> argparse.Namespace:
     """Parse them; the last input is the mask where there is no ``--mask``."""
     args = parser.parse_args(arguments)
-    if args.mask is None:
+    if args.mask is None and not getattr(args, "extend", ""):
         if len(args.inputs) < 2:
             raise UserError("no mask is given; give one after the image, or --mask half, for example")
         *args.inputs, args.mask = args.inputs
@@ -116,23 +116,24 @@ class Masks:
         from isdiff.pictures.inpaint import NAMED
 
         self.mask, self.invert = args.mask, args.invert
-        if self.mask not in NAMED and not os.path.exists(self.mask):
+        if self.mask and self.mask not in NAMED and not os.path.exists(self.mask):
             raise Missing([f"mask {self.mask} is missing; give a file, a folder, or {', '.join(NAMED)}"])
-        self.folder = FileMask(self.mask) if self.mask not in NAMED and os.path.isdir(self.mask) else None
+        is_folder = self.mask and self.mask not in NAMED and os.path.isdir(self.mask)
+        self.folder = FileMask(self.mask) if is_folder else None
         self.stems = Counter(stem_of(path.name) for path in files.values())
 
     def source(self, name: str, path: Path) -> str | Path:
-        """The file that an image's hole comes from, or the name of a mask that needs none.
+        """The file that an image's hole comes from, or the name of a mask that needs none; empty without a mask.
 
         In a folder it has the image's name here, or that of its file if no other file is called so.
         """
         if self.folder is None:
-            return self.mask
+            return self.mask or ""
         stem = stem_of(path.name)
         return self.folder.file_for(stem if name not in self.folder.index and self.stems[stem] == 1 else name)
 
-    def hole(self, name: str, file: PictureFile) -> np.ndarray:
-        """The hole, (H, W) bool."""
+    def hole(self, name: str, file: PictureFile) -> np.ndarray | None:
+        """The hole, (H, W) bool; None without a mask."""
         from isdiff.pictures.inpaint import hole_of
 
-        return hole_of(self.source(name, file.path), file.picture, self.invert)
+        return self.mask and hole_of(self.source(name, file.path), file.picture, self.invert)

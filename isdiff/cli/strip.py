@@ -37,7 +37,9 @@ def main(arguments: list[str]) -> None:
     from isdiff.progress import Reporter
 
     file = read_picture(path)
-    job = job_of(file.picture, masks.hole(name, file), args.seed)
+    hole = masks.hole(name, file)
+    assert hole is not None, "this command needs a mask"
+    job = job_of(file.picture, hole, args.seed)
     methods = [method.strip() for method in args.methods.split(",")]
     prompts = prompts_for(methods, args.prompt)
     inpainters = [Inpainter(each, **for_inpainter(args) | {"prompt": prompts[each]}) for each in methods]

@@ -26,6 +26,7 @@ from isdiff.models.base import Model
 from isdiff.pictures.files import read_picture
 from isdiff.pictures.jobs import Inpainter, Job, WindowTrace
 from isdiff.pictures.picture import Picture, picture_of, values_of
+from isdiff.pictures.shapes import reshape
 from isdiff.process_state import with_own_defaults
 from isdiff.progress import Reporter
 
@@ -72,7 +73,7 @@ class PartlyFilled(SomeFailed):
 @with_own_defaults
 def inpaint(
     image: Any,
-    hole: Any,
+    hole: Any = None,
     method: str | Method = "ddnm+isdiff",
     model: str | Model | None = None,
     *,
@@ -80,6 +81,8 @@ def inpaint(
     prompt: str | Sequence[str] = "",
     negative_prompt: str = "",
     invert: bool = False,
+    grow: int = 0,
+    extend: str = "",
     steps: int | None = None,
     size: int | None = None,
     ids: Sequence[str] | str | None = None,
@@ -90,6 +93,8 @@ def inpaint(
 ) -> Inpainted:
     """Fill holes. Known pixels of every result are the input's, bit for bit; its size, dtype and device too.
 
+    With ``extend`` the result is larger.
+
     Args:
         image: a Pillow image, a numpy array (H, W[, C]), a torch tensor (C, H, W) or a file's path; a list of them, or
             a batch (N, H, W, C) or (N, C, H, W). uint8, uint16, or fractions from 0 to 1; 1, 3 or 4 channels. Files are
@@ -97,11 +102,13 @@ def inpaint(
             lie. Palettes and single bits come back as RGB (RGBA) and gray.
         hole: of the same height and width: a Pillow image or file (white = hole), or an array of bools or of 0 and
             1 (or 255) (True = hole); one for all images or a list. Or ``half``, ``expand``, ``wide``, ``center`` or
-            ``alpha`` (what is transparent).
+            ``alpha`` (what is transparent). None with ``extend``: only the borders are filled.
         method, model, steps, size, reduction, context, overrides: see :class:`isdiff.pictures.jobs.Inpainter`.
         seed: with what is known of the image it fixes all random numbers.
         prompt: for latent models; a list has one for each image.
         invert: the hole is what else would be known.
+        grow, extend: the hole grows by so many pixels, and borders are added (``left=200,top=10%``): see
+            :func:`isdiff.pictures.shapes.reshape`.
         ids: names, from which the noise follows in the place of the image's content: a run's image id gives the run's
             result (but of latent models where the hole cuts through cells of latents, which are hole here).
         progress: whether to show a bar with the time left.
@@ -117,13 +124,17 @@ def inpaint(
         read_picture(Path(item), name).picture if isinstance(item, (str, os.PathLike)) else picture_of(item, name)
         for item, name in zip(images, names, strict=True)
     ]
+    if hole is None and not extend:
+        raise UserError("no hole is given; give a mask, or extend")
     holes, prompts = each(hole, len(images), "hole"), each(prompt, len(images), "prompt")
     if not all(isinstance(text, str) for text in prompts):
         raise UserError(f"prompt is {prompt!r:.60}; it must be a text, or a list with one for each image")
     keys = [None] * len(images) if ids is None else names
     jobs = []
-    for picture, mask, key, text in zip(pictures, holes, keys, prompts, strict=True):
-        jobs.append(job_of(picture, hole_of(mask, picture, invert, key), seed, key, text))
+    for n, (mask, key, text) in enumerate(zip(holes, keys, prompts, strict=True)):
+        found = None if mask is None else hole_of(mask, pictures[n], invert, key)
+        pictures[n], found = reshape(pictures[n], found, grow, extend)
+        jobs.append(job_of(pictures[n], found, seed, key, text))
     inpainter = Inpainter(
         method, model, prompt=prompt if isinstance(prompt, str) else "caption", negative_prompt=negative_prompt,
         steps=steps, size=size, reduction=reduction, context=context, overrides=overrides,

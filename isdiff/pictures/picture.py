@@ -114,7 +114,8 @@ def picture_of(image: Any, name: str = "image") -> Picture:
         raise UserError(f"{name} is of type {type(image).__name__}; it must be {FORMS}")
     array = np.asarray(image)  # subclasses, such as matrices, have rules of their own
     check_samples(array.shape if array.ndim != 2 else (*array.shape, 1), array, name)
-    return Picture(name, array if array.ndim == 3 else array[..., None], lambda samples: samples.reshape(array.shape))
+    flat = array.ndim == 2
+    return Picture(name, array[..., None] if flat else array, lambda samples: samples[..., 0] if flat else samples)
 
 
 def pillow_picture(image: Image.Image, name: str) -> Picture:
