@@ -114,11 +114,17 @@ def names(group: str) -> list[str]:
 
 
 def load(group: str, name: str) -> Any:
-    """The content of ``configs/<group>/<name>.yaml``."""
+    """The content of ``configs/<group>/<name>.yaml``; a ``base`` gives what it lacks, rows but those ``without``."""
     there = config_names(group)
     if name not in there:
         raise UserError(f"there is no {group} {name!r}; there are {', '.join(there)}")
-    return OmegaConf.load(there[name])
+    content: Any = OmegaConf.load(there[name])
+    if "base" not in content:
+        return content
+    left_out = content.pop("without", [])
+    whole: Any = OmegaConf.merge(load(group, content.pop("base")), content)
+    whole.rows = [row for row in whole.rows if row.name not in left_out]
+    return whole
 
 
 def plan(
