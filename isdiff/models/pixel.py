@@ -96,5 +96,8 @@ def network(weights: str, name: str) -> nn.Module:
     """The network in a file, float32; for ``random`` the one that the manifest lists under ``name``, untrained."""
     if weights != RANDOM:
         return load_net(located(weights))
+    entries = Weights().entries
+    if name not in entries:
+        raise UserError(f"model {name} cannot have random weights: models/manifest.yaml does not list its network")
     torch.default_generator.manual_seed(0)
-    return build_net(Weights().entry(name).net or {})
+    return build_net(entries[name].net or {})

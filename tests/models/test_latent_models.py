@@ -3,11 +3,14 @@
 import shutil
 
 import pytest
+import torch
 from latent_parts import build_parts, build_pipeline
 
+from isdiff.config.build import build
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.errors import UserError
+from isdiff.models.base import Model
 from isdiff.models.latent import LatentModel
 from isdiff.models.pipeline import load_pipeline
 
@@ -44,3 +47,10 @@ def test_wrong_folders_are_one_sentence(tmp_path):
     absent = LatentModel("sd2_inpainting", str(tmp_path / "none"), 512)
     assert absent.missing() == [f"weights {tmp_path / 'none'} are missing: isdiff weights get sd2_inpainting"]
     assert LatentModel("m", "owner/on-the-hub", 512).missing() == []
+
+
+@pytest.mark.parametrize("model", ["photos64", "avatars64_latent"])
+def test_models_whose_sizes_nobody_lists_have_no_random_weights(model):
+    made = build(compose_run([f"model={model}", "model.weights=random"]).model, Model)
+    with pytest.raises(UserError, match=f"model {model} cannot have random weights: "):
+        made.load(torch.device("cpu"))
