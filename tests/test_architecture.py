@@ -26,7 +26,7 @@ FLOORS = [
     ("__main__",),
 ]
 RANK = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-CONFIGURED = ("config", "loggers", "runs", "parallel", "pictures", "tables", "study", "cli")
+CONFIGURED = ("config", "cli")
 
 
 def modules() -> dict[str, Path]:

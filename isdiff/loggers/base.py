@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 
 from isdiff.component import Component
+from isdiff.config.nodes import Config
 
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]  # by name, rows whose keys are the columns
 
@@ -96,10 +96,10 @@ def drop_run_id() -> None:
         print("isdiff: WANDB_RUN_ID is ignored: there are several runs, and each gets its own id", file=sys.stderr)
 
 
-def set_group(cfg: DictConfig, group: str, job_type: str) -> None:
+def set_group(cfg: Config, group: str, job_type: str) -> None:
     """Make a run one of a group, if its logger knows groups; what a user gave stays."""
     node = cfg.get("logger")
-    if isinstance(node, DictConfig) and "group" in node:
+    if isinstance(node, Config) and "group" in node:
         drop_run_id()
         node.group = node.group or group
         node.job_type = node.job_type or job_type

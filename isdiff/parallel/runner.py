@@ -15,8 +15,8 @@ from math import inf
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
 
+from isdiff.config.nodes import Config
 from isdiff.errors import UserError
 from isdiff.parallel import ranks
 from isdiff.parallel.pool import GO_ON, RETRIES, cpus, in_processes, own_gpu
@@ -35,12 +35,12 @@ class Job:
     """
 
     name: str
-    configs: tuple[DictConfig, ...]
+    configs: tuple[Config, ...]
     calls: int = 0
     model: str = ""
 
 
-def jobs_of(runs: Iterable[tuple[str, DictConfig]]) -> list[Job]:
+def jobs_of(runs: Iterable[tuple[str, Config]]) -> list[Job]:
     """List what is to be computed for these runs, no run twice.
 
     Those with the most network calls come first, and of equals those of one model together. Runs that cannot be begun
@@ -62,7 +62,7 @@ def jobs_of(runs: Iterable[tuple[str, DictConfig]]) -> list[Job]:
     return sorted((job for job in found.values() if job.calls), key=lambda job: (-job.calls, job.model))
 
 
-def compute(configs: Sequence[DictConfig], place: int, tell: Callable[[float], None]) -> None:
+def compute(configs: Sequence[Config], place: int, tell: Callable[[float], None]) -> None:
     """Make these runs, and tell how many network calls were made since the last time."""
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # one bar is shown for all
         for cfg in configs:
@@ -144,7 +144,7 @@ def run_on_ray(jobs: list[Job], gpus: float | None = None, address: str | None =
         ray.shutdown()
 
 
-def compute_there(configs: Sequence[DictConfig], folder: str, home: str) -> None:
+def compute_there(configs: Sequence[Config], folder: str, home: str) -> None:
     """A task of Ray's: these runs, with relative paths of this working folder."""
     os.chdir(folder)
     os.environ.pop("ISDIFF_HOME", None)

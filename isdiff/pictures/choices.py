@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from omegaconf import DictConfig
-
 from isdiff.checks import check_side, check_text, check_whole
 from isdiff.config.build import named_class
 from isdiff.config.composing import compose_run
+from isdiff.config.nodes import Config
 from isdiff.config.search_path import config_names
 from isdiff.errors import UserError
 from isdiff.method import Method
@@ -26,7 +25,7 @@ METHODS = ("sampler", "isdiff", "latent")  # are parts of a method that is an ob
 
 def compose_pictures(
     method: str | Method, model: str | Model | None, steps: int | None, size: int | None, overrides: Sequence[str]
-) -> DictConfig:
+) -> Config:
     """Compose the run that fills pictures; of objects it has the names and what other values follow from.
 
     Arguments are those of :class:`isdiff.pictures.jobs.Inpainter`.
@@ -69,7 +68,7 @@ def compose_pictures(
     return cfg
 
 
-def own_model(method: DictConfig | Method) -> str:
+def own_model(method: Config | Method) -> str:
     """The model of a method, or of a run's configuration, for people's own pictures, where none is named."""
     if isinstance(method, Method):
         if method.conditioning is not None:

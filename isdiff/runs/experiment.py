@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 
+from isdiff.config.nodes import Config
 from isdiff.config.settings import GRAPHS
 from isdiff.config.setup import Setup, config_hash
 from isdiff.data.base import Dataset
@@ -101,7 +101,7 @@ class Experiment:
         self.store = RunFolder(setup.folder / setup.names[1] / setup.label / f"{setup.steps.name}-{self.hash}")
 
     @classmethod
-    def of(cls, cfg: DictConfig, **given: Any) -> Self:
+    def of(cls, cfg: Config, **given: Any) -> Self:
         """The experiment that a configuration describes; ``given`` as :meth:`Setup.of` takes it."""
         return cls(Setup.of(cfg, **given))
 

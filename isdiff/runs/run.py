@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig
 
+from isdiff.config.nodes import Config
 from isdiff.config.setup import Setup
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.loggers.base import Session, Subject
@@ -64,7 +64,7 @@ def current_records(experiment: Experiment, ids: list[str]) -> dict[str, dict[st
     return store.tidy(ids, spoiled | changed, stamps) if spoiled or changed or stamps else records
 
 
-def execute(run: DictConfig | Setup, listen: Listener | None = None) -> Outcome:
+def execute(run: Config | Setup, listen: Listener | None = None) -> Outcome:
     """Make a run: images that its folder already has are kept, missing ones are sampled.
 
     Args:

@@ -10,12 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from isdiff.config.build import build, read_checked
 from isdiff.config.composing import compose_run
+from isdiff.config.nodes import MISSING, Config, ConfigError, read_config
 from isdiff.config.search_path import config_names
 from isdiff.errors import UserError
 from isdiff.io.files import plain
@@ -117,13 +116,13 @@ class Cell:
     def mask_source(self, run: RunFolder) -> MaskSource:
         """The masks that ``run`` was made with."""
         try:
-            node = OmegaConf.load(plain(run.path / "config.yaml")).mask
+            node = read_config(plain(run.path / "config.yaml")).mask
             kept = {str(key): value for key, value in node.items()}
             if self.masks is not None:
                 return FileMask(str(self.masks), kept.get("invert", False))
             target = target_of(str(kept.pop("class", "")))
             return build({**kept, "_target_": target}, MaskSource, "mask")
-        except (OSError, YAMLError, OmegaConfBaseException, AttributeError, ValueError, UserError) as error:
+        except (OSError, YAMLError, ConfigError, AttributeError, ValueError, UserError) as error:
             reason = " ".join(str(error).split())
             advice = f"give cell {self.label} a folder of its mask files as masks: FOLDER"
             raise UserError(f"the masks of {run.path} cannot be made again ({reason}); {advice}") from None
@@ -131,7 +130,8 @@ class Cell:
 
 def target_of(name: str) -> str:
     """Where the class of masks is that a fingerprint names: a configuration of masks says so."""
-    targets = [str(OmegaConf.select(OmegaConf.load(path), "_target_")) for path in config_names("mask").values()]
+    files: list[Any] = [read_config(path) for path in config_names("mask").values()]
+    targets = [str(file.get("_target_")) for file in files]
     return next((target for target in targets if target.rpartition(".")[2] == name.rpartition(":")[2]), name)
 
 
@@ -182,7 +182,7 @@ def read_plan(path: str | Path, extra: Sequence[str] = (), n: int | None = None,
     return StudyPlan(cells, n, seed, given.question)
 
 
-def read_cell(given: DictConfig, profile: str, extra: Sequence[str]) -> Cell:
+def read_cell(given: Config, profile: str, extra: Sequence[str]) -> Cell:
     """A cell of the file, with its runs."""
     where = f"cell {given.dataset}, {given.mask}"
     if len(given.runs) < 2:
@@ -195,11 +195,11 @@ def read_cell(given: DictConfig, profile: str, extra: Sequence[str]) -> Cell:
     return Cell(given.dataset, given.mask, runs, given.masks and located(given.masks), table, tuple(extra))
 
 
-def read_run(method: str, content: Any, cell: DictConfig, profile: str, extra: Sequence[str]) -> Run:
+def read_run(method: str, content: Any, cell: Config, profile: str, extra: Sequence[str]) -> Run:
     """A run as a cell gives it: a folder, ``{row: NAME}`` of the cell's table, or ``{overrides: [...]}``."""
     if isinstance(content, str) and content:
         return Run(located(content))
-    kind, value = next(iter(content.items())) if isinstance(content, DictConfig) and len(content) == 1 else ("", None)
+    kind, value = next(iter(content.items())) if isinstance(content, Config) and len(content) == 1 else ("", None)
     if kind == "overrides" and value:
         return Run(None, (*map(str, value), *extra))
     if kind != "row" or not isinstance(value, str) or cell.table is None:

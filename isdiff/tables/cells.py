@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 
 from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
+from isdiff.config.nodes import Config
 from isdiff.errors import Missing, UserError, explained, summed_up
 from isdiff.loggers.base import set_group
 from isdiff.metrics.base import Metric, Unavailable
@@ -227,7 +227,7 @@ def explain_gaps(plan: TablePlan, reasons: Reasons, gaps: Gaps) -> list[str]:
     return [f"{reason}: {'; '.join(cells)}." for reason, cells in (grouped | gaps.failed).items()]
 
 
-def row_configs(cell: CellPlan, metrics: Sequence[str], group: str = "", name: str = "") -> list[DictConfig]:
+def row_configs(cell: CellPlan, metrics: Sequence[str], group: str = "", name: str = "") -> list[Config]:
     """The runs of a cell, one for each seed.
 
     Args:
@@ -243,7 +243,7 @@ def row_configs(cell: CellPlan, metrics: Sequence[str], group: str = "", name: s
     return configs
 
 
-def configs_of(plans: Iterable[TablePlan], strict: bool = False) -> Iterator[tuple[str, DictConfig]]:
+def configs_of(plans: Iterable[TablePlan], strict: bool = False) -> Iterator[tuple[str, Config]]:
     """All runs behind these tables, with what each is called.
 
     What does not compose is left to the tables to explain, unless ``strict``.

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from omegaconf import MISSING, DictConfig
-
 from isdiff.config.build import read_checked
+from isdiff.config.nodes import MISSING, Config
 from isdiff.config.setup import Setup
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_open
@@ -58,15 +57,15 @@ class Plan:
     bootstrap: int = 1000
 
 
-def read_plan(path: Path) -> DictConfig:
+def read_plan(path: Path) -> Config:
     """A comparison's file, with defaults where it leaves something out."""
     plan = read_checked(path, Plan(title=path.stem, folder=f"outputs/compare/{path.stem}"), "comparison")
     return plan
 
 
 def narrow(
-    plan: DictConfig, limit: int | None = None, seeds: Sequence[int] | None = None, masks: Sequence[str] | None = None
-) -> DictConfig:
+    plan: Config, limit: int | None = None, seeds: Sequence[int] | None = None, masks: Sequence[str] | None = None
+) -> Config:
     """The plan with fewer images, other seeds or other masks; its folder says so, so that no fuller result is lost."""
     plan = plan.copy()
     if (limit is not None and limit < 1) or seeds == [] or masks == []:
@@ -84,7 +83,7 @@ def narrow(
     return plan
 
 
-def table_of(plan: DictConfig, group: DictConfig, extra: Sequence[str]) -> TablePlan:
+def table_of(plan: Config, group: Config, extra: Sequence[str]) -> TablePlan:
     """A group as a table, whose rows are compared with its first; rows go by their labels."""
     labels, seeds = [row.label for row in group.rows], tuple(group.seeds or plan.seeds)
     if len(set(labels)) < len(labels):
@@ -100,7 +99,7 @@ def table_of(plan: DictConfig, group: DictConfig, extra: Sequence[str]) -> Table
     return TablePlan(placed(plan.folder).name, title, "", "", masks, metrics, tuple(rows), plan.bootstrap)
 
 
-def compare(plan: DictConfig, extra: Sequence[str] = ()) -> tuple[Path, Gaps]:
+def compare(plan: Config, extra: Sequence[str] = ()) -> tuple[Path, Gaps]:
     """Run every row of ``plan`` on every mask; returns the folder of what is written, and what it lacks.
 
     ``summary.md`` and ``table.json`` have all groups, and each group and mask a picture of its first images.

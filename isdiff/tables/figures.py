@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from isdiff.config.metrics import build_metrics
+from isdiff.config.nodes import make_config
 from isdiff.io.files import atomic_open, atomic_save
 from isdiff.metrics.contrast import contrast
 from isdiff.metrics.intervals import Estimate, estimate
@@ -59,7 +59,7 @@ def as_table(figure: Any, dataset: str, profile: str) -> Any:
             row = {"name": name, "label": label, "overrides": [*line.overrides, *overrides]}
             rows.append(row | masks_of(line) | against)
     kept = {key: figure[key] for key in ("title", "masks", "metrics", "limit", "seeds") if key in figure}
-    return OmegaConf.create({**kept, "dataset": dataset, "rows": rows})
+    return make_config({**kept, "dataset": dataset, "rows": rows})
 
 
 def belongs(line: Any, dataset: str, profile: str) -> bool:

@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
 
+from isdiff.config.nodes import merge_configs, read_config
 from isdiff.config.search_path import config_names
 from isdiff.errors import UserError
 from isdiff.paths import located
@@ -118,11 +118,11 @@ def load(group: str, name: str) -> Any:
     there = config_names(group)
     if name not in there:
         raise UserError(f"there is no {group} {name!r}; there are {', '.join(there)}")
-    content: Any = OmegaConf.load(there[name])
+    content: Any = read_config(there[name])
     if "base" not in content:
         return content
     left_out = content.pop("without", [])
-    whole: Any = OmegaConf.merge(load(group, content.pop("base")), content)
+    whole: Any = merge_configs(load(group, content.pop("base")), content)
     whole.rows = [row for row in whole.rows if row.name not in left_out]
     return whole
 
