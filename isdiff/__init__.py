@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from isdiff.pictures.jobs import Job as Job
     from isdiff.plugin.apply import apply as apply
     from isdiff.plugin.apply import remove as remove
+    from isdiff.runs.api import Run as Run
+    from isdiff.runs.api import compare as compare
+    from isdiff.runs.api import results as results
+    from isdiff.runs.api import run as run
     from isdiff.trajectory import Task as Task
 
 try:
@@ -33,6 +37,10 @@ PLACES = {
     "Inpainted": "pictures.inpaint",
     "Inpainter": "pictures.jobs",
     "Job": "pictures.jobs",
+    "run": "runs.api",
+    "Run": "runs.api",
+    "results": "runs.api",
+    "compare": "runs.api",
     "Engine": "engine",
     "Method": "method",
     "LoadedModel": "models.base",

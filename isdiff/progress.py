@@ -28,6 +28,7 @@ class Reporter:
     Args:
         done: units finished before this process started (they do not count towards the speed).
         listen: hears ``numbers`` whenever they change.
+        quiet: show nothing.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Reporter:
         done: int = 0,
         unit: str = "image",
         listen: Callable[[Mapping[str, float]], None] = lambda numbers: None,
+        quiet: bool = False,
     ) -> None:
         self.title, self.total, self.unit, self.listen = title, total, unit, listen
         self.first, self.done, self.start = done, float(done), time.monotonic()
@@ -46,7 +48,7 @@ class Reporter:
         self.steps_expected, self.steps, self.all_steps = 1.0, 0.0, 0.0
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}")
         self.bar = Progress(*columns, console=Console(stderr=True))
-        self.has_bar = self.bar.console.is_terminal
+        self.quiet, self.has_bar = quiet, self.bar.console.is_terminal and not quiet
 
     def __enter__(self) -> Reporter:
         if self.has_bar:
@@ -120,4 +122,5 @@ class Reporter:
         return ", ".join(said)
 
     def print_line(self) -> None:
-        print(f"{self.title}: {self.text()}", file=sys.stderr, flush=True)
+        if not self.quiet:
+            print(f"{self.title}: {self.text()}", file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": "versions, device, weights, and a test image",
     "run": "one experiment, or several with --multirun",
     "compare": "several methods over the same images, with a table",
+    "results": "finished runs as one table, a row an image: CSV or Parquet",
     "table": "the paper's tables and figures, and a report of them all",
     "dashboard": "a workspace of Weights & Biases for runs with logger=wandb",
     "weights": "published weights: list, get, register, check, convert",

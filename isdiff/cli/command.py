@@ -25,8 +25,8 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} ({self.prog} --help says more)")
 
     def parse_with_overrides(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-        """Parse options and names; the words KEY=VALUE are handed back as they are."""
-        overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
+        """Parse options and names; the words KEY=VALUE are handed back as they are. A name may have words behind it."""
+        overrides = [word for word in arguments if "=" in word.partition(" ")[0] and not word.startswith("-")]
         return self.parse_intermixed_args([word for word in arguments if word not in overrides]), overrides
 
 

@@ -249,5 +249,5 @@ class Experiment:
             "network_calls": result.calls, "attempts": len(result.attempts), "chosen_attempt": result.chosen,
             "dce": [round(a.dce, 6) for a in result.attempts if a.dce is not None],
             "start_timesteps": [a.start_timestep for a in result.attempts], "seconds": round(result.seconds, 4),
-            **inputs.content, "stamps": inputs.stamps,
+            "hole": round(float(inputs.hole.mean()), 6), **inputs.content, "stamps": inputs.stamps,
         }  # fmt: skip

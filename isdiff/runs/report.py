@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -12,16 +16,21 @@ import numpy as np
 from isdiff import environment
 from isdiff.errors import summed_up
 from isdiff.io.contact_sheet import Tile, contact_sheet, with_hole
-from isdiff.io.texts import markdown_line
+from isdiff.io.texts import csv_text, markdown_line
 from isdiff.loggers.base import Images
 from isdiff.metrics.base import Metric, Unavailable
 from isdiff.metrics.intervals import Estimate, estimate
-from isdiff.metrics.samples import MeanStatistic
+from isdiff.metrics.samples import MeanStatistic, Statistic
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import Records, samples
 from isdiff.seeds.base import SeededStart
 
 GRID_ROWS = 8
+PER_IMAGE = "per_image.csv"
+COLUMNS = (
+    "id", "hole", "network_calls", "seconds", "attempts", "chosen_attempt", "start_timestep", "dce", "picture",
+    "picture_sha",
+)  # fmt: skip
 CIRCUMSTANCES = ("peak_memory_mib", "precision", "batch_size", "device", "git_commit", "versions")
 
 
@@ -39,13 +48,49 @@ def measured(experiment: Experiment, records: Records, before: dict[str, Any]) -
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     known = before.get("metrics")
-    if isinstance(known, dict) and before.get("measured_on") == stamp(known):
+    kept = (experiment.store.path / PER_IMAGE).exists()
+    if isinstance(known, dict) and before.get("measured_on") == stamp(known) and kept:
         return known, before["measured_on"]
     found, skipped = samples(experiment, records, metrics)
     every: dict[str, Any] = {name: estimate(sample, bootstrap).as_dict() for name, sample in found.items()}
     every |= {name: {"skipped": reason} for name, reason in skipped.items()}
     ordered = {metric.name: every[metric.name] for metric in metrics}
+    experiment.store.write_text(PER_IMAGE, per_image(records, found, experiment.store.read_text(PER_IMAGE) or ""))
     return ordered, stamp(ordered)
+
+
+def values_per_image(found: Mapping[str, Statistic]) -> dict[str, Sequence[float]]:
+    """The images' own values by metric, of those that have some: a distance between sets has none."""
+    return {name: sample.values.tolist() for name, sample in found.items() if isinstance(sample, MeanStatistic)}
+
+
+def per_image(records: Records, found: Mapping[str, Statistic], before: str) -> str:
+    """``per_image.csv``: a line an image with its costs, and the metrics' own values of it.
+
+    Args:
+        before: the file as it was; values of other metrics stay where the picture is the same.
+    """
+    values = {name: list(map(finite, each)) for name, each in values_per_image(found).items()}
+    reader = csv.DictReader(io.StringIO(before))
+    known = {line["picture_sha"]: line for line in reader if line.get("picture_sha")}
+    for name in reader.fieldnames or ():
+        if name not in (*COLUMNS, *found):
+            values[name] = [finite(known.get(record["picture_sha"], {}).get(name)) for record in records]
+    lines: list[Sequence[object]] = [[*COLUMNS, *values]]
+    for place, record in enumerate(records):
+        chosen = record["chosen_attempt"]
+        dce = record["dce"][chosen] if chosen < len(record["dce"]) else ""
+        entry = record | {"picture": f"images/{record['id']}.png", "dce": dce}
+        entry |= {"start_timestep": record["start_timesteps"][chosen]}
+        lines.append([*(entry.get(key, "") for key in COLUMNS), *(each[place] for each in values.values())])
+    return csv_text(lines)
+
+
+def finite(value: Any) -> float | str:
+    """The number, or an empty text for what is none."""
+    with suppress(TypeError, ValueError):
+        return float(value) if isfinite(float(value)) else ""
+    return ""
 
 
 def version_or_none(metric: Metric) -> str | None:
@@ -141,7 +186,6 @@ def logged_images(experiment: Experiment, records: Records) -> Images:
         }  # fmt: skip
 
     def values() -> dict[str, Sequence[float]]:
-        found, _ = samples(experiment, records, experiment.setup.metrics)
-        return {name: list(sample.values) for name, sample in found.items() if isinstance(sample, MeanStatistic)}
+        return values_per_image(samples(experiment, records, experiment.setup.metrics)[0])
 
     return Images(records, pictures, values)

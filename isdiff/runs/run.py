@@ -64,11 +64,12 @@ def current_records(experiment: Experiment, ids: list[str]) -> dict[str, dict[st
     return store.tidy(ids, spoiled | changed, stamps) if spoiled or changed or stamps else records
 
 
-def execute(run: Config | Setup, listen: Listener | None = None) -> Outcome:
+def execute(run: Config | Setup, listen: Listener | None = None, quiet: bool = False) -> Outcome:
     """Make a run: images that its folder already has are kept, missing ones are sampled.
 
     Args:
         listen: hears how far sampling has come, as :class:`~isdiff.progress.Reporter` counts it.
+        quiet: show no progress.
     """
     setup = run if isinstance(run, Setup) else Setup.of(run)
     experiment = Experiment(setup, absent(setup.metrics), MODEL_CACHE)
@@ -86,7 +87,7 @@ def execute(run: Config | Setup, listen: Listener | None = None) -> Outcome:
         store.write_text("config.yaml", f"# {experiment.hash}: hash of what the results depend on\n{kept}")
         if todo:
             session.begin()
-            failed = sample_missing(experiment, len(ids), todo, session, listen)
+            failed = sample_missing(experiment, len(ids), todo, session, listen, quiet)
         records = store.tidy(ids)
         chosen = [records[image_id] for image_id in ids if image_id in records]
         if not chosen:
@@ -103,7 +104,7 @@ def execute(run: Config | Setup, listen: Listener | None = None) -> Outcome:
 
 
 def sample_missing(
-    experiment: Experiment, count: int, todo: list[str], session: Session, listen: Listener | None
+    experiment: Experiment, count: int, todo: list[str], session: Session, listen: Listener | None, quiet: bool
 ) -> dict[str, str]:
     """Sample ``todo`` of the run's ``count`` images; returns what failed, with reasons."""
     title = f"{experiment.setup.title} on {', '.join(experiment.setup.names)}"
@@ -116,7 +117,7 @@ def sample_missing(
     if ranks.size > 1:
         title += f" (shown: rank 0's share, 1 of {ranks.size})"
     done = count - len(todo)
-    with Reporter(title, done + len(todo[:: ranks.size]), done=done, listen=hear) as bar:
+    with Reporter(title, done + len(todo[:: ranks.size]), done=done, listen=hear, quiet=quiet) as bar:
         return sample_all(experiment, todo, bar)
 
 

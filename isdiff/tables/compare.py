@@ -7,13 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from isdiff.config.build import read_checked
 from isdiff.config.nodes import MISSING, Config
 from isdiff.config.setup import Setup
 from isdiff.errors import UserError
 from isdiff.io.files import atomic_open
-from isdiff.io.texts import markdown_line
+from isdiff.io.texts import csv_text, markdown_line
 from isdiff.paths import placed
 from isdiff.runs.report import GRID_ROWS
 from isdiff.tables.cells import configs_of, fill
@@ -99,10 +100,29 @@ def table_of(plan: Config, group: Config, extra: Sequence[str]) -> TablePlan:
     return TablePlan(placed(plan.folder).name, title, "", "", masks, metrics, tuple(rows), plan.bootstrap)
 
 
+CELL = ("group", "label", "mask", "metric", "value", "low", "high", "n", "seed_sd", "network_calls",
+        "seconds_per_image", "missing")  # fmt: skip
+DIFFERENCE = {
+    "difference": "difference", "low": "difference_low", "high": "difference_high",
+    "relative_percent": "relative_percent", "p": "p", "verdict": "verdict",
+}  # fmt: skip
+
+
+def joined_csv(values: Sequence[dict[str, Any]], comparisons: Sequence[dict[str, Any]]) -> str:
+    """A line for each value, with its paired difference to the first row of its group."""
+    paired = {tuple(each[key] for key in ("group", "method", "mask", "metric")): each for each in comparisons}
+    lines: list[list[Any]] = [[*CELL, *DIFFERENCE.values()]]
+    for entry in values:
+        found = paired.get(tuple(entry[key] for key in CELL[:4]), {})
+        lines.append([*(entry[key] for key in CELL), *(found.get(key) for key in DIFFERENCE)])
+    return csv_text(lines)
+
+
 def compare(plan: Config, extra: Sequence[str] = ()) -> tuple[Path, Gaps]:
     """Run every row of ``plan`` on every mask; returns the folder of what is written, and what it lacks.
 
-    ``summary.md`` and ``table.json`` have all groups, and each group and mask a picture of its first images.
+    ``summary.md``, ``table.csv`` and ``table.json`` have all groups; each group and mask has a picture of its first
+    images.
 
     Args:
         extra: overrides of every run.
@@ -127,4 +147,6 @@ def compare(plan: Config, extra: Sequence[str] = ()) -> tuple[Path, Gaps]:
             json.dump({"rows": values, "comparisons": comparisons}, stream, indent=1)
         with atomic_open(folder / "summary.md") as stream:
             stream.write("\n".join(text))
+        with atomic_open(folder / "table.csv") as stream:
+            stream.write(joined_csv(values, comparisons))
     return folder, gaps

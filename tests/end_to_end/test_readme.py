@@ -22,6 +22,8 @@ TEXT = "\n".join(PAGES.values())
 
 MADE_UP = {"models/metrics/"}
 BLOCKS = [(path.name, code) for path, text in PAGES.items() for code in re.findall(r"```python\n(.*?)```", text, re.S)]
+NOTEBOOK = "\n".join(code for page, code in BLOCKS if page == "notebook.md")  # one program
+BLOCKS = [*(block for block in BLOCKS if block[0] != "notebook.md"), ("notebook.md", NOTEBOOK)]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,8 @@ def test_python_runs_as_printed(page, code, beside, monkeypatch, capsys):
     monkeypatch.chdir(beside)
     names: dict = {}
     exec(code, names)
+    if page == "notebook.md":
+        assert names["values"]["gain"].notna().sum() == 12 and (beside / "gain.png").stat().st_size > 5000
     if page == "diffusers.md" and "picture" in names:
         assert names["picture"].size == (64, 64) and not hasattr(names["pipe"], "isdiff")
         assert "dce=" in capsys.readouterr().out
