@@ -84,7 +84,8 @@ def results(folder: str | Path = "outputs") -> pd.DataFrame:
         of ``per_image.csv``, with a column for each metric that has values of images, and whole paths of pictures.
     """
     pandas, place = import_pandas(), placed(folder).absolute()
-    facts, kept, frames = [], [], []
+    facts, kept = [], []
+    frames: list[Any] = []
     old: list[Path] = []
     for path in sorted(file.parent for file in place.rglob("summary.json")):
         store = RunFolder(path)
@@ -94,9 +95,7 @@ def results(folder: str | Path = "outputs") -> pd.DataFrame:
         if not (path / PER_IMAGE).exists():
             old.append(path)
             continue
-        frame = pandas.read_csv(
-            path / PER_IMAGE, dtype={"id": str}, keep_default_na=False, na_values=[""], float_precision="round_trip"
-        )
+        frame = pandas.read_csv(path / PER_IMAGE, dtype={"id": str}, keep_default_na=False, na_values=[""])
         frame["id"] = frame["id"].str.replace("^'(?=[=+@-])", "", regex=True)  # see csv_text
         frame["picture"] = [str(path / "images" / f"{image_id}.png") for image_id in frame["id"]]
         frames.append(frame.assign(number=len(frames)))

@@ -43,6 +43,8 @@ def parsed(line: str) -> dict[str, Any] | None:
             and all(type(number) is int for number in (*counts, record["seed"]))  # true and false are no numbers
             and all(is_number(x) and abs(x) < TOO_LARGE for x in (*counts, record["seconds"], *dce, *starts))
             and min(*counts, record["seconds"]) >= 0
+            and is_number(share := record.get("hole", 0))  # older records have none
+            and 0 <= share <= 1
         )
         # All but the last attempt were judged, or there would have been no other; without IS-Diff none is.
         attempts = len(starts) == record["attempts"] > record["chosen_attempt"] and 0 <= len(starts) - len(dce) <= 1
