@@ -6,10 +6,10 @@ import hashlib
 import re
 import shlex
 from collections.abc import Sequence
-
-from omegaconf import DictConfig, OmegaConf
+from typing import Any
 
 from isdiff.config.composing import compose_run
+from isdiff.config.nodes import Config, make_config
 from isdiff.config.search_path import config_names
 from isdiff.errors import UserError
 from isdiff.tables.compare import Group, Plan, PlannedRow
@@ -20,7 +20,7 @@ SHARED = ("mask", "seed", "limit", "metrics.names", "metrics.bootstrap")  # keys
 LONGEST = 100  # letters of a folder's name
 
 
-def asked_plan(rows: Sequence[str], overrides: Sequence[str]) -> DictConfig:
+def asked_plan(rows: Sequence[str], overrides: Sequence[str]) -> Config:
     """The comparison of ``rows``, each with the first.
 
     Args:
@@ -54,7 +54,7 @@ def asked_plan(rows: Sequence[str], overrides: Sequence[str]) -> DictConfig:
     named = "_".join(re.findall(r"[\w.+,-]+", " ".join([*rows, *said, *(f"{k}={given[k]}" for k in lists)])))
     if len(named) > LONGEST:
         named = f"{named[:LONGEST]}-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
-    plan = Plan(
+    plan: Any = Plan(
         groups=[Group(planned, numbers["limit"][0])],
         title=" ".join(["Comparison:", *said]).rstrip(":"),
         folder=f"{given.get('output_root', 'outputs')}/compare/{named}",
@@ -64,4 +64,4 @@ def asked_plan(rows: Sequence[str], overrides: Sequence[str]) -> DictConfig:
         metrics=lists.get("metrics.names") or Plan().metrics,
         bootstrap=numbers["metrics.bootstrap"][0],
     )
-    return OmegaConf.structured(plan)
+    return make_config(plan)
