@@ -109,7 +109,7 @@ def results(folder: str | Path = "outputs") -> pd.DataFrame:
     runs = pandas.json_normalize(kept).rename(columns={"steps.steps": "steps"})
     runs = pandas.concat([pandas.DataFrame(facts), runs.drop(columns=list(NAMED), errors="ignore")], axis=1)
     names = [*NAMED, *(["steps"] if "steps" in runs else [])]
-    differing = runs.astype(str).groupby(names).nunique().max() > 1
+    differing = runs.astype(str).fillna("").groupby(names).nunique().max() > 1
     runs = runs[[*names, "run", *(key for key, differs in differing.items() if differs and key != "run")]]
     images = pandas.concat(frames, ignore_index=True)
     images = images[[*(key for key in images if key not in LAST), "picture"]]

@@ -56,7 +56,8 @@ def finished(tmp_path_factory):
 def test_everything_a_run_leaves(finished):
     names = {p.name for p in finished.iterdir()}
     assert names == {
-        "config.yaml", "grid.png", "images", "measured", "per_image.jsonl", "summary.json", "summary.md",
+        "config.yaml", "grid.png", "images", "measured", "per_image.csv", "per_image.jsonl", "summary.json",
+        "summary.md",
     }  # fmt: skip
     assert finished.parts[-4:-1] == ("avatars", "half", "ddnm+isdiff")
     records = [json.loads(line) for line in (finished / "per_image.jsonl").read_text().splitlines()]

@@ -44,9 +44,12 @@ def test_a_run_has_a_row_for_each_image(runs):
 def test_what_differs_between_runs_of_one_name_is_a_column(runs, place, capsys):
     other = isdiff.run(" ".join([*COMMON, f"output_root={place}", "sampler.eta=0.25", "metrics.names=[]"]))
     assert capsys.readouterr().err == "", "it is quiet"
+    filled = isdiff.run([*COMMON, f"output_root={place}", "method=telea", "method.fill.radius=9", "metrics.names=[]"])
     frame = isdiff.results(place)
-    assert frame.groupby("run").size().to_dict() == {each.summary["config_hash"]: 3 for each in [*runs, other]}
-    assert list(frame.columns[:8]) == ["dataset", "mask", "method", "model", "seed", "steps", "run", "sampler.eta"]
+    assert frame.groupby("run").size().to_dict() == {each.summary["config_hash"]: 3 for each in [*runs, other, filled]}
+    assert list(frame.columns[:7]) == ["dataset", "mask", "method", "model", "seed", "steps", "run"]
+    assert set(frame.columns[7 : list(frame).index("id")]) == {"sampler.eta", "start.seed.radius"}
+    assert {9, 3} == set(frame[frame["method"] == "telea"]["start.seed.radius"])
     assert set(frame[frame["method"] == "ddnm"]["sampler.eta"]) == {0.5, 0.25}
     assert frame[frame["method"] == "telea"]["steps"].isna().all()
     with pytest.raises(isdiff.UserError, match="has no finished run"):
