@@ -111,6 +111,9 @@ def results(folder: str | Path = "outputs") -> pd.DataFrame:
     names = [*NAMED, *(["steps"] if "steps" in runs else [])]
     differing = runs.astype(str).fillna("").groupby(names).nunique().max() > 1
     runs = runs[[*names, "run", *(key for key, differs in differing.items() if differs and key != "run")]]
+    for key in runs.columns[len(names) + 1 :]:
+        if runs[key].dtype == object:  # lists, or values of several kinds
+            runs[key] = runs[key].where(runs[key].isna(), runs[key].map(str))
     images = pandas.concat(frames, ignore_index=True)
     images = images[[*(key for key in images if key not in LAST), "picture"]]
     return pandas.concat([runs.iloc[images.pop("number")].reset_index(drop=True), images], axis=1)
