@@ -133,6 +133,8 @@ class FolderDataset(FileDataset):
                 skipped[reason] += 1
             else:
                 images.append(path)
+        if own := [place for place in self.without if place.exists() and below(place, self.path)]:
+            skipped["with results or masks"] = sum(place.parent not in own for place in own)
         return images, skipped
 
     @cached_property

@@ -166,7 +166,7 @@ def test_two_processes_sample_into_one_folder(place):
 
 
 @pytest.mark.parametrize("root", ["outputs", "."])
-def test_results_and_masks_below_the_images_are_no_images(tmp_path, root):
+def test_results_and_masks_below_the_images_are_no_images(tmp_path, capsys, root):
     write_images(tmp_path / "photos", 16, 2)
     mask = tmp_path / "photos" / "mask.png"
     Image.fromarray(np.tile(np.uint8([0, 255]), (16, 8))).save(mask)
@@ -176,6 +176,7 @@ def test_results_and_masks_below_the_images_are_no_images(tmp_path, root):
     )  # fmt: skip
     folders = {execute(cfg).experiment.store.path for _ in range(3)}
     (folder,) = folders
+    assert "2 files are left out: 2 with results or masks" in capsys.readouterr().err
     assert json.loads((folder / "summary.json").read_text())["n"] == 2
     cfg.dataset.path = str(folder / "images")
     assert len(Setup.of(cfg).dataset.ids()) == 2, "results can be images when they are asked for"
