@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,14 +85,10 @@ def results(folder: str | Path = "outputs") -> pd.DataFrame:
     pandas, place = import_pandas(), placed(folder).absolute()
     facts, kept = [], []
     frames: list[Any] = []
-    old: list[Path] = []
-    for path in sorted(file.parent for file in place.rglob("summary.json")):
+    for path in sorted(file.parent for file in place.rglob(PER_IMAGE)):
         store = RunFolder(path)
         summary = store.read_json("summary.json")
         if "config_hash" not in summary:
-            continue
-        if not (path / PER_IMAGE).exists():
-            old.append(path)
             continue
         frame = pandas.read_csv(path / PER_IMAGE, dtype={"id": str}, keep_default_na=False, na_values=[""])
         frame["id"] = frame["id"].str.replace("^'(?=[=+@-])", "", regex=True)  # see csv_text
@@ -101,9 +96,6 @@ def results(folder: str | Path = "outputs") -> pd.DataFrame:
         frames.append(frame.assign(number=len(frames)))
         facts.append({key: summary.get(key) for key in NAMED})
         kept.append({"run": summary["config_hash"], **(yaml.safe_load(store.read_text("config.yaml") or "") or {})})
-    if old:
-        what = f"{len(old)} runs have no {PER_IMAGE} (first: {old[0]})"
-        print(f"isdiff: {what}; the commands that made them write it", file=sys.stderr)
     if not frames:
         raise UserError(f"{place} has no finished run; isdiff run makes one")
     runs = pandas.json_normalize(kept).rename(columns={"steps.steps": "steps"})

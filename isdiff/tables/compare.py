@@ -102,16 +102,13 @@ def table_of(plan: Config, group: Config, extra: Sequence[str]) -> TablePlan:
 
 CELL = ("group", "label", "mask", "metric", "value", "low", "high", "n", "seed_sd", "network_calls",
         "seconds_per_image", "missing")  # fmt: skip
-DIFFERENCE = {
-    "difference": "difference", "low": "difference_low", "high": "difference_high",
-    "relative_percent": "relative_percent", "p": "p", "verdict": "verdict",
-}  # fmt: skip
+DIFFERENCE = ("difference", "low", "high", "relative_percent", "p", "verdict")
 
 
 def joined_csv(values: Sequence[dict[str, Any]], comparisons: Sequence[dict[str, Any]]) -> str:
     """A line for each value, with its paired difference to the first row of its group."""
     paired = {tuple(each[key] for key in ("group", "method", "mask", "metric")): each for each in comparisons}
-    lines: list[list[Any]] = [[*CELL, *DIFFERENCE.values()]]
+    lines: list[list[Any]] = [[*CELL, "difference", "difference_low", "difference_high", *DIFFERENCE[3:]]]
     for entry in values:
         found = paired.get(tuple(entry[key] for key in CELL[:4]), {})
         lines.append([*(entry[key] for key in CELL), *(found.get(key) for key in DIFFERENCE)])
