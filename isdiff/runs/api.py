@@ -97,7 +97,7 @@ def results(folder: str | Path = "outputs") -> pd.DataFrame:
         facts.append({key: summary.get(key) for key in NAMED})
         kept.append({"run": summary["config_hash"], **(yaml.safe_load(store.read_text("config.yaml") or "") or {})})
     if not frames:
-        raise UserError(f"{place} has no finished run; isdiff run makes one")
+        raise UserError(f"{place} has no finished run with a {PER_IMAGE}; isdiff run writes one, again if need be")
     runs = pandas.json_normalize(kept).rename(columns={"steps.steps": "steps"})
     runs = pandas.concat([pandas.DataFrame(facts), runs.drop(columns=list(NAMED), errors="ignore")], axis=1)
     names = [*NAMED, *(["steps"] if "steps" in runs else [])]
