@@ -20,6 +20,7 @@ from PIL import Image
 
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
+from isdiff.data.files import BenchmarkDataset
 from isdiff.devices import resolve_device
 from isdiff.environment import device_name
 from isdiff.io.files import atomic_open
@@ -40,7 +41,7 @@ EXPERIMENTS = [
 
 def lay_out(name: str, folder: Path) -> None:
     """The benchmark's first image, drawn, under the name that the real one has."""
-    data = build(compose_run([f"dataset={name}", f"dataset.path={folder}"]).dataset)
+    data = build(compose_run([f"dataset={name}", f"dataset.path={folder}"]).dataset, BenchmarkDataset)
     number = data.numbers[data.ids()[0]]
     pixels = draw(split_ids("landscapes", "dev", 1)[0], 512).pixels
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from isdiff.config.composing import compose_run
 from isdiff.data.images import to_tensor
 from isdiff.diffusion.schedule import add_noise, named_betas
 from isdiff.io.files import atomic_open
+from isdiff.priors.latent import decode, encode
 from isdiff.runs.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]
@@ -49,16 +50,17 @@ def measure(folder: Path, count: int) -> list[str]:
     first = experiment("half", folder)
     names, prior = first.dataset.ids()[:count], first.prior
     images = torch.stack([to_tensor(first.dataset.image(name)) for name in names])
-    latents = torch.stack([prior.encode(image) for image in images])
+    latents = encode(prior.vae, images)
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
-    kept, worse = (torch.stack(prior.decode(list(x), [])) for x in (latents, latents + 0.2 * noise))
+    kept, worse = (decode(prior.vae, x) for x in (latents, latents + 0.2 * noise))
     lines = [f"- The autoencoder gives images back with a PSNR of {psnr(kept, images)},"]
     lines += [f"  and {psnr(worse, images)} with noise of 0.2 added to the latents.", ""]
     lines += ["| mask | known latents move by | " + " | ".join(f"t = {t}" for t in TIMESTEPS) + " |"]
     lines += ["|" + "---|" * (2 + len(TIMESTEPS))]
     alphas_cumprod = torch.cumprod(1 - named_betas("scaled_linear"), 0).float()
     for mask in ("half", "expand", "wide"):
-        tasks = list(map(experiment(mask, folder).ready, names))
+        made = experiment(mask, folder)
+        tasks = [made.ready(name).task for name in names]
         hole = torch.stack([task.hole for task in tasks])
         known = untouched(torch.stack([task.pixel_hole for task in tasks]), prior.factor)
         moved = known_distance(torch.stack([task.image for task in tasks]), latents, known)

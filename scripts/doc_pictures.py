@@ -20,15 +20,15 @@ def main() -> None:
     run = Experiment.of(compose_run(["method=ddnm+isdiff", *SETTINGS, f"limit={COUNT}"]))
     ids = run.ids()
     truths = [run.dataset.image(image_id) for image_id in ids]
-    holes = [run.masks.hole(image_id, *truth.shape[:2]) for image_id, truth in zip(ids, truths, strict=True)]
+    holes = [run.setup.masks.hole(image_id, *truth.shape[:2]) for image_id, truth in zip(ids, truths, strict=True)]
 
     def filled(method: str, *settings: str):
         overrides = [*SETTINGS[2:], *settings]
-        return inpaint(truths, holes, method, run.cfg.model.name, ids=ids, overrides=overrides, progress=True)
+        return inpaint(truths, holes, method, run.network["model"], ids=ids, overrides=overrides, progress=True)
 
     plain, first, kept = filled("ddnm"), filled("ddnm+isdiff", "isdiff=seed_only"), filled("ddnm+isdiff")
     passed = next(n for n, (window,) in enumerate(kept.trace) if len(window.dce) == 1)
-    refinement = run.engine().refinement
+    refinement = run.setup.refinement
     assert refinement is not None
     retried = next(
         n
