@@ -168,7 +168,7 @@ def test_the_plan_of_the_paper_s_table_is_whole():
         table = {"celeba": "table2", "imagenet": "table1"}[cell.dataset]
         assert cell.table == (table, "profile=paper")
         rows = {method: run.row for method, run in cell.runs.items()}
-        assert rows == {"ddnm": "ddnm", "repaint": "repaint", "isdiff": "ddnm+isdiff"}
+        assert rows == {"ddnm": "ddnm_eta0_resampled", "repaint": "repaint", "isdiff": "ddnm_eta0+isdiff"}
 
 
 def test_runs_are_found_by_rows_and_by_overrides(study, study_runs, tmp_path, capsys):

@@ -89,7 +89,7 @@ def test_labels_say_where_a_profile_runs_other_values_than_they_name():
     assert ("demo", "RePaint, eta 0, 250 steps (here 62 steps)") in other
     assert ("demo", "LanPaint, calls of plain DDNM (here 5 steps, 4 iterations)") in other
     assert ("smoke", "LanPaint, 10 iterations (here 1 iteration)") in other
-    (row,) = plan("table8", "demo", rows=["isdiff_attempts3"]).rows[1:]
+    (row,) = [row for row in plan("table8", "demo", rows=["isdiff_attempts3"]).rows if row.isdiff]
     assert row.label == "DDNM + IS-Diff, eta 0.85, N = 3 (here lambda 0.03)"
     assert not [row.label for table in all_plans("paper") for row in table.rows if "(here " in row.label]
 
@@ -125,9 +125,9 @@ def test_latent_rows_with_isdiff_are_first_compared_with_their_method_at_the_sam
 
 def test_narrowing():
     table = plan(
-        "table1", "demo", limit=4, masks=["h*"], rows=["ddnm_eta0+isdiff"], seeds=[7], extra=["sampler.steps=3"]
+        "table1", "demo", limit=4, masks=["h*"], rows=["repaint_eta1+isdiff"], seeds=[7], extra=["sampler.steps=3"]
     )
-    assert [row.name for row in table.rows] == ["ddnm_eta0", "ddnm_eta0+isdiff"]  # with what it is compared with
+    assert [row.name for row in table.rows] == ["repaint_eta1", "repaint_eta1+isdiff"]  # with what it is compared with
     given = {text: read_options([f"seeds={text}"])["seeds"] for text in ("3", "0", "0,2", "[5]")}
     assert given == {"3": [0, 1, 2], "0": [0], "0,2": [0, 2], "[5]": [5]}
     (cell,) = table.rows[0].cells
@@ -330,12 +330,30 @@ def network_calls(overrides):
 def test_the_papers_numbers_are_shown_as_printed_and_its_rows_can_be_had_alone():
     table = plan("table1", "paper", rows=["printed"])
     assert [row.name for row in table.rows] == [
-        "si", "hd_painter", "si+isdiff", "powerpaint", "powerpaint+isdiff", "ddnm", "ddnm+isdiff", "repaint",
-        "repaint+isdiff",
+        "si", "hd_painter", "si+isdiff", "powerpaint", "powerpaint+isdiff", "ddnm_eta0_resampled", "ddnm_eta0+isdiff",
+        "repaint", "repaint+isdiff",
     ]  # fmt: skip
     assert all(set(row.against) <= {other.name for other in table.rows} for row in table.rows)
     shown = {(row.name, cell.mask): [str(value) for value in cell.paper] for row in table.rows for cell in row.cells}
-    assert shown["repaint", "expand"] == ["0.777", "143.00"] and shown["ddnm", "wide"] == ["0.130", "23.64"]
+    assert shown["repaint", "expand"] == ["0.777", "143.00"] and shown["ddnm_eta0_resampled", "wide"] == [
+        "0.130",
+        "23.64",
+    ]
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "table4", "table5", "table6", "table7", "table8"])
+def test_isdiff_is_compared_with_its_own_method(name):
+    """First of all with the same method at the same noise, without IS-Diff and without resampling."""
+    content = load("table", name)
+    rows = {row.name: row for row in content.rows}
+    for row in plan(name, "paper").rows:
+        if row.isdiff:
+            mine, other = (
+                dict(each.split("=", 1) for each in rows[key].overrides) for key in (row.name, row.against[0])
+            )
+            assert other["method"].removesuffix("+isdiff") == mine["method"].removesuffix("+isdiff"), row.name
+            assert other.get("isdiff") == "off" or not other["method"].endswith("+isdiff")
+            assert mine.get("sampler.eta") == other.get("sampler.eta"), row.name
 
 
 def test_values_of_another_paper_are_said_to_be():
@@ -354,20 +372,22 @@ def test_failed_cells_are_said_at_the_end_and_the_others_are_there(tmp_path, mon
     shutil.copy(ROOT / "data" / "photos" / "test.csv", tmp_path / "data" / "photos")
     damaged = next(csv.DictReader((tmp_path / "data" / "photos" / "test.csv").read_text().splitlines()))
     (tmp_path / "data" / "photos" / "test" / damaged["file"]).write_bytes(b"no picture")
-    small = ["profile=demo", "limit=2", "masks=half", "rows=ddnm_eta0+isdiff", "seeds=0", "sampler.steps=2",
+    small = ["profile=demo", "limit=2", "masks=half", "rows=repaint_eta1+isdiff", "seeds=0", "sampler.steps=2",
              f"data_root={tmp_path}/data", f"model_root={ROOT}/models", f"output_root={tmp_path}/runs"]  # fmt: skip
     code, out, err = make(capsys, "table1", *small, "isdiff.start.step=0.3")
     said = [line for line in err.splitlines() if line.startswith("isdiff: ")]
     assert code == 3 and "Table I" in out and len(said) == 2 and "Traceback" not in err
-    assert said[0].startswith("isdiff: DDNM, eta 0 (half): without 1 of its images: ") and damaged["id"] in said[0]
-    assert said[1].startswith("isdiff: DDNM + IS-Diff, eta 0 (half): the last of ")
+    assert said[0].startswith("isdiff: RePaint, eta 1 (half): without 1 of its images: ") and damaged["id"] in said[0]
+    assert said[1].startswith("isdiff: RePaint + IS-Diff, eta 1 (half): the last of ")
     (path,) = tmp_path.glob("outputs/tables/*/table1.csv")
     rows = list(csv.DictReader(path.open()))
-    assert [(r["row"], r["n"]) for r in rows] == [("ddnm_eta0", "1")] * 2 + [("ddnm_eta0+isdiff", "")] * 2
+    assert [(r["row"], r["n"]) for r in rows] == [("repaint_eta1", "1")] * 2 + [("repaint_eta1+isdiff", "")] * 2
     notes = path.with_suffix(".md").read_text()
     assert f"{said[0].partition(': without')[2]}" in notes and "the last of" in notes
     code, _, err = make(capsys, "table1", *small, "runtime.device=cuda:99")
-    assert code == 3 and err.count("isdiff: ") == 1 and "DDNM, eta 0 (half), DDNM + IS-Diff, eta 0 (half): " in err
+    assert (
+        code == 3 and err.count("isdiff: ") == 1 and "RePaint, eta 1 (half), RePaint + IS-Diff, eta 1 (half): " in err
+    )
 
 
 def made_row(name: str, values: dict[str, list[float]]) -> Row:
