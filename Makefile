@@ -78,8 +78,12 @@ sweep: install
 sweep-photos: install
 	$(RUN) -m isdiff compare sweep_photos $(POOL)
 
-sweep-patches sweep-seeds: install
-	$(RUN) -m isdiff compare $(subst -,_,$@) $(POOL)
+sweep-patches: install
+	$(RUN) -m isdiff compare sweep_patches $(POOL)
+
+sweep-seeds: install
+	$(RUN) -m isdiff compare sweep_seeds $(POOL)
+	$(RUN) -m isdiff compare sweep_starts $(POOL)
 
 fig3 fig7 fig9: install
 	$(RUN) scripts/paper_figures.py $(@:fig%=%)
