@@ -23,10 +23,10 @@ from engine import Waves
 from throughput import overrides, seconds
 
 from isdiff import environment
-from isdiff.checks import BadValue
 from isdiff.config.composing import compose_run
 from isdiff.devices import resolve_device
 from isdiff.engine import Engine
+from isdiff.errors import UserError
 from isdiff.io.files import atomic_open
 from isdiff.refine import Refinement
 from isdiff.runs.experiment import Experiment
@@ -96,7 +96,7 @@ def graphs(args: argparse.Namespace) -> dict:
             experiment = experiment_of(args, args.batch, "method=ddnm", f"runtime.compile={way}")
             ways[way] = experiment.engine(), [experiment.task(i) for i in experiment.ids()]
             timed(ways[way][0], ways[way][1][:1])  # compiles
-    except BadValue as error:
+    except UserError as error:
         return {"refused": str(error)}
     for _ in range(args.repeats):
         for way, run in ways.items():
