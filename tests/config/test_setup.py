@@ -285,3 +285,12 @@ def test_the_help_of_a_run_lists_what_a_run_takes(capsys, monkeypatch):
         assert f"\n{group}: {', '.join(choices(group))}\n" in shown
     assert f"metrics.names=[NAME,NAME]: {', '.join(choices('metric'))}\n" in shown and "Exit codes: 0" in shown
     assert not any(f"\n{plan}: " in shown for plan in ("compare", "figure", "profile", "study", "table"))
+
+
+@pytest.mark.parametrize("method, latent", [("ddnm", False), ("si+isdiff", True), ("powerpaint", True)])
+@pytest.mark.parametrize("dataset", ["celeba", "imagenet", "places2", "editbench"])
+def test_published_data_never_gets_a_small_model_in_silence(dataset, method, latent):
+    model = compose_run([f"dataset={dataset}", f"method={method}"]).model
+    assert model.image_size == (512 if latent else 256)
+    given = "sd15_inpainting" if latent else "photos64"
+    assert compose_run([f"dataset={dataset}", f"method={method}", f"model={given}"]).model.name == given

@@ -125,6 +125,21 @@ def test_the_checkpoint_sees_the_clean_picture_of_its_step(pipe, faces, monkeypa
 # Levels
 
 
+def test_embedded_prompts_and_several_pictures_of_one_image(pipe, faces):
+    isdiff.apply(pipe, attempts=2, tau=0.0)
+    texts, how = ["a dog", "a cat"], {"device": "cpu", "max_sequence_length": 16}
+    if "Flux" in type(pipe).__name__:
+        given = dict(zip(["prompt_embeds", "pooled_prompt_embeds"], pipe.encode_prompt(texts, **how), strict=False))
+    else:
+        names = ["prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"]
+        given = dict(zip(names, pipe.encode_prompt(texts, None, None, **how), strict=True))
+    expected, found = (
+        call(pipe, faces[:2], prompt, num_images_per_prompt=2, generator=seeded(1, 2, 3, 4), **embedded)
+        for prompt, embedded in ((texts, {}), (None, given))
+    )
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
 def test_levels_are_those_that_the_pipeline_sets(pipe, faces):
     """With a shift by the size of the picture, one given, and sigmas of one's own."""
     if type(pipe).__name__.startswith("StableDiffusion3"):
