@@ -55,7 +55,7 @@ class AttributeFeatures(FeatureExtractor):
         if self.path is None:
             raise Unavailable("measures drawn images only")
         if not self.path.exists():
-            how = f"isdiff train train={self.path.parent.name}_classifier"
+            how = f"python scripts/train.py train={self.path.parent.name}_classifier"
             raise Absent(f"weights {self.path} of a metric are missing: {how}")
         return [self.path]
 
