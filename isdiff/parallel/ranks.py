@@ -67,14 +67,17 @@ def together(words: list[str], alone: Callable[[list[str]], int]) -> int:
         store, rank, world = next(iter(dist.rendezvous("env://", timeout=PATIENCE)))
         store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)  # else it knows dead processes
         dist.init_process_group("gloo", store=store, rank=rank, world_size=world, timeout=PATIENCE)
-        if not leads:
+        if leads:
+            size = world
+            code = alone(words)
+            if code == 130:  # the others are at work, and end with this one
+                return code
+            in_ranks([None] * size, lambda *_: None)
+        else:
+            code = 0
             while in_ranks(None, lambda *_: None) is not None:
                 pass
-            return 0
-        size = world
-        code = alone(words)
-        if code != 130:  # else the others are at work, and end with this one
-            in_ranks([None] * size, lambda *_: None)
+        dist.destroy_process_group()  # else its threads may abort a process that is done
         return code
     except UserError as error:
         print(f"isdiff: {error}", file=sys.stderr)
