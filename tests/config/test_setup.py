@@ -74,7 +74,7 @@ def test_replaced_photographs_and_edited_masks_are_sampled_anew(faces, tmp_path)
     assert [name for name in "abc" if first[name] != second[name]] == ["b"]
     Image.fromarray(hole.T.copy()).save(mask)
     done = run(out, *options)
-    assert "3 images or masks changed" in done.stderr and "changed" not in run(out, *options).stderr
+    assert "changed since the last run: 3 (first: a)" in done.stderr and "changed" not in run(out, *options).stderr
     assert not set(pictures(out).values()) & set(second.values())
     records = [json.loads(line) for line in (folder(out) / "per_image.jsonl").open()]
     assert len({r["image_sha"] for r in records}) == 3 and len({r["mask_sha"] for r in records}) == 1
