@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -75,7 +76,8 @@ def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
 
     Args:
         report: hears ``expected`` (network calls an image), ``calls`` (how many were made), ``done`` (an image's id and
-            calls, once its files are there) and ``failed`` (id and reason).
+            calls, once its files are there), ``failed`` (id and reason), and ``vanished`` (an image whose hole is
+            too thin for the cells of a latent model).
     """
     inputs: dict[str, Inputs] = {}  # of images that are under way
 
@@ -83,6 +85,8 @@ def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
         for image_id in ids:
             try:
                 task, inputs[image_id] = experiment.ready(image_id)
+                if not task.hole.any():
+                    report("vanished", image_id)
                 yield task
             except UserError as error:
                 report("failed", (image_id, str(error)))
@@ -115,9 +119,12 @@ def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
 def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[str, str]:
     """Sample ``ids`` as the configuration says; returns what failed, with reasons."""
     failed: dict[str, str] = {}
+    vanished: list[str] = []
 
     def report(kind: str, content: Any) -> None:
-        if kind == "calls":
+        if kind == "vanished":
+            vanished.append(content)
+        elif kind == "calls":
             bar.work(content)
         elif kind == "done":
             bar.finish(content[1])
@@ -144,6 +151,9 @@ def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[st
             raise UserError(f"{errors[0]}{more}; {GO_ON}")
         for failures, _ in ended:
             failed |= failures
+    if vanished:
+        what = "the hole is thinner than the model's cells and vanishes in its latents, as in published code"
+        print(f"isdiff: {what}: {len(vanished)} images, first {min(vanished)}", file=sys.stderr)
     return {image_id: failed[image_id] for image_id in ids if image_id in failed}  # whichever process was first
 
 
