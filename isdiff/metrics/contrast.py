@@ -64,7 +64,7 @@ def contrast(
         raise ValueError("the runs have no image in common")
     one, two = np.array(shared).T
     groups = None if first.groups is None else first.groups[one]
-    values = [second.value(two[c]) - first.value(one[c]) for c in selections(len(shared), count, groups)]
+    values = [second.resample(two[c]) - first.resample(one[c]) for c in selections(len(shared), count, groups)]
     base = first.value(one)
     whole = second.value(two) - base
     corrected = correct(np.array(values), whole, independent(len(shared), groups))

@@ -70,3 +70,14 @@ def test_decompositions_are_kept(tmp_path, monkeypatch):
     kept[0].write_bytes(b"damaged")
     assert estimate(SeedsStatistic([statistic(tmp_path)]), 100) == expected
     assert contrast(statistic(tmp_path), statistic(None), 100).difference.value == 0
+
+
+def test_a_comparison_decomposes_each_set_once(monkeypatch):
+    """Whatever the number of resamples: values with intervals, and the paired difference."""
+    results, truths = sets(60, 6, np.random.default_rng(4))
+    first, second = FrechetStatistic(results, truths), FrechetStatistic(0.5 * results + 0.5 * truths, truths)
+    made = []
+    monkeypatch.setattr("isdiff.metrics.samples.frechet_terms", lambda a, b: made.append(1) or frechet_terms(a, b))
+    estimate(first, 200), estimate(second, 200)
+    found = contrast(first, second, 200).difference
+    assert len(made) == 2 and found.high < 0
