@@ -201,3 +201,15 @@ def load_on(device: str, load: Callable[..., T], version: str, *places: Path) ->
     net: Any = made[0] if isinstance(made, tuple) else made
     net.to(device)
     return made
+
+
+def load_pretrained(model: str, processor: str, folder: Path) -> tuple[Any, Any]:
+    """Load a model and its processor by their classes in ``transformers``; ``Unavailable`` if the folder has none."""
+    import transformers
+
+    try:
+        net = getattr(transformers, model).from_pretrained(folder, local_files_only=True).eval()
+        return net, getattr(transformers, processor).from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # damaged files raise many things
+        reason = " ".join(str(error).split())[:200]
+        raise Unavailable(f"{folder} holds no whole {model} ({reason}); get it again") from None

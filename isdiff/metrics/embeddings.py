@@ -11,31 +11,19 @@ import numpy as np
 import torch
 
 from isdiff.io.hub import model_files
-from isdiff.metrics.base import DEVICE, Absent, FeatureExtractor, FrechetMetric, SetMetric, Unavailable, load_once
+from isdiff.metrics.base import DEVICE, Absent, FeatureExtractor, FrechetMetric, SetMetric, load_once, load_pretrained
 from isdiff.metrics.samples import KernelStatistic, gaussian_kernel
 from isdiff.paths import located
 
 
 def load_clip(folder: Path) -> tuple[Any, Any]:
     """Load CLIP's image half and its image processor from a folder."""
-    return load_vision("CLIPVisionModelWithProjection", folder)
+    return load_pretrained("CLIPVisionModelWithProjection", "AutoImageProcessor", folder)
 
 
 def load_dinov2(folder: Path) -> tuple[Any, Any]:
     """Load DINOv2 and its image processor from a folder."""
-    return load_vision("Dinov2Model", folder)
-
-
-def load_vision(name: str, folder: Path) -> tuple[Any, Any]:
-    """Load a model by its class in ``transformers``; raises ``Unavailable`` where the folder holds none."""
-    import transformers
-
-    try:
-        model = getattr(transformers, name).from_pretrained(folder, local_files_only=True).eval()
-        return model, transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # damaged files raise many things
-        reason = " ".join(str(error).split())[:200]
-        raise Unavailable(f"{folder} holds no whole {name} ({reason}); get it again") from None
+    return load_pretrained("Dinov2Model", "AutoImageProcessor", folder)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from isdiff.io.hub import model_files
 from isdiff.io.models import load_caption_net
 from isdiff.metrics.attributes import batches
-from isdiff.metrics.base import DEVICE, Absent, Features, PairMetric, Unavailable, load_once
+from isdiff.metrics.base import DEVICE, Absent, Features, PairMetric, Unavailable, load_once, load_pretrained
 from isdiff.metrics.samples import MeanStatistic, Statistic
 from isdiff.paths import located
 
@@ -66,14 +66,7 @@ class CaptionScore(TextMetric):
 
 def load_clip(folder: Path) -> tuple[Any, Any]:
     """Load CLIP and its processor from a folder."""
-    from transformers import CLIPModel, CLIPProcessor
-
-    try:
-        model = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
-        return model, CLIPProcessor.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # damaged files raise many things
-        reason = " ".join(str(error).split())[:200]
-        raise Unavailable(f"{folder} holds no whole CLIP model ({reason}); get it again") from None
+    return load_pretrained("CLIPModel", "CLIPProcessor", folder)
 
 
 class CLIPScore(TextMetric):
