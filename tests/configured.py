@@ -117,3 +117,29 @@ def run_quietly(cfg: DictConfig) -> None:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     execute(cfg)
+
+
+def tiny_place(path: Path, net: torch.nn.Module, count: int) -> Path:
+    """Put small models and ``count`` images of both kinds below a folder."""
+    tiny_pixel_model(path / "pixel.safetensors", net)
+    tiny_latent_model(path / "latent")
+    for kind, side in SIDE.items():
+        write_images(path / f"{kind}-images", side, count)
+    return path
+
+
+# Where a method also comes with IS-Diff, that stands for both, for all but DDNM.
+RICHEST = [name for name in choices("method") if name == "ddnm" or f"{name}+isdiff" not in choices("method")]
+
+
+def composed(place: Path, method: str, *overrides: str) -> DictConfig:
+    """The method on a small model, five steps, one climb at most; where it judges, with two attempts for each image."""
+    kind = kind_of(method)
+    pixel = ["model=avatars64", f"model.weights={place}/pixel.safetensors"]
+    given = pixel if kind == "pixel" else ["model=avatars64_latent", f"model.weights={place}/latent", 'prompt="a dog"']
+    cfg = compose_run([
+        "dataset=folder", f"dataset.path={place}/{kind}-images", "mask=half", f"method={method}", *given,
+        f"model.image_size={SIDE[kind]}", "sampler.steps=5", "sampler.jump=3", "runtime.precision=fp32",
+        "isdiff.refine.attempts=2", "isdiff.refine.tau=0", "metrics.names=[]", f"output_root={place}/out", *overrides,
+    ])  # fmt: skip
+    return changed(cfg, sampler__repeat=min(2, cfg.sampler.repeat))

@@ -6,7 +6,7 @@ in end_to_end/test_run.py; datasets, metrics and the study's plan have contracts
 
 import numpy as np
 import pytest
-from configured import CONFIGS, SIDE, choices, tiny_latent_model, tiny_pixel_model, write_images
+from configured import CONFIGS, SIDE, choices, tiny_place
 
 from isdiff.config.build import named_class
 from isdiff.config.composing import compose_run
@@ -35,12 +35,7 @@ def test_every_folder_is_tested_somewhere():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, golden_net):
-    path = tmp_path_factory.mktemp("configurations")
-    tiny_pixel_model(path / "pixel.safetensors", golden_net)
-    tiny_latent_model(path / "latent")
-    for kind, side in SIDE.items():
-        write_images(path / f"{kind}-images", side, 1)
-    return path
+    return tiny_place(tmp_path_factory.mktemp("configurations"), golden_net, 1)
 
 
 def small(place, choice: str) -> list[str]:

@@ -9,46 +9,25 @@ import json
 import numpy as np
 import pytest
 import torch
-from configured import SIDE, changed, choices, kind_of, results, tiny_latent_model, tiny_pixel_model, write_images
+from configured import RICHEST, changed, choices, composed, kind_of, results, tiny_place
 from PIL import Image
 
-from isdiff.config.composing import compose_run
 from isdiff.config.setup import is_floor
 from isdiff.errors import UserError
 from isdiff.masks.fixed import HalfMask
 from isdiff.runs.run import execute
 
 METHODS = choices("method")
-# Where a method also comes with IS-Diff, that stands for both, for all but DDNM.
-RICHEST = [name for name in METHODS if name == "ddnm" or f"{name}+isdiff" not in METHODS]
 COUNT = 3
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, golden_net):
     """Small models and images of both kinds."""
-    path = tmp_path_factory.mktemp("contract")
-    tiny_pixel_model(path / "pixel.safetensors", golden_net)
-    tiny_latent_model(path / "latent")
-    for kind, side in SIDE.items():
-        write_images(path / f"{kind}-images", side, COUNT)
-    return path
+    return tiny_place(tmp_path_factory.mktemp("contract"), golden_net, COUNT)
 
 
 IDS = [f"im{i}" for i in range(COUNT)]
-
-
-def composed(place, method: str, *overrides: str):
-    """The method on a small model, five steps, one climb at most; where it judges, with two attempts for each image."""
-    kind = kind_of(method)
-    pixel = ["model=avatars64", f"model.weights={place}/pixel.safetensors"]
-    given = pixel if kind == "pixel" else ["model=avatars64_latent", f"model.weights={place}/latent", 'prompt="a dog"']
-    cfg = compose_run([
-        "dataset=folder", f"dataset.path={place}/{kind}-images", "mask=half", f"method={method}", *given,
-        f"model.image_size={SIDE[kind]}", "sampler.steps=5", "sampler.jump=3", "runtime.precision=fp32",
-        "isdiff.refine.attempts=2", "isdiff.refine.tau=0", "metrics.names=[]", f"output_root={place}/out", *overrides,
-    ])  # fmt: skip
-    return changed(cfg, sampler__repeat=min(2, cfg.sampler.repeat))
 
 
 def same(found, expected) -> bool:

@@ -4,40 +4,18 @@ from itertools import pairwise
 
 import pytest
 import torch
-from configured import SIDE, changed, choices, kind_of, results, tiny_latent_model, tiny_pixel_model, write_images
+from configured import RICHEST, changed, choices, composed, results, tiny_place
 from stand_in import stand_in
 
-from isdiff.config.composing import compose_run
 from isdiff.runs.experiment import Experiment
 
-METHODS = [name for name in choices("method") if name == "ddnm" or f"{name}+isdiff" not in choices("method")]
 TOLERANCE = 1e-4  # torch takes other kernels where a tensor is not on the CPU
 IDS = ["im0", "im1", "im2"]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, golden_net):
-    path = tmp_path_factory.mktemp("device")
-    tiny_pixel_model(path / "pixel.safetensors", golden_net)
-    tiny_latent_model(path / "latent")
-    for kind, side in SIDE.items():
-        write_images(path / f"{kind}-images", side, len(IDS))
-    return path
-
-
-def composed(place, method: str, *overrides: str):
-    kind = kind_of(method)
-    model = [f"model.image_size={SIDE[kind]}"]
-    if kind == "pixel":
-        model += ["model=avatars64", f"model.weights={place}/pixel.safetensors"]
-    else:
-        model += ["model=avatars64_latent", f"model.weights={place}/latent", 'prompt="a dog"']
-    cfg = compose_run([
-        "dataset=folder", f"dataset.path={place}/{kind}-images", "mask=half", f"method={method}", *model,
-        "sampler.steps=5", "sampler.jump=3", "runtime.precision=fp32", "isdiff.refine.attempts=2",
-        "isdiff.refine.tau=0", "metrics.names=[]", f"output_root={place}/out", *overrides,
-    ])  # fmt: skip
-    return changed(cfg, sampler__repeat=min(2, cfg.sampler.repeat))
+    return tiny_place(tmp_path_factory.mktemp("device"), golden_net, len(IDS))
 
 
 def assert_equal_on_both(cfg) -> None:
@@ -62,7 +40,7 @@ def test_the_stand_in_is_strict():
         assert sum(waits.values()) == 4
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RICHEST)
 def test_methods_give_the_cpu_s_results(place, method):
     assert_equal_on_both(composed(place, method))
 
@@ -77,7 +55,7 @@ def test_criteria_give_the_cpu_s_results(place, criterion):
     assert_equal_on_both(composed(place, "repaint+isdiff", f"isdiff/criterion={criterion}"))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RICHEST)
 def test_a_network_batch_waits_for_the_device_at_most_once(place, method):
     """While no image begins, is judged or ends."""
     counts = []
