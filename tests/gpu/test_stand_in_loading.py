@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import ROOT
 from configured import changed, results
+from conftest import ROOT
 from stand_in import stand_in
 
 from isdiff.config.composing import compose_run
@@ -21,7 +21,8 @@ SHIPPED = {
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_models_answer_as_on_the_cpu(name):
     cfg = compose_run([
-        f"data_root={ROOT / 'data'}", f"model_root={ROOT / 'models'}", "mask=half", "method=ddnm+isdiff", *SHIPPED[name],
+        f"data_root={ROOT / 'data'}", f"model_root={ROOT / 'models'}", "mask=half", "method=ddnm+isdiff",
+        *SHIPPED[name],
         "sampler.steps=2", "isdiff.refine.attempts=1", "runtime.precision=fp32", "runtime.pad_to=1",
     ])  # fmt: skip
     ids = Experiment.of(cfg).setup.dataset.ids()[:1]
