@@ -13,6 +13,7 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from isdiff.errors import UserError
 
@@ -50,6 +51,15 @@ def package_folder(name: str) -> Path:
     if module.__file__ is None:
         raise UserError(f"plugin {name} is a folder without __init__.py; add one")
     return Path(module.__file__).parent
+
+
+def import_extra(name: str, needing: str, extra: str) -> Any:
+    """Import a package that an extra of isdiff installs; ``needing`` begins the sentence where it is not here."""
+    try:
+        return import_module(name)
+    except ImportError:
+        package = name.partition(".")[0].replace("_", "-")
+        raise UserError(f"{needing} the package {package}: pip install 'isdiff[{extra}]'") from None
 
 
 def is_allowed(module: str) -> bool:

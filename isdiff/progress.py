@@ -22,13 +22,8 @@ class Reporter:
     """Counts work done out of ``total`` units; a context manager.
 
     A unit may be made of smaller steps (an image of network calls): after ``expect(steps a unit)``, ``work(steps)``
-    moves the estimate of the time left from the first seconds on, and ``finish(steps)`` completes a unit that took so
-    many.
-
-    Args:
-        done: units finished before this process started (they do not count towards the speed).
-        listen: hears ``numbers`` whenever they change.
-        quiet: show nothing.
+    moves the estimate of the time left, and ``finish(steps)`` completes a unit that took so many. ``done`` units were
+    finished before; ``listen`` hears ``numbers`` whenever they change.
     """
 
     def __init__(
@@ -63,22 +58,18 @@ class Reporter:
             self.print_line()
 
     def expect(self, steps: float) -> None:
-        """A unit takes about so many steps."""
         self.steps_expected = max(steps, 1.0)
 
     def work(self, steps: float) -> None:
-        """Count steps of units that are not finished yet."""
         self.steps += steps
         self.all_steps += steps
         self.show()
 
     def finish(self, steps: float) -> None:
-        """Count one unit as finished; ``steps`` of those counted by ``work`` were its."""
         self.steps = max(0.0, self.steps - steps)
         self.advance()
 
     def drop(self, count: int) -> None:
-        """Leave out units that cannot be made."""
         self.total -= count
 
     def advance(self, amount: float = 1) -> None:
@@ -100,7 +91,7 @@ class Reporter:
         return min(self.done + self.steps / self.steps_expected, max(self.done, self.total - 0.01))
 
     def numbers(self) -> dict[str, float]:
-        """Return units done and in all, steps of this process; seconds a unit and seconds left once they are known.
+        """Return units done and in all, steps, and once they are known seconds a unit and seconds left.
 
         The speed is of the time since the first steps, which warm up what they use.
         """
@@ -113,7 +104,6 @@ class Reporter:
         return found
 
     def text(self) -> str:
-        """Say where it stands, how fast it goes and how long it will take."""
         said, numbers = [f"{self.done:.0f}/{self.total} {self.unit}s"], self.numbers()
         if each := numbers.get("seconds_each"):
             said.append(f"{1 / each:.2f}/s" if each <= 10 else f"{each:.0f} s each")

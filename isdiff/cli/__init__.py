@@ -31,7 +31,6 @@ COMMANDS = {
 
 
 def usage() -> str:
-    """What ``isdiff --help`` prints."""
     commands = "\n".join(f"  {name:9} {text}" for name, text in COMMANDS.items())
     return (
         f"usage: isdiff [--plugin PACKAGE] COMMAND ...\n\n{commands}\n\nisdiff COMMAND --help says more.\n\n"
@@ -58,7 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def alone(words: list[str]) -> int:
-    """The exit code of a command in this process."""
     if words and words[0] in COMMANDS:
         return call(words[0], words[1:])
     if words[:1] in (["--version"], ["--help"], ["-h"]):

@@ -20,7 +20,6 @@ from isdiff.errors import UserError
 
 
 def main(arguments: list[str]) -> None:
-    """Serve the page until Ctrl-C or SIGTERM."""
     parser = Parser("isdiff app", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: this one alone)")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")

@@ -25,9 +25,15 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} ({self.prog} --help says more)")
 
     def parse_with_overrides(self, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-        """Parse options and names; the words KEY=VALUE are handed back as they are. A name may have words behind it."""
-        overrides = [word for word in arguments if "=" in word.partition(" ")[0] and not word.startswith("-")]
-        return self.parse_intermixed_args([word for word in arguments if word not in overrides]), overrides
+        """Parse options and names; the words KEY=VALUE are handed back as they are."""
+        words, overrides = split_overrides(arguments)
+        return self.parse_intermixed_args(words), overrides
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part words from overrides, KEY=VALUE. A name may have words behind it."""
+    overrides = [word for word in arguments if "=" in word.partition(" ")[0] and not word.startswith("-")]
+    return [word for word in arguments if word not in overrides], overrides
 
 
 def tell(error: BaseException) -> str:
@@ -40,12 +46,11 @@ def tell(error: BaseException) -> str:
 
 
 def call(name: str, arguments: list[str]) -> int:
-    """The exit code of a command."""
     return guard(lambda: import_module(f"isdiff.cli.{name}").main(arguments))
 
 
 def guard(action: Callable[[], int | None]) -> int:
-    """The exit code of what a command does; what went wrong is told on stderr."""
+    """Return the exit code of what a command does; what went wrong is told on stderr."""
     try:
         return action() or 0
     except KeyboardInterrupt:

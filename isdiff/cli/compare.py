@@ -17,12 +17,10 @@ from isdiff.config.search_path import config_names
 
 
 def whole_numbers(text: str) -> list[int]:
-    """Read ``0,1,2``."""
     return [int(part) for part in text.split(",")]
 
 
 def main(arguments: list[str]) -> int:
-    """Run it, and print where its files are; the exit code is as of ``isdiff table``."""
     plans = config_names("compare")
     parser = Parser("isdiff compare", description=__doc__)
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"methods, or one of {', '.join(plans)}")

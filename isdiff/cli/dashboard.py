@@ -15,7 +15,6 @@ from isdiff.errors import UserError
 
 
 def main(arguments: list[str]) -> None:
-    """Make the workspace, or write its specification."""
     parser = Parser("isdiff dashboard", description=__doc__)
     parser.add_argument("table", nargs="?", help="only runs of this table; then KEY=VALUE: profile=demo, logger....")
     parser.add_argument("--out", type=Path, help="write the specification to this file")

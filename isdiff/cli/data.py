@@ -19,19 +19,18 @@ from pathlib import Path
 
 from rich.progress import track
 
-from isdiff.cli.command import Parser
+from isdiff.cli.command import Parser, split_overrides
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
 from isdiff.data.base import Dataset
 from isdiff.data.files import BenchmarkDataset
 from isdiff.errors import UserError, summed_up
-from isdiff.io.files import atomic_open, atomic_save, plain
+from isdiff.io.files import atomic_save, plain
 from isdiff.masks.base import MaskSource
 from isdiff.paths import located, placed
 
 
 def main(arguments: list[str]) -> None:
-    """Check data, or write masks."""
     parser = Parser("isdiff data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, do in (("check", check), ("masks", masks)):
@@ -41,8 +40,8 @@ def main(arguments: list[str]) -> None:
         command.add_argument("--record", action="store_true", help="write the list of hashes")
     command.add_argument("mask")
     command.add_argument("--out", type=Path, help="folder for the PNG files")
-    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
-    args = parser.parse_args([a for a in arguments if a not in overrides])
+    words, overrides = split_overrides(arguments)
+    args = parser.parse_args(words)
     args.do(args, overrides)
 
 
@@ -79,7 +78,6 @@ def check(args: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def masks(args: argparse.Namespace, overrides: list[str]) -> None:
-    """Draw a benchmark's masks, write them where asked, and compare them with the committed list."""
     from PIL import Image
 
     cfg = compose_run([f"dataset={args.dataset}", f"mask={args.mask}", *overrides])
@@ -106,8 +104,7 @@ def masks(args: argparse.Namespace, overrides: list[str]) -> None:
 
 def write_hashes(file: Path, hashes: Mapping[str, str]) -> None:
     """Write a list of hashes, ``<sha256 of the bytes>  <image id>`` each."""
-    with atomic_open(file) as stream:
-        stream.writelines(f"{digest}  {image_id}\n" for image_id, digest in hashes.items())
+    atomic_save(file, "".join(f"{digest}  {image_id}\n" for image_id, digest in hashes.items()))
     print(f"{len(hashes)} hashes in {file}")
 
 

@@ -10,7 +10,6 @@ STEPS = 10
 
 
 def main(arguments: list[str]) -> None:
-    """Print all of it."""
     parser = Parser("isdiff doctor", description=__doc__)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     device_asked = parser.parse_args(arguments).device

@@ -15,7 +15,6 @@ def summary(file: Path) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Print them."""
     Parser("isdiff methods", description=__doc__).parse_args(arguments)
     from isdiff.config.composing import runs_of
     from isdiff.config.search_path import config_names

@@ -13,7 +13,6 @@ from isdiff.cli.command import Parser
 
 
 def main(arguments: list[str]) -> None:
-    """Print them."""
     Parser("isdiff models", description=__doc__).parse_args(arguments)
     for name, (node, state, command) in model_states().items():
         knows = node.get("knows", "") + (f" ({command})" if command else "")
@@ -46,6 +45,5 @@ def model_states() -> dict[str, tuple[Any, str, str]]:
 
 
 def size_of(path: Path) -> float:
-    """Megabytes of a file, or of all files in a folder."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files) / 1e6

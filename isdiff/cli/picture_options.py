@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 
 def parser(command: str, text: str | None) -> Parser:
-    """A parser with the options that both commands have."""
     made = Parser(f"isdiff {command}", description=text)
     made.add_argument("inputs", nargs="+", metavar="FILE|FOLDER|PATTERN")
     made.add_argument("-o", "--out", required=True, help="a file's name, or a folder")
@@ -58,7 +57,6 @@ def read_options(parser: Parser, arguments: list[str]) -> argparse.Namespace:
 
 
 def for_inpainter(args: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of an ``Inpainter``, but for its method."""
     names = ("model", "prompt", "size", "steps", "reduction")
     return {name: getattr(args, name) for name in names} | {"overrides": args.set}
 
@@ -133,7 +131,6 @@ class Masks:
         return self.folder.file_for(stem if name not in self.folder.index and self.stems[stem] == 1 else name)
 
     def hole(self, name: str, file: PictureFile) -> np.ndarray | None:
-        """The hole, (H, W) bool; None without a mask."""
         from isdiff.pictures.inpaint import hole_of
 
         return self.mask and hole_of(self.source(name, file.path), file.picture, self.invert)

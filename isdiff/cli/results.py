@@ -12,7 +12,6 @@ from isdiff.errors import UserError
 
 
 def main(arguments: list[str]) -> None:
-    """Write it."""
     parser = Parser("isdiff results", description=__doc__)
     parser.add_argument("folder", nargs="?", default="outputs", help="with runs in it or below (default: outputs)")
     written = parser.add_mutually_exclusive_group(required=True)

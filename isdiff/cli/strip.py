@@ -19,7 +19,6 @@ TILE = 256
 
 
 def main(arguments: list[str]) -> None:
-    """Write the strip."""
     options = parser("strip", __doc__)
     options.add_argument("--methods", default="ddnm,ddnm+isdiff,repaint", help="names with commas between")
     args = read_options(options, arguments)

@@ -20,7 +20,6 @@ KEY_ENDING = ".key.json"
 
 
 def main(arguments: list[str]) -> None:
-    """Make a study, or the table of its answers."""
     parser = Parser("isdiff study", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser("build", help="make a study from runs")
@@ -41,7 +40,6 @@ def main(arguments: list[str]) -> None:
 
 
 def build(args: argparse.Namespace) -> None:
-    """Make a study from runs."""
     from isdiff.study.build import build_study
     from isdiff.study.plan import read_plan
 
@@ -52,7 +50,6 @@ def build(args: argparse.Namespace) -> None:
 
 
 def gather(args: argparse.Namespace) -> None:
-    """Make the table from the answer files that can be used."""
     from rich.console import Console
 
     from isdiff.study.collect import answer_files, collect, read_key

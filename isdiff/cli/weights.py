@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 from pathlib import Path
@@ -18,48 +17,44 @@ if TYPE_CHECKING:
     from isdiff.io.weights import Weights
 
 
+COMMANDS = {
+    "list": "what there is, and what is here",
+    "check": "verify size and hash of everything that is here",
+    "get": "download and convert",
+    "convert": "convert a downloaded file to safetensors",
+    "register": "use a file that you already have",
+}
+
+
 def main(arguments: list[str]) -> None:
-    """List, check or change what is here."""
     parser = Parser("isdiff weights", description=__doc__)
     parser.add_argument("--root", default="models", help="folder of the weights (model_root)")
     commands = parser.add_subparsers(dest="command", required=True)
-    listing = commands.add_parser("list", help="what there is, and what is here")
-    checking = commands.add_parser("check", help="verify size and hash of everything that is here")
-    getting = commands.add_parser("get", help="download and convert")
-    converting = commands.add_parser("convert", help="convert a downloaded file to safetensors")
-    registering = commands.add_parser("register", help="use a file that you already have")
-    for command, do in (
-        (listing, show),
-        (checking, check),
-        (getting, change),
-        (converting, change),
-        (registering, change),
-    ):
-        command.set_defaults(do=do, name=None, table=None)
-    for command in (listing, getting):
-        command.add_argument("--for", dest="table", metavar="TABLE", help="what this table of the paper needs")
-    getting.add_argument("name", nargs="?")
-    converting.add_argument("name")
-    registering.add_argument("name")
-    registering.add_argument("path", type=Path)
+    made = {name: commands.add_parser(name, help=text) for name, text in COMMANDS.items()}
+    for name in ("list", "get"):
+        made[name].add_argument("--for", dest="table", metavar="TABLE", help="what this table of the paper needs")
+    for name in ("get", "convert", "register"):
+        made[name].add_argument("name", nargs="?" if name == "get" else None)
+    made["register"].add_argument("path", type=Path)
     args = parser.parse_args(arguments)
     from isdiff.io.weights import Weights
 
     if args.command == "get" and (args.name is None) == (args.table is None):
         raise UserError("isdiff weights get takes a name, or --for and a table: isdiff weights get --for table1")
     weights = Weights(args.root)
-    if args.command != "get" or args.name:
-        args.do(weights, args)
-        return
-    for name in needed_for(args.table):
-        change(weights, argparse.Namespace(command="get", name=name))
+    if args.command == "list":
+        show(weights, args.table)
+    elif args.command == "check":
+        check(weights)
+    else:
+        for name in [args.name] if args.name else needed_for(args.table):
+            change(weights, args.command, name, getattr(args, "path", None))
 
 
-def show(weights: Weights, args: argparse.Namespace) -> None:
-    """Print what there is, one line each."""
+def show(weights: Weights, table: str | None) -> None:
     from isdiff.io.hub import SUMS
 
-    wanted = needed_for(args.table) if args.table else [*weights.entries, *weights.repositories]
+    wanted = needed_for(table) if table else [*weights.entries, *weights.repositories]
     for entry in [entry for name, entry in weights.entries.items() if name in wanted]:
         print(f"{entry.name:20} {weights.status(entry):12} {entry.file}: {entry.source} ({entry.licence})")
     for repo in [repo for name, repo in weights.repositories.items() if name in wanted]:
@@ -86,7 +81,7 @@ def needed_for(table: str) -> list[str]:
     return list(dict.fromkeys(re.findall(r"isdiff weights get (\w+)", "\n".join(lines))))
 
 
-def check(weights: Weights, args: argparse.Namespace) -> None:
+def check(weights: Weights) -> None:
     """Print of everything that is here that it is whole; what is damaged is one error, after all has been looked at."""
     from isdiff.io.hub import SUMS, verify
 
@@ -95,9 +90,8 @@ def check(weights: Weights, args: argparse.Namespace) -> None:
     damaged = []
     for name, path in places.items():
         if path.is_symlink() and not path.exists():
-            damaged.append(
-                f"{path} is a link to {os.readlink(path)}, which is gone; isdiff weights register {name} PATH"
-            )
+            gone = f"{path} is a link to {os.readlink(path)}, which is gone"
+            damaged.append(f"{gone}; isdiff weights register {name} PATH")
         elif path.exists():
             try:
                 entry = weights.entries.get(name)
@@ -108,19 +102,18 @@ def check(weights: Weights, args: argparse.Namespace) -> None:
         raise UserError("\n".join(damaged))
 
 
-def change(weights: Weights, args: argparse.Namespace) -> None:
-    """Get, register or convert one."""
+def change(weights: Weights, command: str, name: str, path: Path | None) -> None:
     from isdiff.io import hub
 
-    if args.name in weights.repositories:
-        folder = weights.root / args.name
-        if args.command != "get":
-            raise UserError(f"{args.name} is a folder from the hub, used as it is; put a copy of it at {folder}")
-        print(f"downloaded {hub.download(weights.repositories[args.name], folder)}")
+    if name in weights.repositories:
+        if command != "get":
+            place = weights.root / name
+            raise UserError(f"{name} is a folder from the hub, used as it is; put a copy of it at {place}")
+        print(f"downloaded {hub.download(weights.repositories[name], weights.root / name)}")
         return
-    if args.command == "get":
-        print(f"downloaded {weights.get(args.name)}")
-    elif args.command == "register":
-        print(f"registered {weights.register(args.name, args.path)}")
-    if args.command == "convert" or weights.entry(args.name).net:
-        print(f"converted to {weights.convert(args.name)}")
+    if command == "get":
+        print(f"downloaded {weights.get(name)}")
+    elif path:
+        print(f"registered {weights.register(name, path)}")
+    if command == "convert" or weights.entry(name).net:
+        print(f"converted to {weights.convert(name)}")

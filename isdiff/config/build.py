@@ -107,11 +107,7 @@ def under(where: str) -> Iterator[None]:
 
 
 def read_checked(path: str | Path, shape: object, what: str) -> DictConfig:
-    """Read a YAML file of people's own, with what ``shape``, an object of a dataclass, has where it says nothing.
-
-    Args:
-        what: the file is to be, for the sentence about a key that nobody reads, a value of another kind or one missing.
-    """
+    """Read a YAML file, which is to be a ``what``, with the defaults of ``shape``, an object of a dataclass."""
     try:
         checked = OmegaConf.merge(OmegaConf.structured(shape), OmegaConf.load(plain(path)))
         if lacking := sorted(OmegaConf.missing_keys(checked)):

@@ -33,10 +33,7 @@ def composed(overrides: Sequence[str]) -> DictConfig:
 
 
 def as_typed(text: str, sweeps: bool = False) -> str:
-    """Write an override with its value as the text that it is where Hydra's grammar does not take it (é, parentheses).
-
-    Lists stay, and with ``sweeps`` what may be several values.
-    """
+    """Quote an override's value if Hydra's grammar does not take it (é, parentheses), unless it may be several."""
     value = text.partition("=")[2]
     if parse(text) or value[:1] in ("", "[", "{") or (sweeps and "," in value) or not parse(quote(text)):
         return text
@@ -44,7 +41,6 @@ def as_typed(text: str, sweeps: bool = False) -> str:
 
 
 def quote(text: str) -> str:
-    """Write an override with its value in quotes."""
     key, _, value = text.partition("=")
     return f"{key}={QuotedString(value, Quote.double).with_quotes()}"
 
@@ -58,10 +54,9 @@ def parse(text: str) -> Override | None:
 
 
 def refuse(overrides: Sequence[str], error: Exception, also: Sequence[str] = (), sweeps: bool = False) -> UserError:
-    """Make one sentence for overrides that give no configuration.
+    """Make one sentence of what Hydra raised on overrides.
 
     Args:
-        error: what Hydra raised; on some overrides it stumbles with Python's own errors.
         also: keys of a command's own, one of which may be meant where there is no such key.
         sweeps: whether an override may have several values.
     """
@@ -72,7 +67,12 @@ def refuse(overrides: Sequence[str], error: Exception, also: Sequence[str] = (),
         if fault := fault_of(text, sweeps):
             return UserError(fault)
     if found := re.match("Could not override '([^']+)'", str(error)):
-        return UserError(no_such_key(found[1], [*also, *usual_keys()]))
+        key, last = found[1], found[1].rpartition(".")[2]
+        groups = {path.relative_to(folder).as_posix() for folder in config_folders() for path in folder.glob("*/*/")}
+        keys = [*also, *flatten(OmegaConf.to_container(composed([]))), *sorted(groups)]
+        near = [each for each in keys if each.rpartition(".")[2] == last] or get_close_matches(key, keys, 1)
+        advice = f"is {near[0]} meant?" if near else "isdiff run --cfg job shows those that there are"
+        return UserError(f"there is no key {key!r}; {advice}")
     reason = " ".join(str(error).split()) or type(error).__name__
     return UserError(f"these overrides do not compose: {' '.join(overrides)} ({reason})")
 
@@ -91,22 +91,7 @@ def fault_of(text: str, sweeps: bool) -> str | None:
     return None
 
 
-def no_such_key(key: str, keys: Sequence[str]) -> str:
-    """Say which key may be meant: one of the same name elsewhere, or the closest."""
-    last = key.rpartition(".")[2]
-    near = [each for each in keys if each.rpartition(".")[2] == last] or get_close_matches(key, keys, 1)
-    advice = f"is {near[0]} meant?" if near else "isdiff run --cfg job shows those that there are"
-    return f"there is no key {key!r}; {advice}"
-
-
-def usual_keys() -> list[str]:
-    """List the keys of a run without overrides, and the groups that lie in groups."""
-    groups = {path.relative_to(folder).as_posix() for folder in config_folders() for path in folder.glob("*/*/")}
-    return [*flatten(OmegaConf.to_container(composed([]))), *sorted(groups)]
-
-
 def flatten(node: Any, before: str = "") -> Iterator[str]:
-    """Yield the keys of a node and of all below it, with dots."""
     for key, value in node.items():
         yield f"{before}{key}"
         if isinstance(value, dict):
@@ -122,10 +107,7 @@ def compose_run(overrides: Sequence[str], also: Sequence[str] = ()) -> DictConfi
 
 
 def runs_of(group: str) -> dict[str, DictConfig]:
-    """Compose a run with each name of ``model`` or ``method``.
-
-    Files that give none, such as another program's, are left out, which is said.
-    """
+    """Compose a run with each name of ``model`` or ``method``; files that give none are left out, which is said."""
     found = {}
     for name, file in config_names(group).items():
         try:

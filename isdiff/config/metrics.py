@@ -35,7 +35,6 @@ def build_metrics(names: Sequence[Any], config: Mapping[str, Any] = NO_RUN) -> l
 
 
 def configured_metrics(config: Mapping[str, Any]) -> list[Metric]:
-    """The metrics of ``metrics.names``."""
     given = config.get("metrics") or {}
     names = given.get("names")
     if names is None:

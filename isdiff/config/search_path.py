@@ -61,7 +61,6 @@ def latent_model(dataset: str, kind: str) -> str:
 
 
 def config_names(group: str) -> dict[str, Path]:
-    """The files of a group by their names, sorted."""
     found: dict[str, Path] = {}
     for folder in config_folders():
         for path in (folder / group).glob("*.yaml"):

@@ -29,25 +29,14 @@ REPAID = {"cpu": 20_000, "cuda": 100_000}  # network calls, by image, that shoul
 
 @dataclass(frozen=True)
 class Runtime:
-    """How a run uses the machine.
-
-    Attributes:
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
-        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: the fastest that the device computes in.
-        batch_size: most images in one network call; ``auto``: the smallest of the fastest, found by trying.
-        workers: sampling processes.
-        compile: with torch.compile, which takes its time at first and fills every batch up to ``batch_size``; ``auto``:
-            where the run has so many network calls that they repay it; ``graphs``: and each call is one CUDA graph,
-            which spares a GPU the waiting for single kernels.
-        pad_to: network batches are filled up to a multiple of it.
-    """
+    """How a run uses the machine; ``configs/runtime/default.yaml`` explains the keys."""
 
     device: str = "auto"
-    precision: str = "auto"
-    batch_size: int | str = 16
+    precision: str = "auto"  # the fastest that the device computes in
+    batch_size: int | str = 16  # auto: the smallest of the fastest, found by trying
     workers: int = 1
-    compile: bool | str = False
-    pad_to: int = 4
+    compile: bool | str = False  # auto: where the run's network calls repay it; graphs: each call is one CUDA graph
+    pad_to: int = 4  # network batches are filled up to a multiple of it
 
     def __post_init__(self) -> None:
         check_choice("precision", self.precision, ("fp32", "bf16", "fp16", "auto"))
@@ -62,17 +51,17 @@ class Runtime:
 
     @property
     def slots(self) -> int:
-        """``batch_size``, or its default where the size is still to be found."""
         return 16 if isinstance(self.batch_size, str) else self.batch_size
 
     def compiled(self, device: str, calls: Callable[[], int]) -> bool:
-        """Whether a run of so many network calls, counted by image, on a device of this type compiles its network.
+        """Tell whether a run of so many network calls on this type of device compiles its network.
 
         Nothing but the configuration decides: a run that is taken up again must go on with the same kernels.
         """
         if self.compile == GRAPHS and device != "cuda":
-            need = f"needs a CUDA device and not {device}"
-            raise UserError(f"runtime.compile is graphs, which {need}; give true or false")
+            raise UserError(
+                f"runtime.compile is graphs, which needs a CUDA device and not {device}; give true or false"
+            )
         return calls() >= REPAID.get(device, math.inf) if self.compile == AUTO else bool(self.compile)
 
 
@@ -97,7 +86,7 @@ class Output(Component):
         return {"composite": self.composite} | blended | ({"scale": True} if self.scale else {})
 
     def __call__(self, picture: np.ndarray, given: np.ndarray, hole: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8, of ``picture`` (of any size) and the input, both of that form, and the hole (H, W) bool."""
+        """Combine ``picture`` (any size) and the input, (H, W, 3) uint8, at the hole (H, W) bool."""
         picture = scale(picture, hole.shape)
         if self.composite == "raw":
             return picture
@@ -131,11 +120,12 @@ def text_of(value: Any) -> str:
         return text
     path = Path(text[1:])
     try:
-        marked = plain(path).read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Windows' editors and shells do
-        text_in_file = path.read_text("utf-16" if marked else "utf-8-sig").strip()
-        if "\0" in text_in_file:  # UTF-16 without its mark
+        content = plain(path).read_bytes()
+        marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Windows' editors and shells do
+        found = content.decode("utf-16" if marked else "utf-8-sig").strip()
+        if "\0" in found:  # UTF-16 without its mark
             raise ValueError
-        return text_in_file
+        return found
     except OSError:
         raise UserError(f"prompt={text}: there is no text file {path}") from None
     except ValueError:

@@ -39,13 +39,12 @@ PIXELS = 1 << 21  # in the loop with a model of any size, of whose work each tak
 
 @dataclass(frozen=True, kw_only=True)
 class Setup(Method):
-    """A method with all else that a configuration names: data, model, and how results are made and reported.
+    """A method with all else that a configuration names: data, model, and how results are made and reported."""
 
-    Attributes:
-        config: every value of the configuration, looked up.
-    """
-
-    config: Mapping[str, Any]
+    config: Mapping[str, Any]  # every value, looked up
+    seed: int
+    prompt: str  # a text for all images, or ``caption``
+    limit: int | None  # how many images of the dataset, its first; None for all
     dataset: Dataset
     masks: MaskSource
     model: Model
@@ -77,15 +76,12 @@ class Setup(Method):
         root, drawn = placed(values["output_root"]), getattr(masks, "path", None)
         dataset.pass_over([root, root / dataset.name, *([drawn] if drawn else [])])  # they are none of its images
         return cls(
-            **vars(method),
-            config=values,
-            dataset=dataset,
-            masks=masks,
-            model=model,
+            **vars(method), **{key: values[key] for key in ("seed", "prompt", "limit")},
+            config=values, dataset=dataset, masks=masks, model=model,
             output=fill(Output, resolved(values.get("output"), "output"), "output"),
             runtime=fill(Runtime, resolved(values.get("runtime"), "runtime"), "runtime"),
             logger=build(values.get("logger"), Logger, "logger"),
-        )
+        )  # fmt: skip
 
     @classmethod
     def again(cls, config: Mapping[str, Any]) -> Setup:
@@ -94,33 +90,16 @@ class Setup(Method):
         return cls.of(cfg, **{key: config[key] for key in TEXTS})
 
     @property
-    def seed(self) -> int:
-        """The run's."""
-        return self.config["seed"]
-
-    @property
-    def prompt(self) -> str:
-        """A text for all images, or ``caption``."""
-        return self.config["prompt"]
-
-    @property
-    def limit(self) -> int | None:
-        """How many images of the dataset, its first; None for all."""
-        return self.config["limit"]
-
-    @property
     def names(self) -> tuple[str, str]:
-        """Those of the dataset and of the mask, for folders and people."""
+        """Names of the dataset and of the mask."""
         return self.config["dataset"]["name"], self.config["mask"]["name"]
 
     @property
     def folder(self) -> Path:
-        """Where results on this dataset lie."""
         return placed(self.config["output_root"]) / self.names[0]
 
     @cached_property
     def metrics(self) -> list[Metric]:
-        """Those of ``metrics.names``."""
         return configured_metrics(self.config)
 
     def fingerprint(self, precision: str, compiled: bool = False) -> dict[str, Any]:
@@ -151,20 +130,11 @@ class Setup(Method):
         return calls_expected(self.steps.plan, self.start, self.steps.grid(self.model.schedule), self.sampler)
 
     def engine(self, prior: Prior, **options: Any) -> Engine:
-        """The engine around ``prior``; further options are the engine's."""
         return Engine(
-            prior,
-            self.steps.grid(self.model.schedule),
-            self.sampler,
-            self.known,
-            self.steps.plan,
-            start=self.start,
-            refinement=self.refinement,
-            batch_size=self.runtime.slots,
-            pixels=float("inf") if self.model.image_size else PIXELS,
-            run_seed=self.seed,
-            **options,
-        )
+            prior, self.steps.grid(self.model.schedule), self.sampler, self.known, self.steps.plan,
+            start=self.start, refinement=self.refinement, batch_size=self.runtime.slots, run_seed=self.seed,
+            pixels=float("inf") if self.model.image_size else PIXELS, **options,
+        )  # fmt: skip
 
     @property
     def label(self) -> str:
@@ -177,20 +147,21 @@ class Setup(Method):
 
     @property
     def length(self) -> str:
-        """How far it goes, for people: ``100 steps, resampling (10, 10)``."""
         return str(self.steps) if self.asks else "no steps"
 
     @property
     def title(self) -> str:
-        """The method with how far it goes."""
         return f"{self.label}, {self.length}"
 
 
 def with_network(cfg: Mapping[str, Any], method: Method | None, model: Model | None) -> tuple[Model, Method]:
     """Build the model and the method; objects go in the place of the configuration's."""
-    model = model or build(cfg.get("model"), Model, "model")
-    method = method or build_method(cfg, model)
-    name, start = cfg["method"]["name"], method.start
+    model, name = model or build(cfg.get("model"), Model, "model"), cfg["method"]["name"]
+    if method is None:
+        steps, sampler = build_steps(cfg)
+        known = build(cfg["method"].get("known"), KnownRegion, "method.known")
+        method = Method(sampler, known, steps, *build_isdiff(cfg), build_conditioning(cfg, model), name)
+    start = method.start
     with under("sampler"):
         method.sampler.check(method.steps.grid(model.schedule))
     model.check_method(name, method.conditioning)
@@ -199,14 +170,6 @@ def with_network(cfg: Mapping[str, Any], method: Method | None, model: Model | N
     if method.conditioning is not None and isinstance(start, SeededStart) and start.seed.pictures_only:
         raise UserError(f"this seed fills pictures, and method {name} works on latents; isdiff/seed=gmm")
     return model, method
-
-
-def build_method(cfg: Mapping[str, Any], model: Model) -> Method:
-    """Build the method that a configuration describes, for ``model``."""
-    steps, sampler = build_steps(cfg)
-    known = build(cfg["method"].get("known"), KnownRegion, "method.known")
-    conditioning = build_conditioning(cfg, model)
-    return Method(sampler, known, steps, *build_isdiff(cfg), conditioning, cfg["method"]["name"])
 
 
 def without_network(cfg: Mapping[str, Any]) -> tuple[Model, Method]:

@@ -22,10 +22,7 @@ MAX_ID_BYTES = 200  # file systems take 255: ``.<id>.png.<process>.tmp`` has to 
 
 
 class Dataset(Component, ABC):
-    """Images by id.
-
-    Where they lie is set aside from the fingerprint: what each image looks like is kept with its result.
-    """
+    """Images by id. Where they lie is not hashed: what each image looks like is kept with its result."""
 
     name: str
     not_hashed: ClassVar[tuple[str, ...]] = ("root", "path")
@@ -66,11 +63,7 @@ class Dataset(Component, ABC):
 
 
 def safe_id(text: str) -> bool:
-    """Tell whether an id can be part of a file name everywhere and of a line in a list.
-
-    Not so: ``..``, slashes, control characters, line breaks or undecodable bytes in it, a dot in front, blanks at the
-    ends, nothing at all, or more than 200 bytes of UTF-8.
-    """
+    """Tell whether an id can be part of a file name everywhere, and of a line in a list."""
     if not text or text.startswith(".") or text != text.strip() or any(part in text for part in ("..", "/", "\\")):
         return False
     if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
@@ -82,7 +75,7 @@ def ids_of_files(names: Sequence[str]) -> list[str]:
     """Make ids of files that are given by relative paths: without suffix, with ``__`` for each slash, in Unicode's NFC.
 
     Files that would share an id have their suffix in it as well, and if that does not tell them apart a hash of the
-    path; the ids of other files do not depend on them. So do names that are no :func:`safe_id`, once mended or cut.
+    path; the ids of other files do not depend on them. Names that are no :func:`safe_id` have a hash, too.
     """
     short = [mend(stem_of(name), name) for name in names]
     long = [mend(f"{stem_of(name)}_{os.path.splitext(name)[1][1:].lower()}", name) for name in names]
@@ -97,10 +90,7 @@ def ids_of_files(names: Sequence[str]) -> list[str]:
 
 
 def stem_of(name: str) -> str:
-    """Drop a relative path's suffix, and put ``__`` for each slash.
-
-    macOS and others write letters with accents in two ways, here they are one.
-    """
+    """Drop a relative path's suffix, put ``__`` for each slash, and write letters with accents in one way."""
     return unicodedata.normalize("NFC", os.path.splitext(name)[0].replace("/", "__"))
 
 
@@ -116,12 +106,9 @@ def hash_name(text: str, name: str, digits: int = 8) -> str:
 
 
 def read_table(file: Path, columns: Mapping[str, type], advice: str, prefix: str = "") -> dict[str, dict[str, Any]]:
-    """Read the rows of a CSV file by the first of ``columns``, which holds an id or the name of a file.
+    """Read the rows of a CSV file by the first of ``columns``, which holds an id, or a name after ``prefix``.
 
-    Args:
-        columns: what every row must have: ``str``, or ``int`` for a whole number of at least 0.
-        advice: what to do where the file is missing.
-        prefix: of the ids, before what the first column has.
+    A column is a ``str``, or an ``int`` of at least 0; ``advice`` says what to do where the file is missing.
     """
     found: dict[str, dict[str, Any]] = {}
     try:
@@ -148,15 +135,12 @@ def read_table(file: Path, columns: Mapping[str, type], advice: str, prefix: str
 
 
 def file_stamp(path: Path) -> str:
-    """Return size and times of a file; ``""`` if it cannot be looked at.
-
-    The time of its entry's last change tells files of one size and date apart that change places.
-    """
+    """Return size and times of a file; ``""`` if it cannot be looked at."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
         return ""
-    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"  # ctime tells files apart that change places
 
 
 def quote(path: str | Path) -> str:
@@ -168,6 +152,6 @@ def stamp_of(find: Callable[[str], Path | None], image_id: str) -> str:
     """Return the stamp of the file that ``find`` gives for an id; ``""`` where there is none or it fails."""
     try:
         file = find(image_id)
+        return file_stamp(file) if file else ""
     except (UserError, OSError):  # such as annotations that are not here
         return ""
-    return "" if file is None else file_stamp(file)

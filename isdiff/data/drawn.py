@@ -41,7 +41,13 @@ class DrawnDataset(Dataset):
             raise BadValue(f"size is {size!r}; {name} have 64 pixels")
         self.name, self.size, self.count = name, size, count
         self.path, self.table = (located(Path(root) / name / f"{split}.{kind}") for kind in ("zip", "csv"))
-        self.archive = open_archive(self.path)
+        try:
+            self.archive = zipfile.ZipFile(plain(self.path, math.inf))
+        except FileNotFoundError:
+            raise UserError(f"{self.path} is missing; {MEND}") from None
+        except (OSError, zipfile.BadZipFile) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{self.path} cannot be read as an archive ({reason}); {MEND}") from None
 
     def ids(self) -> list[str]:
         return [Path(name).stem for name in self.archive.namelist()[: self.count]]
@@ -60,8 +66,7 @@ class DrawnDataset(Dataset):
 
     @cached_property
     def captions(self) -> dict[str, str]:
-        rows = read_table(self.table, {"id": str, "caption": str}, MEND)
-        return {image_id: row["caption"] for image_id, row in rows.items()}
+        return {i: row["caption"] for i, row in read_table(self.table, {"id": str, "caption": str}, MEND).items()}
 
     def caption(self, image_id: str) -> str:
         if image_id not in self.captions:
@@ -70,14 +75,3 @@ class DrawnDataset(Dataset):
 
     def stamp(self, image_id: str) -> str:
         return file_stamp(self.path)
-
-
-def open_archive(path: Path) -> zipfile.ZipFile:
-    """Open a shipped archive."""
-    try:
-        return zipfile.ZipFile(plain(path, math.inf))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing; {MEND}") from None
-    except (OSError, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path} cannot be read as an archive ({reason}); {MEND}") from None

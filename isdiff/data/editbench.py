@@ -8,6 +8,7 @@ from pathlib import Path
 from isdiff.checks import check_choice
 from isdiff.data.base import quote, read_table
 from isdiff.data.files import FileDataset, walk
+from isdiff.data.images import CROPPED
 from isdiff.errors import Missing, UserError
 
 PARTS = ("natural", "generated")
@@ -44,12 +45,7 @@ class EditBench(FileDataset):
     name, advice = "editbench", ADVICE
 
     def __init__(
-        self,
-        path: str,
-        size: int = 512,
-        part: str = "both",
-        prompt: str = "prompt_full",
-        preprocess: str = "center_crop_long_edge",
+        self, path: str, size: int = 512, part: str = "both", prompt: str = "prompt_full", preprocess: str = CROPPED
     ) -> None:
         super().__init__(path, size, preprocess)
         check_choice("part", part, (*PARTS, "both"), "EditBench has")

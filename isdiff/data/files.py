@@ -16,7 +16,7 @@ import numpy as np
 
 from isdiff.checks import BadValue, check_choice, check_side, check_text, check_whole
 from isdiff.data.base import Dataset, ids_of_files, quote, read_table, stamp_of
-from isdiff.data.images import PREPROCESSING, SUFFIXES, load_rgb, suffix_of
+from isdiff.data.images import CROPPED, PREPROCESSING, SUFFIXES, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
 from isdiff.paths import located
 
@@ -27,11 +27,10 @@ def below(path: Path, folder: Path) -> bool:
 
 
 def walk(root: Path, without: Iterable[Path] = ()) -> Iterator[tuple[str, Path]]:
-    """Yield everything below ``root`` that is no folder, as (name, path); hidden files and folders are passed over.
+    """Yield the files below ``root``, as (name, path), except hidden ones and those at or below ``without``.
 
     Every real folder is visited once, and links that lead above ``root`` are not followed, so links in circles end.
-    Folders come before links to them: a link never decides under which path a file is known. What is ``without``, a
-    file or all below a folder, is passed over.
+    Folders come before links to them: a link never decides under which path a file is known.
     """
     left_out = {os.path.realpath(place) for place in without if below(place, root)}
     names = {os.path.basename(place) for place in left_out}
@@ -68,17 +67,11 @@ def reason_to_skip(name: str, path: Path) -> str | None:
 
 
 class FileDataset(Dataset):
-    """Common part: an index of files below a folder, and one way to read them.
-
-    Args:
-        path: folder with the images, at any depth.
-        size: side of the square that comes out.
-        preprocess: ``center_crop_long_edge`` or ``guided_diffusion``.
-    """
+    """Images in files below the folder ``path``, as squares of ``size`` pixels."""
 
     advice = ""  # how to get images that are missing
 
-    def __init__(self, path: str, size: int, preprocess: str = "center_crop_long_edge") -> None:
+    def __init__(self, path: str, size: int, preprocess: str = CROPPED) -> None:
         check_text("path", path)
         check_side("size", size)
         check_choice("preprocess", preprocess, list(PREPROCESSING), "there are")
@@ -93,7 +86,6 @@ class FileDataset(Dataset):
         """The file of an image; None if it is not here."""
 
     def image(self, image_id: str) -> np.ndarray:
-        """Read the file of an image."""
         file = self.file(image_id)
         if file is None:
             raise UserError(f"image {image_id} is not below {quote(self.path)}")
@@ -107,7 +99,6 @@ class FileDataset(Dataset):
         return stamp_of(self.file, image_id)
 
     def require(self, ids: Sequence[str]) -> None:
-        """Say how many images are not there, which first, and how to get them."""
         if absent := [image_id for image_id in ids if self.file(image_id) is None]:
             count = f"{len(absent)} of {len(ids)} images of {self.name}"
             raise Missing([f"{count} are not below {self.path} (first: {absent[0]}). {self.advice}"])
@@ -139,7 +130,6 @@ class FolderDataset(FileDataset):
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """The image files by their ids."""
         images, skipped = self.listing
         if not images:
             others = f"; {describe(skipped)}" if skipped else ""
@@ -148,7 +138,6 @@ class FolderDataset(FileDataset):
         return dict(zip(ids_of_files(["/".join(p) for p, _ in relative]), [path for _, path in relative], strict=True))
 
     def notes(self) -> list[str]:
-        """One line on the files that are left out, if there are any."""
         skipped = self.listing[1]
         return [f"{quote(self.path)}: {describe(skipped)}"] if skipped else []
 
@@ -160,7 +149,6 @@ class FolderDataset(FileDataset):
 
 
 def describe(skipped: Counter[str]) -> str:
-    """Say which files are left out, the most frequent reasons first."""
     total, reasons = skipped.total(), [f"{count} {reason}" for reason, count in skipped.most_common(8)]
     what = "1 file is" if total == 1 else f"{total} files are"
     return f"{what} left out: {', '.join(reasons)}"
@@ -180,16 +168,9 @@ class BenchmarkDataset(FileDataset):
     not_hashed = ("path", "manifest", "patterns", "total", "advice")  # how files are found
 
     def __init__(
-        self,
-        name: str,
-        path: str,
-        size: int,
-        manifest: str,
-        patterns: Sequence[str],
-        advice: str,
-        total: int = 0,
-        preprocess: str = "center_crop_long_edge",
-    ) -> None:
+        self, name: str, path: str, size: int, manifest: str, patterns: Sequence[str], advice: str, total: int = 0,
+        preprocess: str = CROPPED,
+    ) -> None:  # fmt: skip
         super().__init__(path, size, preprocess)
         check_text("name", name)
         check_text("manifest", manifest)
@@ -204,7 +185,6 @@ class BenchmarkDataset(FileDataset):
         self.numbers = read_manifest(located(manifest))
 
     def fingerprint(self) -> dict[str, Any]:
-        """With the content of the manifest, wherever it lies."""
         rows = json.dumps([[image_id, str(number)] for image_id, number in self.numbers.items()])
         return super().fingerprint() | {"images": hashlib.sha256(rows.encode()).hexdigest()[:16]}
 
@@ -237,6 +217,5 @@ class BenchmarkDataset(FileDataset):
 
 
 def read_manifest(file: Path) -> dict[str, int]:
-    """Read the numbers in a manifest by id."""
     rows = read_table(file, {"id": str, "number": int}, "It comes with isdiff; install it anew")
     return {image_id: row["number"] for image_id, row in rows.items()}

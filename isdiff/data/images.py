@@ -110,11 +110,7 @@ def center_crop_long_edge(image: Image.Image, size: int) -> Image.Image:
 
 
 def guided_diffusion(image: Image.Image, size: int) -> Image.Image:
-    """Do what guided-diffusion and RePaint do.
-
-    Halve by 2x2 means while the shorter side is at least twice ``size``, resize it to ``size`` by bicubic, crop the
-    centre. A sliver, which would first become larger than an image may be, is a ``ValueError``.
-    """
+    """Halve while the shorter side is at least twice ``size``, resize it, crop the centre: as in guided-diffusion."""
     while min(image.size) >= 2 * size:
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
     scale = size / min(image.size)
@@ -126,10 +122,10 @@ def guided_diffusion(image: Image.Image, size: int) -> Image.Image:
     return image.crop((left, top, left + size, top + size))
 
 
+CROPPED = "center_crop_long_edge"
 PREPROCESSING: dict[str, Callable[[Image.Image, int], Image.Image]] = {
-    "center_crop_long_edge": center_crop_long_edge,
-    "guided_diffusion": guided_diffusion,
-}
+    CROPPED: center_crop_long_edge, "guided_diffusion": guided_diffusion,
+}  # fmt: skip
 
 
 def scale(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -140,15 +136,13 @@ def scale(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def scale_known(image: np.ndarray, hole: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Resize an image (H, W, 3) uint8 and its hole (H, W) bool; nothing that the hole hides gets into known pixels.
-
-    The hole is enlarged by nearest neighbour; where it is reduced, a pixel is hidden if any of its own was.
-    """
+    """Resize an image (H, W, 3) uint8 and its hole (H, W) bool; nothing that the hole hides gets into known pixels."""
     where = hole.astype(np.uint8)
     nearest = cv2.distanceTransformWithLabels(where, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
     colors = np.zeros((nearest.max() + 1, 3), np.uint8)
     colors[nearest[~hole]] = image[~hole]  # in the place of what is hidden: the nearest known pixel's colour
     way = cv2.INTER_NEAREST if size[0] >= hole.shape[0] else cv2.INTER_AREA
+    # Where the hole is reduced, a pixel is hidden if any of its own was.
     return scale(colors[nearest], size), cv2.resize(where * 255, size[::-1], interpolation=way) > 0
 
 
@@ -170,10 +164,9 @@ def to_uint8(x: torch.Tensor) -> np.ndarray:
 
 
 def paste(result: np.ndarray, image: np.ndarray, hole: np.ndarray, seam: float = 0.0) -> np.ndarray:
-    """Put ``result`` into the hole of ``image``, all (H, W, 3) uint8, ``hole`` (H, W) bool.
+    """Put ``result`` into the ``hole`` (H, W) bool of ``image``, both (H, W, 3) uint8.
 
-    Within ``seam`` pixels of the hole, known pixels fade linearly from the result into the image; nothing of the image
-    gets into the hole.
+    Within ``seam`` pixels of the hole, known pixels fade linearly from the result into the image.
     """
     if seam <= 0:
         return np.where(hole[..., None], result, image)

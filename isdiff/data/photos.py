@@ -68,13 +68,11 @@ class PhotoDataset(Dataset):
         return list(self.places)
 
     def place(self, image_id: str) -> tuple[Path, Box, str]:
-        """Return the photograph of an id, the crop in it, and the hash of its pixels where it is listed."""
         if image_id not in self.places:
             raise UserError(f"{image_id} is no image of {self.table}")
         return self.places[image_id]
 
     def source(self, image_id: str) -> str:
-        """The photograph."""
         return self.place(image_id)[0].name
 
     def require(self, ids: Sequence[str]) -> None:
@@ -97,8 +95,6 @@ class PhotoDataset(Dataset):
 
     def stamp(self, image_id: str) -> str:
         """Of the photograph, with the place of the crop: another one in the table is other content."""
-        if image_id not in self.places:
-            return ""
-        file, box, _ = self.places[image_id]
-        found = file_stamp(file)
+        file, box, _ = self.places.get(image_id, (None, (), ""))
+        found = file_stamp(file) if file else ""
         return found and f"{found}-{'-'.join(map(str, box))}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import stat
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from isdiff.errors import UserError
 from isdiff.progress import Reporter
@@ -35,10 +36,13 @@ def atomic_open(path: str | Path, mode: str = "w") -> Iterator[IO]:
         temporary.unlink(missing_ok=True)
 
 
-def atomic_save(path: str | Path, save: Callable[[IO[bytes]], object]) -> Path:
-    """Call ``save(stream)`` and put what it writes at ``path``, whole or not at all; returns the path."""
+def atomic_save(path: str | Path, content: str | Callable[[IO[bytes]], object]) -> Path:
+    """Put a text, or what ``content(stream)`` writes, at ``path``, whole or not at all; returns the path."""
     with atomic_open(path, "wb") as stream:
-        save(stream)
+        if isinstance(content, str):
+            stream.write(content.encode())
+        else:
+            content(stream)
     return Path(path)
 
 
@@ -52,6 +56,14 @@ def plain(path: str | Path, most: float = 1 << 27) -> Path:
     return Path(path)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that may be lost; empty where it is not there or damaged."""
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(plain(path).read_bytes())
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
 def sha256_file(path: str | Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
@@ -61,17 +73,7 @@ def sha256_file(path: str | Path) -> str:
 
 
 def is_sha256(text: object) -> bool:
-    """Tell whether ``text`` is a sha256 as :func:`sha256_file` writes it."""
     return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) is not None
-
-
-def link(place: Path, path: Path) -> None:
-    """Make ``place`` a link to ``path``, in one step."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    fresh = place.with_name(f".{place.name}.link")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(path.resolve())
-    fresh.replace(place)
 
 
 class HttpsOnly(urllib.request.BaseHandler):
@@ -85,7 +87,7 @@ class HttpsOnly(urllib.request.BaseHandler):
 def fetch(url: str, partial: Path, size: int | None) -> None:
     """Download ``url`` into ``partial``, going on after what is there."""
     have = partial.stat().st_size if partial.exists() else 0
-    if size is not None and have == size:
+    if have == size:
         return
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -95,10 +97,8 @@ def fetch(url: str, partial: Path, size: int | None) -> None:
     with response:
         done = have if response.status == 206 else 0
         total = size or done + int(response.headers.get("Content-Length") or 0)
-        with (
-            partial.open("ab" if done else "wb") as stream,
-            Reporter(partial.stem, total >> 20, done=done >> 20, unit="MiB") as bar,
-        ):
+        bar = Reporter(partial.stem, total >> 20, done=done >> 20, unit="MiB")
+        with partial.open("ab" if done else "wb") as stream, bar:
             while chunk := response.read(CHUNK):
                 done += len(chunk)
                 if size is not None and done > size:

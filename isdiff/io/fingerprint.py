@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from isdiff.errors import UserError
-from isdiff.io.files import atomic_open, is_sha256, plain, sha256_file
+from isdiff.io.files import atomic_save, is_sha256, read_json, sha256_file
 from isdiff.io.hub import is_hub_id, model_files
 from isdiff.paths import located
 
@@ -49,14 +49,24 @@ def weights_fingerprint(
             return folder_fingerprint(path, variant)
     except OSError as error:
         raise UserError(f"weights {weights} {name} cannot be read ({error.strerror}: {error.filename})") from None
-    return hub_fingerprint(weights, revision, variant) if is_hub_id(weights) else "missing"
+    if not is_hub_id(weights):
+        return "missing"
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    found = None
+    with suppress(ValueError, OSError):  # the hub allows no such id, or the cache cannot be read; loading will say so
+        found = try_to_load_from_cache(weights, "model_index.json", constants.HF_HUB_CACHE, revision)
+    commit = Path(found).parent.name if isinstance(found, str) else revision
+    return weights + (f"@{commit}" if commit else "") + (f"#{variant}" if variant else "")
 
 
 def folder_fingerprint(folder: Path, variant: str | None) -> str:
     """Hash the index of a pipeline and all files of the parts that it names, or those of a part by itself."""
     index = folder / "model_index.json"
-    if index.is_file():
-        files = [index, *(file for part in parts(index) for file in model_files(folder / part))]
+    if index.is_file():  # loading says if it is damaged
+        parts = [name for name, value in read_json(index).items() if isinstance(value, list) and any(value)]
+        parts = [part for part in parts if part not in UNUSED and Path(part).name == part and (folder / part).is_dir()]
+        files = [index, *(file for part in sorted(parts) for file in model_files(folder / part))]
     elif (folder / "config.json").is_file():
         files = model_files(folder)
     else:
@@ -64,27 +74,6 @@ def folder_fingerprint(folder: Path, variant: str | None) -> str:
     lines = [f"variant {variant}\n"] if variant else []
     lines += [f"{remembered_sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def parts(index: Path) -> list[str]:
-    """List the folders that a ``model_index.json`` names, sorted; none if it is damaged (loading then says so)."""
-    try:
-        named = json.loads(plain(index).read_text()).items()
-    except (ValueError, AttributeError, RecursionError):
-        return []
-    folders = (name for name, value in named if isinstance(value, list) and any(value) and name not in UNUSED)
-    return sorted(name for name in folders if Path(name).name == name and (index.parent / name).is_dir())
-
-
-def hub_fingerprint(repo: str, revision: str | None, variant: str | None) -> str:
-    """Name an id on the hub with the commit and the variant that are loaded."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    found = None
-    with suppress(ValueError, OSError):  # the hub allows no such id, or the cache cannot be read; loading will say so
-        found = try_to_load_from_cache(repo, "model_index.json", cache_dir=constants.HF_HUB_CACHE, revision=revision)
-    commit = Path(found).parent.name if isinstance(found, str) else revision
-    return repo + (f"@{commit}" if commit else "") + (f"#{variant}" if variant else "")
 
 
 def remembered_sha256(path: Path) -> str:
@@ -100,8 +89,8 @@ def remembered_sha256(path: Path) -> str:
     if abs(time.time_ns() - max(signature[1:])) >= SETTLED_NS:
         known[key] = [*signature, digest]
         entries = {k: v for k, v in read_cache().items() if k != key} | {key: known[key]}
-        with suppress(OSError, RuntimeError), atomic_open(cache_path()) as stream:
-            json.dump(dict(list(entries.items())[-KEPT:]), stream)
+        with suppress(OSError, RuntimeError):
+            atomic_save(cache_path(), json.dumps(dict(list(entries.items())[-KEPT:])))
     return digest
 
 
@@ -113,8 +102,7 @@ def cache_path() -> Path:
 
 def read_cache() -> dict[str, list]:
     """Read what the cache file remembers, without entries that are damaged."""
-    try:
-        entries = json.loads(cache_path().read_bytes()).items()
-    except (OSError, ValueError, AttributeError, RuntimeError):  # too deep JSON is a RuntimeError
-        return {}
-    return {key: value for key, value in entries if isinstance(value, list) and len(value) == 4 and is_sha256(value[3])}
+    with suppress(RuntimeError):
+        entries = read_json(cache_path()).items()
+        return {k: v for k, v in entries if isinstance(v, list) and len(v) == 4 and is_sha256(v[3])}
+    return {}

@@ -6,7 +6,7 @@ Their parts are loaded whole, with every tensor that the network has, or not at 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from isdiff.errors import Missing, UserError
-from isdiff.io.files import atomic_open, is_sha256, plain, sha256_file
+from isdiff.io.files import atomic_save, is_sha256, plain, sha256_file
 from isdiff.paths import located
 from isdiff.process_state import quiet
 
@@ -24,23 +24,15 @@ FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")  # never the end of an 
 
 @dataclass(frozen=True)
 class HubEntry:
-    """One repository of the manifest.
-
-    Attributes:
-        name: what ``model=`` and ``isdiff weights`` call it.
-        repo: ``owner/name`` on the hub; removed originals are replaced by the copies that people use.
-        allow: patterns of the files that are needed.
-        gigabytes: about how much that is.
-        revision: commit; None where nobody has published one.
-    """
+    """One repository of the manifest; ``name`` is what ``model=`` and ``isdiff weights`` call it."""
 
     name: str
-    repo: str
-    allow: list[str]
+    repo: str  # owner/name on the hub; removed originals are replaced by the copies that people use
+    allow: list[str]  # patterns of the files that are needed
     licence: str
     source: str
     gigabytes: float
-    revision: str | None = None
+    revision: str | None = None  # commit; None where nobody has published one
 
 
 def is_hub_id(weights: str) -> bool:
@@ -53,13 +45,6 @@ def brief(error: BaseException) -> str:
     """Take the first line of another library's error, at most 200 characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]
-
-
-def is_finite(value: torch.Tensor) -> bool:
-    """Tell whether all numbers are finite, also as float32."""
-    # torch tests no 8-bit floats, and float64 can exceed what the networks' float32 holds.
-    wide = value.float() if value.is_floating_point() and value.itemsize in (1, 8) else value
-    return bool(torch.isfinite(wide).all())
 
 
 @quiet()
@@ -81,15 +66,17 @@ def load_part(cls: Any, folder: Path, part: str, variant: str | None = None) -> 
             raise ValueError(f"tensor {wrong[0]} is missing or has another shape")
     except Exception as error:  # of two libraries and their readers in Rust, which raise bare ones too
         raise UserError(f"{folder / part} holds no whole {cls.__name__} ({brief(error)}); get it again") from None
-    check_finite(net, folder / part)
+    check_finite(net.state_dict(), folder / part)
     return net
 
 
-def check_finite(net: torch.nn.Module, source: Path) -> None:
-    """Refuse a network of which a tensor holds NaN or infinity."""
-    for name, value in net.state_dict().items():
-        if not is_finite(value):
-            raise UserError(f"{source}: tensor {name} is not finite (NaN or infinity); get it again")
+def check_finite(tensors: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Refuse tensors with NaN or infinity, also as float32."""
+    for name, value in tensors.items():
+        # torch tests no 8-bit floats, and float64 can exceed what the networks' float32 holds.
+        wide = value.float() if value.is_floating_point() and value.itemsize in (1, 8) else value
+        if not torch.isfinite(wide).all():
+            raise UserError(f"{source}: tensor {name[:100]} is not finite (NaN or infinity); get it again")
 
 
 def download(entry: HubEntry, folder: Path) -> Path:
@@ -108,8 +95,7 @@ def download(entry: HubEntry, folder: Path) -> Path:
         verify(folder)
     else:
         lines = [f"{sha256_file(file)}  {file.relative_to(folder).as_posix()}\n" for file in model_files(folder)]
-        with atomic_open(folder / SUMS) as stream:
-            stream.writelines([f"# {entry.repo} at {revision}\n", *lines])
+        atomic_save(folder / SUMS, "".join([f"# {entry.repo} at {revision}\n", *lines]))
     return folder
 
 
@@ -137,11 +123,7 @@ def noted_hashes(folder: Path) -> dict[str, str]:
 
 
 def verify(folder: Path, sha256: Callable[[Path], str] = sha256_file) -> int:
-    """Check that all files have the hashes noted; returns how many there are.
-
-    Args:
-        sha256: of a file; one that remembers what it has seen will do where files are about to be loaded.
-    """
+    """Check that all files have the hashes noted, as ``sha256`` says; returns how many there are."""
     noted = noted_hashes(folder)
     if absent := [name for name in noted if not (folder / name).is_file()]:
         raise Missing([f"{folder / absent[0]} is missing: isdiff weights get {folder.name}"])

@@ -19,18 +19,15 @@ from torch import Tensor, nn
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import plain, sha256_file
 from isdiff.io.fingerprint import remembered_sha256
-from isdiff.io.hub import SUMS, brief, is_finite, load_part, verify
+from isdiff.io.hub import SUMS, brief, check_finite, load_part, verify
 from isdiff.nets.classifier import Classifier
 from isdiff.nets.ddim import DDIMUNet
 from isdiff.nets.drawings import AttributeNet, CaptionNet
 from isdiff.nets.unet import UNet
 
 Net = TypeVar("Net", bound=nn.Module)
-NETS: dict[str, type[nn.Module]] = {
-    "isdiff.nets.unet.UNet": UNet,
-    "isdiff.nets.ddim.DDIMUNet": DDIMUNet,
-    "isdiff.nets.classifier.Classifier": Classifier,
-}
+KINDS: tuple[type[nn.Module], ...] = (UNet, DDIMUNet, Classifier)
+NETS = {f"{cls.__module__}.{cls.__name__}": cls for cls in KINDS}
 
 
 def build_net(arguments: Mapping[str, Any]) -> nn.Module:
@@ -47,12 +44,9 @@ def build_net(arguments: Mapping[str, Any]) -> nn.Module:
 
 
 def make_net(source: Path, tensors: Mapping[str, Tensor], make: Callable[[], Net]) -> Net:
-    """Give the network that ``make`` builds exactly ``tensors``, as float32.
-
-    It is tried on the meta device first: a header may ask for more memory than there is.
-    """
+    """Give the network that ``make`` builds exactly ``tensors``, as float32."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"):  # first: a header may ask for more memory than there is
             plan = make()
     except Exception as error:
         raise UserError(f"weights {source}: the header describes no network ({brief(error)})") from None
@@ -85,11 +79,10 @@ def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             header = file.metadata() or {}
-        if odd := [name for name, value in tensors.items() if not is_finite(value)]:
-            raise ValueError(f"tensor {odd[0][:100]} is not finite")
     except Exception as error:  # safetensors has its own, and passes on Python's for dtypes that torch lacks
         reason = getattr(error, "strerror", None) or brief(error)
         raise UserError(f"weights {path} are not a whole safetensors file ({reason}); restore it") from None
+    check_finite(tensors, path)
     return tensors, header
 
 

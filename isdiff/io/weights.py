@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from isdiff.errors import Missing, UserError
-from isdiff.io.files import fetch, link, plain, sha256_file
+from isdiff.io.files import fetch, plain, sha256_file
 from isdiff.io.hub import HubEntry, brief, check_finite
 from isdiff.io.models import build_net, fill, open_weights, plain_state, save_weights
 from isdiff.paths import located, placed
@@ -27,23 +27,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of the manifest.
-
-    Attributes:
-        name: what ``model=`` and ``isdiff weights`` call it.
-        file: its published name.
-        mirrors: addresses, tried in order.
-        size, sha256: None where nobody publishes them.
-        net: arguments of the network, with its ``_target_``; None for a metric's, which is used as it is.
-    """
+    """One file of the manifest; ``name`` is what ``model=`` and ``isdiff weights`` call it."""
 
     name: str
-    file: str
-    mirrors: list[str]
+    file: str  # its published name
+    mirrors: list[str]  # addresses, tried in order
     licence: str
     source: str
-    net: dict[str, Any] | None = None
-    size: int | None = None
+    net: dict[str, Any] | None = None  # arguments of the network and its ``_target_``; a metric's is used as it is
+    size: int | None = None  # None where nobody publishes it, as the hash
     sha256: str | None = None
 
 
@@ -76,11 +68,11 @@ class Weights:
         return self.entries[name]
 
     def path(self, entry: Entry) -> Path:
-        """Return where the published file lies."""
+        """Where the published file lies."""
         return self.root / ("downloads" if entry.net else "metrics") / entry.file
 
     def converted(self, entry: Entry) -> Path:
-        """Return where the safetensors file that runs use lies."""
+        """Where the safetensors file that runs use lies."""
         return self.root / entry.name / "weights.safetensors"
 
     def verify(self, entry: Entry, path: Path) -> str:
@@ -92,9 +84,8 @@ class Weights:
         return digest
 
     def accept(self, entry: Entry, path: Path) -> None:
-        """Refuse a file that is not what was published: without a hash, one that does not fit the network."""
         self.verify(entry, path)
-        if not entry.sha256:
+        if not entry.sha256:  # what fits the network is taken
             fit_net(entry, path)
 
     def get(self, name: str) -> Path:
@@ -134,7 +125,11 @@ class Weights:
         self.accept(entry, path)
         place = self.path(entry)
         if not place.is_file() or place.is_symlink():
-            link(place, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            fresh = place.with_name(f".{place.name}.link")
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(path.resolve())
+            fresh.replace(place)
         elif sha256_file(place) != sha256_file(path):  # the same one would be linked to itself, and lost
             raise UserError(f"{place} is here with another content; delete it to register {path}")
         return place
@@ -177,5 +172,5 @@ def fit_net(entry: Entry, path: Path) -> torch.nn.Module:
     with torch.device("meta"):
         net = build_net(entry.net or {})
     fill(net, plain_state(path, state), path, assign=True)
-    check_finite(net, path)
+    check_finite(net.state_dict(), path)
     return net

@@ -19,20 +19,12 @@ Tables = Mapping[str, Sequence[Mapping[str, Any]]]  # by name, rows whose keys a
 
 @dataclass(frozen=True)
 class Subject:
-    """What is reported.
-
-    Attributes:
-        name: as people see it.
-        folder: where it lies.
-        config: what it was made with.
-        group, job_type: which other runs it belongs to, and as what; a logger's own come first.
-        tags: words that it can be found by.
-    """
+    """What is reported."""
 
     name: str
     folder: Path
     config: Mapping[str, Any]
-    group: str | None = None
+    group: str | None = None  # the other runs it belongs to; a logger's own comes first
     job_type: str | None = None
     tags: tuple[str, ...] = ()
 
@@ -41,10 +33,8 @@ class Subject:
 class Images:
     """The finished images of a run.
 
-    Attributes:
-        pictures: gives ``input``, ``mask``, ``result`` and ``truth`` of an image by its id, (H, W, 3) or (H, W) uint8;
-            raises ``UserError`` where a file cannot be read.
-        values: gives what metrics say of each image, by their names; only of metrics that do.
+    ``pictures`` gives ``input``, ``mask``, ``result`` and ``truth`` of an image by its id, (H, W, 3) or (H, W) uint8,
+    or raises ``UserError``. ``values`` gives what metrics say of each image, by their names.
     """
 
     records: Sequence[Mapping[str, Any]]
@@ -53,7 +43,7 @@ class Images:
 
 
 class Session:
-    """One run as it is reported; a context manager. This one reports nowhere."""
+    """One run as it is reported. This one reports nowhere."""
 
     def __enter__(self) -> Session:
         return self
@@ -86,12 +76,12 @@ class Logger(Component):
 
 
 def chosen_dce(record: Mapping[str, Any]) -> float | None:
-    """DCE of the attempt whose result was kept; None where it was not judged."""
+    """Return the DCE of the attempt that was kept; None where it was not judged."""
     return record["dce"][record["chosen_attempt"]] if record["chosen_attempt"] < len(record["dce"]) else None
 
 
 def drop_run_id() -> None:
-    """Before several runs: the id that wandb takes from the environment is that of one."""
+    """Drop the id that wandb takes from the environment, before several runs."""
     if os.environ.pop("WANDB_RUN_ID", None):
         print("isdiff: WANDB_RUN_ID is ignored: there are several runs, and each gets its own id", file=sys.stderr)
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from isdiff.checks import check_choice, check_text, check_whole
 from isdiff.errors import UserError, explained
-from isdiff.io.files import atomic_open, plain
+from isdiff.io.files import atomic_save, read_json
 from isdiff.loggers.base import Images, Logger, Session, Subject, Tables, chosen_dce
+from isdiff.packages import import_extra
 
 SECONDS_BETWEEN_LINES = 5.0
 PICTURES = ("input", "mask", "result", "truth")
@@ -32,21 +33,14 @@ UPLOAD_SECONDS = 900.0  # most that the end of a run waits for a slow line
 
 @dataclass(eq=False)
 class WandbLogger(Logger):
-    """Reports to wandb.
-
-    Args:
-        project, entity: where the run appears.
-        mode: ``offline`` (to be synchronised later, without an account), ``online``, ``shared`` or ``disabled``.
-        group, job_type: runs that belong together, and what each is among them; tables give their own.
-        pictures: of so many images input, mask, result and truth are shown, the first of the dataset.
-    """
+    """Reports to wandb."""
 
     project: str = "isdiff"
     entity: str | None = None
-    mode: str = "offline"
-    group: str | None = None
-    job_type: str | None = None
-    pictures: int = 16
+    mode: str = "offline"  # to be synchronised later, without an account; or online, shared, disabled
+    group: str | None = None  # runs that belong together; tables give their own
+    job_type: str | None = None  # what a run is in its group
+    pictures: int = 16  # images that are shown, the first of the dataset
 
     def __post_init__(self) -> None:
         check_choice("mode (or WANDB_MODE)", self.mode, ("offline", "online", "disabled", "shared"))
@@ -57,36 +51,30 @@ class WandbLogger(Logger):
         check_whole("pictures", self.pictures, low=0)
 
     def prepare(self) -> None:
-        """Refuse ``online`` without a key."""
         import_wandb()
         if self.mode == "online" and not has_key():
             raise UserError("logger=wandb in online mode needs a key: run wandb login, or give logger.mode=offline")
 
     def session(self, subject: Subject) -> Session:
-        """A run of wandb's."""
         return Session() if self.mode == "disabled" else WandbSession(self, subject)
 
     def tables(self, subject: Subject, tables: Tables) -> None:
-        """A run of wandb's that has these tables and nothing else."""
         if self.mode != "disabled":
             with WandbSession(self, subject) as session:
                 session.send(tables, lambda: {name: table_of(rows) for name, rows in tables.items() if rows}, {})
 
 
 class WandbSession(Session):
-    """A run of wandb's that begins when there is something to say.
+    """A run of wandb's that begins when there is something to say; an error costs the report alone.
 
-    Whatever goes wrong with it is said in one sentence and costs the report alone. It is one run in wandb however often
-    the command is given, and what has been sent is not sent again: ``wandb/reported.json`` in the run's folder has, for
-    each place in wandb, the run's id there and a hash of what was sent.
+    It is one run in wandb however often the command is given, and nothing is sent twice: ``wandb/reported.json`` in the
+    run's folder has, for each place in wandb, the run's id there and a hash of what was sent.
     """
 
     def __init__(self, logger: WandbLogger, subject: Subject) -> None:
-        self.logger, self.subject = logger, subject
+        self.logger, self.subject, self.lost, self.next_line = logger, subject, False, 0.0
         self.run: Any = None
-        self.lost = False
         self.now: Mapping[str, float] = {}
-        self.next_line = 0.0
         self.ledger = subject.folder / "wandb" / "reported.json"
         self.group, self.job_type = logger.group or subject.group, logger.job_type or subject.job_type
         names = (logger.mode, logger.entity, logger.project, self.group, self.job_type)
@@ -96,19 +84,17 @@ class WandbSession(Session):
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """A run that is still open here did not come to its end."""
-        if self.run is not None:
+        if self.run is not None:  # it did not come to its end
             self.attempt(self.show_progress)
             with suppress(Exception):
                 self.run.finish(exit_code=1)
 
     def attempt(self, action: Callable[[], object]) -> None:
-        """Do something unless it failed before; whatever wandb raises, or a full disk, is one sentence."""
         if self.lost:
             return
         try:
             action()
-        except Exception as error:
+        except Exception as error:  # whatever wandb raises, or a full disk
             self.lost = True
             reason = " ".join(explained(error).split())
             print(
@@ -117,23 +103,18 @@ class WandbSession(Session):
                 file=sys.stderr,
             )
 
-    def reported(self) -> dict[str, Any]:
-        """What was noted of all places; nothing where the file is not there or damaged: then a new run begins."""
-        try:
-            return dict(json.loads(plain(self.ledger).read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
-            return {}
+    def reported(self, name: str) -> Any:
+        return read_json(self.ledger).get(self.key, {}).get(name)
 
     def note(self, run_id: str, sent: str = "") -> None:
-        entries = self.reported() | {self.key: {"id": run_id, "sent": sent}}
-        with atomic_open(self.ledger) as stream:
-            json.dump(entries, stream, indent=1)
+        entries = read_json(self.ledger) | {self.key: {"id": run_id, "sent": sent}}
+        atomic_save(self.ledger, json.dumps(entries, indent=1))
 
     def begin(self) -> None:
         self.attempt(self.open)
 
     def open(self) -> None:
-        """Begin the run, beside whatever others this process has. What it prints stays its own."""
+        """Begin the run, beside whatever others this process has."""
         if self.run is not None:
             return
         wandb, logger, subject = import_wandb(), self.logger, self.subject
@@ -144,7 +125,7 @@ class WandbSession(Session):
             dir=str(subject.folder.absolute()),  # its service may have begun in another working folder
             config=dict(subject.config), group=self.group, job_type=self.job_type,
             tags=[tag[:64] for tag in subject.tags],  # at most
-            id=self.reported().get(self.key, {}).get("id"), resume="allow" if logger.mode == "online" else None,
+            id=self.reported("id"), resume="allow" if logger.mode == "online" else None,
             reinit="create_new", settings=settings,
         )  # fmt: skip
         self.note(self.run.id)
@@ -172,16 +153,11 @@ class WandbSession(Session):
         self.send([summary, list(images.records), shown], content, facts)
 
     def send(self, identity: Any, content: Callable[[], Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
-        """Everything at the end of a run, unless just that has been sent.
-
-        Args:
-            identity: what tells the content from other content, ready for JSON.
-            facts: what stands in the run's summary only.
-        """
+        """Send all at the end of a run, unless content of this ``identity`` was; ``facts`` go to its summary."""
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
         def everything() -> None:
-            if self.run is None and self.reported().get(self.key, {}).get("sent") == digest:
+            if self.run is None and self.reported("sent") == digest:
                 return
             self.open()
             self.show_progress()
@@ -195,13 +171,8 @@ class WandbSession(Session):
 
 
 def import_wandb() -> Any:
-    """The package."""
-    try:
-        import wandb
-    except ImportError:
-        raise UserError("logger=wandb needs the wandb package: pip install 'isdiff[wandb]'") from None
     os.environ.setdefault("WANDB_SILENT", "true")
-    return wandb
+    return import_extra("wandb", "logger=wandb needs", "wandb")
 
 
 def has_key() -> bool:
@@ -211,24 +182,21 @@ def has_key() -> bool:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """A table of wandb's; rows have the same keys."""
     return import_wandb().Table(columns=list(rows[0]), data=[list(row.values()) for row in rows])
 
 
 def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
-    """What a run is compared by, under names that wandb puts into sections: quality, cost, dsr."""
-    found: dict[str, float] = {}
-    for name, metric in summary["metrics"].items():
-        if "value" in metric:
-            found[f"quality/{name}"] = metric["value"]
-            found |= {f"quality/{name}_{side}": metric[side] for side in ("low", "high")}
+    """Name what a run is compared by, so that wandb puts it into sections: quality, cost, dsr."""
+    ends = {"value": "", "low": "_low", "high": "_high"}
+    every = [(f"quality/{name}", metric) for name, metric in summary["metrics"].items() if "value" in metric]
+    found = {f"{name}{end}": metric[key] for name, metric in every for key, end in ends.items()}
     found |= {f"cost/{name}": summary[name] for name in COSTS}
     found |= {"dsr/attempts_per_image": summary["attempts_per_image"], "n": summary["n"]}
     return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
 
 
 def histograms(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of what the refinement (DSR) saw and did; none where nothing was judged."""
+    """Histograms of what the refinement (DSR) saw and did; none where nothing was judged."""
     judged = [record for record in records if chosen_dce(record) is not None]
     if not judged:
         return {}
@@ -242,10 +210,8 @@ def histograms(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def image_rows(images: Images, shown: int) -> list[dict[str, Any]]:
-    """A row for every image; pictures of the first ``shown`` that can be read."""
-    wandb = import_wandb()
-    values = images.values()
-    rows = []
+    """Make a row for every image, with pictures of the first ``shown``."""
+    wandb, values, rows = import_wandb(), images.values(), []
     for place, record in enumerate(images.records):
         pictures: Mapping[str, np.ndarray] = {}
         if place < shown:

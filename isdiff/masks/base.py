@@ -13,10 +13,7 @@ GENERATED = "generated"  # the stamp of a hole that follows from the id and the 
 
 
 class MaskSource(Component, ABC):
-    """Gives every image its hole, a function of the image's id, its size and the configuration alone.
-
-    Where files lie is set aside from the fingerprint: what each mask looks like is kept with its image's result.
-    """
+    """Gives every image its hole, a function of the image's id, its size and the configuration alone."""
 
     not_hashed = ("path",)
     labels = ("name", "task")
@@ -34,8 +31,6 @@ class MaskSource(Component, ABC):
 
 
 class GeneratedMask(MaskSource):
-    """A mask that needs no file."""
-
     def stamp(self, image_id: str) -> str:
         return GENERATED
 

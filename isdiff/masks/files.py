@@ -67,7 +67,7 @@ class FileMask(MaskFiles):
 
     @cached_property
     def index(self) -> dict[str, list[str]]:
-        """The names of the image files in the folder, by the id that they are for; looked up once."""
+        """The names of the image files in the folder, by the id that they are for."""
         found: dict[str, list[str]] = {}
         for name in sorted(path.relative_to(self.path).as_posix() for _, path in walk(self.path)):
             if suffix_of(name) in SUFFIXES:
@@ -105,8 +105,7 @@ class EditBenchMask(MaskFiles):
 def read_mask(file: str | Path, height: int, width: int, invert: bool = False) -> np.ndarray:
     """Read (height, width) bool, True where the file is white (black with ``invert``).
 
-    Turned as its EXIF data say and cut to the same proportions about its middle, as images are, so that a mask drawn on
-    the uncropped image fits; then scaled without gray values.
+    It is turned as its EXIF data say, cropped like images, and scaled without gray values.
     """
     hole = hole_in(decode(file, "mask"), f"mask {quote(file)}", invert)
     if hole.shape == (height, width):

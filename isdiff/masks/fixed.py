@@ -11,9 +11,7 @@ class HalfMask(GeneratedMask):
     """The left half (columns 0 .. W//2 - 1) is given, the right half is the hole."""
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
-        hole = np.ones((height, width), bool)
-        hole[:, : width // 2] = False
-        return hole
+        return np.tile(np.arange(width) >= width // 2, (height, 1))
 
 
 class ExpandMask(GeneratedMask):
@@ -21,18 +19,18 @@ class ExpandMask(GeneratedMask):
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
         side = max(1, min(height, width) // 4)
-        top, left = (height - side) // 2, (width - side) // 2
-        hole = np.ones((height, width), bool)
-        hole[top : top + side, left : left + side] = False
-        return hole
+        return ~centred(height, width, side, side)
 
 
 class CenterMask(GeneratedMask):
     """A centred box of half the height and half the width is the hole: 32x32 of 64x64."""
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:
-        rows, columns = (height + 1) // 2, (width + 1) // 2
-        top, left = (height - rows) // 2, (width - columns) // 2
-        hole = np.zeros((height, width), bool)
-        hole[top : top + rows, left : left + columns] = True
-        return hole
+        return centred(height, width, (height + 1) // 2, (width + 1) // 2)
+
+
+def centred(height: int, width: int, rows: int, columns: int) -> np.ndarray:
+    top, left = (height - rows) // 2, (width - columns) // 2
+    box = np.zeros((height, width), bool)
+    box[top : top + rows, left : left + columns] = True
+    return box

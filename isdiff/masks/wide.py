@@ -18,15 +18,12 @@ from isdiff.masks.base import GeneratedMask, random_state
 
 
 class WideSettings(NamedTuple):
-    """Limits for a square of ``size`` pixels, both ends included.
-
-    A segment of a stroke is 10 + {0..length-1} long and 5 + {0..width-1} wide; ``boxes`` is their number.
-    """
+    """Limits for a square of ``size`` pixels, both ends included."""
 
     size: int
-    length: int
-    width: int
-    boxes: tuple[int, int]
+    length: int  # a segment of a stroke is 10 + {0..length-1} long
+    width: int  # and 5 + {0..width-1} wide
+    boxes: tuple[int, int]  # their number
     box_side: tuple[int, int]
 
 
@@ -74,7 +71,6 @@ def draw_boxes(rng: RandomState, height: int, width: int, s: WideSettings) -> np
 
 
 def candidate(rng: RandomState, height: int, width: int, settings: WideSettings) -> np.ndarray:
-    """Draw one mask, strokes or boxes, (height, width) bool."""
     share = np.array([1.0, BOX_SHARE])
     kind = rng.choice(2, p=share / share.sum())
     return (draw_boxes if kind else draw_strokes)(rng, height, width, settings)
@@ -84,9 +80,6 @@ class WideMask(GeneratedMask):
     """Five candidates on a 256 or 512 canvas, one of those that hide at most half, scaled to the image.
 
     LaMa leaves an image out when all five hide more than half; here five more are drawn, so every image has a mask.
-
-    Args:
-        seed: other seeds, other masks; any whole number.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -98,11 +91,10 @@ class WideMask(GeneratedMask):
         scale = settings.size / min(height, width)
         canvas = round(height * scale), round(width * scale)
         rng = random_state(self.seed, image_id)
-        while True:
+        fitting: list[np.ndarray] = []
+        while not fitting:
             drawn = [candidate(rng, *canvas, settings) for _ in range(CANDIDATES)]
             fitting = [hole for hole in drawn if 0 < hole.mean() <= MAX_HOLE]
-            if fitting:
-                break
         hole = fitting[rng.randint(len(fitting))]
         if hole.shape == (height, width):
             return hole

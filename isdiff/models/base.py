@@ -84,7 +84,6 @@ class Model(Component, ABC):
 
     @cached_property
     def schedule(self) -> Schedule:
-        """The process that samplers walk."""
         return Flow(num_timesteps=self.num_timesteps) if self.path == FLOW else self.own_schedule
 
     @cached_property
@@ -93,11 +92,7 @@ class Model(Component, ABC):
         return VariancePreserving(named_betas(self.noise_schedule, self.num_timesteps))
 
     def check_method(self, method: str, conditioning: Conditioning | None) -> None:
-        """Refuse methods that need a model of another kind.
-
-        Args:
-            conditioning: how the method asks a latent model; None for methods that work on pixels.
-        """
+        """Refuse methods that need a model of another kind; those that work on pixels have no ``conditioning``."""
         if conditioning is None and self.latent:
             raise UserError(f"method {method} works on pixels; model {self.name} is a latent model")
         if conditioning is not None and not self.latent:
@@ -109,7 +104,6 @@ class Model(Component, ABC):
         return [] if self.weights in (RANDOM, NOTHING) else lacking(self.weights, self.name, self.how)
 
     def fingerprint(self) -> dict[str, Any]:
-        """With the content of the weights, wherever they lie."""
         return super().fingerprint() | {"weights": self.identity()}
 
     def identity(self) -> str:
@@ -123,10 +117,8 @@ class Model(Component, ABC):
         """Load the model onto ``device``.
 
         Args:
-            precision: ``fp32``, ``bf16`` or ``fp16``.
             pad_to: batches are filled up to a multiple of it.
             compile: with torch.compile; ``graphs``: and as one CUDA graph.
-            conditioning: how a latent model is asked.
             enough: known vectors that seeds should have to go by.
         """
 
@@ -136,7 +128,6 @@ def identity(weights: str, name: str) -> str:
 
 
 def lacking(weights: str, name: str, how: str | None = None) -> list[str]:
-    """The line for weights that are not here; none if they are, or are the hub's."""
     if located(weights).exists() or is_hub_id(weights):
         return []
     return [f"weights {weights} are missing: {how or f'isdiff weights get {name}'}"]
@@ -158,7 +149,7 @@ class NoPrior(OnPixels):
 
 
 class NoModel(Model):
-    """In the place of a model, for methods that ask for none: no network, no weights, pictures of any size."""
+    """No network and no weights, for methods that ask for none."""
 
     def __init__(self) -> None:
         super().__init__(NO_MODEL, NOTHING, None)
@@ -179,15 +170,9 @@ class LoadedModel(Model):
     not_hashed = (*Model.not_hashed, "prior")
 
     def __init__(
-        self,
-        prior: Prior,
-        image_size: int | None,
-        noise_schedule: str = "linear",
-        num_timesteps: int = 1000,
-        isdiff: Mapping[str, float] | None = None,
-        name: str = "loaded",
-        differentiable: bool = True,
-    ) -> None:
+        self, prior: Prior, image_size: int | None, noise_schedule: str = "linear", num_timesteps: int = 1000,
+        isdiff: Mapping[str, float] | None = None, name: str = "loaded", differentiable: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__(name, NOTHING, image_size, noise_schedule, num_timesteps, None, isdiff)
         self.prior, self.differentiable = prior, differentiable
 

@@ -15,11 +15,7 @@ from isdiff.nets.unet import AttentionBlock, ResBlock, group_norm, run_stage, ti
 
 
 class AttentionPool(nn.Module):
-    """One attention layer in which the mean of all positions asks; its answer is the pooled vector (as in CLIP).
-
-    Args:
-        positions: H * W of the maps that come in.
-    """
+    """One attention layer in which the mean of all positions (H * W) asks; its answer is the result, as in CLIP."""
 
     def __init__(self, positions: int, channels: int, head_channels: int, out_features: int) -> None:
         super().__init__()
@@ -38,25 +34,13 @@ class AttentionPool(nn.Module):
 
 
 class Classifier(nn.Module):
-    """p(y | x_t): the encoder half of :class:`isdiff.nets.unet.UNet`, whose argument names it shares.
-
-    Args:
-        image_size: side of the images, fixed by the pool's position embedding.
-        num_classes: number of logits.
-    """
+    """p(y | x_t): the encoder half of :class:`isdiff.nets.unet.UNet`, whose argument names it shares."""
 
     def __init__(
-        self,
-        *,
-        image_size: int = 256,
-        in_channels: int = 3,
-        model_channels: int = 128,
-        num_classes: int = 1000,
-        num_res_blocks: int = 2,
-        attention_resolutions: Sequence[int] = (8, 16, 32),
-        channel_mult: Sequence[float] = (1, 1, 2, 2, 4, 4),
-        num_head_channels: int = 64,
-    ) -> None:
+        self, *, image_size: int = 256, in_channels: int = 3, model_channels: int = 128, num_classes: int = 1000,
+        num_res_blocks: int = 2, attention_resolutions: Sequence[int] = (8, 16, 32),
+        channel_mult: Sequence[float] = (1, 1, 2, 2, 4, 4), num_head_channels: int = 64,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.model_channels, self.num_classes, self.image_size = model_channels, num_classes, image_size
         emb = 4 * model_channels

@@ -89,26 +89,14 @@ class Level(nn.Module):
 
 
 class DDIMUNet(nn.Module):
-    """The U-Net of DDIM, which predicts noise.
-
-    Args:
-        image_size: side of the images; ``attn_resolutions`` are sides of feature maps.
-        ch, ch_mult: width of the first level, and each level's multiple of it.
-        out_channels: 3, the noise; this network learns no variance.
-    """
+    """The U-Net of DDIM, which predicts noise alone; ``attn_resolutions`` are sides of feature maps."""
 
     def __init__(
         self,
-        *,
-        image_size: int = 256,
-        in_channels: int = 3,
-        out_channels: int = 3,
-        ch: int = 128,
-        ch_mult: Sequence[int] = (1, 1, 2, 2, 4, 4),
-        num_res_blocks: int = 2,
-        attn_resolutions: Sequence[int] = (16,),
+        *, image_size: int = 256, in_channels: int = 3, out_channels: int = 3, ch: int = 128,
+        ch_mult: Sequence[int] = (1, 1, 2, 2, 4, 4), num_res_blocks: int = 2, attn_resolutions: Sequence[int] = (16,),
         dropout: float = 0.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self.ch, self.image_size, emb = ch, image_size, 4 * ch
         self.temb = nn.ModuleDict({"dense": nn.ModuleList([nn.Linear(ch, emb), nn.Linear(emb, emb)])})
@@ -130,10 +118,9 @@ class DDIMUNet(nn.Module):
         self.mid["attn_1"] = AttentionBlock(at)
         levels = []
         for i in reversed(range(len(widths))):
-            blocks = []
-            for _ in range(num_res_blocks + 1):
-                blocks.append(ResnetBlock(at + skips.pop(), widths[i], emb, dropout))
-                at = widths[i]
+            ins = [at] + [widths[i]] * num_res_blocks
+            blocks = [ResnetBlock(c_in + skips.pop(), widths[i], emb, dropout) for c_in in ins]
+            at = widths[i]
             levels.append(Level(blocks, attends[i]))
             if i > 0:
                 levels[-1].upsample = Upsample(at, use_conv=True)

@@ -14,14 +14,7 @@ if TYPE_CHECKING:
 
 
 class AttributeNet(nn.Module):
-    """Four convolution stages, an embedding and one linear head for each attribute.
-
-    Each stage has half the size of the last.
-
-    Args:
-        classes: for each attribute the list of its values.
-        widths: channels of the stages.
-    """
+    """Convolution stages, each at half the size of the last, an embedding, and a linear head for each attribute."""
 
     def __init__(
         self, classes: Mapping[str, Sequence[str]], widths: Sequence[int] = (32, 64, 96, 128), embedding: int = 64
@@ -45,14 +38,12 @@ class AttributeNet(nn.Module):
         """Stage outputs (B, C_i, H_i, W_i) and the embedding (B, E) of images (B, 3, H, W) in [-1, 1]."""
         maps = []
         for stage in self.stages:
-            x = stage(x)
-            maps.append(x)
-        pooled = nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)
-        return maps, self.embed(pooled)
+            maps.append(x := stage(x))
+        return maps, self.embed(F.adaptive_avg_pool2d(x, 2).flatten(1))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Logits of every attribute, (B, number of its values) each."""
-        hidden = torch.nn.functional.silu(self.features(x)[1])
+        hidden = F.silu(self.features(x)[1])
         return {name: head(hidden) for name, head in self.heads.items()}
 
 
@@ -88,14 +79,7 @@ def build_tokenizer(captions: Iterable[str], length: int = 48) -> Any:
 
 
 class CaptionNet(nn.Module):
-    """An image encoder beside a CLIP text model.
-
-    Args:
-        text: its state at the end token stands for the caption.
-        end: id of that token.
-        widths: channels of the image encoder's stages, each at half the size of the last.
-        dim: dimensions of the common space.
-    """
+    """An image encoder beside a CLIP text model, whose state at the token ``end`` stands for the caption."""
 
     def __init__(
         self, text: CLIPTextModel, end: int, widths: tuple[int, ...] = (32, 64, 96, 128), dim: int = 64

@@ -25,14 +25,7 @@ ROWS = 16
 
 
 def timestep_embedding(timesteps: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
-    """Sinusoidal features ``[cos, sin]`` with frequencies ``max_period ** (-k / (dim // 2))``.
-
-    Args:
-        timesteps: shape (B,), integer or fractional, in units of the training process (0..999).
-        dim: number of features; an odd one gets a zero column.
-    Returns:
-        float32 tensor of shape (B, dim).
-    """
+    """Sinusoidal features ``[cos, sin]`` with frequencies ``max_period ** (-k / (dim // 2))``, float32 (B, dim)."""
     half = dim // 2
     exponent = torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
     angle = timesteps.float()[:, None] * torch.exp(-math.log(max_period) * exponent)
@@ -89,16 +82,9 @@ class ResBlock(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        emb_channels: int,
-        out_channels: int,
-        *,
-        dropout: float = 0.0,
-        scale_shift: bool = True,
-        resample: str | None = None,
-        group_channels: int = 1,
-    ) -> None:
+        self, channels: int, emb_channels: int, out_channels: int, *, dropout: float = 0.0, scale_shift: bool = True,
+        resample: str | None = None, group_channels: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.scale_shift = scale_shift
         self.in_layers = nn.Sequential(
@@ -126,10 +112,7 @@ class ResBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Residual multi-head self-attention over all positions.
-
-    ``new_order`` says how ``qkv`` orders its rows: q, k, v outermost (new), or heads outermost (as published).
-    """
+    """Residual multi-head self-attention; ``qkv`` has its rows as q, k, v (new order), or heads outermost."""
 
     def __init__(self, channels: int, num_heads: int, new_order: bool = False, group_channels: int = 1) -> None:
         super().__init__()
@@ -171,27 +154,13 @@ class UNet(nn.Module):
 
     def __init__(
         self,
-        *,
-        in_channels: int = 3,
-        model_channels: int = 256,
-        out_channels: int = 6,
-        num_res_blocks: int = 2,
-        attention_resolutions: Sequence[int] = (8, 16, 32),
-        dropout: float = 0.0,
-        channel_mult: Sequence[float] = (1, 1, 2, 2, 4, 4),
-        conv_resample: bool = True,
-        num_classes: int | None = None,
-        num_heads: int = 4,
-        num_head_channels: int = -1,
-        num_heads_upsample: int = -1,
-        use_scale_shift_norm: bool = True,
-        resblock_updown: bool = True,
-        use_new_attention_order: bool = False,
-        patch_size: int = 1,
-        group_channels: int = 1,
-        velocity: str | None = None,
-        image_size: int | None = None,
-    ) -> None:
+        *, in_channels: int = 3, model_channels: int = 256, out_channels: int = 6, num_res_blocks: int = 2,
+        attention_resolutions: Sequence[int] = (8, 16, 32), dropout: float = 0.0,
+        channel_mult: Sequence[float] = (1, 1, 2, 2, 4, 4), conv_resample: bool = True, num_classes: int | None = None,
+        num_heads: int = 4, num_head_channels: int = -1, num_heads_upsample: int = -1,
+        use_scale_shift_norm: bool = True, resblock_updown: bool = True, use_new_attention_order: bool = False,
+        patch_size: int = 1, group_channels: int = 1, velocity: str | None = None, image_size: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.model_channels, self.num_classes, self.patch_size = model_channels, num_classes, patch_size
         self.image_size, self.in_channels, self.out_channels = image_size, in_channels, out_channels
@@ -253,14 +222,10 @@ class UNet(nn.Module):
         return weight_dtype(self.time_embed)
 
     def forward(self, x: Tensor, timesteps: Tensor, y: Tensor | None = None) -> Tensor:
-        """Predict the noise (and the variance channels) of a batch in which every image has its own timestep.
+        """Predict noise (and variance channels), (B, out_channels, H, W), of a batch of images at their own timesteps.
 
-        Args:
-            x: (B, in_channels, H, W); H and W divisible by ``patch_size * 2 ** (levels - 1)``.
-            timesteps: (B,), integer or fractional.
-            y: (B,) class labels, if and only if the network is class-conditional.
-        Returns:
-            (B, out_channels, H, W) in the dtype of ``x``.
+        H and W of ``x`` are divisible by ``patch_size * 2 ** (levels - 1)``; ``timesteps`` (B,) may be fractional, and
+        ``y`` (B,) are the labels of a class-conditional network.
         """
         if (y is not None) != (self.num_classes is not None):
             raise ValueError("pass y= exactly when the network is class-conditional (num_classes is set)")

@@ -30,11 +30,9 @@ own: dict[str, Any] = {}  # what a process of a pool knows of itself: its ``plac
 
 
 def in_processes(work: Work[T, R], items: Sequence[T], count: int, hear: Callable[..., None]) -> list[R]:
-    """What ``work`` returns for each item, in their order, made by ``count`` processes.
+    """Return what ``work``, a module's function, returns for each item, in their order, made by ``count`` processes.
 
-    Args:
-        work: a module's function. What it tells must be small.
-        hear: called in this thread with an item's number and what was told of it.
+    ``hear`` is called in this thread with an item's number and what was told of it, which must be small.
     """
     done: dict[int, R] = {}
     for _ in range(RETRIES + 1):
@@ -47,7 +45,6 @@ def in_processes(work: Work[T, R], items: Sequence[T], count: int, hear: Callabl
 def in_one_pool(
     done: dict[int, R], work: Work[T, R], items: Sequence[T], count: int, hear: Callable[..., None]
 ) -> None:
-    """Add to ``done`` what is returned for the items that are missing there."""
     context, others = get_context("spawn"), set(active_children())
     places, messages = context.SimpleQueue(), context.SimpleQueue()
     for place in range(count):
@@ -76,14 +73,12 @@ def in_one_pool(
 
 
 def begin(places: Any, messages: Any, threads: int) -> None:
-    """The first that a process of a pool does."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     own.update(place=places.get(), messages=messages)
 
 
 def end_with_parent() -> None:
-    """A process whose parent was killed has nobody to report to; what it finished is on disk."""
     parent = parent_process()
     assert parent is not None
     parent.join()
@@ -95,11 +90,10 @@ def call(work: Work[T, R], number: int, item: T) -> R:
 
 
 def cpus() -> int:
-    """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def own_gpu(runtime: Any, place: int) -> None:
-    """Where nobody named one, the GPU of the process with this number on its machine."""
+    """Take the GPU with the number of the process, where nobody named one."""
     if runtime.device in ("auto", "cuda") and resolve_device(runtime.device).type == "cuda":
         runtime.device = f"cuda:{place % torch.cuda.device_count()}"

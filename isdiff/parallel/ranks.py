@@ -21,14 +21,10 @@ size = 1  # of the ranks that this process leads, itself among them
 
 
 def in_ranks(asked: Sequence[Any] | None, hear: Callable[..., None]) -> list[Any] | None:
-    """What all ranks return of rank 0's questions, in their order; all take part. None if it has no more questions.
+    """Return what all ranks answer to rank 0's questions, in their order; None if it has no more. All take part.
 
-    Args:
-        asked: at rank 0: for each rank a module's function and its first argument; the others are as in
-            :func:`isdiff.parallel.pool.in_processes`.
-        hear: what is told in this rank.
-    Raises:
-        UserError: another rank has ended.
+    ``asked`` has at rank 0 a module's function and its first argument for each rank; its other arguments are as in
+    :func:`isdiff.parallel.pool.in_processes`.
     """
     import torch.distributed as dist
 
@@ -47,10 +43,7 @@ def in_ranks(asked: Sequence[Any] | None, hear: Callable[..., None]) -> list[Any
 
 
 def together(words: list[str], alone: Callable[[list[str]], int]) -> int:
-    """Return the exit code of this rank.
-
-    The others' is 0 where rank 0 can say what went wrong: torchrun ends all ranks with the first that fails.
-    """
+    """Return this rank's exit code: 0 except at rank 0, as torchrun ends all ranks with the first that fails."""
     global size
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return alone(words)

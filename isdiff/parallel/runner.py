@@ -1,7 +1,6 @@
 """Runs that several processes compute before a table or a comparison is made: ``runner=local``, ``runner=ray``.
 
-A run's folder is named by what its results depend on, so nothing is handed back: the table takes up what is there, as
-after a stop.
+Nothing is handed back: the table takes up what is in the runs' folders, as after a stop.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import torch
 
 from isdiff.config.nodes import Config
 from isdiff.errors import UserError
+from isdiff.packages import import_extra
 from isdiff.parallel import ranks
 from isdiff.parallel.pool import GO_ON, RETRIES, cpus, in_processes, own_gpu
 from isdiff.progress import Reporter
@@ -27,24 +27,18 @@ from isdiff.runs.run import execute
 
 @dataclass(frozen=True)
 class Job:
-    """Runs with the same folder, which one process makes one after the other.
-
-    Attributes:
-        calls: network calls that the missing images take, as far as that is known before.
-        model: the name of the runs' model.
-    """
+    """Runs with the same folder, which one process makes one after the other."""
 
     name: str
     configs: tuple[Config, ...]
-    calls: int = 0
+    calls: int = 0  # network calls that the missing images take, as far as that is known before
     model: str = ""
 
 
 def jobs_of(runs: Iterable[tuple[str, Config]]) -> list[Job]:
-    """List what is to be computed for these runs, no run twice.
+    """List what is to be computed for these runs, no run twice, those with the most network calls first.
 
-    Those with the most network calls come first, and of equals those of one model together. Runs that cannot be begun
-    are left to the table, which says why.
+    Runs that cannot be begun are left to the table, which says why.
     """
     found: dict[str, Job] = {}
     for name, cfg in runs:
@@ -82,11 +76,7 @@ def compute(configs: Sequence[Config], place: int, tell: Callable[[float], None]
 
 
 def run_locally(jobs: list[Job], workers: int | None = None) -> None:
-    """Make all runs of ``jobs`` in processes of this machine that stay for all: each imports and warms up once.
-
-    Args:
-        workers: how many processes; None for as many as there are GPUs, or CPUs where there is no GPU.
-    """
+    """Make all runs in ``workers`` processes of this machine; by default one for each GPU, or else CPU."""
     if not jobs:
         return
     left = [float(job.calls) for job in jobs]
@@ -102,18 +92,14 @@ def run_locally(jobs: list[Job], workers: int | None = None) -> None:
 
 
 def run_on_ray(jobs: list[Job], gpus: float | None = None, address: str | None = None) -> None:
-    """Make all runs of ``jobs`` in tasks of Ray's, on this machine or a cluster, as many at a time as it has room for.
+    """Make all runs in tasks of Ray's, as many at a time as there is room for.
 
     Args:
         gpus: what share of a GPU each gets; None for a whole one where there are any.
-        address: of a cluster, such as ``auto``; None for the one that ``RAY_ADDRESS`` names, or one of this machine
-            that ends with the command.
+        address: of a cluster, such as ``auto``; None for ``RAY_ADDRESS``, or one of this machine for this command.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    try:
-        import ray
-    except ImportError:
-        raise UserError("runner=ray needs the package ray: pip install 'isdiff[ray]'") from None
+    ray = import_extra("ray", "runner=ray needs", "ray")
     own = {} if address or "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
@@ -126,8 +112,8 @@ def run_on_ray(jobs: list[Job], gpus: float | None = None, address: str | None =
         if share > there:
             raise UserError(f"runner.gpus is {share:g}, but Ray has {there:g} GPUs; leave it or give 0")
         task = ray.remote(num_cpus=1, num_gpus=share, max_retries=RETRIES)(compute_there)
-        home = os.environ.get("ISDIFF_HOME", "")
-        waiting = {task.remote(job.configs, str(Path.cwd()), home): job for job in jobs}
+        place = str(Path.cwd()), os.environ.get("ISDIFF_HOME", "")
+        waiting = {task.remote(job.configs, *place): job for job in jobs}
         died = []
         with Reporter("runs", len(jobs), unit="run") as bar:
             while waiting:
@@ -161,7 +147,7 @@ RUNNERS: dict[str, tuple[Callable[..., None], dict[str, type]]] = {
 
 
 def split(items: Sequence[str]) -> tuple[Runner | None, list[str]]:
-    """The runner that ``runner=local``, ``runner.workers=8``, ... ask for, None where none is; and the other items."""
+    """Return the runner that ``runner=local``, ``runner.workers=8``, ... ask for, or None, and the other items."""
     given = dict(item.split("=", 1) for item in items if item.startswith(("runner=", "runner.")) and "=" in item)
     if not given:
         return None, list(items)

@@ -152,7 +152,7 @@ class Inpainter:
     @property
     def label(self) -> str:
         """The method's name for people."""
-        return self.experiment.label
+        return self.experiment.setup.label
 
     @property
     def model(self) -> str:

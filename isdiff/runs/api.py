@@ -16,6 +16,7 @@ from isdiff.errors import Missing, UserError
 from isdiff.metrics.contrast import contrast
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.samples import Statistic
+from isdiff.packages import import_extra
 from isdiff.paths import placed
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import absent, samples
@@ -33,19 +34,13 @@ ENDS = {"": "value", "_low": "low", "_high": "high"}
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run.
-
-    Attributes:
-        folder: where its files are.
-        summary: what ``summary.json`` has: metrics with intervals, costs, and the images that failed, with reasons.
-    """
+    """A finished run; ``summary`` is its ``summary.json``: metrics with intervals, costs, and failed images."""
 
     folder: Path
     summary: dict[str, Any] = field(repr=False)
     experiment: Experiment = field(repr=False)
 
     def frame(self) -> pd.DataFrame:
-        """One row an image, as of :func:`results`."""
         return results(self.folder)
 
 
@@ -65,15 +60,6 @@ def run(overrides: Sequence[str] | str, progress: bool = False) -> Run:
     return Run(outcome.experiment.store.path.absolute(), outcome.summary, outcome.experiment)
 
 
-def import_pandas() -> Any:
-    """The package pandas, which only tables need."""
-    try:
-        import pandas
-    except ImportError:
-        raise UserError("tables of results need the package pandas: pip install 'isdiff[notebook]'") from None
-    return pandas
-
-
 def results(folder: str | Path = "outputs") -> pd.DataFrame:
     """Every finished run in ``folder`` and below: one row an image.
 
@@ -82,7 +68,7 @@ def results(folder: str | Path = "outputs") -> pd.DataFrame:
         configuration), other keys of ``config.yaml`` in which runs differ that are alike in all these; then the columns
         of ``per_image.csv``, with a column for each metric that has values of images, and whole paths of pictures.
     """
-    pandas, place = import_pandas(), placed(folder).absolute()
+    pandas, place = import_extra("pandas", "tables of results need", "notebook"), placed(folder).absolute()
     facts, kept = [], []
     frames: list[Any] = []
     for path in sorted(file.parent for file in place.rglob(PER_IMAGE)):
@@ -123,7 +109,7 @@ def compare(runs: Sequence[Run], metrics: Sequence[str] | None = None, bootstrap
         ``difference_low`` and ``difference_high``, ``relative_percent``, ``p`` and ``verdict``, as
         :class:`isdiff.metrics.contrast.Contrast` has them.
     """
-    pandas = import_pandas()
+    pandas = import_extra("pandas", "tables of results need", "notebook")
     if not runs:
         raise UserError("there is no run to compare")
     if metrics is None:

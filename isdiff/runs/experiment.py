@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
+from isdiff.component import plain
 from isdiff.config.nodes import Config
 from isdiff.config.settings import GRAPHS
 from isdiff.config.setup import Setup, config_hash
@@ -33,17 +34,13 @@ if TYPE_CHECKING:
 
 
 class ModelCache:
-    """The model that was used last, for the next run that would load the same.
+    """The one model that was used last, for the next run that would load the same. Not for threads."""
 
-    It holds one model: rows of a table are many, and each holding its own would fill the memory. Not for threads.
-    """
-
-    def __init__(self) -> None:
-        self.key: object = None
-        self.prior: Prior | None = None
+    key: object = None
+    prior: Prior | None = None
 
     def get(self, key: object, load: Callable[[], Prior]) -> Prior:
-        """What ``load`` gives, which is called where the model that stands here has another ``key``."""
+        """Return what ``load`` gives; it is called only if ``key`` is another one."""
         if self.prior is None or key != self.key:
             self.prior = self.key = None
             gc.collect()  # the last one has references to itself; the next needs its room
@@ -56,15 +53,14 @@ MODEL_CACHE = ModelCache()  # of the runs that this process makes one after the 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a result is made from: ``pixels`` (H, W, 3) uint8, ``hole`` (H, W) bool, and where they came from."""
+    """What a result is made from."""
 
-    pixels: np.ndarray
-    hole: np.ndarray
-    stamps: list[str]
+    pixels: np.ndarray  # (H, W, 3) uint8
+    hole: np.ndarray  # (H, W) bool
+    stamps: list[str]  # where they came from
 
     @property
     def content(self) -> dict[str, str]:
-        """Hashes of both, as records have them."""
         return {"image_sha": pixels_hash(self.pixels), "mask_sha": pixels_hash(np.packbits(self.hole))}
 
 
@@ -77,16 +73,10 @@ class Prepared(NamedTuple):
 
 @dataclass
 class Experiment:
-    """A setup with its folder.
-
-    Attributes:
-        absent: networks of metrics that are not here, a line each.
-        model_cache: where its model stands, its own or one that it shares with others.
-        kept: what results depend on; ``hash`` is its.
-    """
+    """A setup with its folder, which the ``hash`` of all that results depend on names."""
 
     setup: Setup
-    absent: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)  # networks of metrics that are not here, a line each
     model_cache: ModelCache = field(default_factory=ModelCache)
 
     def __post_init__(self) -> None:
@@ -109,21 +99,15 @@ class Experiment:
     def dataset(self) -> Dataset:
         return self.setup.dataset
 
-    @property
-    def label(self) -> str:
-        """The method's name in folders and tables."""
-        return self.setup.label
-
     @cached_property
     def network(self) -> dict[str, str]:
-        """What is asked, for people: the model's name, its weights (the beginning of a hash) and its size."""
         model, side = self.setup.model, self.setup.model.image_size
         weights = RANDOM if model.weights == RANDOM else model.identity()
         size = f"{side}x{side}" if side else "any size"
         return {"model": model.name, "weights": weights[:12] if is_sha256(weights) else weights, "size": size}
 
     def remarks(self) -> list[str]:
-        """What a user should know of the data and of a model that knows other images, a line each."""
+        """Notes on the data, and on a model that knows other images."""
         knows = self.setup.config["model"].get("knows") or ""
         if not self.setup.asks or "draw" not in knows or isinstance(self.dataset, DrawnDataset):
             return self.dataset.notes()
@@ -139,11 +123,7 @@ class Experiment:
             raise Missing([*self.setup.model.missing(), *error.things, *self.absent]) from None
 
     def require(self, ids: list[str]) -> None:
-        """Raise :class:`Missing`, with all that is missing of weights, images and networks of metrics.
-
-        Args:
-            ids: of images that are to be made; none if all are there, and the model is not needed.
-        """
+        """Raise :class:`Missing` with all that is missing of weights, networks of metrics, and images to be made."""
         things = self.setup.model.missing() if ids else []
         try:
             self.dataset.require(ids)
@@ -154,31 +134,27 @@ class Experiment:
 
     @property
     def prior(self) -> Prior:
-        """The model, loaded where it is not in the cache."""
         if not self.setup.asks:
             return self.load()  # of nothing, so that what others left there stays
         return self.model_cache.get(self.loading, self.load)
 
     @cached_property
+    def options(self) -> dict[str, Any]:
+        setup, graphs = self.setup, self.setup.runtime.compile == GRAPHS
+        return {"pad_to": setup.pad_to(self.compiled), "compile": GRAPHS if graphs else self.compiled,
+                "conditioning": setup.conditioning, "enough": setup.start.enough}  # fmt: skip
+
+    @cached_property
     def loading(self) -> list[Any]:
         """What ``load`` depends on."""
-        setup, asking = self.setup, self.setup.conditioning
-        return [setup.model.fingerprint(), self.device, self.precision, self.compiled, setup.runtime.compile,
-                setup.pad_to(self.compiled), asking and asking.fingerprint(), setup.start.enough]  # fmt: skip
+        return [self.setup.model.fingerprint(), self.device, self.precision, plain(self.options)]
 
     @torch.random.fork_rng(devices=[])  # networks are made of random numbers before their weights come
     @with_own_defaults
     def load(self) -> Prior:
-        """The model, loaded anew."""
-        setup = self.setup
-        return setup.model.load(
-            self.device, self.precision, pad_to=setup.pad_to(self.compiled),
-            compile=GRAPHS if setup.runtime.compile == GRAPHS else self.compiled,
-            conditioning=setup.conditioning, enough=setup.start.enough,
-        )  # fmt: skip
+        return self.setup.model.load(self.device, self.precision, **self.options)
 
     def engine(self, **options: Any) -> Engine:
-        """The engine around the model; ``options`` are the engine's."""
         return self.setup.engine(self.prior, **options)
 
     def stamps(self, image_id: str) -> list[str]:
@@ -186,7 +162,6 @@ class Experiment:
         return [self.dataset.stamp(image_id), self.setup.masks.stamp(image_id), self.prompt(image_id)]
 
     def read(self, image_id: str) -> Inputs:
-        """The image and its hole."""
         stamps = self.stamps(image_id)  # before the files: one that changes meanwhile is then seen as changed
         pixels = self.dataset.image(image_id)
         return Inputs(pixels, self.setup.masks.hole(image_id, *pixels.shape[:2]), stamps)
@@ -194,17 +169,14 @@ class Experiment:
     def ready(self, image_id: str) -> Prepared:
         """The image as the model takes it: in its own space, with its prompt."""
         prior, inputs, prompt = self.prior, self.read(image_id), self.prompt(image_id)
-        task = self.task(image_id, inputs)
-        begun = time.perf_counter()
+        task, begun = self.task(image_id, inputs), time.perf_counter()
         task = prior.prepare(task, prompt)
         return Prepared(replace(task, seconds=time.perf_counter() - begun), inputs)
 
     def stream(self, image_id: str, attempt: int) -> Stream:
-        """The noise of an attempt at an image, as the engine draws it."""
         return Stream(self.setup.seed, image_id, attempt)
 
     def prompt(self, image_id: str) -> str:
-        """The text that an image is asked for with."""
         return self.dataset.caption(image_id) if self.setup.prompt == "caption" else self.setup.prompt
 
     def task(self, image_id: str, inputs: Inputs | None = None) -> Task:
@@ -218,9 +190,8 @@ class Experiment:
         if side is not None and pixels.shape[:2] != (side, side):
             if not self.setup.output.scale or pixels.shape[0] != pixels.shape[1]:
                 found, needed = f"{pixels.shape[1]}x{pixels.shape[0]}", f"{side}x{side}"
-                raise UserError(
-                    f"image {image_id} is {found}; the model needs {needed}, or squares with output.scale=true"
-                )
+                what = f"the model needs {needed}, or squares with output.scale=true"
+                raise UserError(f"image {image_id} is {found}; {what}")
             whole = scale(pixels, (side, side))
             pixels, hole = scale_known(pixels, hole, (side, side))
             pixels = whole if self.setup.start.needs_truth else pixels
@@ -243,7 +214,6 @@ class Experiment:
         return self.setup.output(to_uint8(result.picture), inputs.pixels, inputs.hole)
 
     def record(self, result: Result, inputs: Inputs) -> dict[str, Any]:
-        """What is remembered of a finished image."""
         return {
             "id": result.task.id, "run": self.hash, "seed": self.setup.seed, **self.network,
             "network_calls": result.calls, "attempts": len(result.attempts), "chosen_attempt": result.chosen,

@@ -7,7 +7,6 @@ for all runs and lie in ``<output_root>/<dataset>/measured/``. Keys are hashes o
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,28 +26,24 @@ Records = list[dict[str, Any]]
 
 
 def absent(metrics: Sequence[Metric]) -> list[str]:
-    """One line for every network that metrics look with and that is not here, with the command that gets it."""
+    """List networks of metrics that are not here, each with the command that gets it."""
     lines: dict[str, None] = {}
     for metric in metrics:
         try:
             _ = metric.version
-        except Absent as error:
-            lines[str(error)] = None
-        except Unavailable:  # it measures other images than these, which the summary says
-            pass
+        except Unavailable as error:  # others measure other images than these, which the summary says
+            lines |= {str(error): None} if isinstance(error, Absent) else {}
     return list(lines)
 
 
 def samples(
     experiment: Experiment, records: Records, metrics: Sequence[Metric]
 ) -> tuple[dict[str, Statistic], dict[str, str]]:
-    """Of the images of ``records``, by the metrics' names; also why those that cannot run here cannot."""
-    together: dict[FeatureExtractor, list[Metric]] = defaultdict(list)
-    for metric in metrics:
-        together[metric.extractor].append(metric)
+    """Measure the images of ``records``, by metric; also say why metrics that cannot run here cannot."""
     found: dict[str, Statistic] = {}
     skipped: dict[str, str] = {}
-    for extractor, served in together.items():
+    for extractor in dict.fromkeys(metric.extractor for metric in metrics):
+        served = [metric for metric in metrics if metric.extractor == extractor]
         try:
             prompts = [experiment.prompt(r["id"]) if extractor.prompted else "" for r in records]
             extractor.require(prompts)
@@ -69,24 +64,20 @@ def samples(
 
 
 def result_features(experiment: Experiment, records: Records, extractor: FeatureExtractor) -> np.ndarray:
-    """(N, D) of a run's results alone."""
+    """Return features (N, D) of a run's results alone."""
     features = RunFeatures(experiment, records, [""] * len(records), extractor).seen([False, True, False])[RESULTS]
     assert features is not None
     return features
 
 
 def sources(experiment: Experiment, records: Records) -> np.ndarray | None:
-    """For each image the number of its source; None where each has its own."""
+    """Return the number of each image's source; None where each has its own."""
     named = [experiment.dataset.source(record["id"]) for record in records]
     return None if len(set(named)) == len(named) else np.unique(named, return_inverse=True)[1]
 
 
 class RunFeatures:
-    """The images of a run as one extractor has seen them.
-
-    Raises:
-        Unavailable: the extractor's weights are not here.
-    """
+    """The images of a run as one extractor has seen them."""
 
     def __init__(
         self, experiment: Experiment, records: Records, prompts: list[str], extractor: FeatureExtractor
@@ -108,7 +99,7 @@ class RunFeatures:
         self.keys = [pairs, pictures, truths]
 
     def seen(self, wanted: Sequence[bool]) -> list[np.ndarray | None]:
-        """What is kept of the wanted kinds, after a look at what is not."""
+        """Return what is kept of the wanted kinds, after a look at what is not."""
         DEVICE.set(str(self.experiment.device))
         for start in range(0, len(self.records), PORTION):
             places = range(start, min(start + PORTION, len(self.records)))
@@ -116,28 +107,24 @@ class RunFeatures:
         return [s.take(k) if w else None for s, k, w in zip(self.stores, self.keys, wanted, strict=True)]
 
     def missing(self, kind: int, places: Sequence[int]) -> list[int]:
-        """Places of the first images with keys that the store of this kind has not."""
         first = {self.keys[kind][i]: i for i in reversed(places)}
         return sorted(i for key, i in first.items() if key not in self.stores[kind])
 
     def look(self, pairs: list[int], results: list[int], truths: list[int]) -> None:
-        """Look at what is missing at these places, and keep it."""
         read = [{}, *({i: self.read(k, i) for i in {*pairs, *of}} for k, of in ((RESULTS, results), (TRUTHS, truths)))]
         if pairs:
             before, after = ([read[kind][i] for i in pairs] for kind in (RESULTS, TRUTHS))
-            seen = self.extractor.extract(before, after, [self.context(i, read[TRUTHS][i]) for i in pairs])
+            given: list[Any] = [self.prompts[i] for i in pairs]  # beside result and truth
+            if self.extractor.masked:
+                holes, ids = self.experiment.setup.masks, [self.records[i]["id"] for i in pairs]
+                given = [holes.hole(name, *truth.shape[:2]) for name, truth in zip(ids, after, strict=True)]
+            seen = self.extractor.extract(before, after, given)
             for kind, rows in enumerate((seen.values, seen.results, seen.truths)):
                 if rows is not None:
                     self.keep(kind, pairs, rows)
         for kind, places in ((RESULTS, results), (TRUTHS, truths)):
             if places := self.missing(kind, places):
                 self.keep(kind, places, self.extractor.features([read[kind][i] for i in places]))
-
-    def context(self, place: int, truth: np.ndarray) -> Any:
-        """What the extractor takes beside result and truth: the hole, or the prompt."""
-        if not self.extractor.masked:
-            return self.prompts[place]
-        return self.experiment.setup.masks.hole(self.records[place]["id"], *truth.shape[:2])
 
     def keep(self, kind: int, places: list[int], rows: np.ndarray) -> None:
         """What is kept already stays as it is: other portions give other last digits."""
@@ -146,9 +133,8 @@ class RunFeatures:
             self.stores[kind].add([self.keys[kind][places[n]] for n in new], rows[new])
 
     def read(self, kind: int, place: int) -> np.ndarray:
-        """The result or the truth at a place; what is kept must not become wrong, so no other."""
         image_id = self.records[place]["id"]
         pixels = (self.experiment.store if kind == RESULTS else self.experiment.dataset).image(image_id)
-        if pixels_hash(pixels) != self.keys[kind][place]:
+        if pixels_hash(pixels) != self.keys[kind][place]:  # what is kept must not become wrong
             raise UserError(f"image {image_id} changed while it was measured; run the same command again")
         return pixels

@@ -18,7 +18,7 @@ from isdiff.errors import summed_up
 from isdiff.io.contact_sheet import Tile, contact_sheet, with_hole
 from isdiff.io.texts import csv_text, markdown_line
 from isdiff.loggers.base import Images
-from isdiff.metrics.base import Metric, Unavailable
+from isdiff.metrics.base import Unavailable
 from isdiff.metrics.intervals import Estimate, estimate
 from isdiff.metrics.samples import MeanStatistic, Statistic
 from isdiff.runs.experiment import Experiment
@@ -35,17 +35,20 @@ CIRCUMSTANCES = ("peak_memory_mib", "precision", "batch_size", "device", "git_co
 
 
 def measured(experiment: Experiment, records: Records, before: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Values with intervals by the metrics' names, and a hash of them and of what they were measured on.
+    """Return values with intervals by metric, and a hash of them and of what they were measured on.
 
-    Where the summary ``before`` has such a hash, its values stand: nothing is looked at, and no weights are asked for.
+    Where the summary ``before`` has this hash, its values stand: nothing is looked at, and no weights are asked for.
     """
     metrics, bootstrap = experiment.setup.metrics, experiment.setup.config["metrics"].get("bootstrap")
     columns = [[r[key] for r in records] for key in ("id", "picture_sha", "image_sha")]
     inputs = [*columns, [r["stamps"][-1] for r in records], bootstrap]
 
     def stamp(values: Any) -> str:
-        content = json.dumps([inputs, {metric.name: version_or_none(metric) for metric in metrics}, values])
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        versions: dict[str, str | None] = dict.fromkeys(metric.name for metric in metrics)
+        for metric in metrics:
+            with suppress(Unavailable):  # it cannot measure here
+                versions[metric.name] = metric.version
+        return hashlib.sha256(json.dumps([inputs, versions, values]).encode()).hexdigest()[:16]
 
     known = before.get("metrics")
     kept = (experiment.store.path / PER_IMAGE).exists()
@@ -60,16 +63,12 @@ def measured(experiment: Experiment, records: Records, before: dict[str, Any]) -
 
 
 def values_per_image(found: Mapping[str, Statistic]) -> dict[str, Sequence[float]]:
-    """The images' own values by metric, of those that have some: a distance between sets has none."""
+    """Return the images' own values by metric; a distance between sets has none."""
     return {name: sample.values.tolist() for name, sample in found.items() if isinstance(sample, MeanStatistic)}
 
 
 def per_image(records: Records, found: Mapping[str, Statistic], before: str) -> str:
-    """``per_image.csv``: a line an image with its costs, and the metrics' own values of it.
-
-    Args:
-        before: the file as it was; values of other metrics stay where the picture is the same.
-    """
+    """Write ``per_image.csv``; other metrics' values of the file ``before`` stay where the picture is the same."""
     values = {name: list(map(finite, each)) for name, each in values_per_image(found).items()}
     reader = csv.DictReader(io.StringIO(before))
     known = {line["picture_sha"]: line for line in reader if line.get("picture_sha")}
@@ -87,26 +86,13 @@ def per_image(records: Records, found: Mapping[str, Statistic], before: str) -> 
 
 
 def finite(value: Any) -> float | str:
-    """The number, or an empty text for what is none."""
     with suppress(TypeError, ValueError):
         return float(value) if isfinite(float(value)) else ""
     return ""
 
 
-def version_or_none(metric: Metric) -> str | None:
-    """The metric's version; None where it cannot measure here."""
-    try:
-        return metric.version
-    except Unavailable:
-        return None
-
-
 def summarise(experiment: Experiment, records: Records, failed: dict[str, str], sampled: int) -> dict[str, Any]:
-    """Metrics with intervals, costs and the circumstances of a run.
-
-    Args:
-        sampled: how many of the images this process made; where none, the circumstances stay as others said.
-    """
+    """Metrics with intervals, costs and circumstances; these stay as they were where no image was ``sampled`` now."""
     before = experiment.store.read_json("summary.json")
     before = before if before.get("config_hash") == experiment.hash else {}
     if not sampled and all(key in before for key in CIRCUMSTANCES):
@@ -122,7 +108,7 @@ def summarise(experiment: Experiment, records: Records, failed: dict[str, str], 
     estimates, on = measured(experiment, records, before)
     seconds = sum(r["seconds"] for r in records)
     return {
-        "method": experiment.label, "steps": experiment.setup.length, **experiment.network,
+        "method": experiment.setup.label, "steps": experiment.setup.length, **experiment.network,
         "dataset": dataset, "mask": mask, "n": len(records),
         "seed": experiment.setup.seed, "config_hash": experiment.hash, "metrics": estimates, "measured_on": on,
         "network_calls_per_image": sum(r["network_calls"] for r in records) / len(records),
@@ -133,11 +119,12 @@ def summarise(experiment: Experiment, records: Records, failed: dict[str, str], 
 
 
 def readable(summary: dict[str, Any], experiment: Experiment) -> str:
-    """The summary as a page of Markdown."""
     s = summary
-    lines = [f"# {experiment.setup.title} on {s['dataset']}, {s['mask']} mask", ""]
-    lines += [f"Model {s['model']}, {s['size']}, weights: {s['weights']}.", ""]
-    lines += [f"{s['n']} images, seed {s['seed']}; in brackets 95 % intervals.", ""]
+    lines = [
+        f"# {experiment.setup.title} on {s['dataset']}, {s['mask']} mask", "",
+        f"Model {s['model']}, {s['size']}, weights: {s['weights']}.", "",
+        f"{s['n']} images, seed {s['seed']}; in brackets 95 % intervals.", "",
+    ]  # fmt: skip
     for name, m in s["metrics"].items():
         said = f"skipped, {m['skipped']}" if "skipped" in m else f"{Estimate.of(m).text('.4f')}, n = {m['n']}"
         lines.append(f"- {name}: {said}")
@@ -151,7 +138,7 @@ def readable(summary: dict[str, Any], experiment: Experiment) -> str:
 
 
 def draw_grid(experiment: Experiment, records: Records) -> None:
-    """``grid.png``: input, seed (with IS-Diff), result and truth of the first images."""
+    """Draw ``grid.png``: input, seed (with IS-Diff), result and truth of the first images."""
     seeded = isinstance(experiment.setup.start, SeededStart)
     rows: list[list[Tile]] = []
     for record in records[:GRID_ROWS]:
@@ -159,24 +146,18 @@ def draw_grid(experiment: Experiment, records: Records) -> None:
         task, inputs = experiment.ready(image_id)
         tiles: list[Tile] = [(with_hole(inputs.pixels, inputs.hole), image_id)]
         if seeded:
-            begun = record["start_timesteps"][attempt]
-            tiles.append((experiment.seed_picture(task, attempt), f"start t = {begun}"))
-        rows.append([*tiles, (experiment.store.image(image_id), caption(record)), (inputs.pixels, "")])
-    header = ["input", *["seed"] * seeded, experiment.label, "truth"]
+            tiles.append((experiment.seed_picture(task, attempt), f"start t = {record['start_timesteps'][attempt]}"))
+        text = f"{record['network_calls']} calls"
+        if record["dce"]:
+            values = " ".join(f"{value:.2f}" for value in record["dce"])
+            text += f", attempt {attempt + 1} of {record['attempts']}\nDCE {values}"
+        rows.append([*tiles, (experiment.store.image(image_id), text), (inputs.pixels, "")])
+    header = ["input", *["seed"] * seeded, experiment.setup.label, "truth"]
     contact_sheet(experiment.store.path / "grid.png", header, rows)
 
 
-def caption(record: dict[str, Any]) -> str:
-    """Costs of one image, and what DSR saw."""
-    text = f"{record['network_calls']} calls"
-    if record["dce"]:
-        values = " ".join(f"{value:.2f}" for value in record["dce"])
-        text += f", attempt {record['chosen_attempt'] + 1} of {record['attempts']}\nDCE {values}"
-    return text
-
-
 def logged_images(experiment: Experiment, records: Records) -> Images:
-    """The finished images of a run for a logger that shows them."""
+    """Return the finished images of a run for a logger that shows them."""
 
     def pictures(image_id: str) -> dict[str, np.ndarray]:
         given = experiment.read(image_id)

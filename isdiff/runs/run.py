@@ -25,7 +25,7 @@ Listener = Callable[[Mapping[str, float]], None]
 
 @dataclass
 class Outcome:
-    """A run that went to its end: what it was, what it says about itself, and the images that could not be made."""
+    """A run that went to its end, with the images that ``failed`` and why."""
 
     experiment: Experiment
     summary: dict[str, Any]
@@ -33,10 +33,10 @@ class Outcome:
 
 
 def current_records(experiment: Experiment, ids: list[str]) -> dict[str, dict[str, Any]]:
-    """The folder's records that still hold; the others are dropped, which is said.
+    """Return the folder's records that still hold; drop the others, and say so.
 
-    Those of other runs do not, of pictures that are damaged or exchanged, and of images whose image, mask or text is
-    not what went in. Files are read again only where their size or date changed; what cannot be read now is kept.
+    They do not hold for another run, a damaged picture, or another image, mask or text than went in. Files are read
+    again only where their size or date changed; what cannot be read now is kept.
     """
     store, records = experiment.store, experiment.store.records()
     hashes = store.picture_hashes([i for i in ids if i in records])
@@ -106,7 +106,6 @@ def execute(run: Config | Setup, listen: Listener | None = None, quiet: bool = F
 def sample_missing(
     experiment: Experiment, count: int, todo: list[str], session: Session, listen: Listener | None, quiet: bool
 ) -> dict[str, str]:
-    """Sample ``todo`` of the run's ``count`` images; returns what failed, with reasons."""
     title = f"{experiment.setup.title} on {', '.join(experiment.setup.names)}"
 
     def hear(numbers: Mapping[str, float]) -> None:
@@ -122,9 +121,9 @@ def sample_missing(
 
 
 def subject(experiment: Experiment) -> Subject:
-    """The run as loggers know it. ``cell`` is what runs have in common that differ in their seeds."""
     setup, folder = experiment.setup, experiment.store.path
     row = setup.config["logger"].get("job_type") or setup.title
+    # Runs that differ in their seeds alone have one cell.
     facts = {"cell": f"{', '.join(setup.names)}: {row}", "result_hash": experiment.hash, "network": experiment.network}
     return Subject(
         f"{setup.label}-{setup.names[1]}-{folder.name}", folder, {**setup.config, **facts}, job_type=setup.label,

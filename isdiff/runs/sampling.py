@@ -31,12 +31,10 @@ WAITING = 64  # pictures that wait for a slow disk
 
 
 class Writer:
-    """Stores images in one thread, in the order in which they come, while the network is at the next ones.
+    """Stores images in one thread, in their order, while the network is at the next ones.
 
-    As a context it ends when all are on the disk. Whatever ends it early, an interrupt too, what was given is stored.
-
-    Args:
-        stored: called with the id of each image whose files are there, in the thread that gives the images.
+    As a context it ends when all are on the disk, also after an interrupt. ``stored`` is called with the id of each
+    image whose files are there, in the thread that gives the images.
     """
 
     def __init__(self, store: RunFolder, stored: Callable[[str], None]) -> None:
@@ -53,8 +51,6 @@ class Writer:
             self.settle()
 
     def add(self, picture: np.ndarray, record: dict[str, Any]) -> None:
-        """Store ``picture`` (H, W, 3) uint8 soon, with its hash in ``record``."""
-
         def write() -> str:
             self.store.add(picture, record | {"picture_sha": pixels_hash(picture)})
             return record["id"]
@@ -63,10 +59,7 @@ class Writer:
         self.settle(WAITING)
 
     def settle(self, most: float = float("inf")) -> None:
-        """Say of what is stored that it is; wait where more than ``most`` images are not.
-
-        The error of an image that could not be stored, as on a full disk, is raised here.
-        """
+        """Say what is stored; wait while more than ``most`` images are not. Raises what storing one raised."""
         while self.pending and (self.pending[0].done() or len(self.pending) > most):
             self.stored(self.pending.popleft().result())
 
@@ -74,10 +67,9 @@ class Writer:
 def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
     """Sample ``ids`` in this process.
 
-    Args:
-        report: hears ``expected`` (network calls an image), ``calls`` (how many were made), ``done`` (an image's id and
-            calls, once its files are there), ``failed`` (id and reason), and ``vanished`` (an image whose hole is
-            too thin for the cells of a latent model).
+    ``report`` hears ``expected`` (network calls an image), ``calls`` (how many were made), ``done`` (an image's id and
+    calls, once its files are there), ``failed`` (id and reason), and ``vanished`` (an image whose hole is too thin for
+    the cells of a latent model).
     """
     inputs: dict[str, Inputs] = {}  # of images that are under way
 
@@ -117,7 +109,7 @@ def sample(experiment: Experiment, ids: list[str], report: Report) -> None:
 
 
 def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[str, str]:
-    """Sample ``ids`` as the configuration says; returns what failed, with reasons."""
+    """Sample ``ids`` as the configuration says; returns failures with reasons."""
     failed: dict[str, str] = {}
     vanished: list[str] = []
 
@@ -158,11 +150,7 @@ def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[st
 
 
 def sample_share(share: tuple[Mapping[str, Any], list[str]], place: int, tell: Report) -> tuple[dict[str, str], str]:
-    """Sample the ``share``, a configuration and ids, in the process with this number.
-
-    Returns:
-        What failed, with reasons, and what stopped it, empty if nothing did.
-    """
+    """Sample a ``share``, configuration and ids, in process ``place``; returns failures, and what stopped it."""
     failed: dict[str, str] = {}
 
     def report(kind: str, content: Any) -> None:

@@ -18,7 +18,7 @@ from isdiff.checks import is_number
 from isdiff.data.base import file_stamp, safe_id
 from isdiff.data.images import load_rgb, pixels_hash
 from isdiff.errors import UserError
-from isdiff.io.files import atomic_open, atomic_save, plain
+from isdiff.io.files import atomic_save, plain, read_json
 
 try:
     import fcntl
@@ -26,29 +26,30 @@ except ImportError:  # Windows: one process a folder
     fcntl = None  # type: ignore[assignment]
 
 TOO_LARGE = 1e100
+KINDS = {  # of what a record has
+    "id": str, "run": str, "model": str, "weights": str, "size": str, "image_sha": str, "mask_sha": str,
+    "picture_sha": str, "seed": int, "network_calls": int, "attempts": int, "chosen_attempt": int, "dce": list,
+    "start_timesteps": list, "stamps": list,
+}  # fmt: skip
 
 
 def parsed(line: str) -> dict[str, Any] | None:
-    """The record in a line of ``per_image.jsonl``; None where it is none, or says what no run writes."""
+    """Read the record in a line of ``per_image.jsonl``; None where it is none, or says what no run writes."""
     try:
         record = json.loads(line)
-        dce, starts, stamps = (record[key] for key in ("dce", "start_timesteps", "stamps"))
-        texts = [*(record[key] for key in ("id", "run", "model", "weights", "size")), *stamps]
-        hashes = [record[key] for key in ("image_sha", "mask_sha", "picture_sha")]
-        counts = [record[key] for key in ("network_calls", "attempts", "chosen_attempt")]
+        if not all(type(record[key]) is kind for key, kind in KINDS.items()):  # true and false are no numbers
+            return None
+        counts = [record[key] for key in ("network_calls", "attempts", "chosen_attempt", "seconds")]
+        dce, starts, share = record["dce"], record["start_timesteps"], record.get("hole", 0)  # older ones have no share
         whole = (
-            all(type(each) is list for each in (dce, starts, stamps))
-            and all(type(text) is str for text in texts)
-            and all(re.fullmatch("[0-9a-f]{16}", digest) for digest in hashes)
-            and all(type(number) is int for number in (*counts, record["seed"]))  # true and false are no numbers
-            and all(is_number(x) and abs(x) < TOO_LARGE for x in (*counts, record["seconds"], *dce, *starts))
-            and min(*counts, record["seconds"]) >= 0
-            and is_number(share := record.get("hole", 0))  # older records have none
-            and 0 <= share <= 1
-        )
+            all(re.fullmatch("[0-9a-f]{16}", record[key]) for key in KINDS if key.endswith("_sha"))
+            and all(is_number(x) and abs(x) < TOO_LARGE for x in (*counts, *dce, *starts, share))
+            and min(counts) >= 0 <= share <= 1
+            and record["stamps"] and all(isinstance(text, str) for text in record["stamps"])
+        )  # fmt: skip
         # All but the last attempt were judged, or there would have been no other; without IS-Diff none is.
         attempts = len(starts) == record["attempts"] > record["chosen_attempt"] and 0 <= len(starts) - len(dce) <= 1
-        return record if whole and stamps and attempts else None
+        return record if whole and attempts else None
     except (ValueError, RecursionError, TypeError, KeyError):
         return None
 
@@ -67,26 +68,25 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Nobody else adds or rewrites records meanwhile, in this process or another."""
         self.path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path, os.O_RDONLY) if fcntl else -1
+        if fcntl is None:
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
         try:
-            if fcntl:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
-            if fcntl:
-                os.close(handle)
+            os.close(handle)
 
     def image_path(self, image_id: str) -> Path:
-        """Where the picture of an image lies; an id that would lead out of the folder is refused."""
         if not safe_id(image_id):
             raise UserError(f"image id {image_id!r} is no file name; ids must be without slashes and leading dots")
         return self.path / "images" / f"{image_id}.png"
 
     def lines(self) -> list[str]:
-        """Those of ``per_image.jsonl``, with their ends."""
-        if not self.records_path.exists():
-            return []
-        return plain(self.records_path).read_text("utf-8", errors="replace").splitlines(keepends=True)
+        with suppress(FileNotFoundError):
+            return plain(self.records_path).read_text("utf-8", errors="replace").splitlines(keepends=True)
+        return []
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Records by image id, of images whose picture exists.
@@ -115,23 +115,16 @@ class RunFolder:
     def tidy(
         self, order: list[str], drop: Iterable[str] = (), update: Mapping[str, dict[str, Any]] | None = None
     ) -> dict[str, dict[str, Any]]:
-        """Rewrite the records whole, in the dataset's order, and return them.
-
-        Args:
-            drop: ids of records that go.
-            update: new entries by id.
-        """
+        """Rewrite the records, in the dataset's order, without those of ``drop``; return them."""
         if not self.records_path.exists():
             return {}
-        dropped, news = set(drop), update or {}
-        place = {image_id: i for i, image_id in enumerate(order)}
+        dropped, place = set(drop), {image_id: i for i, image_id in enumerate(order)}
         with self.locked():
-            records = {i: r | news.get(i, {}) for i, r in self.records().items() if i not in dropped}
+            records = {i: r | (update or {}).get(i, {}) for i, r in self.records().items() if i not in dropped}
             ordered = dict(sorted(records.items(), key=lambda item: (place.get(item[0], len(place)), item[0])))
             lines = [json.dumps(record) + "\n" for record in ordered.values()]
             if self.lines() != lines:
-                with atomic_open(self.records_path) as stream:
-                    stream.writelines(lines)
+                atomic_save(self.records_path, "".join(lines))
         return ordered
 
     def sweep(self) -> None:
@@ -149,7 +142,7 @@ class RunFolder:
             os.removedirs(self.path)
 
     def image(self, image_id: str) -> np.ndarray:
-        """(H, W, 3) uint8; a damaged one is refused."""
+        """Read (H, W, 3) uint8."""
         path = self.image_path(image_id)
         try:
             return np.asarray(load_rgb(path))
@@ -157,10 +150,7 @@ class RunFolder:
             raise UserError(f"{path} is damaged; delete it and run the same command again") from None
 
     def picture_hashes(self, ids: Iterable[str]) -> dict[str, str | None]:
-        """``pixels_hash`` of pictures by id; None for one that is damaged.
-
-        Only those are read whose files are not as ``measured/pictures.json`` remembers them.
-        """
+        """Hash pictures, by id; None for a damaged one. Files that ``measured/pictures.json`` knows are not read."""
         known = self.read_json("measured/pictures.json")
         found: dict[str, list[str]] = {}
         hashes: dict[str, str | None] = {}
@@ -179,25 +169,19 @@ class RunFolder:
         return hashes
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """The content of a file that ``write_json`` left; empty if it is not there or damaged."""
-        with suppress(ValueError, RecursionError):
-            found = json.loads(self.read_text(name) or "")
-            return found if isinstance(found, dict) else {}
-        return {}
+        """Read what ``write_json`` left; empty if it is not there or damaged."""
+        return read_json(self.path / name)
 
     def read_text(self, name: str) -> str | None:
-        """None if it is not there or is no text."""
         try:
             return plain(self.path / name).read_text("utf-8")
         except (OSError, ValueError):
             return None
 
     def write_json(self, name: str, content: Any) -> None:
-        """As :meth:`write_text`, of what JSON can hold."""
         self.write_text(name, json.dumps(content, indent=1) + "\n")
 
     def write_text(self, name: str, content: str) -> None:
         """Leave a text, unless it stands there."""
         if self.read_text(name) != content:
-            with atomic_open(self.path / name) as stream:
-                stream.write(content)
+            atomic_save(self.path / name, content)

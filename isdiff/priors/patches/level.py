@@ -39,8 +39,7 @@ def windows_of(image: Tensor, side: int) -> Tensor:
 def known_windows(hole: Tensor, side: int) -> Tensor:
     """(H, W) bool: whether the window of ``side`` cells about a cell is known as a whole.
 
-    Windows over the picture's border, which are mirrored there, count only where the hole is at such a border, too.
-    Elsewhere they would attract matches: they fit their own mirror images.
+    Windows over the picture's border, which fit their own mirror images, count only where the hole is at a border, too.
     """
     radius = side // 2
     found = max_pool2d(edged(hole[None].float(), radius), side, 1)[0] == 0
@@ -161,11 +160,7 @@ def mixed(weights: Tensor, answers: Tensor) -> Tensor:
 
 
 def principal_kernels(image: Tensor, middles: Tensor, side: int, count: int) -> Tensor:
-    """(K, 3, side, side), K at most ``count``: the constant ones, then the directions in which windows differ most.
-
-    Args:
-        middles: (N,) numbers of windows that are not mirrored.
-    """
+    """(K, 3, side, side), K at most ``count``: the constant ones, then the directions in which windows differ most."""
     constant = torch.eye(3, device=image.device)[:, :, None, None].expand(3, 3, side, side) / side
     more = min(count, 3 * side * side) - 3
     if more <= 0:
@@ -197,13 +192,9 @@ def features_of(cells: Tensor, kernels: Tensor) -> Tensor:
 
 
 def build_level(image: Tensor, hole: Tensor, cell: int, wanted: int, count: int) -> Level | None:
-    """A level of a picture; None where no cell is known as a whole.
+    """Build a level of ``image`` (3, H, W), 0 in the hole; None where no cell is known as a whole.
 
-    Args:
-        image: (3, H, W) in [-1, 1], 0 in the hole.
-        hole: (1, H, W) bool.
-        wanted: side of windows, in cells, if enough of them are known.
-        count: most features of a window.
+    Windows have ``wanted`` cells a side if enough of them are known, and at most ``count`` features.
     """
     cells, holed = averaged(image, cell), averaged(hole.float(), cell)[0] > 0
     if holed.all():

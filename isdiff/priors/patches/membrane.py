@@ -46,25 +46,18 @@ def doubled(image: Tensor) -> Tensor:
 
 
 def match_edge(picture: Tensor, hole: Tensor, tolerance: float) -> Tensor:
-    """What to add to the colours in a hole so that they go on at its edge where the known ones end, (C, H, W).
+    """What to add to the colours in a hole (H, W) so that they go on at its edge where the known ones end, (C, H, W).
 
     At the edge the shift is the difference of the two sides' means over 5 x 5 cells; inside it is a membrane. A
     difference well above the tolerance is taken for a border of two things and hardly counts.
-
-    Args:
-        picture: (C, H, W), known and filled cells.
-        hole: (H, W) bool, with known cells beside it.
-        tolerance: in units of the picture.
     """
     rows, columns = (torch.nonzero(hole.any(axis)).flatten().tolist() for axis in (1, 0))
     top, left = max(0, rows[0] - 2), max(0, columns[0] - 2)
     area = (slice(top, rows[-1] + 3), slice(left, columns[-1] + 3))
     inside = hole[area][None].to(picture)
     part = picture[:, area[0], area[1]]
-    means = []
-    for side in (1 - inside, inside):
-        share = avg_pool2d(side, 5, 1, 2)
-        means.append(avg_pool2d(part * side, 5, 1, 2) / share.clamp(min=1e-6))
+    sides = (1 - inside, inside)
+    means = [avg_pool2d(part * side, 5, 1, 2) / avg_pool2d(side, 5, 1, 2).clamp(min=1e-6) for side in sides]
     edge = (inside > 0) & (avg_pool2d(1 - inside, 3, 1, 1) > 0)
     shift = means[0] - means[1]
     shift = shift / (1 + shift.square().mean(0, keepdim=True) / tolerance**2)

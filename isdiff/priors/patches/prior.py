@@ -65,26 +65,15 @@ class PatchSettings:
 
 @dataclass(frozen=True, eq=False)
 class Pyramid:
-    """What is known of a picture, at all scales.
+    """What is known of a picture, at all scales."""
 
-    Attributes:
-        levels: by the side of their cells in pixels, 1, 2, 4, ...; those at which something is known.
-        complete: cells' side from which on all known windows are compared.
-        depth: of the hole: the farthest that one of its pixels is from a known one.
-    """
-
-    levels: dict[int, Level]
-    complete: int
-    depth: float
+    levels: dict[int, Level]  # by the side of their cells in pixels, 1, 2, 4, ...
+    complete: int  # cells' side from which on all known windows are compared
+    depth: float  # of the hole: the farthest that one of its pixels is from a known one
 
 
 def build_pyramid(image: Tensor, hole: Tensor, settings: PatchSettings) -> Pyramid:
-    """Known windows of a picture, from the coarsest scale down.
-
-    Args:
-        image: (3, H, W) in [-1, 1]; what it has in the hole is not looked at.
-        hole: (1, H, W) bool, not everywhere True.
-    """
+    """Take the known windows of a picture (3, H, W) outside of its hole (1, H, W), from the coarsest scale down."""
     image = image.masked_fill(hole, 0.0)
     depth = float(ndimage.distance_transform_edt(hole[0].cpu().numpy()).max())
     levels: dict[int, Level] = {}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -32,12 +33,7 @@ class Precision:
 
     @classmethod
     def at(cls, alpha: float, sigma: float, level: Level, *, shift: float, rows: float, columns: float) -> Precision:
-        """For cells ``alpha colour + sigma noise``.
-
-        Args:
-            shift: standard deviation of a window's mean colour about the known window's.
-            rows, columns: standard deviations of where windows come from, in cells.
-        """
+        """For cells ``alpha colour + sigma noise``, with standard deviations of mean colours and of places in cells."""
         noise, colour = sigma**2, (alpha * level.side * shift) ** 2
         scale, inverse = torch.ones(2, level.features.shape[1])
         scale[:-2] = alpha
@@ -104,29 +100,24 @@ def compare(
     return Given(away / -2, sums, alpha * shift**2 / held)
 
 
-def log_weights(level: Level, query: Tensor, precision: Precision) -> Tensor:
-    """(M, N) for queries (M, K + 2) and all known windows, up to a constant for each query."""
+def log_weights(level: Level, query: Tensor, precision: Precision) -> Iterator[Tensor]:
+    """(M, N) in parts, for queries (M, K + 2) and all known windows, up to a constant for each query."""
     known = level.features[level.windows] * precision.scale
     own = (known.square() * precision.inverse).sum(1) / -2
-    return torch.addmm(own[None], query * precision.inverse, known.T)
-
-
-def portions(level: Level, query: Tensor) -> tuple[Tensor, ...]:
-    return query.split(max(1, AT_ONCE // len(level.windows)))
+    for part in query.split(max(1, AT_ONCE // len(level.windows))):
+        yield torch.addmm(own[None], part * precision.inverse, known.T)
 
 
 def average_all(level: Level, query: Tensor, precision: Precision) -> Tensor:
     """(M, 6): ``level.answers`` averaged over all known windows by their weights."""
     answers = level.answers[level.windows].float()
-    parts = (log_weights(level, part, precision).softmax(1) for part in portions(level, query))
-    return torch.cat([mixed(weights, answers) for weights in parts])
+    return torch.cat([mixed(each.softmax(1), answers) for each in log_weights(level, query, precision)])
 
 
 def best_of_all(level: Level, query: Tensor, precision: Precision, count: int) -> Tensor:
     """(M, k) numbers of the known windows with the largest weights, k at most ``count``."""
     count = min(count, len(level.windows))
-    parts = [log_weights(level, part, precision).topk(count, 1)[1] for part in portions(level, query)]
-    return level.windows[torch.cat(parts)]
+    return level.windows[torch.cat([each.topk(count, 1)[1] for each in log_weights(level, query, precision)])]
 
 
 def distances(level: Level, query: Tensor, chosen: Tensor, precision: Precision) -> Tensor:
@@ -151,12 +142,7 @@ def nearest(chosen: Tensor, away: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def refine_matches(
     coarse: Level, fine: Level, chosen: Tensor, query: Tensor, precision: Precision, count: int
 ) -> tuple[Tensor, Tensor]:
-    """Matches (M', k) of a level's cells and their distances, from the next coarser level's and from neighbours.
-
-    Args:
-        chosen: (M, k) at the coarse level.
-        query: (M', K + 2) at the fine one.
-    """
+    """Matches (M', k) of a fine level's cells, with distances, from a coarse one's (M, k) and from neighbours."""
     found = inherited(coarse, fine, chosen)
     found, away = nearest(found, distances(fine, query, found, precision), count)
     beside = torch.cat([moved(fine, found[:, :1], step) for step in NEIGHBOURS], 1)
@@ -184,10 +170,7 @@ def inherited(coarse: Level, fine: Level, chosen: Tensor) -> Tensor:
 
 
 def moved(level: Level, chosen: Tensor, step: tuple[int, int]) -> Tensor:
-    """(M, k): what a cell's match would be if the match of its neighbour, one step away, went on to it.
-
-    Where that is outside of the picture, its own.
-    """
+    """(M, k): a cell's match if the match of its neighbour, one step away, went on to it; else its own."""
     height, width = level.shape
     rows, columns = (level.places + torch.tensor(step, device=chosen.device)).T
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
