@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,26 +18,22 @@ PACKAGES = ("isdiff", "torch", "numpy", "scikit-learn", "opencv-python-headless"
 
 
 def package_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+    versions = dict.fromkeys(("python", *PACKAGES), "not installed") | {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
     return versions
 
 
 def git_commit() -> str:
-    """Commit of the checkout that this code lies in, with ``+changes`` if it has any; ``unknown`` outside one.
-
-    An installed package may lie in somebody else's repository, whose commits say nothing about it.
-    """
-    if not is_checkout():
+    """Commit of the checkout that this code lies in, with ``+changes`` if it has any; ``unknown`` outside one."""
+    if not is_checkout():  # an installed package may lie in somebody else's repository
         return "unknown"
 
     def run(*args: str) -> str:
-        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 10, "check": True}
-        return str(subprocess.run(["git", *args], cwd=Path(__file__).parent, **options).stdout).strip()
+        return subprocess.check_output(
+            ["git", *args], cwd=Path(__file__).parent, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
 
     try:
         return run("rev-parse", "--short=12", "HEAD") + ("+changes" if run("status", "--porcelain", "-uno") else "")
@@ -47,14 +44,9 @@ def git_commit() -> str:
 def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cpu = "CPU"
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        cpu = platform.processor() or cpu
-    threads = torch.get_num_threads()
-    return f"{cpu}, {threads} thread{'s' * (threads > 1)}"
+    path, threads = Path("/proc/cpuinfo"), torch.get_num_threads()
+    named = re.search("model name\\s*: *(.*)", path.read_text()) if path.exists() else None
+    return f"{named[1] if named else platform.processor() or 'CPU'}, {threads} thread{'s' * (threads > 1)}"
 
 
 def peak_memory_mib(device: torch.device) -> float:

@@ -17,7 +17,6 @@ TRAVELS = ("configs", "models", "data")
 
 
 def home() -> Path | None:
-    """The folder that the environment variable ``ISDIFF_HOME`` names, absolute; None where it is not set."""
     named = os.environ.get("ISDIFF_HOME", "")
     return Path(named).expanduser().absolute() if named else None
 
@@ -38,11 +37,9 @@ def placed(path: str | Path) -> Path:
 
 
 def located(path: str | Path) -> Path:
-    """Where ``path`` is read from: the first file or folder of that name that is there.
+    """Where ``path`` is read from: ``ISDIFF_HOME``, else the working folder, else the package.
 
-    Returns:
-        Absolute paths as they are. Of relative ones that in ``ISDIFF_HOME``, else in the working folder, else in the
-        package; where there is none, the place where one would be written, so that messages name it.
+    Where there is none, it is the place where one would be written, so that messages name it.
     """
     path = Path(os.path.expanduser(path))
     if path.is_absolute():
@@ -55,10 +52,8 @@ def located(path: str | Path) -> Path:
 def config_folders() -> list[Path]:
     """The folders with configurations, absolute, in the order in which a name is looked up in them.
 
-    The first is a whole set: that of ``ISDIFF_HOME`` or of the working folder if it has one (known by
-    ``isdiff/on.yaml``), or else the package's. Then come the others: a folder ``configs`` of somebody's own adds
-    names to the package's and replaces none, as it may belong to another program. Those of packages that the user
-    named come last.
+    The first is a whole set, known by ``isdiff/on.yaml``: that of ``ISDIFF_HOME``, of the working folder, or the
+    package's. Others add names and replace none, as they may belong to another program. Those of plugins come last.
     """
     bases = [*filter(None, [home()]), Path().absolute(), shipped()]
     bases += [package_folder(name) for name in named_packages()]

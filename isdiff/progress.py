@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress
 
 FIRST_LINE, SECONDS_BETWEEN_LINES = 3.0, 30.0
 
@@ -41,8 +41,7 @@ class Reporter:
         self.next_line = self.start + FIRST_LINE
         self.warm: tuple[float, float] | None = None  # when the first steps were made, and what was done then
         self.steps_expected, self.steps, self.all_steps = 1.0, 0.0, 0.0
-        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}")
-        self.bar = Progress(*columns, console=Console(stderr=True))
+        self.bar = Progress("{task.description}", BarColumn(), "{task.fields[note]}", console=Console(stderr=True))
         self.quiet, self.has_bar = quiet, self.bar.console.is_terminal and not quiet
 
     def __enter__(self) -> Reporter:

@@ -16,7 +16,7 @@ CLOSED = 141  # the exit code that shells have for a command whose reader went a
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one sentence what is wrong, with the exit code of a configuration that does not work."""
+    """Raises ``UserError`` where argparse would end the process."""
 
     def __init__(self, prog: str | None = None, **options: Any) -> None:
         super().__init__(prog, **{"formatter_class": argparse.RawDescriptionHelpFormatter, **options})

@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("table", nargs="?", help="only runs of this table; then KEY=VALUE: profile=demo, logger....")
     parser.add_argument("--out", type=Path, help="write the specification to this file")
     args, overrides = parser.parse_with_overrides(arguments)
-    from isdiff.io.files import atomic_open
+    from isdiff.io.files import atomic_save
     from isdiff.tables.dashboard import build_logger, metrics_of, save, specification, workspace
     from isdiff.tables.make import is_logging
 
@@ -32,6 +32,5 @@ def main(arguments: list[str]) -> None:
     logger = build_logger(list(filter(is_logging, overrides)))
     made = workspace(logger, metrics_of(args.table, profile), args.table)
     if args.out:
-        with atomic_open(args.out) as stream:
-            stream.write(json.dumps(specification(made), indent=1) + "\n")
+        atomic_save(args.out, json.dumps(specification(made), indent=1) + "\n")
     print(f"dashboard: {args.out or save(logger, made)}")

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from isdiff.cli.command import Parser
-
-
-def summary(file: Path) -> str:
-    """The first comment of a configuration that is for people."""
-    text = file.read_text("utf-8", errors="replace")
-    lines = [line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#")]
-    return next((line for line in lines if not line.startswith("@package")), "")
 
 
 def main(arguments: list[str]) -> None:
@@ -24,4 +15,6 @@ def main(arguments: list[str]) -> None:
 
     files = config_names("method")
     for name, cfg in runs_of("method").items():
-        print(f"{name:20} {NO_MODEL if is_floor(cfg) else own_model(cfg):18} {summary(files[name])}")
+        lines = files[name].read_text("utf-8", errors="replace").splitlines()
+        comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
+        print(f"{name:20} {NO_MODEL if is_floor(cfg) else own_model(cfg):18} {''.join(comments[:1])}")

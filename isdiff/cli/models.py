@@ -5,8 +5,6 @@ Of those that are not here: the size of what would be downloaded, where it is kn
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from isdiff.cli.command import Parser
@@ -20,7 +18,7 @@ def main(arguments: list[str]) -> None:
 
 
 def model_states() -> dict[str, tuple[Any, str, str]]:
-    """Of every model its configuration, whether it is here and how large it is or would be, and how to get it."""
+    """List every model: configuration, whether it is here with its size, and how to get it."""
     from isdiff.config.build import build
     from isdiff.config.composing import runs_of
     from isdiff.io.weights import Weights
@@ -37,13 +35,9 @@ def model_states() -> dict[str, tuple[Any, str, str]]:
             entry, repository = weights.entries.get(model.name), weights.repositories.get(model.name)
             size = 1000 * repository.gigabytes if repository else (entry.size or 0) / 1e6 if entry else 0
             state = "missing"
-        elif os.path.exists(place):
-            size, state = size_of(place), "here"
+        elif place.exists():
+            files = [place] if place.is_file() else [file for file in place.rglob("*") if file.is_file()]
+            size, state = sum(file.stat().st_size for file in files) / 1e6, "here"
         text = f", {size / 1000:.1f} GB" if size >= 1000 else f", {size:.1f} MB" if size else ""
         found[name] = cfg.model, state + text, missing[0].rpartition(": ")[2] if missing else ""
     return found
-
-
-def size_of(path: Path) -> float:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files) / 1e6

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hydra
 from hydra.errors import HydraException
@@ -25,22 +25,19 @@ from isdiff.cli.command import tell
 from isdiff.config.composing import as_typed, fault_of, parse, refuse
 from isdiff.config.search_path import own_hydra
 from isdiff.errors import SomeFailed, UserError, summed_up
-from isdiff.io.files import atomic_open
+from isdiff.io.files import atomic_save
 from isdiff.loggers.base import drop_run_id
 from isdiff.paths import placed
-
-if TYPE_CHECKING:
-    from isdiff.runs.store import RunFolder
 
 LAUNCHER = "hydra/launcher="
 MULTIRUN = {"--multirun", "-m"}
 
 
 def main(arguments: list[str]) -> int:
-    """The worst exit code; a multirun ends with a line for each job, also where other processes ran it."""
+    """Return the worst exit code; a multirun ends with a line for each job, also where other processes ran it."""
     if MULTIRUN & {*arguments}:
         drop_run_id()
-    folder = notes_folder(arguments) if launcher(arguments) else None
+    folder = notes_folder(arguments)
     outcomes: list[list[Any]] = []  # what was asked for, what came of it, and its exit code
 
     def job(cfg: DictConfig) -> None:
@@ -51,8 +48,7 @@ def main(arguments: list[str]) -> int:
         outcomes.append([" ".join(words), *one_run(cfg)])
         if folder:
             number = 0 if OmegaConf.is_missing(hydra.job, "num") else hydra.job.num  # without -m there is none
-            with atomic_open(folder / f"{number:06d}.json") as stream:
-                json.dump(outcomes[-1], stream)
+            atomic_save(folder / f"{number:06d}.json", json.dumps(outcomes[-1]))
 
     failure = start(job, arguments, elsewhere=folder is not None)
     if folder:
@@ -65,24 +61,21 @@ def main(arguments: list[str]) -> int:
     return max([int(bool(failure)), *(code for *_, code in outcomes)])
 
 
-def launcher(arguments: Sequence[str]) -> str:
-    """The launcher that is asked for; empty for Hydra's own, which runs jobs in this process."""
+def notes_folder(arguments: Sequence[str]) -> Path | None:
+    """A folder beside the runs, which all machines see that write them; None for jobs in this process."""
     name = next((word.partition("=")[2] for word in reversed(arguments) if word.startswith(LAUNCHER)), "")
     if name.startswith("submitit") and find_spec("hydra_plugins.hydra_submitit_launcher") is None:
         what = f"{LAUNCHER}{name} needs the package hydra-submitit-launcher"
         raise UserError(f"{what}: pip install 'isdiff[cluster]'")
-    return name
-
-
-def notes_folder(arguments: Sequence[str]) -> Path:
-    """A folder beside the runs, which all machines see that write them."""
+    if not name:
+        return None
     given = [found for word in arguments if word.startswith("output_root=") and (found := parse(word))]
     root = placed(str(given[-1].value()) if given else "outputs")
     return (root / "multirun" / f".{uuid.uuid4().hex[:12]}").absolute()
 
 
 def start(job: Callable[[DictConfig], None], arguments: Sequence[str], elsewhere: bool = False) -> str:
-    """Call ``job`` with the configuration that the arguments describe, once or for every job of a multirun.
+    """Call ``job`` with the configurations that the arguments describe.
 
     Returns a sentence if a job that a launcher ran ``elsewhere``, in another process, did not end by itself.
     """
@@ -114,12 +107,11 @@ def start(job: Callable[[DictConfig], None], arguments: Sequence[str], elsewhere
 
 
 def one_run(cfg: DictConfig) -> tuple[str, int]:
-    """A sentence about the run and its exit code; prints what came out or went wrong."""
+    """Run, and print what came out or went wrong; returns a sentence about it and the exit code."""
     try:
         from isdiff.runs.run import execute  # takes seconds to import
 
         outcome = execute(cfg)
-        return report(outcome.experiment.store, outcome.summary, outcome.failed)
     except KeyboardInterrupt:
         print("isdiff: stopped; the same command goes on from here", file=sys.stderr)
         sys.stderr.flush()
@@ -128,12 +120,9 @@ def one_run(cfg: DictConfig) -> tuple[str, int]:
         line = tell(error)
         print(f"isdiff: {line}", file=sys.stderr)
         return line, getattr(error, "exit_code", 1)
-
-
-def report(store: RunFolder, summary: dict[str, Any], failed: dict[str, str]) -> tuple[str, int]:
-    """Print what came out; returns a sentence about it and the exit code."""
-    print((store.path / "summary.md").read_text("utf-8"))
-    print(f"results: {store.path}")
+    summary, failed, folder = outcome.summary, outcome.failed, outcome.experiment.store.path
+    print((folder / "summary.md").read_text("utf-8"))
+    print(f"results: {folder}")
     for line in summed_up(failed):
         print(f"isdiff: {line}", file=sys.stderr)
     values = [f"{name} {m['value']:.4g}" for name, m in summary["metrics"].items() if m.get("value") is not None]

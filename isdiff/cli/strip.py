@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
 
 
 def prompts_for(methods: list[str], prompt: str) -> dict[str, str]:
-    """The prompt of each method: none for those that take none. If no method takes one, all get it, and refuse it."""
+    """Return the prompt of each method: none for those that take none. If no method takes one, all get it."""
     from isdiff.config.composing import compose_run
     from isdiff.pictures.choices import check_named
 

@@ -81,10 +81,8 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
     for item in given:
         key, _, value = item.partition("=")
         try:
-            if key == "profile":
-                found[key] = value
-            elif key in ("masks", "rows"):
-                found[key] = value.strip("[]").split(",")
+            if key in ("profile", "masks", "rows"):
+                found[key] = value if key == "profile" else value.strip("[]").split(",")
             elif key == "limit":
                 found[key] = int(value)
             elif key == "seeds":
@@ -96,15 +94,13 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
             if found.get("limit", 1) < 1 or min(seeds) < 0 or len(set(seeds)) < len(seeds):
                 raise ValueError
         except ValueError:
-            raise UserError(
-                f"{item}: limit is a whole number of at least 1, "
-                "seeds are different whole numbers of at least 0, as 0,1,2"
-            ) from None
+            rule = "limit is a whole number of at least 1, seeds are different whole numbers of at least 0, as 0,1,2"
+            raise UserError(f"{item}: {rule}") from None
     return found
 
 
 def conclude(gaps: Gaps) -> int:
-    """Say at the end what is lacking, a line for each reason; the exit code."""
+    """Say what is lacking, a line for each reason; returns the exit code."""
     for thing, cells in gaps.waits.items():
         print(f"isdiff: {len(cells)} cells wait: {thing}", file=sys.stderr)
     for reason, cells in gaps.failed.items():

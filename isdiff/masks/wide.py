@@ -27,10 +27,7 @@ class WideSettings(NamedTuple):
     box_side: tuple[int, int]
 
 
-THICK = {
-    256: WideSettings(256, 200, 100, (1, 3), (30, 150)),
-    512: WideSettings(512, 450, 250, (1, 4), (30, 300)),
-}
+THICK = {256: WideSettings(256, 200, 100, (1, 3), (30, 150)), 512: WideSettings(512, 450, 250, (1, 4), (30, 300))}
 STROKES, SEGMENTS = (1, 6), (1, 5)
 MARGIN = 10  # of boxes from the border
 BOX_SHARE = 0.3  # weight of boxes against 1 for strokes

@@ -286,7 +286,7 @@ def test_what_is_missing_or_of_another_kind_is_one_sentence(gone):
 @pytest.mark.parametrize("first, second", [("si+isdiff", "si isdiff=on"), ("ddnm+isdiff", "ddnm isdiff=on")])
 def test_folders_and_titles_say_how_far_a_method_goes(first, second):
     runs = [Experiment.of(compose_run(f"method={method}".split())) for method in (first, second)]
-    assert runs[0].label == runs[1].label == first, "tables may call both the same"
+    assert runs[0].setup.label == runs[1].setup.label == first, "tables may call both the same"
     steps = [run.store.path.name.split("-")[0] for run in runs]
     assert steps == {"si+isdiff": ["50x1", "100x1"], "ddnm+isdiff": ["100x1", "100x10"]}[first]
     assert all(run.store.path.name.endswith(f"-{run.hash}") for run in runs)

@@ -168,7 +168,7 @@ def floor_run(place, method: str, *overrides: str):
 def test_a_run_needs_no_weights_and_is_the_library_s(place, method):
     """The dataset's own model is one whose weights are not here."""
     outcome = execute(floor_run(place, method))
-    store, label = outcome.experiment.store, outcome.experiment.label
+    store, label = outcome.experiment.store, outcome.experiment.setup.label
     assert not outcome.failed and label == method and store.path.parent.name == method
     assert outcome.summary["network_calls_per_image"] == 0 and outcome.summary["steps"] == "no steps"
     hole = outcome.experiment.setup.masks.hole("im0", 24, 24)
