@@ -46,14 +46,10 @@ def resolve_device(device: str) -> torch.device:
 
 
 def compiled(net: Any, device: torch.device, graphs: bool = False) -> Any:
-    """``net`` through torch.compile for one shape of batches.
+    """Compile ``net`` for one shape of batches, on a CUDA device with ``graphs`` as one CUDA graph a call.
 
     On a CPU its weights are frozen in, and memory holds them twice. The first call compiles, which takes long and needs
-    a C++ compiler. torch keeps what it compiled in ``TORCHINDUCTOR_CACHE_DIR``, by default ``torchinductor_USER`` in
-    the folder for temporary files.
-
-    Args:
-        graphs: on a CUDA device, replay all of a call's kernels as one CUDA graph.
+    a C++ compiler; torch keeps what it compiled in ``TORCHINDUCTOR_CACHE_DIR``.
     """
     if graphs:
         return Replayed(torch.compile(net, dynamic=False, options={"triton.cudagraphs": True}))

@@ -45,9 +45,8 @@ def package_folder(name: str) -> Path:
     try:
         module = import_module(name)
     except Exception as error:  # whatever its code raises
-        raise UserError(
-            f"plugin {name} cannot be imported ({error}); check --plugin, {VARIABLE} and PYTHONPATH"
-        ) from None
+        advice = f"check --plugin, {VARIABLE} and PYTHONPATH"
+        raise UserError(f"plugin {name} cannot be imported ({error}); {advice}") from None
     if module.__file__ is None:
         raise UserError(f"plugin {name} is a folder without __init__.py; add one")
     return Path(module.__file__).parent

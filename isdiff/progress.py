@@ -27,15 +27,9 @@ class Reporter:
     """
 
     def __init__(
-        self,
-        title: str,
-        total: int,
-        *,
-        done: int = 0,
-        unit: str = "image",
-        listen: Callable[[Mapping[str, float]], None] = lambda numbers: None,
-        quiet: bool = False,
-    ) -> None:
+        self, title: str, total: int, *, done: int = 0, unit: str = "image",
+        listen: Callable[[Mapping[str, float]], None] = lambda numbers: None, quiet: bool = False,
+    ) -> None:  # fmt: skip
         self.title, self.total, self.unit, self.listen = title, total, unit, listen
         self.first, self.done, self.start = done, float(done), time.monotonic()
         self.next_line = self.start + FIRST_LINE

@@ -26,9 +26,7 @@ def main(arguments: list[str]) -> None:
     others = dict(word.split("=", 1) for word in overrides if not is_logging(word))
     profile = others.pop("profile", "demo")
     if others:
-        raise UserError(
-            f"isdiff dashboard does not take {next(iter(others))!r}; it takes profile=... and logger.KEY=..."
-        )
+        raise UserError(f"isdiff dashboard does not take {min(others)!r}; it takes profile=... and logger.KEY=...")
     logger = build_logger(list(filter(is_logging, overrides)))
     made = workspace(logger, metrics_of(args.table, profile), args.table)
     if args.out:

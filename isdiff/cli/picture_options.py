@@ -73,11 +73,7 @@ def check_folder(folder: Path) -> None:
 
 
 def files_of(words: list[str], left_out: list[Path]) -> dict[str, Path]:
-    """The images that files, folders and patterns name, each by a name that no other has.
-
-    Args:
-        left_out: places of results and masks; folders and patterns take nothing from them.
-    """
+    """Name the images of files, folders and patterns, which take nothing from places that are ``left_out``."""
     found: dict[Path, str] = {}
     left_out, met = [place for place in left_out if place.exists()], set[Path]()
     for word in words:
@@ -121,13 +117,10 @@ class Masks:
         self.stems = Counter(stem_of(path.name) for path in files.values())
 
     def source(self, name: str, path: Path) -> str | Path:
-        """The file that an image's hole comes from, or the name of a mask that needs none; empty without a mask.
-
-        In a folder it has the image's name here, or that of its file if no other file is called so.
-        """
+        """Return the file that an image's hole comes from, or the name of a mask that needs none."""
         if self.folder is None:
             return self.mask or ""
-        stem = stem_of(path.name)
+        stem = stem_of(path.name)  # of the image's file, where its name here has no mask
         return self.folder.file_for(stem if name not in self.folder.index and self.stems[stem] == 1 else name)
 
     def hole(self, name: str, file: PictureFile) -> np.ndarray | None:

@@ -18,10 +18,7 @@ NO_RUN: Mapping[str, Any] = {"model_root": "models", "metrics": {"features": Non
 
 
 def build_metrics(names: Sequence[Any], config: Mapping[str, Any] = NO_RUN) -> list[Metric]:
-    """The metrics with these names, built from within ``config``, to which their values refer.
-
-    Without one they name themselves and measure nothing.
-    """
+    """Build metrics from within ``config``, to which their values refer; without one they measure nothing."""
     files = config_names("metric")
     if unknown := [name for name in names if name not in files]:
         raise UserError(f"metrics.names has {unknown[0]!r}; there are {', '.join(files)}")

@@ -36,10 +36,7 @@ class OtherFolders(SearchPathPlugin):
 
 @contextmanager
 def own_hydra() -> Iterator[str]:
-    """The folder that Hydra is to start from, with what our configurations need of it.
-
-    Afterwards Hydra is as before, for the process may have another program of its kind.
-    """
+    """Yield the folder that Hydra starts from. Afterwards Hydra is as before, for other programs in this process."""
     own: dict[type, Any] = {Plugins: deepcopy(Plugins.instance())}  # finds them, once
     instances, resolvers = Singleton._instances, BaseContainer._resolvers
     own |= {cls: it for cls, it in instances.items() if cls not in (Plugins, *STATE)}

@@ -59,9 +59,7 @@ class Runtime:
         Nothing but the configuration decides: a run that is taken up again must go on with the same kernels.
         """
         if self.compile == GRAPHS and device != "cuda":
-            raise UserError(
-                f"runtime.compile is graphs, which needs a CUDA device and not {device}; give true or false"
-            )
+            raise UserError(f"runtime.compile is graphs, which needs a CUDA device, not {device}; give true or false")
         return calls() >= REPAID.get(device, math.inf) if self.compile == AUTO else bool(self.compile)
 
 

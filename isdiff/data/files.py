@@ -155,14 +155,10 @@ def describe(skipped: Counter[str]) -> str:
 
 
 class BenchmarkDataset(FileDataset):
-    """A published dataset of which a committed manifest picks the images.
+    """A published dataset of which a committed manifest, a CSV with ``id`` and ``number``, picks the images.
 
-    Args:
-        name: for messages and folders.
-        manifest: CSV with ``id`` and ``number``, the image's number in the published dataset.
-        patterns: file names that people have for image ``number``; those with ``{next}``, which is ``number + 1``, are
-            for copies that were renumbered from 1 to ``total``.
-        advice: how to get the images, for the message when they are missing.
+    ``patterns`` are file names that people have for image ``{number}``; those with ``{next}``, which is number + 1, are
+    for copies that were renumbered from 1 to ``total``.
     """
 
     not_hashed = ("path", "manifest", "patterns", "total", "advice")  # how files are found

@@ -113,9 +113,8 @@ class Weights:
                 partial.replace(path)
                 return path
         tried = "; ".join(reasons) or "nothing, no mirror is listed"
-        raise UserError(
-            f"could not fetch {entry.file}. If you have it: isdiff weights register {name} PATH. Tried: {tried}"
-        )
+        advice = f"If you have it: isdiff weights register {name} PATH"
+        raise UserError(f"could not fetch {entry.file}. {advice}. Tried: {tried}")
 
     def register(self, name: str, path: Path) -> Path:
         """Take a file that the user already has, by a link to it; one that is refused changes nothing."""

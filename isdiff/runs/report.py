@@ -17,7 +17,7 @@ from isdiff import environment
 from isdiff.errors import summed_up
 from isdiff.io.contact_sheet import Tile, contact_sheet, with_hole
 from isdiff.io.texts import csv_text, markdown_line
-from isdiff.loggers.base import Images
+from isdiff.loggers.base import Images, chosen_dce
 from isdiff.metrics.base import Unavailable
 from isdiff.metrics.intervals import Estimate, estimate
 from isdiff.metrics.samples import MeanStatistic, Statistic
@@ -77,10 +77,8 @@ def per_image(records: Records, found: Mapping[str, Statistic], before: str) -> 
             values[name] = [finite(known.get(record["picture_sha"], {}).get(name)) for record in records]
     lines: list[Sequence[object]] = [[*COLUMNS, *values]]
     for place, record in enumerate(records):
-        chosen = record["chosen_attempt"]
-        dce = record["dce"][chosen] if chosen < len(record["dce"]) else ""
-        entry = record | {"picture": f"images/{record['id']}.png", "dce": dce}
-        entry |= {"start_timestep": record["start_timesteps"][chosen]}
+        entry = record | {"picture": f"images/{record['id']}.png", "dce": chosen_dce(record)}
+        entry |= {"start_timestep": record["start_timesteps"][record["chosen_attempt"]]}
         lines.append([*(entry.get(key, "") for key in COLUMNS), *(each[place] for each in values.values())])
     return csv_text(lines)
 

@@ -57,23 +57,15 @@ class Level:
     """A picture averaged over cells of ``cell`` pixels a side.
 
     Windows are known by numbers: row * width + column of their middle, plus height * width for mirrored ones.
-
-    Attributes:
-        image: (3, H, W) cells in [-1, 1]; without meaning in the hole.
-        hole: (H, W) bool, cells with any unknown pixel.
-        side: of windows, in cells; odd.
-        kernels: (K, 3, side, side), orthonormal: three constant ones, then principal components of the rest.
-        windows: (N,) numbers of the windows that are known as a whole, mirrored ones too.
-        features: (2 H W, K + 2) of all windows by their numbers: projections on the kernels, row and column.
     """
 
     cell: int
-    image: Tensor
-    hole: Tensor
-    side: int
-    kernels: Tensor
-    windows: Tensor
-    features: Tensor
+    image: Tensor  # (3, H, W) cells in [-1, 1]; without meaning in the hole
+    hole: Tensor  # (H, W) bool, cells with any unknown pixel
+    side: int  # of windows, in cells; odd
+    kernels: Tensor  # (K, 3, side, side), orthonormal: three constant ones, then principal components of the rest
+    windows: Tensor  # (N,) numbers of the windows that are known as a whole, mirrored ones too
+    features: Tensor  # (2 H W, K + 2) of all windows by their numbers: projections on the kernels, row and column
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -154,9 +146,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@one_thread()
 def mixed(weights: Tensor, answers: Tensor) -> Tensor:
-    with one_thread():
-        return weights @ answers
+    return weights @ answers
 
 
 def principal_kernels(image: Tensor, middles: Tensor, side: int, count: int) -> Tensor:

@@ -32,35 +32,20 @@ FEW_PAIRS = 1_000_000  # of windows, which are always compared, however deep the
 
 @dataclass(frozen=True)
 class PatchSettings:
-    """How windows are taken and compared.
+    """How windows are taken and compared. Colours and noise are in units of the picture."""
 
-    Attributes:
-        window: side of windows in cells, odd; smaller ones where few are known or the hole is narrow.
-        noise: noise at which a scale is used, in units of the picture, after averaging over its cells.
-        rows: standard deviation of how far up or down patches come from, as a share of the height.
-        columns: the same sideways, in units of the hole's depth.
-        shift: standard deviation by which a patch's mean colour may differ, in units of the picture.
-        edge: differences of colour at the hole's edge that are evened out, in units of the picture; 0: none.
-        features: numbers by which windows are compared.
-        matches: known windows that are kept for a cell, where not all are compared.
-        compared: most pairs of windows that are compared at a scale.
-        exact: most pairs at a scale where known cells are compared as known, and not as the noisy picture has them.
-        depth: all known windows are compared at scales where the hole is at most so many cells deep.
-        coarsest: least number of cells of the shorter side.
-    """
-
-    window: int = 7
-    noise: float = 0.35
-    rows: float = 0.05
-    columns: float = 2.0
-    shift: float = 0.02
-    edge: float = 0.15
-    features: int = 48
-    matches: int = 4
-    compared: int = 20_000_000
-    exact: int = 2_000_000
-    depth: float = 4.0
-    coarsest: int = 6
+    window: int = 7  # side of windows in cells, odd; smaller ones where few are known or the hole is narrow
+    noise: float = 0.35  # at which a scale is used, after averaging over its cells
+    rows: float = 0.05  # standard deviation of how far up or down patches come from, as a share of the height
+    columns: float = 2.0  # the same sideways, in units of the hole's depth
+    shift: float = 0.02  # standard deviation by which a patch's mean colour may differ
+    edge: float = 0.15  # differences of colour at the hole's edge that are evened out; 0: none
+    features: int = 48  # numbers by which windows are compared
+    matches: int = 4  # known windows that are kept for a cell, where not all are compared
+    compared: int = 20_000_000  # most pairs of windows that are compared at a scale
+    exact: int = 2_000_000  # most pairs at a scale where known cells are compared as known, not as the state has them
+    depth: float = 4.0  # all known windows are compared at scales where the hole is at most so many cells deep
+    coarsest: int = 6  # least number of cells of the shorter side
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +84,7 @@ def build_pyramid(image: Tensor, hole: Tensor, settings: PatchSettings) -> Pyram
 class PatchPrior(OnPixels):
     """The exact denoiser of one picture: the mean of its known windows, weighed by likelihood.
 
-    Args:
-        levels: from a timestep to signal and noise level, (alpha, sigma), of any process.
-        settings: see :class:`PatchSettings`.
+    ``levels`` leads from a timestep to signal and noise level, (alpha, sigma), of any process.
     """
 
     def __init__(self, levels: Callable[[float], tuple[float, float]], settings: PatchSettings | None = None) -> None:
@@ -158,11 +141,9 @@ class Noisy:
         return self.pyramid.levels[max(cell, min(self.pyramid.levels))]
 
     def precision(self, level: Level) -> Precision:
-        s = self.settings
-        return Precision.at(
-            self.alpha, max(self.sigma, 1e-6) / level.cell, level, shift=s.shift, rows=s.rows * level.shape[0],
-            columns=s.columns * self.pyramid.depth / level.cell,
-        )  # fmt: skip
+        s, sigma = self.settings, max(self.sigma, 1e-6) / level.cell
+        rows, columns = s.rows * level.shape[0], s.columns * self.pyramid.depth / level.cell
+        return Precision.at(self.alpha, sigma, level, shift=s.shift, rows=rows, columns=columns)
 
     def query(self, level: Level) -> Tensor:
         if level.cell not in self.queries:

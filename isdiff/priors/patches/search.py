@@ -19,17 +19,11 @@ NEIGHBOURS = ((0, 1), (1, 0), (0, -1), (-1, 0))
 
 @dataclass(frozen=True)
 class Precision:
-    """How closely noisy windows are held to known ones.
+    """How closely noisy windows are held to known ones."""
 
-    Attributes:
-        scale: (K + 2,), by which features of known windows are multiplied before they are compared.
-        inverse: (K + 2,), one over the variance of each difference.
-        shared: how much of a difference in mean colour is the windows' own and not noise.
-    """
-
-    scale: Tensor
-    inverse: Tensor
-    shared: float
+    scale: Tensor  # (K + 2,), by which features of known windows are multiplied before they are compared
+    inverse: Tensor  # (K + 2,), one over the variance of each difference
+    shared: float  # how much of a difference in mean colour is the windows' own and not noise
 
     @classmethod
     def at(cls, alpha: float, sigma: float, level: Level, *, shift: float, rows: float, columns: float) -> Precision:
@@ -49,16 +43,11 @@ class Given:
 
     A cell of a window differs from the known window's by noise where it is hole and by ``tolerance`` where it is known;
     all of a colour's cells also by a common shift. Both are normal, so the shift is integrated out.
-
-    Attributes:
-        logits: (M, N), logarithms of weights up to a constant for each query.
-        sums: (3, M, N), differences of each colour, summed over the window with their precisions.
-        pull: (M, 1), by which ``sums`` become the expected shift.
     """
 
-    logits: Tensor
-    sums: Tensor
-    pull: Tensor
+    logits: Tensor  # (M, N), logarithms of weights up to a constant for each query
+    sums: Tensor  # (3, M, N), differences of each colour, summed over the window with their precisions
+    pull: Tensor  # (M, 1), by which ``sums`` become the expected shift
 
     def average(self, level: Level) -> Tensor:
         """(M, 3): the expected colours of the cells."""
