@@ -3,8 +3,6 @@
 A refused value is a sentence for users of the command line and a ``ValueError`` for callers of the library.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The device that networks run on, the precision that they compute in, and networks compiled for it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -5,8 +5,6 @@ Three ways: an installed package declares the entry point group ``isdiff.compone
 ``configs``, if it has one, is searched like isdiff's own. A configuration by itself brings no code.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from functools import lru_cache

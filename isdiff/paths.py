@@ -5,8 +5,6 @@ the working folder, or be among the ``configs``, ``models`` and ``data`` that tr
 there counts, file by file. Nothing is ever written into the package.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a process has once and its other code may have set: aside while isdiff works, and back afterwards."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """The command ``isdiff``: one module for each of its commands, imported when it is called for."""
 
-from __future__ import annotations
-
 import os
 import sys
 import warnings

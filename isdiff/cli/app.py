@@ -4,8 +4,6 @@ It needs gradio (pip install 'isdiff[app]') and no network. Exit codes: 0; 1: it
 here.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """What all commands share: reading options, telling errors, and a stream to print to that ends none with an error."""
 
-from __future__ import annotations
-
 import argparse
 import io
 import os

@@ -9,8 +9,6 @@ unless ``limit=`` says otherwise. ``isdiff compare demo`` runs the rows of a fil
 The table also stands in a folder, as Markdown (summary.md), CSV (table.csv) and JSON (table.json).
 """
 
-from __future__ import annotations
-
 from isdiff.cli.command import Parser
 from isdiff.cli.table import conclude
 from isdiff.config.search_path import config_names

@@ -5,8 +5,6 @@ Sections: quality by method, cost, the refinement (DSR), pictures, progress. Key
 new workspace; ``--out`` writes its specification to a JSON file instead, which needs no account.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -9,8 +9,6 @@ masks      write a benchmark's masks as PNG (white = hole) with a sha256 list, a
 Arguments with "=" are Hydra overrides, e.g. dataset.path=/where/they/are.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 from collections.abc import Mapping

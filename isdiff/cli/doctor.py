@@ -1,7 +1,5 @@
 """What isdiff works with here: versions, device, precision, which weights there are, a test image with its time."""
 
-from __future__ import annotations
-
 import time
 
 from isdiff.cli.command import Parser

@@ -1,7 +1,5 @@
 """The methods that --method and method= take, a line each: name, the model it takes by default, what it is."""
 
-from __future__ import annotations
-
 from isdiff.cli.command import Parser
 
 

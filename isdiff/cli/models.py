@@ -3,8 +3,6 @@
 Of those that are not here: the size of what would be downloaded, where it is known, and the command that gets it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from isdiff.cli.command import Parser

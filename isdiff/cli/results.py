@@ -3,8 +3,6 @@
 Columns: configuration, network calls, seconds, attempts, every metric that has values of images, the picture's path.
 """
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 
 from isdiff.cli.command import Parser

@@ -5,8 +5,6 @@ Arguments are Hydra's: overrides, ``--cfg job``, ``--config-dir``, ``--help``, .
 the configuration does not work; 2 weights or images are missing; 3 some images could not be made.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

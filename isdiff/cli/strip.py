@@ -6,8 +6,6 @@ Options are those of isdiff inpaint; methods that work on pixels ignore a prompt
 does not work as asked; 2: weights or files are missing.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -6,8 +6,6 @@ collect   answer files and the key make shares of votes with intervals, beside t
 Exit codes: 0; 1: it could not be done; 3: done, but without some of the answer files.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One way to build what a configuration names: a class and its arguments, nothing left over."""
 
-from __future__ import annotations
-
 import keyword
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

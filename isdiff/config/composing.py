@@ -1,7 +1,5 @@
 """Configurations from overrides, and what to say of overrides that give none."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """The metrics of a run: files of ``configs/metric``, with the values that a configuration has for them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

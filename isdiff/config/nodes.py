@@ -1,7 +1,5 @@
 """OmegaConf's types under our names: other rooms know configurations by these alone."""
 
-from __future__ import annotations
-
 from omegaconf import MISSING, OmegaConf
 from omegaconf import DictConfig as Config
 from omegaconf.errors import OmegaConfBaseException as ConfigError

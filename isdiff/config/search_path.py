@@ -1,7 +1,5 @@
 """Where Hydra looks for configurations: see :func:`isdiff.paths.config_folders`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy

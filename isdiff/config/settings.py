@@ -1,7 +1,5 @@
 """Values of a run that belong to no object that is built from a ``_target_``."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Mapping

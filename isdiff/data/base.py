@@ -1,7 +1,5 @@
 """What a dataset is, its ids, and the tables that list them."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """The drawn datasets, which come with the repository."""
 
-from __future__ import annotations
-
 import io
 import math
 import zipfile

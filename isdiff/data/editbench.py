@@ -1,7 +1,5 @@
 """EditBench (Wang et al. 2023): 240 images with a mask and three prompts each, as Google Research released it."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from pathlib import Path
 

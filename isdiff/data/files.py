@@ -1,7 +1,5 @@
 """Datasets of image files that people have on disk, in the layouts in which they have them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """What image files say about their pictures: orientation, EXIF data, colour chunks. None of it costs the picture."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Natural photographs that ship with the repository, as square crops that a table lists."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Picture grids: what a person looks at first."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

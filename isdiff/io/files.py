@@ -1,7 +1,5 @@
 """Files that are either whole or absent: write, link or download under a temporary name, then rename."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

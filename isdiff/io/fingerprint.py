@@ -3,8 +3,6 @@
 Hashing gigabytes takes seconds, so hashes are remembered by path, size and times in the user's cache folder.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -3,8 +3,6 @@
 Their parts are loaded whole, with every tensor that the network has, or not at all.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A file is loaded whole and right, or refused with one sentence: what a run shows is never half a network's work.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Texts of others in tables: they say what they say, and do nothing in a spreadsheet or on a page."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

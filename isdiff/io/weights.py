@@ -4,8 +4,6 @@ A download goes to a temporary name, resumes where it stopped, and gets its own 
 Where no hash is published, the file must fit its network.
 """
 
-from __future__ import annotations
-
 import errno
 import http.client
 import json

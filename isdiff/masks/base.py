@@ -1,7 +1,5 @@
 """What a mask generator is."""
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 

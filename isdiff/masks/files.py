@@ -1,7 +1,5 @@
 """Masks from image files: one for all images, or one per image in a folder."""
 
-from __future__ import annotations
-
 import os
 import unicodedata
 from abc import abstractmethod

@@ -1,7 +1,5 @@
 """The two large masks of the RePaint protocol, half of the image and all but its centre, and the centre itself."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from isdiff.masks.base import GeneratedMask

@@ -4,8 +4,6 @@ Written from the description of the published generator's behaviour and draw ord
 are reproduced bit for bit (``tests/golden/masks``).
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What a model is before it is loaded: its weights, what identifies it, and the process that it was trained on."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Parameter names and shapes are those of the public guided-diffusion classifiers, which load with ``strict=True``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -4,8 +4,6 @@ Parameter names and shapes are the checkpoint's (``celeba_hq.ckpt`` loads with `
 guided-diffusion network: other embedding, other resampling, one attention head, additive time embedding.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -5,8 +5,6 @@ the arithmetic runs in the dtype of the weights (or under autocast), attention i
 :func:`torch.nn.functional.scaled_dot_product_attention`, and channels-last memory is kept throughout.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import TypeVar

@@ -3,8 +3,6 @@
 Results are in folders, and what is there is not made again: a dead process costs the images that the pool was at.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

@@ -3,8 +3,6 @@
 Each has a fixed share. If one dies, torchrun ends them all and, with ``--max-restarts``, begins again.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

@@ -3,8 +3,6 @@
 Nothing is handed back: the table takes up what is in the runs' folders, as after a stop.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, suppress

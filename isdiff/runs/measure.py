@@ -4,8 +4,6 @@
 for all runs and lie in ``<output_root>/<dataset>/measured/``. Keys are hashes of what was looked at.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What a run leaves for people: metrics with intervals, a readable summary and a picture."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

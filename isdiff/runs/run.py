@@ -1,7 +1,5 @@
 """One experiment from configuration to folder: sample what is missing, then measure and report."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

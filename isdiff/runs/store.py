@@ -1,7 +1,5 @@
 """The folder of a run: pictures, one record per image, and what can be rebuilt from them."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

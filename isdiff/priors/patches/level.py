@@ -1,7 +1,5 @@
 """One scale of a picture: its cells, the known windows among them, and features by which windows are compared."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager

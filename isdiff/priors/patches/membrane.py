@@ -1,7 +1,5 @@
 """Smooth fields inside a hole, given their values at its edge."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad

@@ -6,8 +6,6 @@ as its data. Noise decides at which scale windows are compared. Where a scale ha
 are compared that the coarser scales led to (:mod:`isdiff.priors.patches.search`).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
