@@ -54,7 +54,7 @@ def single_file(path: Path) -> Any:
     pipeline = StableDiffusionInpaintPipeline.from_single_file(str(path), safety_checker=None)
     for part in NETWORKS:
         if getattr(pipeline, part, None) is not None:
-            check_finite(getattr(pipeline, part), path)
+            check_finite(getattr(pipeline, part).state_dict(), path)
     return pipeline
 
 
