@@ -44,20 +44,18 @@ def build_net(arguments: Mapping[str, Any]) -> nn.Module:
 def make_net(source: Path, tensors: Mapping[str, Tensor], make: Callable[[], Net]) -> Net:
     """Give the network that ``make`` builds exactly ``tensors``, as float32."""
     try:
-        with torch.device("meta"):  # first: a header may ask for more memory than there is
-            plan = make()
+        with torch.device("meta"):  # a header may ask for more memory than there is
+            net = make()
     except Exception as error:
         raise UserError(f"weights {source}: the header describes no network ({brief(error)})") from None
-    fill(plan, tensors, source, assign=True)
-    net = make()
     fill(net, tensors, source)
-    return net
+    return net.float()
 
 
-def fill(net: nn.Module, tensors: Mapping[str, Tensor], source: Path, assign: bool = False) -> None:
-    """Load exactly ``tensors``; ``assign`` keeps their precision instead of the network's."""
+def fill(net: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Give a network exactly ``tensors``, in their precision."""
     try:
-        net.load_state_dict(tensors, strict=True, assign=assign)
+        net.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:
         first, *more = str(error).splitlines()
         fault = re.sub(r'(".*?").*', r"\1", (more or [first])[0].strip())[:300]

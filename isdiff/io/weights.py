@@ -168,6 +168,6 @@ def fit_net(entry: Entry, path: Path) -> torch.nn.Module:
         raise UserError(f"{path} is not a plain state dict and will not be unpickled ({brief(error)})") from None
     with torch.device("meta"):
         net = build_net(entry.net or {})
-    fill(net, plain_state(path, state), path, assign=True)
+    fill(net, plain_state(path, state), path)
     check_finite(net.state_dict(), path)
     return net

@@ -148,9 +148,10 @@ def train_pixel_model(cfg) -> None:
     torch.manual_seed(cfg.seed)
     device = torch.device(cfg.device if cfg.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     images = training_images(cfg, "train", cfg.train_images)
-    net = UNet(**cfg.net).to(device).to(memory_format=torch.channels_last)
+    net = UNet(**cfg.net)
     if cfg.init_from:
         fill(net, open_weights(located(cfg.init_from))[0], cfg.init_from)
+    net = net.float().to(device).to(memory_format=torch.channels_last)
     loss = HybridLoss(named_betas(cfg.noise_schedule))
     timesteps = TimestepSampler(loss.posterior.alphas_cumprod, cfg.loss.log_sigma_mean, cfg.loss.log_sigma_std)
     spikes = SpikePenalty(net, cfg.loss.spikes) if cfg.loss.spikes else None
