@@ -116,9 +116,8 @@ def text_of(value: Any) -> str:
         return text
     path = Path(text[1:])
     try:
-        content = plain(path).read_bytes()
-        marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Windows' editors and shells do
-        found = content.decode("utf-16" if marked else "utf-8-sig").strip()
+        marked = plain(path).read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Windows' editors and shells do
+        found = path.read_text("utf-16" if marked else "utf-8-sig").strip()
         if "\0" in found:  # UTF-16 without its mark
             raise ValueError
         return found

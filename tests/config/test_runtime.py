@@ -137,7 +137,7 @@ def test_automatic_compiling_is_for_runs_that_repay_it():
 
 
 def test_cuda_graphs_are_for_cuda_devices(place):
-    with pytest.raises(UserError, match=r"runtime.compile is graphs, which needs a CUDA device and not cpu; give true"):
+    with pytest.raises(UserError, match=r"runtime.compile is graphs, which needs a CUDA device, not cpu; give true"):
         Experiment.of(config(place, "runtime.compile=graphs", "runtime.device=cpu"))
     runtime = Runtime(compile="graphs")
     assert runtime.compiled("cuda", lambda: 1) and runtime.slots == 16
