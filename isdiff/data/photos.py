@@ -54,13 +54,16 @@ class PhotoDataset(Dataset):
         self.size, self.table = size, located(Path(root) / "photos" / f"{split}.csv")
         rows = read_table(self.table, CROP, "It ships with the repository, or run scripts/make_photos.py")
         self.places: dict[str, tuple[Path, Box, str]] = {}  # the photograph of an id, the crop in it, its pixels' hash
+        files: dict[str, Path] = {}  # of many crops each
         for image_id, row in list(rows.items())[:count]:
-            if not safe_id(row["file"]):
-                raise UserError(f"{self.table}: file {row['file']!r} is no file name")
+            name = row["file"]
+            if name not in files:
+                if not safe_id(name):
+                    raise UserError(f"{self.table}: file {name!r} is no file name")
+                files[name] = located(Path(root) / "photos" / FOLDERS[split] / name)
             if row["side"] >= size:
-                file = located(Path(root) / "photos" / FOLDERS[split] / row["file"])
                 box = row["left"], row["top"], row["side"]
-                self.places[image_id] = file, box, row.get(f"pixels_{size}", "")  # none for 32
+                self.places[image_id] = files[name], box, row.get(f"pixels_{size}", "")  # none for 32
 
     def ids(self) -> list[str]:
         return list(self.places)
