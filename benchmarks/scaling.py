@@ -22,7 +22,7 @@ from isdiff.engine import Engine
 from isdiff.errors import Missing
 from isdiff.io.files import atomic_open
 from isdiff.runs.experiment import Experiment
-from isdiff.tables.cells import row_configs
+from isdiff.tables.cells import cell_config, cell_setups
 from isdiff.tables.plan import names, plan
 
 RESULTS = Path(__file__).parent / "results"
@@ -84,8 +84,8 @@ def runs_of(tables: Sequence[str]) -> list[Run]:
             for cell in row.cells:
                 if cell.impossible:
                     continue
-                for cfg in row_configs(cell, []):
-                    experiment = Experiment.of(cfg)
+                for setup in cell_setups(cell_config(cell, []), cell):
+                    experiment = Experiment(setup)
                     engine, model = experiment.setup.engine(None), experiment.setup.model
                     try:
                         images = len(experiment.ids())
@@ -96,8 +96,8 @@ def runs_of(tables: Sequence[str]) -> list[Run]:
                     most = calls_of(engine, attempts, passed=False) if attempts else calls
                     folder = str(experiment.store.path)
                     found.setdefault(folder, Run(
-                        name, cell.mask, row.name, folder, model.name, model.image_size or int(cfg.dataset.size),
-                        images, calls, most, row.paper_time,
+                        name, cell.mask, row.name, folder, model.name,
+                        model.image_size or int(setup.config["dataset"]["size"]), images, calls, most, row.paper_time,
                     ))  # fmt: skip
     return list(found.values())
 

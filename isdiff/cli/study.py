@@ -51,8 +51,7 @@ def gather(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from isdiff.study.collect import answer_files, collect, read_key
-    from isdiff.study.report import NAME, Results, write
-    from isdiff.tables.plan import paper_values
+    from isdiff.study.report import Results, write
 
     files = answer_files(args.answers)
     key = read_key(args.key)
@@ -61,13 +60,13 @@ def gather(args: argparse.Namespace) -> None:
         print(printable(f"isdiff: {path} is left out: {reason}"), file=sys.stderr)
     if not any(answers.given.values()):
         raise UserError("none of the files holds an answer to this study; nothing was written")
-    results = Results(key, answers, paper_values()[NAME])
+    results = Results(key, answers)
     folder = args.out or args.key.with_name(f"{args.key.name.removesuffix(KEY_ENDING)}.results")
     write(results, folder)
     console = Console()
-    for grid in results.grids():
-        console.print(*grid.terminal())
-    for note in results.notes():
+    part = results.part()
+    console.print(*(grid.terminal(part.title) for grid in part.grids))
+    for note in part.notes:
         console.print(printable(note), markup=False, highlight=False)
     print(f"results: {folder}")
     if answers.refused:

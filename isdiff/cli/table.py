@@ -34,17 +34,16 @@ def main(arguments: list[str]) -> int:
     from isdiff.parallel.runner import jobs_of, split
     from isdiff.tables.cells import configs_of
     from isdiff.tables.figures import figure_names
-    from isdiff.tables.make import logger_of, make_figure, make_report, make_table, plans_of
-    from isdiff.tables.plan import names
+    from isdiff.tables.make import Maker, logger_of, plans_of, table_names
     from isdiff.tables.sheet import Gaps
 
     parser = Parser("isdiff table", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"report, {', '.join(names('table'))}; then KEY=VALUE")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"report, {', '.join(table_names())}; then KEY=VALUE")
     parser.add_argument("--no-run", action="store_true", help="show what is there, run nothing")
     args, given = parser.parse_with_overrides(arguments)
     if not arguments:
         parser.error("give a table's name, or report")
-    asked, run, there = args.names or ["report"], not args.no_run, ["report", *names("table"), *figure_names()]
+    asked, run, there = args.names or ["report"], not args.no_run, ["report", *table_names(), *figure_names()]
     if unknown := [name for name in asked if name not in there]:
         raise UserError(f"there is no table or figure {unknown[0]!r}; there are {', '.join(there)}")
     runner, given = split(given)
@@ -58,20 +57,22 @@ def main(arguments: list[str]) -> int:
         compose_run(first.overrides, also=OWN)  # before a mistyped key becomes every cell's failure
     if runner and run:
         runner(jobs_of(configs_of(plan for its in plans_of(asked, profile, **options).values() for plan in its)))
-    console, gaps = Console(), Gaps()
+    console, gaps, maker = Console(), Gaps(), Maker(profile, run, options)
     if "report" in asked:
-        path, gaps = make_report(plans, profile, [name for name in asked if name != "report"], run, options)
+        path, gaps = maker.report(plans, [name for name in asked if name != "report"])
         console.print(f"report: {path}", highlight=False)
         return conclude(gaps)
     for name in asked:
         if name in figure_names():
-            drawn, its = make_figure(name, plans[name], run, options)
-            console.print(f"{name}: {drawn or 'none of its runs is there'}", highlight=False)
+            drawn = maker.figure(name, plans[name])
+            gaps.add(drawn.gaps, name if len(asked) > 1 else "")
+            made = maker.folder / f"{name}.svg" if drawn.svg else "none of its runs is there"
         else:
-            folder, tables, its = make_table(plans[name][0], run, options)
-            console.print(*tables)
-            console.print(f"{name}: {folder}/{name}.md, .csv, .tex, .html", highlight=False)
-        gaps.add(its, name if len(asked) > 1 else "")
+            part, sheet = maker.table(name, plans[name])
+            gaps.add(sheet.gaps if sheet else Gaps(), name if len(asked) > 1 else "")
+            console.print(*(grid.terminal(part.title) for grid in part.grids))
+            made = f"{maker.folder / name}.md, .csv, .tex, .html"
+        console.print(f"{name}: {made}", highlight=False)
     return conclude(gaps)
 
 

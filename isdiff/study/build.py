@@ -21,7 +21,6 @@ from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import with_hole
 from isdiff.io.files import atomic_open, plain
-from isdiff.masks.base import MaskSource
 from isdiff.runs.store import RunFolder
 from isdiff.study.plan import Cell, StudyPlan
 
@@ -31,33 +30,22 @@ KEY_FORMAT = 1
 
 @dataclass(frozen=True)
 class Source:
-    """Where a cell's pictures come from.
-
-    Attributes:
-        runs: by method, methods in alphabetical order.
-        images: from the id of each image that all runs have to the hash of its mask.
-    """
+    """Where a cell's pictures come from."""
 
     cell: Cell
-    runs: dict[str, RunFolder]
-    images: dict[str, str]
-    masks: MaskSource
+    runs: dict[str, RunFolder]  # by method, methods in alphabetical order
+    images: dict[str, str]  # from the id of each image that all runs have to the hash of its mask
 
 
 @dataclass(frozen=True)
 class Question:
-    """One set of pictures.
+    """One set of pictures."""
 
-    Attributes:
-        id, given: random names of the question and of the picture with its hole.
-        choices: from a picture's random name to its method, in the order in which they are shown.
-    """
-
-    id: str
+    id: str  # a random name
     source: Source
     image: str
-    given: str
-    choices: dict[str, str]
+    given: str  # a random name of the picture with its hole
+    choices: dict[str, str]  # from a picture's random name to its method, in the order in which they are shown
 
 
 @dataclass(frozen=True)
@@ -102,7 +90,7 @@ def open_cell(cell: Cell, n: int) -> Source:
         counts = ", ".join(f"{method} {len(found)}" for method, found in zip(runs, records, strict=True))
         advice = f"sample more of the same images and masks (limit={n}) or take fewer (--n)"
         raise UserError(f"cell {cell.label}: the runs ({counts}) share {len(images)} images, n is {n}; {advice}")
-    return Source(cell, runs, images, cell.mask_source(next(iter(runs.values()))))
+    return Source(cell, runs, images)
 
 
 def draw_questions(plan: StudyPlan) -> list[Question]:
@@ -132,7 +120,8 @@ def pictures(question: Question) -> Iterator[tuple[str, np.ndarray]]:
     first = next(iter(results.values()))
     if any(result.shape != first.shape for result in results.values()):
         raise UserError(f"{where}: pictures of different sizes cannot be compared")
-    hole = source.masks.hole(image, *first.shape[:2])
+    masks = next(iter(source.cell.runs.values())).experiment.setup.masks
+    hole = masks.hole(image, *first.shape[:2])
     if pixels_hash(np.packbits(hole)) != source.images[image]:
         raise UserError(f"{where}: its mask is not the one that the runs were made with; run them anew")
     if any((result[~hole] != first[~hole]).any() for result in results.values()):
@@ -199,13 +188,11 @@ def write_folder(plan: StudyPlan, questions: list[Question], folder: Path) -> st
         entries.append({"id": question.id, "given": question.given, "choices": list(question.choices), "size": size})
     digest.update(json.dumps([plan.question, entries]).encode())
     study = digest.hexdigest()[:16]
-    loader = FileSystemLoader(Path(__file__).parent, encoding="utf-8")
-    template = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
-        "page.html"
-    )
-    data = {"study": study, "questions": entries}
+    loader, data = FileSystemLoader(Path(__file__).parent), {"study": study, "questions": entries}
+    pages = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = {"study": study, "question": plan.question, "count": len(entries), "data": data}
     with atomic_open(folder / PAGE) as stream:  # style and script in it: also from a disk browsers load only pictures
-        stream.write(template.render(study=study, question=plan.question, count=len(entries), data=data))
+        stream.write(pages.get_template("page.html").render(page))
     return study
 
 
@@ -215,9 +202,8 @@ def key_content(plan: StudyPlan, study: str, questions: list[Question]) -> dict[
     for cell in plan.cells:
         runs = {method: str(run.path) for method, run in cell.folders().items()}
         cells.append({"dataset": cell.dataset, "mask": cell.mask, "runs": runs})
-    place = {cell.label: i for i, cell in enumerate(plan.cells)}
     asked = {
-        q.id: {"cell": place[q.source.cell.label], "image": q.image, "given": q.given, "choices": q.choices}
+        q.id: {"cell": plan.cells.index(q.source.cell), "image": q.image, "given": q.given, "choices": q.choices}
         for q in questions
     }
     return {

@@ -30,28 +30,19 @@ class KeyCell:
 
 @dataclass(frozen=True)
 class Key:
-    """What was asked.
-
-    Attributes:
-        questions: from a question's id to its cell's place in ``cells`` and the method behind each picture's name.
-    """
+    """What was asked."""
 
     study: str
     cells: tuple[KeyCell, ...]
-    questions: dict[str, tuple[int, dict[str, str]]]
+    questions: dict[str, tuple[int, dict[str, str]]]  # by id: a cell's place, and the method behind each picture
 
 
 @dataclass
 class Answers:
-    """What people said.
+    """What people said."""
 
-    Attributes:
-        given: by participant and question.
-        refused: files that could not be used, with reasons.
-    """
-
-    given: dict[str, dict[str, Answer]] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    given: dict[str, dict[str, Answer]] = field(default_factory=dict)  # by participant and question
+    refused: dict[str, str] = field(default_factory=dict)  # files that could not be used, with reasons
 
     def votes(self, key: Key, cell: int) -> np.ndarray:
         """How often each participant chose each method in a cell, (participants, methods) int.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +12,10 @@ import numpy as np
 from scipy.stats import binomtest, chisquare
 
 from isdiff.io.files import atomic_open
-from isdiff.io.texts import csv_text, markdown_line
 from isdiff.study.collect import Answers, Key, KeyCell
-from isdiff.tables.grid import Grid, Text
+from isdiff.tables.render import Part, comma_separated, markdown
+from isdiff.tables.votes import NAME, TITLE, vote_grids, with_paper
 
-PAPER_NAMES = {"ddnm+isdiff": "isdiff"}  # what a method is called in the paper's Table III
-NAME = "table3"
 ENOUGH = 10  # participants for a bootstrap over them
 RESAMPLES = 10_000
 EXPECTED = 5  # votes for each method, below which the chi-squared distribution does not fit
@@ -75,26 +72,16 @@ def cell_shares(cell: KeyCell, votes: np.ndarray) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Results:
-    """What came out.
-
-    Attributes:
-        paper: the paper's share in % by method, dataset and mask; empty where it is not known.
-    """
+    """What came out."""
 
     key: Key
     answers: Answers
-    paper: Mapping[str, Any]
 
     @cached_property
     def cells(self) -> list[dict[str, Any]]:
         """The shares of every cell with votes, in the key's order, beside the paper's in %."""
         found = [cell_shares(cell, self.answers.votes(self.key, i)) for i, cell in enumerate(self.key.cells)]
-        voted = [cell for cell in found if cell is not None]
-        for cell in voted:
-            for method, share in cell["methods"].items():
-                datasets = self.paper.get(PAPER_NAMES.get(method, method), {})
-                share["paper_percent"] = datasets.get(cell["dataset"], {}).get(cell["mask"])
-        return voted
+        return [with_paper(cell, cell["dataset"]) for cell in found if cell is not None]
 
     def notes(self) -> list[str]:
         """How many answered, and what intervals and p-values are."""
@@ -111,80 +98,45 @@ class Results:
         ]
         return [*found, f"{refused} file{'s' * (refused != 1)} could not be used."] if refused else found
 
-    def grids(self) -> list[Grid]:
-        """For each dataset a row for every method, with the largest share marked, then what stands behind it."""
-        datasets = dict.fromkeys(cell["dataset"] for cell in self.cells)
-        return [self.grid(dataset, [c for c in self.cells if c["dataset"] == dataset]) for dataset in datasets]
+    def entries(self) -> list[dict[str, Any]]:
+        """A line for each method of each cell; shares and bounds in %."""
+        return [
+            {
+                "dataset": cell["dataset"], "mask": cell["mask"], "method": method, "votes": share["votes"],
+                "of": cell["votes"], "participants": cell["participants"], "share": percent(share["share"]),
+                **dict(zip(("low", "high"), map(percent, share["bootstrap"] or share["wilson"]), strict=True)),
+                "interval": "bootstrap" if share["bootstrap"] else "wilson",
+                **dict(zip(("wilson_low", "wilson_high"), map(percent, share["wilson"]), strict=True)),
+                "paper": share["paper_percent"], "p_equal_shares": cell["p_equal_shares"],
+            }
+            for cell in self.cells
+            for method, share in cell["methods"].items()
+        ]  # fmt: skip
 
-    def grid(self, dataset: str, cells: list[dict[str, Any]]) -> Grid:
-        """The cells of one dataset."""
-        methods = sorted({method for cell in cells for method in cell["methods"]})
-        printed = any(share["paper_percent"] is not None for cell in cells for share in cell["methods"].values())
-        columns = [[dataset, *methods, "votes", "people", "interval", "p"]]
-        for cell in cells:
-            shares = [cell["methods"].get(method) for method in methods]
-            bootstrapped = any(share and share["bootstrap"] for share in shares)
-            behind = [str(cell["votes"]), str(cell["participants"]), "bootstrap" if bootstrapped else "Wilson"]
-            p = cell["p_equal_shares"]
-            behind.append("too few votes" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001")
-            columns.append([f"{cell['mask']} %", *map(percent, shares), *behind])
-            if printed:
-                papers = [share and share["paper_percent"] for share in shares]
-                columns.append(["paper", *("" if paper is None else f"{paper:.1f}" for paper in papers), *[""] * 4])
-        best = set()
-        for i, cell in enumerate(cells):
-            most = max(share["votes"] for share in cell["methods"].values())
-            best |= {(1 + i * (1 + printed), m) for m, share in cell["methods"].items() if share["votes"] == most}
-        heads, *rows = zip(*columns, strict=True)
-        texts = [[Text(text, "", "best" * ((i, row[0]) in best)) for i, text in enumerate(row)] for row in rows]
-        return Grid("Shares of votes in %, with 95 % intervals.", list(heads), texts)
+    def part(self) -> Part:
+        """The table as it is shown; the largest share of each column is marked."""
+        return Part(NAME, TITLE, "shares of votes in %, with 95 % intervals", vote_grids(self.cells), self.notes(), [])
 
-
-def percent(share: Mapping[str, Any] | None) -> str:
-    """Bounds in whole numbers: their own error is larger than what comes behind the point."""
-    if share is None:
-        return ""
-    low, high = share["bootstrap"] or share["wilson"]
-    return f"{100 * share['share']:.1f} [{100 * low:.0f}, {100 * high:.0f}]"
+    def content(self) -> dict[str, Any]:
+        """Everything, for programs; shares and bounds from 0 to 1, the paper's in %."""
+        return {
+            "study": self.key.study, "participants": len(self.answers.given),
+            "complete": self.answers.complete(self.key), "questions": len(self.key.questions), "cells": self.cells,
+            "refused": self.answers.refused,
+        }  # fmt: skip
 
 
-def markdown(results: Results) -> str:
-    """Shares in % with intervals; the largest of each column is bold."""
-    parts = ["# Table III: which pictures people prefer", "", "Shares of votes in %, with 95 % intervals.", ""]
-    for grid in results.grids():
-        parts += [*grid.markdown(), ""]
-    return "\n".join([*parts, *(markdown_line(f"- {note}") for note in results.notes())]) + "\n"
-
-
-def json_text(results: Results) -> str:
-    """Everything, for programs; shares and bounds from 0 to 1, the paper's in %."""
-    found = {
-        "study": results.key.study, "participants": len(results.answers.given),
-        "complete": results.answers.complete(results.key), "questions": len(results.key.questions),
-        "cells": results.cells, "refused": results.answers.refused,
-    }  # fmt: skip
-    return json.dumps(found, indent=1) + "\n"
-
-
-def comma_separated(results: Results) -> str:
-    """One line for each method of each cell; shares and bounds in %."""
-    rows: list[list[object]] = [
-        ["dataset", "mask", "method", "votes", "of", "participants", "share", "low", "high", "interval", "wilson_low",
-         "wilson_high", "paper", "p_equal_shares"]
-    ]  # fmt: skip
-    for cell in results.cells:
-        for method, share in cell["methods"].items():
-            numbers = (share["share"], *(share["bootstrap"] or share["wilson"]), *share["wilson"])
-            value, low, high, *wilson = (round(100 * number, 4) for number in numbers)
-            row = [cell["dataset"], cell["mask"], method, share["votes"], cell["votes"], cell["participants"], value,
-                   low, high, "bootstrap" if share["bootstrap"] else "wilson", *wilson, share["paper_percent"],
-                   cell["p_equal_shares"]]  # fmt: skip
-            rows.append(["" if each is None else each for each in row])
-    return csv_text(rows)
+def percent(share: float) -> float:
+    """From 0 to 1 as %."""
+    return round(100 * share, 4)
 
 
 def write(results: Results, folder: Path) -> None:
     """``table3.md``, ``table3.csv`` and ``table3.json``."""
-    for ending, form in (("md", markdown), ("csv", comma_separated), ("json", json_text)):
+    texts = {
+        "md": markdown(results.part()), "csv": comma_separated(results.entries()),
+        "json": json.dumps(results.content(), indent=1) + "\n",
+    }  # fmt: skip
+    for ending, text in texts.items():
         with atomic_open(folder / f"{NAME}.{ending}") as stream:
-            stream.write(form(results))
+            stream.write(text)

@@ -4,50 +4,45 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from isdiff.config.composing import compose_run
+from isdiff.config.composing import Composer, compose_run
 from isdiff.config.metrics import build_metrics
 from isdiff.config.nodes import Config
+from isdiff.config.setup import Setup
 from isdiff.errors import Missing, UserError, explained, summed_up
 from isdiff.loggers.base import set_group
 from isdiff.metrics.base import Metric, Unavailable
 from isdiff.metrics.contrast import Contrast, contrast
 from isdiff.metrics.diversity import Diversity
-from isdiff.metrics.intervals import estimate
+from isdiff.metrics.intervals import Estimate, estimate
 from isdiff.metrics.samples import SeedsStatistic
 from isdiff.models.base import RANDOM
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import Records, result_features, samples, sources
 from isdiff.runs.run import execute
+from isdiff.tables.agreement import printed_difference
 from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
-from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
-
-Costs = dict[tuple[str, str], tuple[int, float]]  # network calls and seconds, by a run's folder and image
+from isdiff.tables.sheet import Column, Comparison, Gaps, Line, Sheet, Value
 
 
 @dataclass
 class Row:
-    """One method on one mask, with one or several seeds over the same images.
-
-    Attributes:
-        runs: each seed's experiment, with the records of the images.
-        samples: what was measured, by the metrics' names.
-        skipped: why a metric could not be, by its name.
-        failed: why images could not be made, by id.
-    """
+    """One method on one mask, with one or several seeds over the same images."""
 
     label: str
-    runs: list[tuple[Experiment, Records]]
-    samples: dict[str, SeedsStatistic]
-    skipped: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
+    runs: list[tuple[Experiment, Records]]  # each seed's experiment, with the records of the images
+    samples: dict[str, SeedsStatistic]  # what was measured, by the metrics' names
+    skipped: dict[str, str] = field(default_factory=dict)  # why a metric could not be, by its name
+    failed: dict[str, str] = field(default_factory=dict)  # why images could not be made, by id
+    estimates: dict[tuple[str, int], Estimate] = field(default_factory=dict)
 
     @property
     def experiment(self) -> Experiment:
@@ -55,26 +50,19 @@ class Row:
         return self.runs[0][0]
 
     @property
-    def records(self) -> Records:
-        """The first seed's."""
-        return self.runs[0][1]
-
-    @property
     def ids(self) -> list[str]:
         """The images, in the dataset's order."""
-        return [record["id"] for record in self.records]
+        return [record["id"] for record in self.runs[0][1]]
 
     def mean(self, key: str) -> float:
         """The mean of a number of the records, such as ``network_calls``, over images and seeds."""
         return float(np.mean([record[key] for _, records in self.runs for record in records]))
 
-    def costs(self) -> Costs:
-        """What each image cost with each seed; a run that several tables have is the same entry in all."""
-        return {
-            (str(experiment.store.path), record["id"]): (record["network_calls"], record["seconds"])
-            for experiment, records in self.runs
-            for record in records
-        }
+    def estimate(self, metric: str, bootstrap: int) -> Estimate:
+        """Its value with an interval, worked out once."""
+        if (metric, bootstrap) not in self.estimates:
+            self.estimates[metric, bootstrap] = estimate(self.samples[metric], bootstrap)
+        return self.estimates[metric, bootstrap]
 
 
 Cells = dict[tuple[str, str], Row]  # what was measured, by row and mask
@@ -84,12 +72,17 @@ RUNS = "runs, which the same command makes without --no-run"
 FINAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what other cells would meet as well
 
 
-def fill(plan: TablePlan, run: bool = True) -> tuple[Sheet, Cells]:
+def fill(
+    plan: TablePlan, run: bool = True, known: dict[object, Row] | None = None, paired: bool = True
+) -> tuple[Sheet, Cells]:
     """The table with its numbers, and the rows that they come from.
 
     Args:
         run: sample what is missing; otherwise only cells whose runs are done get values.
+        known: rows of other tables, by what they were made with; this table's are added.
+        paired: also compare rows.
     """
+    known, compose = {} if known is None else known, Composer()
     metrics = build_metrics(list(plan.metrics.values()))
     columns = [
         Column(mask, metric, paper, paper == metric.name and plan.own_data)
@@ -99,19 +92,28 @@ def fill(plan: TablePlan, run: bool = True) -> tuple[Sheet, Cells]:
     sheet = Sheet(plan, columns)
     cells: Cells = {}
     reasons: Reasons = {}
-    for row, cell in announce(plan, run):
+    todo = [(row, cell) for row in plan.rows for cell in row.cells]
+    for place, (row, cell) in enumerate(todo, 1):
         key, named = (row.name, cell.mask), f"{row.label} ({cell.mask})"
+        made_with = (cell.mask, cell.seeds, *sorted(cell.overrides), *plan.metrics.values())
         try:
             if cell.impossible:
                 reasons[key] = cell.impossible
-            elif not run and not is_finished(cell):
-                reasons[key] = NOT_YET
-                sheet.gaps.waits.setdefault(RUNS, []).append(named)
-            else:
-                found = cells[key] = measure(row, cell, metrics, plan.name)
-                if found.failed:
-                    what = f"without {len(found.failed)} of its images: {'; '.join(summed_up(found.failed))}"
-                    sheet.gaps.failed.setdefault(what, []).append(named)
+                continue
+            if run:
+                where = f"{plan.name}{f' ({plan.profile})' if plan.profile else ''}, cell {place}/{len(todo)}"
+                print(f"{where}: {row.label}, {cell.mask}", file=sys.stderr)
+            if made_with not in known:
+                setups = cell_setups(cell_config(cell, [m.name for m in metrics], plan.name, row.name, compose), cell)
+                if not run and not all(map(is_finished, setups)):
+                    reasons[key] = NOT_YET
+                    sheet.gaps.waits.setdefault(RUNS, []).append(named)
+                    continue
+                known[made_with] = measure(f"{row.label} on {cell.mask} masks", setups)
+            found = cells[key] = replace(known[made_with], label=row.label)
+            if found.failed:
+                what = f"without {len(found.failed)} of its images: {'; '.join(summed_up(found.failed))}"
+                sheet.gaps.failed.setdefault(what, []).append(named)
         except Missing as error:
             reasons[key] = "; ".join(error.things)
             for thing in error.things:
@@ -122,30 +124,25 @@ def fill(plan: TablePlan, run: bool = True) -> tuple[Sheet, Cells]:
             reasons[key] = explained(error)
             sheet.gaps.failed.setdefault(explained(error), []).append(named)
     sheet.lines = [line(row, plan, metrics, cells, reasons) for row in plan.rows]
-    sheet.comparisons = list(compare_rows(plan, columns, cells))
+    sheet.here = describe(cells.values())
+    sheet.comparisons = list(compare_rows(plan, columns, cells)) if paired else []
     sheet.notes = [*plan.notes, *name_papers(plan), *explain_gaps(plan, reasons, sheet.gaps)]
     sheet.rank()
     return sheet, cells
 
 
-def announce(plan: TablePlan, run: bool) -> Iterator[tuple[RowPlan, CellPlan]]:
-    """Cells one by one; says which comes."""
-    todo = [(row, cell) for row in plan.rows for cell in row.cells]
-    for place, (row, cell) in enumerate(todo, 1):
-        if run and not cell.impossible:
-            where = f"{plan.name}{f' ({plan.profile})' if plan.profile else ''}, cell {place}/{len(todo)}"
-            print(f"{where}: {row.label}, {cell.mask}", file=sys.stderr)
-        yield row, cell
+def cell_setups(composed: Config, cell: CellPlan) -> list[Setup]:
+    """The runs of a cell, one for each seed, which differ in nothing else."""
+    first = Setup.of(composed)
+    return [replace(first, config={**first.config, "seed": seed}) for seed in cell.seeds]
 
 
-def is_finished(cell: CellPlan) -> bool:
-    """Whether all its images are there, with every seed; ``Missing`` where its images or weights are not here."""
-    for cfg in row_configs(cell, []):
-        experiment = Experiment.of(cfg)
-        experiment.require(experiment.ids())
-        if not set(experiment.ids()) <= set(experiment.store.records()):
-            return False
-    return True
+def is_finished(setup: Setup) -> bool:
+    """Whether all images of a run are there; ``Missing`` where its images or weights are not here."""
+    experiment = Experiment(setup)
+    ids = experiment.ids()
+    experiment.require(ids)
+    return set(ids) <= set(experiment.store.records())
 
 
 def line(row: RowPlan, plan: TablePlan, metrics: Sequence[Metric], cells: Cells, reasons: Reasons) -> Line:
@@ -158,23 +155,14 @@ def line(row: RowPlan, plan: TablePlan, metrics: Sequence[Metric], cells: Cells,
             if found is None:
                 value.missing = reasons[row.name, cell.mask]
             else:
-                value.cost = cost([found])
+                value.calls, value.seconds = found.mean("network_calls"), found.mean("seconds")
+                value.protocol = protocol(found.experiment)
                 value.missing = found.skipped.get(metric.name, "")
                 if (sample := found.samples.get(metric.name)) is not None:
-                    value.ours, value.missing = estimate(sample, plan.bootstrap), ""
+                    value.ours, value.missing = found.estimate(metric.name, plan.bootstrap), ""
                     value.seed_sd = sample.spread() if len(sample.seeds) > 1 else None
             values.append(value)
-    whole = cost([cells[key] for key in cells if key[0] == row.name])
-    return Line(row, values, whole)
-
-
-def cost(rows: list[Row]) -> Cost | None:
-    """Means over the cells of a row, under the circumstances that most of them name."""
-    if not rows:
-        return None
-    protocols = Counter(protocol(row.experiment) for row in rows)
-    network_calls, seconds = (float(np.mean([row.mean(key) for row in rows])) for key in ("network_calls", "seconds"))
-    return Cost(network_calls, seconds, protocols.most_common(1)[0][0])
+    return Line(row, values)
 
 
 def protocol(experiment: Experiment) -> str:
@@ -185,24 +173,36 @@ def protocol(experiment: Experiment) -> str:
     return ", ".join(map(str, [*parts, summary.get("device")]))
 
 
+def describe(rows: Iterable[Row]) -> str:
+    """What pictures these rows show, and which networks made them; empty without rows."""
+    shown: dict[str, None] = {}
+    networks: dict[str, None] = {}
+    for row in rows:
+        height, width = row.experiment.store.image(row.ids[0]).shape[:2]
+        shown[f"{row.experiment.setup.names[0]}, {width}x{height}"] = None
+        if row.experiment.setup.asks:
+            networks[row.experiment.network["model"]] = None
+    return "; ".join([*shown, *([f"networks {', '.join(networks)}"] if networks else [])])
+
+
 def compare_rows(plan: TablePlan, columns: Sequence[Column], cells: Cells) -> Iterator[Comparison]:
-    """Each row against each of its partners, where some column has values of both."""
-    rows = {row.name: row for row in plan.rows}
+    """Each row against each of its partners, where there is a difference of ours or of the paper's."""
+    rows, metrics = {row.name: row for row in plan.rows}, list(plan.metrics)
     for row, partner in [(each, rows[name]) for each in plan.rows for name in each.against]:
         found: list[Contrast | None] = []
+        printed: list[Decimal | None] = []
         for column in columns:
-            name = column.metric.name
-            both = [
-                each for n in (partner.name, row.name) if (each := cells.get((n, column.mask))) and name in each.samples
-            ]
-            if len(both) < 2:
-                found.append(None)
-                continue
-            first, second = both
-            ids, higher = (first.ids, second.ids), column.metric.higher_is_better
-            found.append(contrast(first.samples[name], second.samples[name], plan.bootstrap, ids, higher))
-        if any(found):
-            yield Comparison(row, partner, tuple(found))
+            name, place = column.metric.name, metrics.index(column.paper_metric)
+            both = [cells.get((each.name, column.mask)) for each in (partner, row)]
+            measured = [each for each in both if each is not None and name in each.samples]
+            printed.append(printed_difference(row, partner, column.mask, place))
+            found.append(None)
+            if len(measured) == 2:
+                first, second = measured
+                ids, higher = (first.ids, second.ids), column.metric.higher_is_better
+                found[-1] = contrast(first.samples[name], second.samples[name], plan.bootstrap, ids, higher)
+        if any(each is not None for each in (*found, *printed)):
+            yield Comparison(row, partner, tuple(found), tuple(printed))
 
 
 def name_papers(plan: TablePlan) -> list[str]:
@@ -227,20 +227,23 @@ def explain_gaps(plan: TablePlan, reasons: Reasons, gaps: Gaps) -> list[str]:
     return [f"{reason}: {'; '.join(cells)}." for reason, cells in (grouped | gaps.failed).items()]
 
 
-def row_configs(cell: CellPlan, metrics: Sequence[str], group: str = "", name: str = "") -> list[Config]:
-    """The runs of a cell, one for each seed.
+def cell_config(
+    cell: CellPlan,
+    metrics: Sequence[str],
+    group: str = "",
+    name: str = "",
+    compose: Callable[[Sequence[str]], Config] = compose_run,
+) -> Config:
+    """The runs of a cell, which differ in their seeds.
 
     Args:
         metrics: names of those that the runs measure.
         group: of all rows of a table in a logger, where each goes by its ``name``.
     """
-    composed: Any = compose_run([f"mask={cell.mask}", f"metrics.names=[{','.join(metrics)}]", *cell.overrides])
+    composed = compose([f"mask={cell.mask}", f"metrics.names=[{','.join(metrics)}]", *cell.overrides])
     if group:
         set_group(composed, group, name)
-    configs = [composed.copy() for _ in cell.seeds]  # composing takes much longer
-    for cfg, seed in zip(configs, cell.seeds, strict=True):
-        cfg.seed = seed
-    return configs
+    return composed
 
 
 def configs_of(plans: Iterable[TablePlan], strict: bool = False) -> Iterator[tuple[str, Config]]:
@@ -248,29 +251,31 @@ def configs_of(plans: Iterable[TablePlan], strict: bool = False) -> Iterator[tup
 
     What does not compose is left to the tables to explain, unless ``strict``.
     """
+    compose = Composer()
     for table in plans:
         for row, cell in [(each, cell) for each in table.rows for cell in each.cells if not cell.impossible]:
             try:
-                configs = row_configs(cell, list(table.metrics.values()), table.name, row.name)
+                composed: Any = cell_config(cell, list(table.metrics.values()), table.name, row.name, compose)
             except UserError:
                 if strict:
                     raise
                 continue
-            for cfg in configs:
-                yield f"{table.name}, {row.label}, {cell.mask}, seed {cfg.seed}", cfg
+            for seed in cell.seeds:
+                cfg = composed.copy()
+                cfg.seed = seed
+                yield f"{table.name}, {row.label}, {cell.mask}, seed {seed}", cfg
 
 
-def measure(row: RowPlan, cell: CellPlan, metrics: Sequence[Metric], group: str) -> Row:
-    """Run (or take up) a cell and measure it; ``group`` as of :func:`row_configs`."""
-    configs = row_configs(cell, [metric.name for metric in metrics], group, row.name)
-    outcomes = [execute(cfg) for cfg in configs]
+def measure(name: str, setups: Sequence[Setup]) -> Row:
+    """Run (or take up) a cell and measure it."""
+    outcomes = [execute(setup) for setup in setups]
     found = [outcome.experiment.store.records() for outcome in outcomes]
     # An image that failed with one seed is left out with all, or seeds would be compared on other images.
     common = set.intersection(*map(set, found))
     ids = [image_id for image_id in outcomes[0].experiment.ids() if image_id in common]
     if not ids:
-        raise UserError(f"{row.label} on {cell.mask} masks: no image could be made with every seed")
-    made = Row(row.label, [], {})
+        raise UserError(f"{name}: no image could be made with every seed")
+    made = Row(name, [], {})
     measured = []
     for outcome, records in zip(outcomes, found, strict=True):
         made.runs.append((outcome.experiment, [records[image_id] for image_id in ids]))
@@ -281,9 +286,9 @@ def measure(row: RowPlan, cell: CellPlan, metrics: Sequence[Metric], group: str)
     everywhere = [key for key in measured[0] if all(key in kept for kept in measured)]
     made.samples = {key: SeedsStatistic([kept[key] for kept in measured]) for key in everywhere}
     for metric in made.experiment.setup.metrics:
-        if isinstance(metric, Diversity) and len(cell.seeds) > 1:  # of the runs with the first two seeds
+        if isinstance(metric, Diversity) and len(setups) > 1:  # of the runs with the first two seeds
             with suppress(Unavailable):  # then the cell says that it cannot be measured here
                 between = metric.between_runs(*(result_features(*each, metric.extractor) for each in made.runs[:2]))
-                between.groups = sources(made.experiment, made.records)
+                between.groups = sources(*made.runs[0])
                 made.samples[metric.name] = SeedsStatistic([between])
     return made

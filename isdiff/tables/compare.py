@@ -19,9 +19,9 @@ from isdiff.paths import placed
 from isdiff.runs.report import GRID_ROWS
 from isdiff.tables.cells import configs_of, fill
 from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
-from isdiff.tables.render import comparison_entries, markdown, plain_numbers, value_entries
-from isdiff.tables.report import common_ids, draw_strip
+from isdiff.tables.render import comparison_entries, markdown, part_of, plain_numbers, value_entries
 from isdiff.tables.sheet import Gaps
+from isdiff.tables.strips import common_ids, draw_strips
 
 
 @dataclass
@@ -132,14 +132,14 @@ def compare(plan: Config, extra: Sequence[str] = ()) -> tuple[Path, Gaps]:
     for group, table in zip(plan.groups, tables, strict=True):
         sheet, cells = fill(table)
         gaps.add(sheet.gaps)
-        text.append(markdown(sheet, "##"))
+        text.append(markdown(part_of(sheet), "##"))
         values += [{"group": group.title} | plain_numbers(entry) for entry in value_entries(sheet)]
         comparisons += [{"group": group.title} | plain_numbers(entry) for entry in comparison_entries(sheet)]
         for mask in table.masks:
             rows = [cells[row.name, mask] for row in table.rows if (row.name, mask) in cells]
             if ids := common_ids(rows)[:GRID_ROWS]:
                 name = "_".join([mask, str(group.limit), *re.findall(r"\w+", group.title.lower())])
-                draw_strip(folder / f"{name}.png", rows, ids)
+                draw_strips(folder / f"{name}.png", rows, ids)
         with atomic_open(folder / "table.json") as stream:
             json.dump({"rows": values, "comparisons": comparisons}, stream, indent=1)
         with atomic_open(folder / "summary.md") as stream:

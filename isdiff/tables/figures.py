@@ -14,11 +14,11 @@ from isdiff.config.metrics import build_metrics
 from isdiff.config.nodes import make_config
 from isdiff.io.files import atomic_open, atomic_save
 from isdiff.metrics.contrast import contrast
-from isdiff.metrics.intervals import Estimate, estimate
-from isdiff.tables.cells import Cells, Costs, fill
+from isdiff.metrics.intervals import Estimate
+from isdiff.tables.cells import Cells, Row, fill
 from isdiff.tables.kl import KL, add_divergences, divergences
 from isdiff.tables.plan import TablePlan, load, names
-from isdiff.tables.render import comma_separated
+from isdiff.tables.render import comma_separated, value_entries
 from isdiff.tables.sheet import Gaps
 
 Points = Sequence[tuple[float, Estimate]]
@@ -35,13 +35,14 @@ class Panel:
     def estimate(self, name: str, mask: str, metric: str, reference: str = "") -> Estimate | None:
         """A row's value, or its difference to a ``reference``; None where there is none."""
         rows = [self.cells.get((each, mask)) for each in (reference, name) if each]
-        found = [(row.samples[metric], row.ids) for row in rows if row is not None and metric in row.samples]
+        found = [row for row in rows if row is not None and metric in row.samples]
         if len(found) < len(rows):
             return None
         if not reference:
-            return estimate(found[0][0], self.table.bootstrap)
-        (base, base_ids), (sample, ids) = found
-        return contrast(base, sample, self.table.bootstrap, (base_ids, ids)).difference
+            return found[0].estimate(metric, self.table.bootstrap)
+        base, row = found
+        both = (base.samples[metric], row.samples[metric])
+        return contrast(*both, self.table.bootstrap, (base.ids, row.ids)).difference
 
 
 def figure_names() -> list[str]:
@@ -50,28 +51,29 @@ def figure_names() -> list[str]:
 
 
 def as_table(figure: Any, dataset: str, profile: str) -> Any:
-    """The figure's runs on one dataset as a table: a row for every line and value of the axis, and the references."""
-    references = [line for line in figure.get("references", ()) if belongs(line, dataset, profile)]
-    rows = [{key: value for key, value in line.items() if key != "only"} | masks_of(line) for line in references]
-    for line in [line for line in figure.lines if belongs(line, dataset, profile)]:
+    """The figure's runs on one dataset as a table: a row for every line and value of the axis, and the references.
+
+    A line's ``only`` may confine it to a dataset, a profile, and a mask with few images.
+    """
+
+    def here(lines: Any) -> list[tuple[Any, dict[str, Any]]]:
+        asked = [(line, line.get("only", {})) for line in lines]
+        return [
+            (line, {"masks": [only.mask], "costly": True} if "mask" in only else {}) for line, only in asked
+            if only.get("dataset", dataset) == dataset and only.get("profile", profile) == profile
+        ]  # fmt: skip
+
+    rows = [
+        {key: value for key, value in line.items() if key != "only"} | confined
+        for line, confined in here(figure.get("references", ()))
+    ]
+    for line, confined in here(figure.lines):
         against = {"against": [line.reference]} if "reference" in line else {}
         for name, label, overrides, _ in points_of(figure, line, profile):
             row = {"name": name, "label": label, "overrides": [*line.overrides, *overrides]}
-            rows.append(row | masks_of(line) | against)
+            rows.append(row | confined | against)
     kept = {key: figure[key] for key in ("title", "masks", "metrics", "limit", "seeds") if key in figure}
     return make_config({**kept, "dataset": dataset, "rows": rows})
-
-
-def belongs(line: Any, dataset: str, profile: str) -> bool:
-    """Whether a line is drawn here, which its ``only`` may confine to a dataset, a profile and a mask."""
-    only = line.get("only", {})
-    return only.get("dataset", dataset) == dataset and only.get("profile", profile) == profile
-
-
-def masks_of(line: Any) -> dict[str, Any]:
-    """What a table's row says of the masks of a confined line, which is drawn on few images."""
-    only = line.get("only", {})
-    return {"masks": [only.mask], "costly": True} if "mask" in only else {}
 
 
 def points_of(figure: Any, line: Any, profile: str) -> list[tuple[str, str, list[str], float | None]]:
@@ -103,21 +105,28 @@ def line_points(figure: Any, line: Any, panel: Panel, mask: str, metric: str) ->
 
 @dataclass
 class Drawn:
-    """A figure's markup and caption (both empty where none of its runs is there), its gaps, and its runs' costs."""
+    """A figure's markup and caption (both empty where none of its runs is there), and its gaps."""
 
     name: str
     svg: str = ""
     caption: str = ""
     gaps: Gaps = field(default_factory=Gaps)
-    costs: Costs = field(default_factory=dict)
 
 
-def draw(name: str, plans: Sequence[TablePlan], folder: Path, run: bool = True, limit: int | None = None) -> Drawn:
+def draw(
+    name: str,
+    plans: Sequence[TablePlan],
+    folder: Path,
+    run: bool = True,
+    limit: int | None = None,
+    known: dict[object, Row] | None = None,
+) -> Drawn:
     """Run what is missing and write ``<name>.svg``, ``.png`` and ``.csv``.
 
     Args:
         plans: the figure's runs, one for each dataset.
         limit: of images whose seeds alone are looked at.
+        known: as of :func:`~isdiff.tables.cells.fill`.
     """
     drawn, figure, profile = Drawn(name), load("figure", name), plans[0].profile
     of_seeds = figure.get("kind") == "initialisations"
@@ -125,15 +134,13 @@ def draw(name: str, plans: Sequence[TablePlan], folder: Path, run: bool = True, 
     lines: list[str] = []
     lacking = 0
     for table in plans:
-        sheet, cells = fill(table, run)
+        sheet, cells = fill(table, run, known, paired=False)
         if of_seeds:  # of more images than have results, as sampling takes much longer
             first = min(figure.get("divergences", {}).get(profile, 0), limit or sys.maxsize)
             spread = {name: divergences(row, first) for (name, _), row in cells.items()}
             add_divergences(sheet, table, cells, spread)
-        lines += comma_separated(sheet).splitlines(keepends=True)[1 if lines else 0 :]
+        lines += comma_separated(value_entries(sheet)).splitlines(keepends=True)[1 if lines else 0 :]
         drawn.gaps.add(sheet.gaps)
-        for row in cells.values():
-            drawn.costs |= row.costs()
         lacking += sum(not cell.impossible for row in table.rows for cell in row.cells) - len(cells)
         if cells:
             panels.append(Panel(next(iter(cells.values())).experiment.setup.names[0], table, cells))

@@ -17,16 +17,28 @@ STYLES = {"best": "bold green", "second": "underline", "bad": "bold red"}  # on 
 
 @dataclass(frozen=True)
 class Text:
-    """A cell as text, in no markup yet. ``mark``: ``best``, ``second``, ``bad`` or empty."""
+    """A cell as text, in no markup yet.
+
+    Attributes:
+        note: what the paper says, and whether we agree.
+        mark, note_mark: of value and note: ``best``, ``second``, ``bad`` or empty.
+    """
 
     value: str
     detail: str = ""
     mark: str = ""
+    note: str = ""
+    note_mark: str = ""
+
+    @property
+    def marked(self) -> list[tuple[str, str]]:
+        """Value, detail and note, each with its mark."""
+        return [(self.value, self.mark), (self.detail, ""), (self.note, self.note_mark)]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as people see it."""
+    """A table as people see it; a row whose first text has only a detail belongs to the row above."""
 
     title: str
     heads: list[str]
@@ -36,39 +48,23 @@ class Grid:
         """Its lines, without the title: best bold, second best italic."""
 
         def cell(text: Text) -> str:
-            around = MARKUP.get(text.mark, "")
-            return f"{around}{text.value}{around} {text.detail}".strip()
+            value, note = (f"{MARKUP.get(m, '')}{part}{MARKUP.get(m, '')}" for part, m in text.marked[::2])
+            return "; ".join(filter(None, [f"{value} {text.detail}".strip(), note]))
 
         return markdown_table(self.heads, [list(map(cell, row)) for row in self.rows])
 
-    def terminal(self, width: int | None = None) -> list[Table]:
-        """For a ``rich`` console of so many columns (this one's): columns that do not fit stand in another table."""
-        from rich import get_console
+    def terminal(self, title: str = "") -> Table:
+        """For a ``rich`` console, under the ``title`` of the whole; words that do not fit a narrow one are folded."""
         from rich.markup import escape
         from rich.table import Table
 
         def cell(text: Text) -> str:
-            value = escape(printable(text.value))
-            value = f"[{STYLES[text.mark]}]{value}[/]" if text.mark else value
-            return f"{value}\n[dim]{escape(text.detail)}[/]" if text.detail else value
+            parts = [(escape(printable(part)), STYLES.get(mark, "")) for part, mark in text.marked if part]
+            return "\n".join(f"[{style}]{part}[/]" if style else part for part, style in parts)
 
-        found = []
-        for group in self.side_by_side(width or get_console().width) if self.rows else []:
-            table = Table(title=escape(self.title))
-            for place in group:
-                table.add_column(escape(self.heads[place]), overflow="fold")
-            for row in self.rows:
-                table.add_row(*(cell(row[place]) for place in group))
-            found.append(table)
-        return found
-
-    def side_by_side(self, width: int) -> list[list[int]]:
-        """Columns in as many groups as it takes for their longest words to fit; the first column begins each."""
-        columns = zip(self.heads, *([f"{text.value} {text.detail}" for text in row] for row in self.rows), strict=True)
-        words = [max(len(word) for text in column for word in text.split() or [""]) + 3 for column in columns]
-        groups = [[0]]
-        for place in range(1, len(self.heads)):
-            if len(groups[-1]) > 1 and sum(words[i] for i in [*groups[-1], place]) >= width:
-                groups.append([0])
-            groups[-1].append(place)
-        return groups
+        table = Table(title=escape(": ".join(filter(None, [title, self.title]))))
+        for head in self.heads:
+            table.add_column(escape(head), overflow="fold")
+        for row in self.rows:
+            table.add_row(*map(cell, row))
+        return table

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
-from isdiff.config.metrics import build_metrics
 from isdiff.loggers.base import Logger, Subject
 from isdiff.paths import placed
-from isdiff.tables.cells import RUNS, Cells, Costs, fill
-from isdiff.tables.figures import as_table, draw, figure_names
+from isdiff.tables import votes
+from isdiff.tables.cells import RUNS, Row, fill
+from isdiff.tables.figures import Drawn, as_table, draw, figure_names
 from isdiff.tables.plan import NothingChosen, TablePlan, load, names, plan
-from isdiff.tables.render import logged_tables, write
-from isdiff.tables.report import draw_strips, spent, spent_text, write_page
+from isdiff.tables.render import Part, logged_tables, part_of, write
+from isdiff.tables.report import answer, spent, spent_text, write_page
 from isdiff.tables.sheet import Gaps, Sheet
+from isdiff.tables.strips import page_strips
+
+
+def table_names() -> list[str]:
+    """The paper's tables in its order, with that of people's votes."""
+    return sorted([*names("table"), votes.NAME])
 
 
 def plans_of(asked: Sequence[str], profile: str, alone: bool = False, **options: Any) -> dict[str, list[TablePlan]]:
@@ -35,8 +41,8 @@ def plans_of(asked: Sequence[str], profile: str, alone: bool = False, **options:
     only, whole = [name for name in asked if name != "report"], "report" in asked
     found: dict[str, list[TablePlan]] = {}
     nothing: list[str] = []
-    for name in [name for name in (*names("table"), *figure_names()) if name in only or (whole and not only)]:
-        tables: list[Any] = [None]
+    for name in [name for name in (*table_names(), *figure_names()) if name in only or (whole and not only)]:
+        tables: list[Any] = [None] if name != votes.NAME else []
         if name in figure_names():
             figure = load("figure", name)
             if whole and figure.get("alone") and not alone:
@@ -46,7 +52,7 @@ def plans_of(asked: Sequence[str], profile: str, alone: bool = False, **options:
             found[name] = [plan(name, profile, table=table, **options) for table in tables]
         except NothingChosen as error:
             nothing.append(str(error))
-    if nothing and not (whole and found):
+    if nothing and not (whole and any(found.values())):
         raise NothingChosen("; ".join(nothing))
     return found
 
@@ -72,74 +78,69 @@ def folder_of(profile: str, options: dict[str, Any]) -> Path:
     return placed("outputs/tables") / f"{profile}_{readable}_{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
-def fill_and_write(table: TablePlan, run: bool, options: dict[str, Any]) -> tuple[Path, Sheet, Cells]:
-    """Run a table, write it, and report it to the logger of its runs, in their group."""
-    folder = folder_of(table.profile, options)
-    sheet, cells = fill(table, run)
-    write(sheet, folder)
-    config = {"table": table.name, "profile": table.profile, "title": table.title, "setting": table.setting}
-    tags = ("table", table.profile)
-    subject = Subject(f"{table.name}-{table.profile}", folder, config, table.name, job_type="table", tags=tags)
-    logger_of(options.get("extra", ())).tables(subject, logged_tables(sheet))
-    return folder, sheet, cells
+@dataclass
+class Maker:
+    """Makes tables, figures and the report of a profile; ``known`` rows are read and measured once."""
 
+    profile: str
+    run: bool
+    options: dict[str, Any]
+    known: dict[object, Row] = field(default_factory=dict)
 
-def make_table(table: TablePlan, run: bool, options: dict[str, Any]) -> tuple[Path, list[Table], Gaps]:
-    """Run and write one table; returns its folder, the ``rich`` tables, and what it lacks."""
-    folder, sheet, _ = fill_and_write(table, run, options)
-    return folder, [each for grid in sheet.grids() for each in grid.terminal()], sheet.gaps
+    @property
+    def folder(self) -> Path:
+        return folder_of(self.profile, self.options)
 
+    def table(self, name: str, plans: Sequence[TablePlan]) -> tuple[Part, Sheet | None]:
+        """Run a table, write it, and report it to the logger of its runs, in their group; votes have no sheet."""
+        if name == votes.NAME:
+            part, sheet = votes.votes_part(self.profile), None
+        else:
+            (table,) = plans
+            sheet, cells = fill(table, self.run, self.known)
+            part = part_of(sheet, {mask: page_strips(table, cells, mask) for mask in table.masks})
+            config = {"table": name, "profile": self.profile, "title": table.title, "setting": table.setting}
+            about: dict[str, Any] = {"job_type": "table", "tags": ("table", self.profile)}
+            subject = Subject(f"{name}-{self.profile}", self.folder, config, name, **about)
+            logger_of(self.options.get("extra", ())).tables(subject, logged_tables(sheet))
+        write(part, self.folder)
+        return part, sheet
 
-def make_figure(name: str, plans: Sequence[TablePlan], run: bool, options: dict[str, Any]) -> tuple[Path | None, Gaps]:
-    """Run and draw one figure; returns the SVG's path, None where nothing could be drawn, and what it lacks."""
-    folder = folder_of(plans[0].profile, options)
-    drawn = draw(name, plans, folder, run, options.get("limit"))
-    return folder / f"{name}.svg" if drawn.svg else None, drawn.gaps
+    def figure(self, name: str, plans: Sequence[TablePlan], whole: bool = False) -> Drawn:
+        """Run and draw a figure; in a ``whole`` report one that stands alone is drawn from the runs that are there."""
+        alone = whole and load("figure", name).get("alone")
+        drawn = draw(name, plans, self.folder, self.run and not alone, self.options.get("limit"), self.known)
+        if alone:
+            drawn.gaps.waits.pop(RUNS, None)
+        return drawn
 
+    def report(self, plans: dict[str, list[TablePlan]], only: Sequence[str]) -> tuple[Path, Gaps]:
+        """Tables, figures and pictures in one page; returns its path, and what its tables and figures lack.
 
-def make_report(
-    plans: dict[str, list[TablePlan]], profile: str, only: Sequence[str], run: bool, options: dict[str, Any]
-) -> tuple[Path, Gaps]:
-    """Tables, figures and picture strips in one page; returns its path, and what its tables and figures lack.
-
-    Figures that stand alone are drawn from the runs that are there.
-
-    Args:
-        only: the tables and figures that were asked for instead of all.
-    """
-    folder = folder_of(profile, options | {"only": list(only)})
-    sheets: list[Sheet] = []
-    figures = []
-    pictures: dict[str, list[dict[str, str]]] = {}
-    costs: Costs = {}
-    gaps = Gaps()
-    for name, its in plans.items():
-        if name in figure_names():
-            alone = load("figure", name).get("alone")
-            drawn = draw(name, its, folder, run and not alone, options.get("limit"))
-            if alone:
-                drawn.gaps.waits.pop(RUNS, None)  # a report asks for none
-            gaps.add(drawn.gaps, name)
-            costs |= drawn.costs
-            figures += [drawn] if drawn.svg else []
-            continue
-        (table,) = its
-        _, sheet, cells = fill_and_write(table, run, options)
-        sheets.append(sheet)
-        gaps.add(sheet.gaps, name)
-        for row in cells.values():
-            costs |= row.costs()
-        (metric, *_) = build_metrics(list(table.metrics.values()))
-        pictures[name] = draw_strips(table, cells, metric, folder / "strips")
-    command = " ".join(["isdiff table report", *only, f"profile={profile}", *as_typed(options)])
-    title = f"IS-Diff and what it is compared with: {load('profile', profile).title}"
-    path = write_page(folder / "report.html", title, sheets, pictures, figures, command, costs)
-    print(spent_text(spent(costs)), file=sys.stderr)
-    return path, gaps
-
-
-def as_typed(options: dict[str, Any]) -> list[str]:
-    """The options as they are typed."""
-    given = {key: value for key, value in options.items() if key != "extra" and value not in (None, [])}
-    typed = [f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}" for k, v in given.items()]
-    return [*typed, *options.get("extra", ())]
+        Args:
+            only: the tables and figures that were asked for instead of all.
+        """
+        sheets, parts, figures, gaps = [], [], [], Gaps()
+        for name, its in plans.items():
+            if name in figure_names():
+                figures.append(self.figure(name, its, whole=True))
+                gaps.add(figures[-1].gaps, name)
+                continue
+            part, sheet = self.table(name, its)
+            parts.append(part)
+            if sheet:
+                sheets.append(sheet)
+                gaps.add(sheet.gaps, name)
+        cost = spent(self.known.values())
+        voted = votes.vote_agreements(votes.read_cells(self.profile)) if votes.NAME in plans else []
+        path = folder_of(self.profile, self.options | {"only": list(only)}) / "report.html"
+        given = {key: value for key, value in self.options.items() if key != "extra" and value not in (None, [])}
+        typed = [f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}" for k, v in given.items()]
+        told = {
+            "title": f"Does IS-Diff do what its paper says? Here: {load('profile', self.profile).title}",
+            "command": shlex.join(["isdiff", "table", "report", *only, f"profile={self.profile}", *typed,
+                                   *self.options.get("extra", ())]),
+        }  # fmt: skip
+        write_page(path, parts, figures, answer(sheets, voted), cost, **told)
+        print(spent_text(cost), file=sys.stderr)
+        return path, gaps

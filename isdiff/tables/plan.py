@@ -21,65 +21,44 @@ from isdiff.paths import located
 
 @dataclass(frozen=True)
 class CellPlan:
-    """The runs behind one cell, one for each seed.
-
-    Attributes:
-        overrides: Hydra overrides that all seeds share; empty where the cell cannot exist.
-        impossible: why the cell cannot exist in this profile; empty where it can.
-        paper: the printed values by metric, in the table's order; empty where the paper has none.
-    """
+    """The runs behind one cell, one for each seed."""
 
     mask: str
-    overrides: tuple[str, ...]
+    overrides: tuple[str, ...]  # that all seeds share; empty where the cell cannot exist
     seeds: tuple[int, ...]
-    impossible: str = ""
-    paper: tuple[float | None, ...] = ()
+    impossible: str = ""  # why it cannot exist in this profile
+    paper: tuple[float | None, ...] = ()  # the printed values by metric; empty where there are none
 
 
 @dataclass(frozen=True)
 class RowPlan:
-    """The cells of one row, one for each mask.
-
-    Attributes:
-        isdiff: whether it runs with IS-Diff.
-        against: names of the rows that this one is compared with.
-        paper_time: the paper's seconds per image on its own GPU.
-        source: where its printed values come from, if not from the paper.
-    """
+    """The cells of one row, one for each mask."""
 
     name: str
     label: str
     cells: tuple[CellPlan, ...]
-    against: tuple[str, ...] = ()
-    paper_time: float | None = None
-    source: str = ""
-    isdiff: bool = False
+    against: tuple[str, ...] = ()  # names of the rows that this one is compared with
+    paper_time: float | None = None  # the paper's seconds per image on its own GPU
+    source: str = ""  # where its printed values come from, if not from the paper
+    isdiff: bool = False  # whether it runs with IS-Diff
 
 
 @dataclass(frozen=True)
 class TablePlan:
-    """A table's rows and columns in a profile.
-
-    Attributes:
-        metrics: from the paper's metric to the one that is measured, in order.
-        dataset: in the paper's words.
-        own_data: whether that dataset itself is used, and not one in its place.
-        notes: sentences below the table.
-        times: how its seconds were taken.
-    """
+    """A table's rows and columns in a profile."""
 
     name: str
     title: str
     profile: str
     setting: str
     masks: tuple[str, ...]
-    metrics: dict[str, str]
+    metrics: dict[str, str]  # from the paper's metric to the one that is measured, in order
     rows: tuple[RowPlan, ...]
     bootstrap: int = 1000
-    notes: tuple[str, ...] = ()
-    dataset: str = ""
-    own_data: bool = True
-    times: str = ""
+    notes: tuple[str, ...] = ()  # sentences below the table
+    dataset: str = ""  # in the paper's words
+    own_data: bool = True  # whether that dataset itself is used, and not one in its place
+    times: str = ""  # how its seconds were taken
 
 
 class Printed(float):

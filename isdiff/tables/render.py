@@ -1,31 +1,54 @@
-"""A sheet as Markdown, CSV, LaTeX, HTML, and as tables of a logger."""
+"""A table as Markdown, CSV, LaTeX, HTML, and as tables of a logger."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup  # text that is markup already, such as a macro's
 
 from isdiff.io.files import atomic_open
 from isdiff.io.texts import csv_text, markdown_line
 from isdiff.loggers.base import Tables
+from isdiff.tables.agreement import agreement
+from isdiff.tables.grid import Grid
 from isdiff.tables.sheet import Sheet, footnotes
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def markdown(sheet: Sheet, level: str = "#") -> str:
+@dataclass(frozen=True)
+class Part:
+    """A table as it is shown, whatever stands behind it."""
+
+    name: str
+    title: str
+    setting: str
+    grids: list[Grid]
+    notes: list[str]
+    entries: list[dict[str, Any]]  # every cell with full numbers; None is what there is not
+    pictures: Mapping[str, Any] = field(default_factory=dict)  # strips by the title of their grid
+
+
+def part_of(sheet: Sheet, pictures: Mapping[str, Any] | None = None) -> Part:
+    """A sheet as it is shown."""
+    plan, waits = sheet.plan, [f"Waits for {what}: {', '.join(cells)}" for what, cells in sheet.gaps.waits.items()]
+    setting, notes = ": ".join(filter(None, [plan.setting, sheet.here])), [*footnotes(sheet), *waits]
+    return Part(plan.name, plan.title, setting, sheet.grids(), notes, value_entries(sheet), pictures or {})
+
+
+def markdown(part: Part, level: str = "#") -> str:
     """Best bold, second best italic; ``level`` is that of the heading."""
-    values, *paired = sheet.grids()
-    parts = [markdown_line(f"{level} {sheet.plan.title}"), "", *values.markdown(), ""]
-    for grid in paired:
-        parts += [f"{grid.title}:", "", *grid.markdown(), ""]
-    waits = [f"Waits for {thing}: {', '.join(cells)}" for thing, cells in sheet.gaps.waits.items()]
-    parts += [markdown_line(f"- {note}") for note in [*footnotes(sheet), *waits]]
-    return "\n".join(parts) + "\n"
+    lines = [markdown_line(f"{level} {part.title}"), ""]
+    lines += [markdown_line(f"Here: {part.setting}."), ""] if part.setting else []
+    for grid in part.grids:
+        lines += [*([markdown_line(f"{grid.title}:"), ""] if len(part.grids) > 1 else []), *grid.markdown(), ""]
+    return "\n".join([*lines, *(markdown_line(f"- {note}") for note in part.notes)]) + "\n"
 
 
 def value_entries(sheet: Sheet) -> list[dict[str, Any]]:
@@ -36,29 +59,30 @@ def value_entries(sheet: Sheet) -> list[dict[str, Any]]:
             "row": line.row.name, "label": line.row.label, "mask": column.mask, "metric": column.metric.name,
             **{key: getattr(value.ours, key, None) for key in ("value", "low", "high", "n")},
             "seed_sd": value.seed_sd, "paper_metric": column.paper_metric, "paper": value.paper,
-            "network_calls": getattr(value.cost, "network_calls", None),
-            "seconds_per_image": getattr(value.cost, "seconds", None),
-            "protocol": getattr(value.cost, "protocol", None), "missing": value.missing,
+            "network_calls": value.calls, "seconds_per_image": value.seconds, "protocol": value.protocol or None,
+            "missing": value.missing,
         }
         for line, column, value in sheet.cells()
     ]  # fmt: skip
 
 
 def comparison_entries(sheet: Sheet) -> list[dict[str, Any]]:
-    """Every paired difference with full numbers."""
+    """Every paired difference with full numbers, and the paper's."""
     return [
         {
             "method": each.row.label, "against": each.against.label, "mask": column.mask, "metric": column.metric.name,
             "difference": found.difference.value, "low": found.difference.low, "high": found.difference.high,
             "relative_percent": found.relative, "p": found.p, "n": found.difference.n, "verdict": str(found.verdict),
+            "paper": None if printed is None else float(printed),
+            "agreement": agreement(printed, found, column.metric.higher_is_better),
         }
-        for each, column, found in sheet.paired()
+        for each, column, found, printed in sheet.paired()
+        if found is not None
     ]  # fmt: skip
 
 
-def comma_separated(sheet: Sheet) -> str:
+def comma_separated(entries: Sequence[dict[str, Any]]) -> str:
     """One line a cell."""
-    entries = value_entries(sheet)
     rows = [["" if value is None else value for value in entry.values()] for entry in entries]
     return csv_text([list(entries[0]), *rows])
 
@@ -68,10 +92,12 @@ def logged_tables(sheet: Sheet) -> Tables:
     overview = []
     for line in sheet.lines:
         columns = zip(sheet.columns, line.values, strict=True)
-        row: dict[str, Any] = {f"{c.mask}: {c.heading}": getattr(value.ours, "value", None) for c, value in columns}
-        row |= {"network_calls": getattr(line.cost, "network_calls", None)}
-        row |= {"seconds_per_image": getattr(line.cost, "seconds", None), "paper_seconds": line.row.paper_time}
-        overview.append({"method": line.row.label} | row)
+        row: dict[str, Any] = {"method": line.row.label}
+        row |= {f"{c.mask}: {c.metric.heading}": getattr(value.ours, "value", None) for c, value in columns}
+        for key, cost in (("network_calls", "calls"), ("seconds_per_image", "seconds")):
+            known = [getattr(value, cost) for value in line.values if value.protocol]
+            row[key] = float(np.mean(known)) if known else None
+        overview.append(row | {"paper_seconds": line.row.paper_time})
     tables = {"table": overview, "values": value_entries(sheet), "comparisons": comparison_entries(sheet)}
     return {name: [plain_numbers(row) for row in rows] for name, rows in tables.items()}
 
@@ -107,30 +133,21 @@ def latex_text(text: str) -> str:
     return "".join(SPECIAL.get(letter, letter) for letter in text)
 
 
-def latex(sheet: Sheet) -> str:
-    """A table for ``booktabs``; needs ``\\usepackage{booktabs,graphicx}``. Best bold, second best underlined."""
-    return template("table.tex").render(**parts(sheet))
+def latex(part: Part) -> str:
+    """Tables for ``booktabs``; needs ``\\usepackage{booktabs,graphicx}``. Best bold, second best underlined."""
+    return template("table.tex").render(part=part)
 
 
-def html(sheet: Sheet) -> str:
+def html(part: Part) -> str:
     """A page of its own that opens offline."""
-    return template("page.html").render(title=sheet.plan.title, sheets=[parts(sheet)])
+    return template("page.html").render(title=part.title, parts=[part])
 
 
-def parts(sheet: Sheet) -> dict[str, object]:
-    """What the templates show of a sheet."""
-    return {"sheet": sheet, "grids": sheet.grids(), "notes": footnotes(sheet)}
+FORMS = {"md": markdown, "csv": lambda part: comma_separated(part.entries), "tex": latex, "html": html}
 
 
-FORMS = {"md": markdown, "csv": comma_separated, "tex": latex, "html": html}
-
-
-def write(sheet: Sheet, folder: Path) -> list[Path]:
-    """The sheet in every form, as ``<name>.md``, ``.csv``, ``.tex`` and ``.html``."""
-    written = []
+def write(part: Part, folder: Path) -> None:
+    """The table in every form, as ``<name>.md``, ``.csv``, ``.tex`` and ``.html``."""
     for ending, form in FORMS.items():
-        path = folder / f"{sheet.plan.name}.{ending}"
-        with atomic_open(path) as stream:
-            stream.write(form(sheet))
-        written.append(path)
-    return written
+        with atomic_open(folder / f"{part.name}.{ending}") as stream:
+            stream.write(form(part))

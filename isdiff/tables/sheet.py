@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from isdiff.metrics.contrast import Contrast, Verdict
 from isdiff.metrics.intervals import Estimate
+from isdiff.tables.agreement import MARKS, Agreement, agreement
 from isdiff.tables.grid import Grid, Text
 from isdiff.tables.plan import RowPlan, TablePlan
 
@@ -29,50 +31,26 @@ class Measure:
 
 @dataclass(frozen=True)
 class Column:
-    """One metric on one mask.
-
-    Attributes:
-        paper_metric: what the paper printed here.
-        same: whether that is the metric measured, so that the two values may be subtracted.
-    """
+    """One metric on one mask."""
 
     mask: str
     metric: Metric | Measure
-    paper_metric: str = ""
-    same: bool = False
-
-    @property
-    def heading(self) -> str:
-        return self.metric.heading
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What images took on average, under which protocol (network, precision, batch size, device)."""
-
-    network_calls: float
-    seconds: float
-    protocol: str
+    paper_metric: str = ""  # what the paper printed here
+    same: bool = False  # whether that is the metric measured, so that the two values may be subtracted
 
 
 @dataclass
 class Value:
-    """One cell.
-
-    Attributes:
-        paper: the printed value.
-        seed_sd: standard deviation between seeds; None for one seed.
-        mark: ``best`` or ``second`` of its column, else empty.
-        missing: why there is no value.
-        cost: of the cell's images.
-    """
+    """One cell."""
 
     ours: Estimate | None = None
-    paper: float | None = None
-    seed_sd: float | None = None
-    mark: str = ""
-    missing: str = ""
-    cost: Cost | None = None
+    paper: float | None = None  # the printed value
+    seed_sd: float | None = None  # standard deviation between seeds; None for one seed
+    mark: str = ""  # best or second of its column
+    missing: str = ""  # why there is no value
+    calls: float | None = None  # of the network for an image, on average
+    seconds: float | None = None  # of an image, under the protocol: network, precision, batch size, device
+    protocol: str = ""
 
 
 @dataclass
@@ -81,30 +59,21 @@ class Line:
 
     row: RowPlan
     values: list[Value]
-    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One row against another: a contrast for each column, None where one of them has no value."""
+    """One row minus another, by column."""
 
     row: RowPlan
     against: RowPlan
-    contrasts: tuple[Contrast | None, ...]
-
-    def count(self, verdict: Verdict) -> int:
-        """In how many columns this comes out."""
-        return sum(found is not None and found.verdict is verdict for found in self.contrasts)
+    contrasts: tuple[Contrast | None, ...]  # None where one of them has no value
+    printed: tuple[Decimal | None, ...]  # the paper's differences; None where it does not print both
 
 
 @dataclass
 class Gaps:
-    """What could not be had.
-
-    Attributes:
-        waits: what is missing, each with the command that gets it, and the cells that wait for it.
-        failed: why runs or images of runs failed, each with the cells that it befell.
-    """
+    """What could not be had: things, each with the command that gets it, and reasons of failures, with their cells."""
 
     waits: dict[str, list[str]] = field(default_factory=dict)
     failed: dict[str, list[str]] = field(default_factory=dict)
@@ -118,13 +87,14 @@ class Gaps:
 
 @dataclass
 class Sheet:
-    """A whole table; ``notes`` are sentences below it."""
+    """A whole table; ``here`` says what was measured, ``notes`` are sentences below it."""
 
     plan: TablePlan
     columns: list[Column]
     lines: list[Line] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     gaps: Gaps = field(default_factory=Gaps)
+    here: str = ""
     notes: list[str] = field(default_factory=list)
 
     def rank(self) -> None:
@@ -143,25 +113,61 @@ class Sheet:
             for column, value in zip(self.columns, line.values, strict=True):
                 yield line, column, value
 
-    def paired(self) -> Iterator[tuple[Comparison, Column, Contrast]]:
-        """All contrasts of the comparisons."""
+    def paired(self) -> Iterator[tuple[Comparison, Column, Contrast | None, Decimal | None]]:
+        """All differences, ours and the paper's, where there is one of them."""
         for each in self.comparisons:
-            for column, found in zip(self.columns, each.contrasts, strict=True):
-                if found is not None:
-                    yield each, column, found
+            for column, found, printed in zip(self.columns, each.contrasts, each.printed, strict=True):
+                if found is not None or printed is not None:
+                    yield each, column, found, printed
+
+    def agreements(self) -> Iterator[tuple[Comparison, Column, Agreement]]:
+        """What ours say of the differences that the paper prints for its own method."""
+        for each, column, found, printed in self.paired():
+            word = agreement(printed, found, column.metric.higher_is_better)
+            if each.row.isdiff and word is not None:
+                yield each, column, word
 
     @property
     def protocols(self) -> list[str]:
-        """Each gets a column of seconds of its own: times of two networks are not to be compared."""
-        return list(dict.fromkeys(line.cost.protocol for line in self.lines if line.cost))
+        """Each gets a number of its own: times of two networks are not to be compared."""
+        return list(dict.fromkeys(value.protocol for _, _, value in self.cells() if value.protocol))
 
     def grids(self) -> list[Grid]:
-        """The values, and the paired comparisons where there are some."""
-        paired = comparison_grid(self)
-        return [value_grid(self), paired] if paired.rows else [value_grid(self)]
+        """A grid for every mask."""
+        return [mask_grid(self, mask) for mask in dict.fromkeys(column.mask for column in self.columns)]
 
 
-VERDICT_MARKS = {Verdict.GAIN: "best", Verdict.WORSE: "bad"}
+def mask_grid(sheet: Sheet, mask: str) -> Grid:
+    """A line for each row that has something here, and below it one for each row that it is compared with."""
+    here = [i for i, column in enumerate(sheet.columns) if column.mask == mask]
+    columns, rows = [sheet.columns[i] for i in here], []
+    for line in sheet.lines:
+        values = [line.values[i] for i in here]
+        planned = next((cell for cell in line.row.cells if cell.mask == mask), None)
+        if planned and planned.impossible and not planned.paper:
+            continue
+        texts = [value_text(value, column) for value, column in zip(values, columns, strict=True)]
+        rows.append([Text(line.row.label), *texts, *cost_texts(sheet, line.row, values)])
+        for each in [each for each in sheet.comparisons if each.row is line.row]:
+            found = [(each.contrasts[i], each.printed[i]) for i in here]
+            if any(part is not None for pair in found for part in pair):
+                texts = [pair_text(*pair, column) for pair, column in zip(found, columns, strict=True)]
+                sizes = {str(contrast.difference.n) for contrast, _ in found if contrast}
+                rows.append([Text("", f"against {each.against.label}"), *texts, Text("–".join(sizes)), *[Text("")] * 2])
+    return Grid(mask, ["method", *(column.metric.heading for column in columns), "n", "calls", "s/image"], rows)
+
+
+def cost_texts(sheet: Sheet, row: RowPlan, values: list[Value]) -> list[Text]:
+    """Images, network calls and seconds, with the number of the protocol where there are several; the paper's time."""
+    counts = sorted({value.ours.n for value in values if value.ours is not None})
+    made = next((value for value in values if value.protocol), Value())
+    protocols, paper = sheet.protocols, "" if row.paper_time is None else f"paper {row.paper_time:g}"
+    place = f" [{protocols.index(made.protocol) + 1}]" if made.protocol and len(protocols) > 1 else ""
+    return [
+        Text("–".join(map(str, dict.fromkeys([*counts[:1], *counts[-1:]])))),
+        Text("" if made.calls is None else f"{made.calls:.0f}"),
+        Text("" if made.seconds is None else f"{made.seconds:.2f}{place}", note=paper),
+    ]
 
 
 def number(value: float, sign: str = "") -> str:
@@ -180,52 +186,25 @@ def span(found: Estimate, sign: str = "") -> str:
 
 def value_text(value: Value, column: Column) -> Text:
     """Value, interval, spread between seeds; the paper's value and, where it is the same metric, the difference."""
-    details = []
-    if value.ours is not None:
-        details.append(span(value.ours))
-    if value.seed_sd is not None:
-        details.append(f"SD {number(value.seed_sd)}")
-    if value.paper is not None:
-        details.append(f"paper {value.paper}")
-        if column.same and value.ours is not None:
-            details[-1] += f" ({number(value.ours.value - value.paper, '+')})"
-    text = number(value.ours.value) if value.ours is not None else "–"
-    return Text(text, ", ".join(filter(None, details)), value.mark)
+    paper = "" if value.paper is None else f"paper {value.paper}"
+    if value.ours is None:
+        return Text("–", note=paper)
+    if value.paper is not None and column.same:
+        paper += f" ({number(value.ours.value - value.paper, '+')})"
+    spread = "" if value.seed_sd is None else f"SD {number(value.seed_sd)}"
+    return Text(number(value.ours.value), ", ".join(filter(None, [span(value.ours), spread])), value.mark, paper)
 
 
-def value_grid(sheet: Sheet) -> Grid:
-    """A row for each line."""
-    several, protocols = len({column.mask for column in sheet.columns}) > 1, sheet.protocols
-    timed = any(line.row.paper_time is not None for line in sheet.lines)
-    titles = [f"{column.mask}: {column.heading}" if several else column.heading for column in sheet.columns]
-    seconds = ["s/image" if len(protocols) == 1 else f"s/image [{i}]" for i in range(1, len(protocols) + 1)]
-    heads = ["method", *titles, "n", "calls", *seconds, *["paper's s"] * timed]
-    rows = []
-    for line in sheet.lines:
-        counts, cost = sorted({value.ours.n for value in line.values if value.ours is not None}), line.cost
-        sizes = dict.fromkeys([*counts[:1], *counts[-1:]])
-        costs = ["–".join(map(str, sizes)), f"{cost.network_calls:.0f}" if cost else ""]
-        costs += [f"{cost.seconds:.2f}" if cost and cost.protocol == protocol else "" for protocol in protocols]
-        costs += ["" if line.row.paper_time is None else f"{line.row.paper_time:g}"] * timed
-        values = [value_text(value, column) for value, column in zip(line.values, sheet.columns, strict=True)]
-        rows.append([Text(line.row.label), *values, *map(Text, costs)])
-    return Grid(sheet.plan.title, heads, rows)
-
-
-def comparison_grid(sheet: Sheet) -> Grid:
-    """A row for each paired difference."""
-    rows = []
-    for each, column, found in sheet.paired():
-        difference = found.difference
-        relative = f"{found.relative:+.1f} %" if np.isfinite(found.relative) else ""
-        rows.append([
-            *map(Text, (each.row.label, each.against.label, column.mask, column.heading)),
-            Text(number(difference.value, "+"), span(difference, "+")),
-            *map(Text, (relative, f"{found.p:.3f}", str(difference.n))),
-            Text(str(found.verdict), "", VERDICT_MARKS.get(found.verdict, "")),
-        ])  # fmt: skip
-    heads = ["method", "against", "mask", "metric", "difference", "relative", "p", "n", "verdict"]
-    return Grid("Paired over images", heads, rows)
+def pair_text(found: Contrast | None, printed: Decimal | None, column: Column) -> Text:
+    """Verdict, difference, interval, share and p-value; the paper's difference, and a word on both."""
+    word = agreement(printed, found, column.metric.higher_is_better)
+    note, note_mark = (f"paper {printed:+}: {word}", MARKS.get(word, "")) if word else ("", "")
+    if found is None:
+        return Text("–" if note else "", "", "", note, note_mark)
+    relative = f", {found.relative:+.1f} %" if np.isfinite(found.relative) else ""
+    detail = f"{number(found.difference.value, '+')} {span(found.difference, '+')}{relative}, p {found.p:.3f}"
+    mark = {Verdict.GAIN: "best", Verdict.WORSE: "bad"}.get(found.verdict, "")
+    return Text(str(found.verdict), detail, mark, note, note_mark)
 
 
 def footnotes(sheet: Sheet) -> list[str]:
@@ -234,19 +213,22 @@ def footnotes(sheet: Sheet) -> list[str]:
     spread = ", SD: standard deviation between seeds" * any(value.seed_sd is not None for value in values)
     sizes = {value.ours.n for value in values if value.ours is not None}
     among = ", among the rows with the most images" * (len(sizes) > 1)
-    setting = f"{sheet.plan.setting[:1].upper()}{sheet.plan.setting[1:]}. " if sheet.plan.setting else ""
     found = [
-        f"{setting}In brackets 95 % bootstrap intervals over images{spread}. Best and second best of a column are "
-        f"marked{among}."
+        f"In brackets 95 % bootstrap intervals over images{spread}. Best and second best of a column are "
+        f"marked{among}. A line with 'against' is the difference to that row, paired over images."
     ]
     if any(value.paper is not None for value in values):
         differ = sorted({(c.metric.title, c.paper_metric) for c in sheet.columns if not c.same})
         beside = ", ".join(f"its {paper.upper()} stands beside our {ours}" for ours, paper in differ)
-        same, other = " (ours minus the paper's)", f"; {beside}: other measures of other images, not to be compared"
-        found.append(f"paper: the value printed in the paper{other if differ else same}.")
+        same, other = (
+            " (ours minus the paper's)",
+            f"; {beside}: other measures and images, so only directions count",
+        )
+        found.append(f"paper: what the paper prints{other if differ else same}, and the difference of two such values.")
     if protocols := sheet.protocols:
         ways = [f"[{i}] {each}" if len(protocols) > 1 else each for i, each in enumerate(protocols, 1)]
         taken = f"; {sheet.plan.times}" if sheet.plan.times else ""
         what = "an image's encoders and seeds, and its share of the network's time"
-        found.append(f"Seconds are of {what}: {'; '.join(ways)}{taken}.")
+        apart = ". Those of two networks are not to be compared" * (len(protocols) > 1)
+        found.append(f"Seconds are of {what}: {'; '.join(ways)}{taken}{apart}.")
     return [*found, *sheet.notes]

@@ -19,12 +19,16 @@ def study_runs(tmp_path_factory):
     from isdiff.runs.run import execute
 
     root = tmp_path_factory.mktemp("runs")
-    shared = ["dataset=avatars", "sampler.steps=2", "sampler.repeat=1", f"limit={IMAGES}", "metrics.names=null",
-              f"output_root={root}", f"data_root={ROOT / 'data'}", f"model_root={ROOT / 'models'}"]  # fmt: skip
     for method in METHODS.values():
         for mask in MASKS:
-            execute(compose_run([*shared, f"method={method}", f"mask={mask}"]))
+            execute(compose_run([*overrides(root, method, mask), f"limit={IMAGES}", "metrics.names=null"]))
     return root
+
+
+def overrides(root: Path, method: str, mask: str) -> list[str]:
+    """What decides about a run's folder."""
+    return ["dataset=avatars", f"method={method}", f"mask={mask}", "sampler.steps=2", "sampler.repeat=1",
+            f"output_root={root}", f"data_root={ROOT / 'data'}", f"model_root={ROOT / 'models'}"]  # fmt: skip
 
 
 def plan_of(root: Path, n: int = 7, masks=MASKS, **more) -> dict:
@@ -32,7 +36,7 @@ def plan_of(root: Path, n: int = 7, masks=MASKS, **more) -> dict:
         {
             "dataset": "faces",
             "mask": mask,
-            "runs": {label: str(root / "avatars" / mask / method) for label, method in METHODS.items()},
+            "runs": {label: {"overrides": overrides(root, method, mask)} for label, method in METHODS.items()},
         }
         for mask in masks
     ]

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from rich.console import Console
@@ -13,16 +14,17 @@ from rich.console import Console
 from isdiff.config.metrics import build_metrics
 from isdiff.metrics.contrast import Contrast, Verdict
 from isdiff.metrics.intervals import Estimate
-from isdiff.tables.plan import RowPlan, TablePlan
-from isdiff.tables.render import comma_separated, html, latex, markdown
-from isdiff.tables.report import write_page
-from isdiff.tables.sheet import Column, Comparison, Cost, Gaps, Line, Sheet, Value
+from isdiff.tables.agreement import Agreement, agreement, printed_difference
+from isdiff.tables.plan import CellPlan, Printed, RowPlan, TablePlan
+from isdiff.tables.render import comma_separated, comparison_entries, html, latex, markdown, part_of
+from isdiff.tables.report import answer
+from isdiff.tables.sheet import Column, Comparison, Gaps, Line, Sheet, Value
 
 NAMES = ["DDNM & Co_1", "DDNM + IS-Diff", "RePaint <50 %>", "SI"]
 
 
-def terminal(sheet, width: int | None = None):
-    return [table for grid in sheet.grids() for table in grid.terminal(width)]
+def terminal(sheet):
+    return [grid.terminal(sheet.plan.title) for grid in sheet.grids()]
 
 
 def around(value: float) -> Estimate:
@@ -42,14 +44,18 @@ def sheet():
         cells[0].paper = 0.25
         cells[0].seed_sd = 0.01 if row[0] else None
         protocol = "photos64, fp32, batch 16" if i < 2 else "celeba_hq, bf16, batch 16"
-        planned = RowPlan(name.lower(), name, (), paper_time=4.0 if i == 1 else None, isdiff=i == 1)
-        lines.append(Line(planned, cells, Cost(100, 1.5, protocol) if row[0] else None))
+        for cell in cells if row[0] else ():
+            cell.calls, cell.seconds, cell.protocol = 100, 1.5, protocol
+        planned = RowPlan(name.lower(), name, (), ("ddnm & co_1",), 4.0 if i == 1 else None, isdiff=i == 1)
+        lines.append(Line(planned, cells))
     found = Contrast(Estimate(-0.07, -0.1, -0.04, 48), 0.002, -35.0, Verdict.GAIN)
     rows = tuple(line.row for line in lines)
+    printed = Decimal("-0.005"), None, Decimal("-0.012")  # of SSIM the paper says the opposite
     sheet = Sheet(
         TablePlan("table1", "Table I: 100 % & more", "demo", "shipped data", ("half", "expand"), {}, rows),
-        columns, lines, [Comparison(rows[1], rows[0], (found, None, found))],
-        Gaps({"weights x.safetensors: get them": ["SI, half", "SI, expand"]}), ["A note_with {braces}."],
+        columns, lines, [Comparison(rows[1], rows[0], (found, None, found), printed)],
+        Gaps({"weights x.safetensors: get them": ["SI, half", "SI, expand"]}), "photos, 64x64",
+        ["A note_with {braces}."],
     )  # fmt: skip
     sheet.rank()
     return sheet
@@ -68,38 +74,77 @@ def test_marks_are_among_rows_of_as_many_images(sheet):
         line.values[0].mark = ""
     sheet.rank()
     assert [line.values[0].mark for line in sheet.lines] == ["", "best", "", ""]
-    assert "marked, among the rows with the most images." in markdown(sheet)
+    assert "marked, among the rows with the most images." in markdown(part_of(sheet))
 
 
 def test_markdown(sheet):
-    lines = markdown(sheet).splitlines()
-    row = next(line for line in lines if line.startswith("| DDNM + IS-Diff"))
-    assert "*0.130* [0.117, 0.143], SD 0.010, paper 0.25 (-0.120)" in row
-    assert "**12.25** [11.03, 13.48]" in row
-    assert any("gain confirmed" in line and "-35.0 %" in line and "0.002" in line for line in lines)
+    lines = markdown(part_of(sheet)).splitlines()
+    half, expand = [line for line in lines if line.startswith("| DDNM + IS-Diff")]
+    assert "| *0.130* [0.117, 0.143], SD 0.010; paper 0.25 (-0.120) | **12.25** [11.03, 13.48] | 48 | 100 |" in half
+    assert "**0.700** [0.630, 0.770]" in expand and "*0.130*" not in expand, "a table for every mask"
+    pairs = [line for line in lines if line.startswith("| against DDNM & Co_1 |")]
+    assert len(pairs) == 2 and lines.index(pairs[0]) == lines.index(half) + 1, "the verdict stands below its row"
+    gain = "**gain confirmed** -0.070 [-0.100, -0.040], -35.0 %, p 0.002; "
+    assert f"| {gain}**paper -0.005: agrees** |  | 48 |" in pairs[0]
+    assert f"| {gain}**paper -0.012: opposite** | 48 |" in pairs[1]
     assert "- Waits for weights x.safetensors: get them: SI, half, SI, expand" in lines
-    assert {line.count("|") for line in lines if line.startswith("| ")} == {10}  # both tables happen to have 9 columns
+    assert "Here: shipped data: photos, 64x64." in lines
 
 
-def test_seconds_of_two_networks_stand_in_two_columns(sheet):
-    head = next(line for line in markdown(sheet).splitlines() if line.startswith("| method"))
-    assert "| s/image [1] | s/image [2] |" in head
-    assert "[1] photos64, fp32, batch 16; [2] celeba_hq, bf16, batch 16." in markdown(sheet)
-    row = next(line for line in markdown(sheet).splitlines() if line.startswith("| RePaint"))
-    assert row.rstrip(" |").endswith("|  | 1.50")  # nothing under the first network
+def test_seconds_of_two_networks_are_told_apart(sheet):
+    text = markdown(part_of(sheet))
+    assert "[1] photos64, fp32, batch 16; [2] celeba_hq, bf16, batch 16. Those of two networks are not to be" in text
+    seconds = {line.split(" | ")[0]: line.split(" | ")[-1] for line in text.splitlines() if line.startswith("| ")}
+    assert seconds[r"| RePaint \<50 %>"] == "1.50 [2] |" and seconds["| DDNM + IS-Diff"] == "1.50 [1]; paper 4 |"
 
 
-def test_a_report_says_how_many_comparisons_it_makes(sheet, tmp_path):
-    few = Contrast(Estimate(-0.07, -0.1, -0.04, 2), 0.002, -35.0, Verdict.FEW)
-    sheet.comparisons.append(Comparison(sheet.lines[3].row, sheet.lines[0].row, (few, None, few)))  # gives no verdict
-    text = write_page(tmp_path / "report.html", "Report", [sheet], {}).read_text()
-    assert (
-        "All tables make 2 such comparisons, one by one: of those without a true difference about one in twenty" in text
+@pytest.mark.parametrize(
+    "printed, verdict, higher, word",
+    [
+        ("-0.1", Verdict.GAIN, False, "agrees"), ("0.1", Verdict.GAIN, True, "agrees"),
+        ("0.1", Verdict.WORSE, False, "agrees"), ("-0.1", Verdict.WORSE, False, "opposite"),
+        ("0.1", Verdict.GAIN, False, "opposite"), ("0.1", Verdict.NONE, False, "no difference here"),
+        ("0.1", Verdict.FEW, False, "not comparable"), ("0.000", Verdict.GAIN, False, "not comparable"),
+        ("0.1", None, False, "not comparable"), (None, Verdict.GAIN, False, None),
+    ],
+)  # fmt: skip
+def test_a_word_says_whether_ours_points_where_the_papers_does(printed, verdict, higher, word):
+    found = verdict and Contrast(Estimate(0.0, 0.0, 0.0, 48), 0.5, 0.0, verdict)
+    assert agreement(printed and Decimal(printed), found, higher) == word
+
+
+def test_the_papers_differences_are_exact_and_of_one_paper():
+    first = RowPlan("a", "a", (CellPlan("half", (), (0,), "", (Printed("0.351"), Printed("143.00"))),))
+    second = RowPlan("b", "b", (CellPlan("half", (), (0,), "", (Printed("0.3"), Printed("42.95"))),))
+    assert [str(printed_difference(second, first, "half", i)) for i in (0, 1)] == ["-0.051", "-100.05"]
+    assert printed_difference(second, first, "wide", 0) is None
+    assert printed_difference(second, replace(first, source="another paper"), "half", 0) is None
+
+
+def test_the_answer_counts_words_and_says_what_they_mean(sheet):
+    found = answer([sheet])
+    assert found["tables"] == [("table1", [1, 0, 1, 0])]
+    assert found["headline"] == (
+        "No. Differences of the paper that can be compared: 2. Same direction here: 1, no difference: 0, opposite: 1."
     )
+    assert found["said"][0].startswith("The paper prints 2 differences for its method; 0 cannot be compared")
+    assert "half 1 of 1, expand 0 of 1" in found["said"][1]
+    assert "over 48 to 48 images" in found["said"][2] and "of the 2 in these tables" in found["said"][2]
+    assert "gains in 2 of 2 columns" in found["said"][-1]
+    few = Contrast(Estimate(-0.07, -0.1, -0.04, 2), 0.002, -35.0, Verdict.FEW)
+    sheet.comparisons = [replace(sheet.comparisons[0], contrasts=(few, None, None))]  # gives no verdict
+    found = answer([sheet], [Agreement.AGREES])
+    assert found["tables"] == [("table1", [0, 0, 0, 2]), ("table3", [1, 0, 0, 0])] and len(found["said"]) == 1
+    assert found["headline"].startswith("Yes")
+
+
+def test_comparisons_are_exported_with_the_papers(sheet):
+    first, second = comparison_entries(sheet)
+    assert (first["paper"], first["agreement"], second["agreement"]) == (-0.005, "agrees", "opposite")
 
 
 def test_csv_has_full_numbers(sheet):
-    rows = list(csv.DictReader(io.StringIO(comma_separated(sheet))))
+    rows = list(csv.DictReader(io.StringIO(comma_separated(part_of(sheet).entries))))
     assert len(rows) == 12
     assert (rows[3]["value"], rows[3]["n"], rows[3]["paper"], rows[3]["seed_sd"]) == ("0.13", "48", "0.25", "0.01")
     assert rows[9]["missing"] == "weights x.safetensors" and rows[9]["value"] == ""
@@ -109,18 +154,18 @@ def test_csv_has_full_numbers(sheet):
 def test_labels_of_others_are_no_formulas_and_no_markup(sheet, sign):
     label = f"{sign}1|2 <img src=x> ![x](http://example.org/x.png) a < b \\| *c* \x1b[31m"
     sheet.lines[0].row = replace(sheet.lines[0].row, label=label)
-    cells = [row["label"] for row in csv.DictReader(io.StringIO(comma_separated(sheet)))]
+    cells = [row["label"] for row in csv.DictReader(io.StringIO(comma_separated(part_of(sheet).entries)))]
     assert cells[0] == f"'{label}" and cells[-1] == sheet.lines[-1].row.label
-    row = next(line for line in markdown(sheet).splitlines() if "img" in line)
+    row = next(line for line in markdown(part_of(sheet)).splitlines() if "img" in line)
     whole = r"1\|2 \<img src=x> ![x\](http://example.org/x.png) a < b \\\| *c*"
-    assert f"| {sign}{whole}" in row and len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 10
+    assert f"| {sign}{whole}" in row and len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 7
     console = Console(width=400, file=io.StringIO())
     console.print(*terminal(sheet))
     assert "\x1b" not in console.file.getvalue()
 
 
 def test_latex_compiles(sheet, tmp_path):
-    text = latex(sheet)
+    text = latex(part_of(sheet))
     assert (
         r"DDNM \& Co\_1" in text
         and r"\toprule" in text
@@ -143,18 +188,19 @@ def test_latex_compiles(sheet, tmp_path):
 
 
 def test_html_escapes_and_stands_alone(sheet):
-    page = html(sheet)
+    page = html(part_of(sheet))
     assert "RePaint &lt;50 %&gt;" in page and "<style>" in page
     assert "http://" not in page and "https://" not in page and "src=" not in page
     assert page.count('class="best"') == 3 + 2  # a best value each column, and two confirmed gains
+    assert page.count('class="word best"') == page.count('class="word bad"') == 1 and "<details" not in page
 
 
 def test_a_narrow_terminal_cuts_nothing(sheet):
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(*terminal(sheet, 80))
+    console.print(*terminal(sheet))
     text = console.export_text()
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
     words = set(text.replace("│", " ").replace("┃", " ").split())
-    grid = sheet.grids()[0]
-    cells = [*grid.heads, *(f"{cell.value} {cell.detail}" for row in grid.rows for cell in row)]
-    assert {word for cell in cells for word in cell.split()} <= words
+    for grid in sheet.grids():
+        cells = [*grid.heads, *(part for row in grid.rows for cell in row for part, _ in cell.marked)]
+        assert {word for cell in cells for word in cell.split()} <= words

@@ -4,22 +4,18 @@ import csv
 import json
 import shutil
 from itertools import pairwise
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
 
 from isdiff.cli.table import read_options
-from isdiff.config.composing import compose_run
-from isdiff.config.metrics import build_metrics
+from isdiff.config.composing import Composer, compose_run
 from isdiff.config.setup import Setup
 from isdiff.errors import UserError
 from isdiff.metrics.intervals import Estimate
-from isdiff.metrics.samples import MeanStatistic, SeedsStatistic
-from isdiff.tables import report
-from isdiff.tables.cells import Row, fill
+from isdiff.tables import votes
+from isdiff.tables.cells import fill
 from isdiff.tables.figures import Panel, as_table, count, draw, finish, line_points, plot_line, set_scale, subplots
 from isdiff.tables.kl import divergence
 from isdiff.tables.make import folder_of, plans_of
@@ -40,7 +36,7 @@ def figure_plans(name: str, dataset: str = "imagenet", profile: str = "demo", **
 def test_every_cell_composes(profile):
     """Every choice and every setting of every cell, in cells enough to have had each: composing takes its time."""
     seen: set[str] = set()
-    composed = 0
+    count, composer = 0, Composer()
     # The smoke profile differs from the paper's in its datasets: a row of every kind shows that they compose.
     shown = [plan("table1", profile), plan("table5", profile)] if profile == "smoke" else all_plans(profile)
     for table in shown:
@@ -49,9 +45,12 @@ def test_every_cell_composes(profile):
             cell = row.cells[-1]
             if not cell.impossible and not seen.issuperset(cell.overrides):
                 seen.update(cell.overrides)
-                Setup.of(compose_run(cell.overrides))
-                composed += 1
-    assert composed > 10
+                composed = composer(cell.overrides)
+                if profile == "demo":
+                    assert composed == compose_run(cell.overrides), "reading files once changes nothing"
+                Setup.of(composed)
+                count += 1
+    assert count > 10 and len(composer.chosen) < count
 
 
 @pytest.mark.parametrize("name", ["table1", "table2", "table4", "table5", "table6", "table7", "table8"])
@@ -179,14 +178,16 @@ def test_a_table_runs_goes_on_and_is_written(tmp_path, monkeypatch, capsys):
     code, out, err = make(capsys, "report", "table4", *small)
     assert "All runs: " in err
     page = next(tmp_path.glob("outputs/tables/*/report.html")).read_text()
-    assert code == 0 and page.count("data:image/webp;base64,") >= 1 and "http" not in page.replace("http-equiv", "")
+    assert code == 0 and page.count("data:image/webp;base64,") == 2 * 4, "two images: truth, input and two rows"
+    assert "http" not in page.replace("http-equiv", "")
     assert "isdiff table report table4 profile=demo limit=2 seeds=0,1" in page
     told = json.loads(next(tmp_path.glob("outputs/tables/*/report.json")).read_text())
     records = [
         json.loads(line) for p in tmp_path.glob("runs/**/per_image.jsonl") for line in p.read_text().splitlines()
     ]
     calls = sum(record["network_calls"] for record in records)
-    assert told["verdicts"] and told["comparisons"] == 0, "two images are too few to say"
+    assert told["answer"]["headline"] == "Nothing can be compared yet.", "two images are too few to say"
+    assert "landscapes, 64x64; networks drawings64; half masks, seed 0: the first 2 images" in page
     assert told["spent"]["images"] == len(records) == 8 and told["spent"]["network_calls"] == calls > 16
     assert told["spent"]["seconds"] == pytest.approx(sum(record["seconds"] for record in records))
     assert f"<p>All runs: {calls} network calls for 8 pictures, 0.0 hours of one worker.</p>" in page
@@ -390,43 +391,31 @@ def test_failed_cells_are_said_at_the_end_and_the_others_are_there(tmp_path, mon
     )
 
 
-def made_row(name: str, values: dict[str, list[float]]) -> Row:
-    """A measured row: an image's values with each of the seeds."""
-    seeds = SeedsStatistic([MeanStatistic(np.array(each)) for each in zip(*values.values(), strict=True)])
-    experiment = SimpleNamespace(setup=SimpleNamespace(seed=0))
-    return Row(name, [(experiment, [{"id": i} for i in values])] * len(seeds.seeds), {"ssim": seeds})
+def test_table_iii_shows_the_papers_shares_and_ours_when_there_are_some(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    code, out, _ = make(capsys, "table3")
+    assert code == 0 and out.count("nobody has voted yet") == 6 and "34.4" in out and "celeba (here avatars)" in out
+    text = (tmp_path / "outputs/tables/demo/table3.md").read_text()
+    assert "Nobody has voted yet." in text and "isdiff study build configs/study/demo.yaml" in text
+    assert votes.vote_agreements(votes.read_cells("demo")) == ["not comparable"] * 6
 
+    def cell(mask: str, ours: int, p: float | None):
+        counts = {"ddnm": 40 - ours, "isdiff": ours}
+        methods = {m: {"votes": n, "share": n / 40, "wilson": (0.1, 0.9), "bootstrap": None} for m, n in counts.items()}
+        return {"dataset": "photos", "mask": mask, "votes": 40, "participants": 4, "p_equal_shares": p} | {
+            "methods": methods
+        }
 
-@pytest.fixture
-def strips_of(monkeypatch, tmp_path):
-    """Which rows and images the strips of a table show, with their captions, for some of its rows."""
-
-    def shown(values: dict[str, dict[str, list[float]]]) -> list[tuple[list[str], list[str], str]]:
-        found = []
-        monkeypatch.setattr(report, "draw_strip", lambda path, rows, ids: found.append((rows, ids)) or path)
-        monkeypatch.setattr(report, "embed", str)
-        table = plan("table1", "demo", masks=["half"])
-        labels = {row.name: row.label for row in table.rows}
-        cells = {(name, "half"): made_row(labels[name], each) for name, each in values.items()}
-        (metric,) = build_metrics(["ssim"])
-        captions = [each["caption"] for each in report.draw_strips(table, cells, metric, tmp_path)]
-        return [([r.label for r in rows], ids, text) for (rows, ids), text in zip(found, captions, strict=True)]
-
-    return shown
-
-
-def test_worst_failures_are_among_the_images_that_all_rows_have(strips_of):
-    """A costly row has few images, which need not hold the worst of all."""
-    many = {f"i{k}": [0.9 - 0.1 * k] for k in range(6)}
-    assert strips_of({"ddnm": {"a": [1.0]}, "ddnm_plain": {"b": [1.0]}}) == [], "no image in common"
-    assert len(strips_of({"ddnm+isdiff": {"a": [1.0]}, "ddnm_plain": {"a": [1.0]}})) == 1, "one is first and worst"
-    _, bad = strips_of(
-        {"ddnm_plain": {"a": [1.0, 1.0], "b": [1.0, 1.0]}, "ddnm+isdiff": {"a": [0.2, 0.9], "b": [0.4, 0.5]}}
-    )
-    assert bad[1] == ["b", "a"] and "in the mean of 2 seeds; pictures of seed 0" in bad[2]
-    first, bad = strips_of({"ddnm_plain": {i: [1.0] for i in many}, "ddnm+isdiff": many,
-                            "lanpaint": {i: [1.0] for i in ("i0", "i1")}})  # fmt: skip
-    assert first[1] == ["i0", "i1"] and bad[1] == ["i1", "i0"], "the lower SSIM is the worse"
-    assert bad[2].endswith(
-        "where DDNM + IS-Diff, eta 0.85 loses most against DDNM, eta 0.85 (of the 2 images that all rows have)"
-    )
+    collected = tmp_path / votes.COLLECTED
+    collected.parent.mkdir(parents=True)
+    cells = [cell("wide", 30, 0.01), cell("half", 5, 0.01), cell("expand", 21, 0.4)]
+    collected.write_text(json.dumps({"cells": cells}))
+    words = votes.vote_agreements(votes.read_cells("demo"))
+    assert words == ["not comparable"] * 3 + ["agrees", "opposite", "no difference here"]
+    code, out, _ = make(capsys, "table3")
+    assert code == 0 and "75.0" in out and "56.9" in out and out.count("nobody has voted yet") == 3
+    rows = list(csv.DictReader((tmp_path / "outputs/tables/demo/table3.csv").open()))
+    assert [row["paper_percent"] for row in rows[-2:]] == ["22.6", "52.3"] and rows[-1]["share"] == "0.525"
+    collected.write_text("{}")
+    assert make(capsys, "table3")[0] == 1

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from isdiff.config.build import build
 from isdiff.config.composing import compose_run
-from isdiff.config.metrics import build_metrics, configured_metrics
 from isdiff.errors import UserError, explained
+from isdiff.loggers.base import Logger
 from isdiff.loggers.weights_and_biases import WandbLogger, has_key
 from isdiff.metrics.base import Metric
-from isdiff.tables.make import logger_of
-from isdiff.tables.plan import plan
 
 COSTS = {
     "cost/seconds_per_image": "Seconds per image", "cost/network_calls_per_image": "Network calls per image",
@@ -26,13 +25,6 @@ LIVE = {
     "progress/seconds_per_image": "Seconds per image", "progress/network_calls": "Network calls",
 }  # fmt: skip
 HISTOGRAMS = {"dce": "DCE of kept attempts", "attempts": "Attempts per image"}
-
-
-def metrics_of(table: str | None, profile: str) -> list[Metric]:
-    """Those of a table in a profile; without a table, those of a run by default."""
-    if table is None:
-        return configured_metrics(compose_run([]))
-    return build_metrics(list(plan(table, profile).metrics.values()))
 
 
 def sections(panels: Any, metrics: Sequence[Metric]) -> dict[str, list[Any]]:
@@ -113,7 +105,7 @@ def specification(made: Any) -> dict[str, Any]:
 
 def build_logger(overrides: Sequence[str]) -> WandbLogger:
     """The logger of the runs to be shown, with whatever keys of it are given."""
-    logger = logger_of(["logger=wandb", *overrides])
+    logger = build(compose_run(["logger=wandb", *overrides]).logger, Logger)
     if not isinstance(logger, WandbLogger):
         raise UserError("a dashboard is for runs that were reported with logger=wandb")
     return logger
