@@ -1,7 +1,5 @@
 """From runs to a blind study: a folder with a page and pictures, and beside it the key that says whose they are."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -20,7 +18,7 @@ from PIL import Image
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import with_hole
-from isdiff.io.files import atomic_open, plain
+from isdiff.io.files import atomic_open, atomic_save, plain
 from isdiff.runs.store import RunFolder
 from isdiff.study.plan import Cell, StudyPlan
 
@@ -152,9 +150,7 @@ def build_study(plan: StudyPlan, folder: Path, overwrite: bool = False) -> Study
         if before not in (None, study) and not overwrite:
             advice = "give another --out, or --overwrite, after which answers to it can no longer be collected"
             raise UserError(f"{folder} holds another study ({before}); {advice}")
-        with atomic_open(key) as stream:
-            json.dump(key_content(plan, study, questions), stream, indent=1)
-            stream.write("\n")
+        atomic_save(key, json.dumps(key_content(plan, study, questions), indent=1) + "\n")
         if folder.exists():
             folder.rename(old)
         fresh.rename(folder)
@@ -191,8 +187,8 @@ def write_folder(plan: StudyPlan, questions: list[Question], folder: Path) -> st
     loader, data = FileSystemLoader(Path(__file__).parent), {"study": study, "questions": entries}
     pages = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = {"study": study, "question": plan.question, "count": len(entries), "data": data}
-    with atomic_open(folder / PAGE) as stream:  # style and script in it: also from a disk browsers load only pictures
-        stream.write(pages.get_template("page.html").render(page))
+    # Style and script are in it: also from a disk browsers load only pictures.
+    atomic_save(folder / PAGE, pages.get_template("page.html").render(page))
     return study
 
 

@@ -1,7 +1,5 @@
 """Answer files and the key make votes."""
 
-from __future__ import annotations
-
 import glob
 import json
 import re

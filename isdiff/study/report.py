@@ -1,7 +1,5 @@
 """Votes make shares with intervals: as Markdown, CSV and JSON, and on a terminal, beside the paper's."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, chisquare
 
-from isdiff.io.files import atomic_open
+from isdiff.io.files import atomic_save
 from isdiff.study.collect import Answers, Key, KeyCell
 from isdiff.tables.render import Part, comma_separated, markdown
 from isdiff.tables.votes import NAME, TITLE, vote_grids, with_paper
@@ -138,5 +136,4 @@ def write(results: Results, folder: Path) -> None:
         "json": json.dumps(results.content(), indent=1) + "\n",
     }  # fmt: skip
     for ending, text in texts.items():
-        with atomic_open(folder / f"{NAME}.{ending}") as stream:
-            stream.write(text)
+        atomic_save(folder / f"{NAME}.{ending}", text)

@@ -1,7 +1,5 @@
 """The paper's own differences beside ours, and a word on whether one points where the other does."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum

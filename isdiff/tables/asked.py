@@ -1,7 +1,5 @@
 """A comparison from the words of a command: ``isdiff compare ddnm ddnm+isdiff dataset=photos mask=half limit=32``."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The numbers of a table: run what is missing, take up what is there, compare rows."""
 
-from __future__ import annotations
-
 import errno
 import sys
 from collections import defaultdict
@@ -134,7 +132,7 @@ def fill(
 def cell_setups(composed: Config, cell: CellPlan) -> list[Setup]:
     """The runs of a cell, one for each seed, which differ in nothing else."""
     first = Setup.of(composed)
-    return [replace(first, config={**first.config, "seed": seed}) for seed in cell.seeds]
+    return [replace(first, seed=seed, config={**first.config, "seed": seed}) for seed in cell.seeds]
 
 
 def is_finished(setup: Setup) -> bool:

@@ -1,7 +1,5 @@
 """Comparisons of anyone's rows (``configs/compare``): tables with paired differences, and a picture for each mask."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ from isdiff.config.build import read_checked
 from isdiff.config.nodes import MISSING, Config
 from isdiff.config.setup import Setup
 from isdiff.errors import UserError
-from isdiff.io.files import atomic_open
+from isdiff.io.files import atomic_save
 from isdiff.io.texts import csv_text, markdown_line
 from isdiff.paths import placed
 from isdiff.runs.report import GRID_ROWS
@@ -140,10 +138,7 @@ def compare(plan: Config, extra: Sequence[str] = ()) -> tuple[Path, Gaps]:
             if ids := common_ids(rows)[:GRID_ROWS]:
                 name = "_".join([mask, str(group.limit), *re.findall(r"\w+", group.title.lower())])
                 draw_strips(folder / f"{name}.png", rows, ids)
-        with atomic_open(folder / "table.json") as stream:
-            json.dump({"rows": values, "comparisons": comparisons}, stream, indent=1)
-        with atomic_open(folder / "summary.md") as stream:
-            stream.write("\n".join(text))
-        with atomic_open(folder / "table.csv") as stream:
-            stream.write(joined_csv(values, comparisons))
+        atomic_save(folder / "table.json", json.dumps({"rows": values, "comparisons": comparisons}, indent=1))
+        atomic_save(folder / "summary.md", "\n".join(text))
+        atomic_save(folder / "table.csv", joined_csv(values, comparisons))
     return folder, gaps

@@ -1,7 +1,5 @@
 """Figures (``configs/figure``) as SVG, PNG and CSV: a sweep is a table whose rows are the values of one key."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ import numpy as np
 
 from isdiff.config.metrics import build_metrics
 from isdiff.config.nodes import make_config
-from isdiff.io.files import atomic_open, atomic_save
+from isdiff.io.files import atomic_save
 from isdiff.metrics.contrast import contrast
 from isdiff.metrics.intervals import Estimate
 from isdiff.tables.cells import Cells, Row, fill
@@ -144,8 +142,7 @@ def draw(
         lacking += sum(not cell.impossible for row in table.rows for cell in row.cells) - len(cells)
         if cells:
             panels.append(Panel(next(iter(cells.values())).experiment.setup.names[0], table, cells))
-    with atomic_open(folder / f"{name}.csv") as stream:
-        stream.writelines(lines)
+    atomic_save(folder / f"{name}.csv", "".join(lines))
     if not panels:
         return drawn
     picture = draw_initialisations(figure, panels[0], spread) if of_seeds else draw_sweep(figure, panels)

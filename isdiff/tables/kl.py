@@ -1,7 +1,5 @@
 """How far a hole's initial values are from what belongs there: the divergence of Fig. 4."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

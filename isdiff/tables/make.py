@@ -1,7 +1,5 @@
 """A table, a figure or the whole report of a profile, from plan to files."""
 
-from __future__ import annotations
-
 import hashlib
 import shlex
 import sys

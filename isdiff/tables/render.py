@@ -1,7 +1,5 @@
 """A table as Markdown, CSV, LaTeX, HTML, and as tables of a logger."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup  # text that is markup already, such as a macro's
 
-from isdiff.io.files import atomic_open
+from isdiff.io.files import atomic_save
 from isdiff.io.texts import csv_text, markdown_line
 from isdiff.loggers.base import Tables
 from isdiff.tables.agreement import agreement
@@ -149,5 +147,4 @@ FORMS = {"md": markdown, "csv": lambda part: comma_separated(part.entries), "tex
 def write(part: Part, folder: Path) -> None:
     """The table in every form, as ``<name>.md``, ``.csv``, ``.tex`` and ``.html``."""
     for ending, form in FORMS.items():
-        with atomic_open(folder / f"{part.name}.{ending}") as stream:
-            stream.write(form(part))
+        atomic_save(folder / f"{part.name}.{ending}", form(part))

@@ -1,7 +1,5 @@
 """All tables and figures of a profile in one page that opens offline; its first screen says what comes of the paper."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from isdiff import environment
-from isdiff.io.files import atomic_open
+from isdiff.io.files import atomic_save
 from isdiff.metrics.contrast import Verdict
 from isdiff.tables.agreement import Agreement, headline
 from isdiff.tables.cells import Row
@@ -121,5 +119,4 @@ def write_page(
         titles={part.name: part.title for part in parts}, spent_text=spent_text(cost), **content, **told,
     )  # fmt: skip
     for file, whole in ((path, text), (path.with_suffix(".json"), json.dumps(content, indent=1))):
-        with atomic_open(file) as stream:
-            stream.write(whole)
+        atomic_save(file, whole)

@@ -1,7 +1,5 @@
 """Pictures of several rows side by side, with their truth: a PNG of its own, or for a page."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Sequence

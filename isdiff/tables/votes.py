@@ -1,7 +1,5 @@
 """Table III: the shares of people's votes, ours beside the paper's."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
