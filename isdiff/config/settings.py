@@ -61,21 +61,18 @@ class Runtime:
         return calls() >= REPAID.get(device, math.inf) if self.compile == AUTO else bool(self.compile)
 
 
+@dataclass(eq=False)
 class Output(Component):
-    """What is saved of a picture.
+    """What is saved of a picture."""
 
-    Args:
-        composite: ``paste``: known pixels are the input's; ``blend``: except beside the hole, where they fade into what
-            the sampler left; ``raw``: what it left.
-        seam: width of that fading in pixels.
-        scale: whether images of another size than the model's are scaled for it, and results back.
-    """
+    composite: str = "paste"  # known pixels are the input's; blend: they fade beside the hole; raw: the sampler's
+    seam: float = 4  # width of that fading in pixels
+    scale: bool = False  # whether images of another size than the model's are scaled for it, and results back
 
-    def __init__(self, composite: str = "paste", seam: float = 4, scale: bool = False) -> None:
-        check_choice("composite", composite, ("paste", "blend", "raw"))
-        check_number("seam", seam)
-        check_flag("scale", scale)
-        self.composite, self.seam, self.scale = composite, seam, scale
+    def __post_init__(self) -> None:
+        check_choice("composite", self.composite, ("paste", "blend", "raw"))
+        check_number("seam", self.seam)
+        check_flag("scale", self.scale)
 
     def fingerprint(self) -> dict[str, Any]:
         blended = {"seam": self.seam} if self.composite == "blend" else {}

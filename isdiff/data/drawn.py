@@ -21,14 +21,7 @@ MEND = "it ships with the repository, or run scripts/make_drawn.py"
 
 
 class DrawnDataset(Dataset):
-    """Images that were drawn, 64x64.
-
-    Args:
-        name: ``avatars`` (faces), ``drawings`` (faces, creatures, robots, plants, patterns, ...) or ``landscapes``.
-        split: ``test`` (1,000 images) or ``dev`` (100 others, to choose settings by).
-        root: the folder with ``<name>/<split>.zip`` and ``<name>/<split>.csv``.
-        count: how many images at most.
-    """
+    """Images that were drawn, 64x64: 1,000 of the split ``test``, and 100 others, ``dev``, to choose settings by."""
 
     def __init__(self, name: str, split: str = "test", root: str = "data", size: int = 64, count: int = 1000) -> None:
         check_choice("name", name, ("avatars", "drawings", "landscapes"), "drawn datasets are")

@@ -34,10 +34,8 @@ def place(root: Path, kind: str, image_id: str) -> Path:
 class EditBench(FileDataset):
     """Ids are ``natural-<number>`` and ``generated-<number>``, in the order of the annotation files.
 
-    Args:
-        path: folder with ``annotations_{natural,generated}.csv``, ``references_*/N.png`` and ``masks_*/N.png``.
-        part: ``natural``, ``generated`` or ``both``.
-        prompt: the annotation column that :meth:`caption` gives.
+    ``path`` has ``annotations_{natural,generated}.csv``, ``references_*/N.png`` and ``masks_*/N.png``; ``prompt`` is an
+    annotation column, which :meth:`caption` gives.
     """
 
     name, advice = "editbench", ADVICE

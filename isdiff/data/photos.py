@@ -34,13 +34,9 @@ def open_photo(path: Path) -> Image.Image:
 
 
 class PhotoDataset(Dataset):
-    """Crops of photographs, listed with the hashes of their pixels.
+    """The first ``count`` crops of a split, ``test`` or ``dev`` (held out of training), if at least ``size`` large.
 
-    Args:
-        split: ``test``, or ``dev``, crops of photographs held out of training.
-        root: the folder that holds ``photos/``.
-        size: 32, 64, 128 or 256. Larger ones keep only crops that are at least so large: nothing is enlarged.
-        count: how many crops a split has before that.
+    They are listed with the hashes of their pixels.
     """
 
     name = "photos"

@@ -28,12 +28,9 @@ def with_hole(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
 def contact_sheet(
     path: Path, header: Sequence[str], rows: Sequence[Sequence[Tile]], tile: int = TILE, note: str = ""
 ) -> Path:
-    """Write a PNG with a titled column for each kind of picture and a row for each image.
+    """Write a PNG with a titled column for each kind of picture, ``tile`` pixels wide, and a row for each image.
 
-    Args:
-        rows: tiles (picture (H, W, 3) uint8, caption of at most two lines).
-        tile: side of a shown picture in pixels.
-        note: kept in the file, as text under ``NOTE``.
+    Captions have at most two lines; ``note`` is kept in the file, as text under ``NOTE``.
     """
     columns = len(header)
     bold, small = ImageFont.load_default(13), ImageFont.load_default(10)

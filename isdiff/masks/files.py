@@ -43,12 +43,9 @@ class MaskFiles(MaskSource):
 
 
 class FileMask(MaskFiles):
-    """One mask for all images, or one per image in a folder.
+    """One image file for all images, or a folder with one ``<image id>.png`` (or another format) for each.
 
-    Args:
-        path: an image file, used for every image, or a folder with one ``<image id>.png`` for each (or another format);
-            ``a/b.png`` is that of ``a__b``, as ids of folders are.
-        invert: black is the hole.
+    In folders, ``a/b.png`` is the mask of ``a__b``, as ids of folders are.
     """
 
     def __init__(self, path: str, invert: bool = False) -> None:
