@@ -23,7 +23,7 @@ from isdiff.config.composing import compose_run
 from isdiff.data.base import Dataset
 from isdiff.data.files import BenchmarkDataset
 from isdiff.errors import UserError, summed_up
-from isdiff.io.files import atomic_save, plain
+from isdiff.io.files import atomic_save, read_hashes
 from isdiff.masks.base import MaskSource
 from isdiff.paths import located, placed
 
@@ -63,7 +63,7 @@ def check(args: argparse.Namespace, overrides: list[str]) -> None:
             broken[image_id] = str(error)
     print(f"{len(hashes)} are readable")
     file = Path(cfg.data_root, "manifests", f"{args.dataset}_{cfg.dataset.size}.sha256")
-    known = read_hashes(located(file))
+    known = known_hashes(file)
     if args.record:
         write_hashes(placed(file), known | hashes)
     elif other := [i for i, digest in hashes.items() if known.get(i, digest) != digest]:
@@ -94,7 +94,7 @@ def masks(args: argparse.Namespace, overrides: list[str]) -> None:
         write_hashes(args.out / "sha256.txt", hashes)
     if args.record:
         write_hashes(placed(listed), hashes)
-    if known := read_hashes(located(listed)):
+    if known := known_hashes(listed):
         if known != hashes:
             raise UserError(f"these masks are not those of {listed}: another mask.seed, or another OpenCV drew them")
         print(f"the masks are those of {listed}")
@@ -106,13 +106,6 @@ def write_hashes(file: Path, hashes: Mapping[str, str]) -> None:
     print(f"{len(hashes)} hashes in {file}")
 
 
-def read_hashes(file: Path) -> dict[str, str]:
-    """Read the hashes of such a list by image id; none where there is no list."""
-    known: dict[str, str] = {}
-    lines = plain(file).read_text("utf-8", errors="replace").splitlines() if file.exists() else []
-    for n, line in enumerate(lines, 1):
-        digest, apart, image_id = line.partition("  ")
-        if not apart or len(digest) != 64:
-            raise UserError(f"{file}, line {n} is no '<sha256>  <image id>'; delete the file and run with --record")
-        known[image_id] = digest
-    return known
+def known_hashes(file: Path) -> dict[str, str]:
+    place = located(file)
+    return read_hashes(place, "run with --record") if place.exists() else {}

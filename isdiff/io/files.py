@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from isdiff.errors import UserError
@@ -72,6 +72,22 @@ def sha256_file(path: str | Path) -> str:
 
 def is_sha256(text: object) -> bool:
     return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) is not None
+
+
+def read_hashes(file: Path, advice: str) -> dict[str, str]:
+    """Read lines ``<sha256>  <name>`` by name; after deleting a damaged file, ``advice`` is to be followed."""
+    found = {}
+    try:
+        for line in plain(file).read_text("utf-8").splitlines():
+            if line.strip() and not line.startswith("#"):
+                digest, _, name = line.partition("  ")
+                path = PurePosixPath(name)
+                if not is_sha256(digest) or not name or path.is_absolute() or ".." in path.parts:
+                    raise ValueError(f"the line {line[:80]!r} is damaged")
+                found[name] = digest
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({str(error)[:200]}); delete it and {advice}") from None
+    return found
 
 
 class HttpsOnly(urllib.request.BaseHandler):

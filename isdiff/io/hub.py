@@ -6,13 +6,13 @@ Their parts are loaded whole, with every tensor that the network has, or not at 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from isdiff.errors import Missing, UserError
-from isdiff.io.files import atomic_save, is_sha256, plain, sha256_file
+from isdiff.io.files import atomic_save, read_hashes, sha256_file
 from isdiff.paths import located
 from isdiff.process_state import quiet
 
@@ -103,26 +103,9 @@ def model_files(folder: Path) -> list[Path]:
     return sorted(p for p in files if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
-def noted_hashes(folder: Path) -> dict[str, str]:
-    """Read the sha256 that was noted for each file of the folder."""
-    note, found = folder / SUMS, {}
-    try:
-        for line in plain(note).read_text().splitlines():
-            if line.startswith("#") or not line.strip():
-                continue
-            digest, _, name = line.partition("  ")
-            path = PurePosixPath(name)
-            if not is_sha256(digest) or not name or path.is_absolute() or ".." in path.parts:
-                raise ValueError(f"the line {line[:80]!r} is damaged")
-            found[name] = digest
-    except (OSError, ValueError) as error:
-        raise UserError(f"{note} cannot be read ({brief(error)}); delete it and get {folder.name} again") from None
-    return found
-
-
 def verify(folder: Path, sha256: Callable[[Path], str] = sha256_file) -> int:
     """Check that all files have the hashes noted, as ``sha256`` says; returns how many there are."""
-    noted = noted_hashes(folder)
+    noted = read_hashes(folder / SUMS, f"get {folder.name} again")
     if absent := [name for name in noted if not (folder / name).is_file()]:
         raise Missing([f"{folder / absent[0]} is missing: isdiff weights get {folder.name}"])
     if changed := [name for name, digest in noted.items() if sha256(folder / name) != digest]:

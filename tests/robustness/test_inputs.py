@@ -23,7 +23,7 @@ from isdiff.data.files import BenchmarkDataset, FolderDataset
 from isdiff.data.images import guided_diffusion, load_rgb
 from isdiff.data.photos import PhotoDataset
 from isdiff.errors import Missing, UserError
-from isdiff.io.hub import noted_hashes
+from isdiff.io.files import read_hashes
 from isdiff.io.weights import Weights
 from isdiff.masks.files import EditBenchMask, FileMask, read_mask
 from isdiff.masks.wide import WideMask
@@ -294,7 +294,7 @@ READERS = {
     "plan.yaml": read_plan,
     "test.csv": lambda path: read_table(path, {"id": str}, "get it"),
     "prompt.txt": lambda path: text_of(f"@{path}"),
-    "SHA256SUMS": lambda path: noted_hashes(path.parent),
+    "SHA256SUMS": lambda path: read_hashes(path, "get it again"),
     "manifest.yaml": lambda path: Weights(path.parent),
     "rows.npz": read_rows,
 }
