@@ -70,7 +70,7 @@ def vote_grids(cells: Sequence[Cell]) -> list[Grid]:
         rows = [[Text(method), *(share_text(cell, method) for cell in its)] for method in methods]
         behind = zip(("votes", "people", "interval", "p"), *map(behind_votes, its), strict=True)
         heads = ["share of votes", *(f"{cell['mask']} %" for cell in its)]
-        grids.append(Grid(dataset, heads, [*rows, *([Text(text) for text in row] for row in behind)]))
+        grids.append(Grid(dataset, heads, [*rows, *([Text(text) for text in row] for row in behind if any(row[1:]))]))
     return grids
 
 
