@@ -8,6 +8,7 @@
 # make avatars      an earlier table of faces (about half an hour on two CPU cores)
 # make photos, make drawings, make latent   tables of the other datasets and of latent methods
 # make floors       methods without a network and the small networks, at 64, 128 and 256 pixels
+# make methods      methods and floors at equal network calls (hours)
 # make ours         the paper's seed and a better one, on test images
 # make seven        seven photographs filled in several ways
 # make fig3, fig7, fig9   counterparts of the paper's pictures of seeds, hard cases and several results
@@ -30,7 +31,7 @@ PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal
 CORE = COVERAGE_CORE=$$($(RUN) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 TABLES = table1 table2 table4 table5 table6 table7 table8 fig4 fig10 figS fig_calls
 
-.PHONY: install demo test test-fast test-full test-long coverage ci avatars drawings latent photos floors ours seven fig3 fig7 fig9 sweep-photos sweep sweep-latent sweep-patches sweep-seeds $(TABLES) table3 report bench bench-gpu docs lint
+.PHONY: install demo test test-fast test-full test-long coverage ci avatars drawings latent photos floors methods ours seven fig3 fig7 fig9 sweep-photos sweep sweep-latent sweep-patches sweep-seeds $(TABLES) table3 report bench bench-gpu docs lint
 install: $(VENV)/.installed
 
 # The lock holds the versions that made the results. If it does not fit this Python, pyproject.toml's ranges apply.
@@ -68,7 +69,7 @@ ci: coverage lint
 avatars: install
 	$(RUN) -m isdiff compare avatars $(POOL)
 
-drawings latent photos floors ours: install
+drawings latent photos floors methods ours: install
 	$(RUN) -m isdiff compare $@ $(POOL)
 
 sweep: install

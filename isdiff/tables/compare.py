@@ -24,15 +24,16 @@ from isdiff.tables.strips import common_ids, draw_strips
 
 @dataclass
 class PlannedRow:
-    """A method and how it runs."""
+    """A method, how it runs, and the label of the row that it is compared with; the group's first if empty."""
 
     label: str = MISSING
     overrides: list[str] = MISSING
+    against: str = ""
 
 
 @dataclass
 class Group:
-    """Rows that are compared with the first of them, over the same images; masks and seeds are the plan's if empty."""
+    """Rows that are compared over the same images; masks and seeds are the plan's if empty."""
 
     rows: list[PlannedRow] = MISSING
     limit: int = MISSING
@@ -83,7 +84,7 @@ def narrow(
 
 
 def table_of(plan: Config, group: Config, extra: Sequence[str]) -> TablePlan:
-    """A group as a table, whose rows are compared with its first; rows go by their labels."""
+    """A group as a table; rows go by their labels."""
     labels, seeds = [row.label for row in group.rows], tuple(group.seeds or plan.seeds)
     if len(set(labels)) < len(labels):
         raise UserError(f"a group has two rows with the same label: {', '.join(labels)}")
@@ -92,7 +93,9 @@ def table_of(plan: Config, group: Config, extra: Sequence[str]) -> TablePlan:
     for row in group.rows:
         overrides = (*plan.common, *group.common, f"limit={group.limit}", *row.overrides, *extra)
         cells = tuple(CellPlan(mask, overrides, seeds) for mask in masks)
-        rows.append(RowPlan(row.label, row.label, cells, against=tuple(labels[:1]) if rows else ()))
+        if row.against and row.against not in labels:
+            raise UserError(f"row {row.label} is compared with {row.against}, which is no row of its group")
+        rows.append(RowPlan(row.label, row.label, cells, against=(row.against or labels[0],) if rows else ()))
     title = ", ".join(filter(None, [group.title, f"mask {', '.join(masks)}", f"limit {group.limit}"]))
     metrics = dict(zip(plan.metrics, plan.metrics, strict=True))
     return TablePlan(placed(plan.folder).name, title, "", "", masks, metrics, tuple(rows), plan.bootstrap)
