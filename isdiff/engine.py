@@ -108,7 +108,7 @@ class Live:
 def calls_expected(plan: Callable[[int], Sequence[int]], start: Start, grid: Grid, sampler: Sampler) -> int:
     """Network calls of an image whose first attempt passes; the arguments are those of :class:`Engine`."""
     walked = plan(start.begin_index(0, grid) + 1)
-    return sum(later < earlier for earlier, later in pairwise(walked)) * sampler.calls_per_step
+    return start.calls(grid) + sum(later < earlier for earlier, later in pairwise(walked)) * sampler.calls_per_step
 
 
 class Engine:
@@ -211,12 +211,17 @@ class Engine:
             index = self.grid.index_at(GUESSED)
             x = self.grid.noised(task.guess, stream.normal(like=task.guess), index)
         tr = Trajectory(task, stream, tuple(self.plan(index + 1)), x)
-        steps = self.sampler(tr, self.grid, self.known)
+        steps = self.walk(tr)
         asked = next(steps, None)  # a sampler may ask for nothing at all
         image = Live(tr, steps, asked, attempts=[*history, Attempt(self.grid.timesteps[index])])
         if before:
             image.calls, image.seconds, image.judged_attempts = before.calls, before.seconds, before.judged_attempts
         return image
+
+    def walk(self, tr: Trajectory) -> Steps:
+        if tr.task.guess is None:
+            yield from self.start.improve(tr, self.grid)
+        yield from self.sampler(tr, self.grid, self.known)
 
     def tick(self, live: list[Live]) -> None:
         """One network call for all of ``live`` and every step that follows from it; replaces restarted entries."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ class TwoCurves(Sampler):
         noise_of: whose noise ``e`` is: of the ``clean`` prediction or of the ``projected`` one.
         fresh_known: whether known pixels get fresh noise too.
         clamp: whether predictions are clamped to [-1, 1].
+        noise: standard deviation that known pixels are taken to have; they are then held less firmly at low levels.
         draws: predictions, each of fresh noise, that a step's prediction is the mean of; more than 1 needs h = 1.
         ends: the result: the ``state`` after the last step; its ``projected`` prediction; or the bare ``prediction``.
     """
@@ -52,6 +54,7 @@ class TwoCurves(Sampler):
     clamp: bool = False
     draws: int = 1
     ends: str = "state"
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice("fresh", self.fresh, tuple(FRESH))
@@ -60,6 +63,7 @@ class TwoCurves(Sampler):
         check_choice("weight_at", self.weight_at, ("old", "new"))
         check_number("weight_power", self.weight_power)
         check_number("weight_scale", self.weight_scale)
+        check_number("noise", self.noise)
         check_flag("fresh_known", self.fresh_known)
         check_flag("clamp", self.clamp)
         check_whole("draws", self.draws)
@@ -67,6 +71,10 @@ class TwoCurves(Sampler):
             raise ValueError(f"draws is {self.draws}; more than one draw needs fresh=constant and fresh_scale=1")
         check_number("fresh_scale", self.fresh_scale, high=1)
         self.calls_per_step = self.draws
+
+    def fingerprint(self) -> dict[str, Any]:
+        found = super().fingerprint()
+        return found if self.noise else {key: value for key, value in found.items() if key != "noise"}
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         projected = tr.x
@@ -80,19 +88,22 @@ class TwoCurves(Sampler):
                 x0 = prediction.x0(tr.x, grid, t)
                 found.append(known.clean(x0.clamp(-1, 1) if self.clamp else x0))
             tr.x0 = found[0] if self.draws == 1 else torch.stack(found).mean(0)
-            projected = self.project(tr, grid, known, t if self.weight_at == "old" else s)
+            projected = self.projected(tr, grid, known, t if self.weight_at == "old" else s)
             if s < 0 and self.ends != "state":
                 tr.x = tr.x0 if self.ends == "prediction" else projected
                 continue
-            tr.x = grid.alpha(s) * projected + grid.sigma(s) * self.noise(tr, grid, t, s, projected)
+            tr.x = grid.alpha(s) * projected + grid.sigma(s) * self.mixed_noise(tr, grid, t, s, projected)
 
-    def project(self, tr: Trajectory, grid: Grid, known: KnownRegion, index: int) -> Tensor:
+    def projected(self, tr: Trajectory, grid: Grid, known: KnownRegion, index: int) -> Tensor:
         assert tr.x0 is not None
         weight = self.weight_scale * grid.sigma(index) ** self.weight_power
+        if self.noise:  # Flower's: the share of a known pixel in the mean of it and the prediction, by their variances
+            variance = 1 / (1 + (grid.alpha(index) / grid.sigma(index)) ** 2)
+            weight *= variance / (variance + self.noise**2)
         whole = known.project(tr, tr.x0)
         return whole if weight == 1 else tr.x0 + weight * (whole - tr.x0)
 
-    def noise(self, tr: Trajectory, grid: Grid, t: int, s: int, projected: Tensor) -> Tensor:
+    def mixed_noise(self, tr: Trajectory, grid: Grid, t: int, s: int, projected: Tensor) -> Tensor:
         assert tr.x0 is not None
         fresh, h = tr.noise(), self.fresh_scale * FRESH[self.fresh](grid.sigma(s))
         if h == 1 and self.fresh_known:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from isdiff.checks import check_number
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
-from isdiff.trajectory import Stream, Task
+from isdiff.trajectory import Stream, Task, Trajectory
 
 V = TypeVar("V")
 
@@ -56,6 +56,14 @@ class Start(Component, ABC):
     def composed(self, task: Task, stream: Stream) -> Tensor | None:
         """The clean image (C, H, W) that an attempt begins with before it is noised; None where there is none."""
         return None
+
+    def improve(self, tr: Trajectory, grid: Grid) -> Generator[Any, Any, None]:
+        """Replace ``tr.x`` and ``tr.start`` before the sampler walks, asking the network as a sampler does."""
+        yield from ()
+
+    def calls(self, grid: Grid) -> int:
+        """The network calls of ``improve`` in the first attempt."""
+        return 0
 
 
 class NoiseStart(Start):

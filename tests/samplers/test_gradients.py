@@ -1,7 +1,11 @@
 """Samplers that ask for gradients, where the network is exact: a Gaussian's, with its posterior in closed form."""
 
+import azula.denoise
 import pytest
 import torch
+from azula.guidance import DPSSampler, MMPSDenoiser, PGDMSampler
+from azula.linalg.covariance import IsotropicCovariance
+from azula.sample import DDPMSampler
 from conftest import Answers
 
 from isdiff.diffusion.grid import Grid
@@ -12,7 +16,7 @@ from isdiff.known import KnownRegion
 from isdiff.pictures.jobs import Inpainter
 from isdiff.prediction import Prediction
 from isdiff.samplers.gradients import DPS, MMPS, PiGDM
-from isdiff.trajectory import Task
+from isdiff.trajectory import Stream, Task
 
 GRID = Grid.of(named_betas("linear"), [0, 250, 500, 750, 999])
 SHAPE = (3, 4, 4)
@@ -43,7 +47,7 @@ def posterior(gaussian, x, alpha, sigma, image, known):
     return estimate + taken @ (image[known] - estimate[known])
 
 
-def run(sampler, gaussian, task, seen):
+def run(sampler, gaussian, task, seen, stream=Stream):
     def predict(states, timesteps, tasks):
         answers = []
         for x, timestep in zip(states, timesteps, strict=True):
@@ -54,7 +58,7 @@ def run(sampler, gaussian, task, seen):
         return answers
 
     plan = lambda steps: tuple(range(steps - 1, -2, -1))  # noqa: E731
-    (result,) = Engine(Answers(predict), GRID, sampler, KnownRegion(), plan).run([task])
+    (result,) = Engine(Answers(predict), GRID, sampler, KnownRegion(), plan, stream=stream).run([task])
     return result
 
 
@@ -103,6 +107,57 @@ def test_moves_are_those_of_the_formula(gaussian, task, sampler):
         error = torch.where(known, task.image.flatten() - x0, 0.0)
         expected = 0.7 * gain.T @ (error / error.norm()) if isinstance(sampler, DPS) else GRID.alpha(t) * gain.T @ error
         assert torch.allclose(moved.flatten(), expected, atol=1e-4 * float(expected.abs().max()) + 1e-6)
+
+
+class Levels:
+    """The grid as a schedule of azula, whose times are indices."""
+
+    def __call__(self, t):
+        return tuple(torch.tensor(level(int(t)), dtype=torch.float32) for level in (GRID.alpha, GRID.sigma))
+
+
+@pytest.mark.parametrize("name", ["dps", "mmps", "pigdm"])
+def test_steps_are_azulas(gaussian, task, name, monkeypatch):
+    """Every step of a run against that of an independent library (MIT), from the same state with the same noise.
+
+    In PiGDM the library multiplies the move by the signal of the new level; the paper's Algorithm 1, which is ours,
+    does not.
+    """
+    draws, seen = [], []
+
+    class Noted(Stream):
+        def normal(self, like):
+            draws.append(super().normal(like))
+            return draws[-1]
+
+    ours = {"dps": DPS(), "mmps": MMPS(iterations=3, noise=0.01), "pigdm": PiGDM()}[name]
+    result = run(ours, gaussian, task, seen, Noted)
+
+    class Denoiser(azula.denoise.Denoiser):
+        schedule = Levels()
+
+        def forward(self, x, t):
+            mean, _ = denoise(gaussian, x, GRID.alpha(int(t)), GRID.sigma(int(t)))
+            return azula.denoise.DiracPosterior(mean)
+
+    known = (~task.hole).expand(SHAPE).flatten().nonzero()[:, 0]
+    given, take = task.image.flatten()[known], lambda x: x[known]
+    plain = DDPMSampler(Denoiser())
+    covariance = IsotropicCovariance(0.01**2)
+    theirs = {
+        "dps": DPSSampler(Denoiser(), given, take, zeta=1.0),
+        "mmps": DDPMSampler(MMPSDenoiser(Denoiser(), given, take, covariance, "cg", iterations=3)),
+        "pigdm": PGDMSampler(Denoiser(), given, take, lambda y: torch.zeros(SIZE).index_put((known,), y), eta=1.0),
+    }[name]
+    states = [x for x, _ in seen] + [result.x]
+    for place, (x, t) in enumerate(seen):
+        monkeypatch.setattr(torch, "randn_like", lambda like, place=place: draws[place + 1].flatten())
+        step = [sampler.step(x.flatten(), torch.tensor(t), torch.tensor(t - 1)) for sampler in (theirs, plain)]
+        share = GRID.alpha(t - 1) if name == "pigdm" else 1.0
+        expected = step[1] + (step[0] - step[1]) / share
+        torch.testing.assert_close(
+            states[place + 1].flatten(), expected, atol=2e-4 * float(expected.abs().max()), rtol=0
+        )
 
 
 def test_own_pictures_get_a_model_with_gradients():

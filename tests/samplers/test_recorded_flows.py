@@ -8,13 +8,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
+from conftest import GOLDEN, Answers
 from test_methods import replay
 
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.schedule import named_betas
-from isdiff.known import KnownRegion, NullSpace
+from isdiff.known import Blended, KnownRegion, NullSpace
+from isdiff.prediction import Prediction
 from isdiff.priors.pixel import FlowPath
+from isdiff.samplers.first_order import DDIM
 from isdiff.samplers.flow import DING, FlowChef, TwoCurves
 from isdiff.samplers.lanpaint import LanPaint2
 
@@ -31,12 +33,26 @@ def flow(levels) -> Grid:
     return Grid.flow(sorted(float(s) for s in levels if s > 0))
 
 
+class Descent(KnownRegion):
+    """FlowDPS's own inner problem: steps of fixed length down the gradient of the error, in half precision."""
+
+    def __init__(self, step: float, iterations: int) -> None:
+        self.step, self.iterations = step, iterations
+
+    def project(self, tr, x0):
+        for _ in range(self.iterations):
+            error = x0 - tr.task.compose(x0)
+            x0 = x0 - self.step * (error / error.norm()).half().float()
+        return x0
+
+
 def case(name: str, run: dict, params: dict) -> tuple[Grid, object, KnownRegion, dict]:
     """Levels, sampler, rule, and the recording with what belongs to no sampler put into its start."""
     noise, start = run.get("noise"), run.get("x_T")
     if name == "flower":
         grid = flow(1 - i / params["steps"] for i in range(params["steps"]))
-        return grid, TwoCurves(ends="projected"), NullSpace(), {"x_T": noise[0], "noise": noise[1:-1]}
+        sampler = TwoCurves(ends="projected", noise=params["sigma_noise"])
+        return grid, sampler, NullSpace(), {"x_T": noise[0], "noise": noise[1:-1]}
     if name == "pnp_flow":
         grid, constant = (
             flow(1 - i / params["steps"] for i in range(params["steps"])),
@@ -47,7 +63,8 @@ def case(name: str, run: dict, params: dict) -> tuple[Grid, object, KnownRegion,
         return grid, sampler, NullSpace(), {"x_T": noise[0], "noise": noise[1:]}
     if name == "flowdps":
         sampler = TwoCurves("signal", weight_power=1.0, ends="projected")
-        return flow(run["sigmas"]), sampler, NullSpace(), {"noise": noise[:-1]}
+        known = Descent(params["step_size"], params["inner_iterations"]) if params["step_size"] else NullSpace()
+        return flow(run["sigmas"]), sampler, known, {"noise": noise[:-1]}
     if name == "ding" and params["form"] == "delayed":
         return flow(run["sigmas"]), TwoCurves("sigma", fresh_known=False, ends="prediction"), NullSpace(), {}
     if name == "ding":
@@ -69,8 +86,33 @@ def case(name: str, run: dict, params: dict) -> tuple[Grid, object, KnownRegion,
     return grid, sampler, KnownRegion(), {"x_T": np.where(run["mask"] != 0, noised, start).astype(np.float32)}
 
 
+def test_blended_is_the_inpainting_of_diffusers():
+    """Every state that the network sees, and the result, in its pipeline of SD3 (a part of the latents)."""
+    run = np.load(GOLDEN / "blended_flow" / "sd3_inpaint_T4.npz")
+    asked = []
+
+    def predict(states, timesteps, tasks):
+        velocity = torch.from_numpy(run["velocity"][len(asked), 0])
+        level = timesteps[0] / 1000
+        asked.append(states[0])
+        return [Prediction.of(velocity, "flow", states[0], 1 - level, level)]
+
+    given = {"x_T": run["noise"], "noise": np.zeros((4, *run["noise"].shape), np.float32)}
+    hole = torch.from_numpy(run["mask"][0] != 0)
+    final, calls = replay(
+        given, Answers(predict), flow(run["sigmas"]), DDIM(), Blended(), down, run["image_latents"], [hole]
+    )
+    assert calls == len(run["velocity"])
+    torch.testing.assert_close(torch.stack(asked), torch.from_numpy(run["latents_in"][:, 0]), atol=2e-6, rtol=0)
+    pasted = torch.where(hole, final[0], torch.from_numpy(run["image_latents"][0]))
+    torch.testing.assert_close(pasted, torch.from_numpy(run["final"][0]), atol=2e-6, rtol=0)
+
+
+SEVERAL = GOLDEN / "flower" / "random_T6_K3.npz"  # runs, whose mean is the result
+
+
 @pytest.mark.parametrize(
-    "path", [p for p in FILES if p.parent.name != "diffpir"], ids=lambda p: f"{p.parent.name}-{p.stem}"
+    "path", [p for p in FILES if p.parent.name != "diffpir" and p != SEVERAL], ids=lambda p: f"{p.parent.name}-{p.stem}"
 )
 def test_replays(path, golden_prior):
     run = dict(np.load(path))
@@ -84,6 +126,22 @@ def test_replays(path, golden_prior):
     assert calls == len(run["call_t"])
     atol = 1e-3 if "two_call_default" in path.stem else 1e-4
     torch.testing.assert_close(final, torch.from_numpy(run["final"]), atol=atol, rtol=0)
+
+
+def test_flower_of_several_runs_replays(golden_prior):
+    """The published result is the mean of runs; known pixels are taken to have noise."""
+    run = dict(np.load(SEVERAL))
+    params, starts = json.loads(str(run["params"])), np.flatnonzero(run["noise_kind"] == 0)
+    finals = []
+    for draws in np.split(run["noise"], starts[1:]):
+        grid, sampler, known, more = case("flower", {"noise": draws}, params)
+        hole = torch.from_numpy(run["mask"] == 0)[None]
+        prior = FlowPath(golden_prior, ALPHAS)
+        final, calls = replay(run | more, prior, grid, sampler, known, down, run["y"], [hole] * len(run["y"]))
+        finals.append(final)
+        assert calls == params["steps"]
+    assert len(finals) == params["num_samples"] == 3
+    torch.testing.assert_close(torch.stack(finals).mean(0), torch.from_numpy(run["final"]), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.parent.name == "diffpir"], ids=lambda p: p.stem)

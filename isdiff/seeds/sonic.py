@@ -1,0 +1,86 @@
+"""SONIC (Baek et al. 2025, arXiv 2511.19985): the noise that an attempt begins with is optimised before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isdiff.checks import check_number, check_whole
+from isdiff.diffusion.grid import Grid
+from isdiff.prediction import Prediction
+from isdiff.seeds.base import Seed, SeededStart
+from isdiff.trajectory import Trajectory
+
+MEMORY = (0.9, 0.999)  # of Adam
+
+
+class SonicStart(SeededStart):
+    """Noise from which the model, left to itself, generates the known pixels. The network is asked on the way.
+
+    An iteration generates an image from the noise, by deterministic steps that know nothing of the known region. The
+    error on known pixels is taken for the gradient with respect to the noise: in the generated image all predicted
+    noise counts as constant, so that nothing has to be differentiated. Adam makes a step with the Fourier transform of
+    that gradient, on the Fourier transform of the noise.
+
+    The paper's abstract says all this. [R]: the numbers of iterations and steps, that all frequencies learn at one
+    rate, the rate itself, and that the spectrum keeps its energy, so that the noise keeps its variance.
+
+    Args:
+        seed, step, lambda_: see :class:`SeededStart`; at step 1, as published, nothing is left of the seed.
+        iterations: of the optimisation.
+        steps: network calls in an iteration.
+        rate: Adam's, in units of the noise's standard deviation.
+    """
+
+    def __init__(
+        self,
+        seed: Seed,
+        step: float = 1.0,
+        lambda_: float = 0.05,
+        iterations: int = 20,
+        steps: int = 20,
+        rate: float = 0.1,
+    ) -> None:
+        super().__init__(seed, step, lambda_)
+        check_whole("iterations", iterations)
+        check_whole("steps", steps)
+        check_number("rate", rate)
+        self.iterations, self.steps, self.rate = iterations, steps, rate
+
+    def walk(self, top: int) -> list[int]:
+        """The indices of the grid that an iteration visits, evenly from ``top`` down."""
+        return [round(index) for index in np.linspace(top, 0, min(self.steps, top + 1)).tolist()]
+
+    def calls(self, grid: Grid) -> int:
+        return self.iterations * len(self.walk(self.begin_index(0, grid)))
+
+    def improve(self, tr: Trajectory, grid: Grid) -> Generator[Any, Any, None]:
+        walk = self.walk(tr.plan[0])
+        energy = tr.x.square().mean()
+        spectrum = torch.view_as_real(torch.fft.fft2(tr.x, norm="ortho"))
+        first, second = torch.zeros_like(spectrum), torch.zeros_like(spectrum)
+        for count in range(1, self.iterations + 1):
+            x = generated = tr.x
+            for t, s in pairwise([*walk, -1]):
+                prediction: Prediction = yield x, t
+                generated = prediction.x0(x, grid, t)
+                x = grid.noised(generated, grid.noise_in(x, generated, t), s)
+            error = generated - tr.task.compose(generated)
+            gradient = torch.view_as_real(torch.fft.fft2(error, norm="ortho"))
+            first = MEMORY[0] * first + (1 - MEMORY[0]) * gradient
+            second = MEMORY[1] * second + (1 - MEMORY[1]) * gradient.square()
+            scale = (second / (1 - MEMORY[1] ** count)).sqrt().clamp(min=1e-8)
+            spectrum = spectrum - self.rate * first / (1 - MEMORY[0] ** count) / scale
+            spectrum = spectrum * (energy / state(spectrum).square().mean()).sqrt()
+            tr.x = state(spectrum)
+        tr.start = tr.x
+
+
+def state(spectrum: Tensor) -> Tensor:
+    """The image (C, H, W) that a spectrum (C, H, W, 2) is of."""
+    return torch.fft.ifft2(torch.view_as_complex(spectrum), norm="ortho").real
