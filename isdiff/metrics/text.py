@@ -76,10 +76,11 @@ class CLIPScore(TextMetric):
     """
 
     name, title = "clip_score", "CLIP score (ViT-L/14, revision 32bd6428)"
+    remedy = "isdiff weights get {}"  # what brings the folder
 
     def weights(self) -> list[Path]:
         if not self.folder.is_dir():
-            raise Absent(f"{self.folder} of a metric is missing: isdiff weights get {self.folder.name}")
+            raise Absent(f"{self.folder} of a metric is missing: {self.remedy.format(self.folder.name)}")
         return list(model_files(self.folder))
 
     @torch.inference_mode()
@@ -92,3 +93,13 @@ class CLIPScore(TextMetric):
             seen = model(**inputs.to(DEVICE.get()))
             found.append(score(seen.image_embeds, seen.text_embeds))
         return np.concatenate(found)
+
+
+class HPSv2(CLIPScore):
+    """Human Preference Score v2 (Wu et al. 2023): the same score in a CLIP ViT-H/14 tuned to what people prefer.
+
+    The folder decides whether it is v2 or v2.1, and reports should say which.
+    """
+
+    name, title = "hpsv2", "HPSv2"
+    remedy = "put HPSv2 or HPSv2.1 there, in the layout of transformers' CLIPModel with its processor"

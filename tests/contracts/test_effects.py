@@ -44,7 +44,14 @@ CASES = {
         SHARED | LANPAINT | {"sampler.spacing": ["trailing"]},
     ),
     "isdiff": (["method=ddnm+isdiff", "sampler.eta=0", *RETRIED], ISDIFF),
-}
+    "sonic": (
+        ["method=sonic", *RETRIED, "isdiff.refine.enabled=true", "isdiff.start.iterations=2", "isdiff.start.steps=3"],
+        {
+            "isdiff.start.step": [0.8], "isdiff.start.lambda": [0.1], "isdiff.start.iterations": [1],
+            "isdiff.start.steps": [2], "isdiff.start.rate": [0.5],
+        },
+    ),
+}  # fmt: skip
 SEEDS = {  # the paper's is among ISDIFF
     "gmm_position": {"components": [1], "height": [0.3], "max_pixels": [20]},
     "telea": {"radius": [5]},
@@ -57,7 +64,7 @@ for seed, keys in SEEDS.items():
 FLOORS = {"telea": {"method.fill.radius": [5]}, "patchmatch": {"method.fill.loops": [1]}}
 CASES |= {f"method {name}": ([f"method={name}"], changes) for name, changes in FLOORS.items()}
 # Whose keys a case is about.
-GROUPS = {"isdiff": ["isdiff"]} | {seed: ["isdiff.seed"] for seed in SEEDS}
+GROUPS = {"isdiff": ["isdiff"], "sonic": ["isdiff.start"]} | {seed: ["isdiff.seed"] for seed in SEEDS}
 GROUPS |= {f"method {name}": ["method.fill"] for name in FLOORS}
 
 

@@ -19,7 +19,7 @@ from isdiff.metrics.contrast import contrast
 from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, estimate
 from isdiff.metrics.samples import FrechetStatistic, KernelStatistic, MeanStatistic, frechet_distance
 from isdiff.metrics.standard import LPIPS, SSIM
-from isdiff.metrics.text import CLIPScore
+from isdiff.metrics.text import CLIPScore, HPSv2
 
 
 def images(count: int, seed: int) -> list[np.ndarray]:
@@ -158,6 +158,10 @@ def test_clip_score_is_the_models_cosine(tmp_path):
         metric.measure(pictures, pictures, ["", "", ""])
     with pytest.raises(Unavailable, match="is missing: isdiff weights get clip_vit_l14"):
         CLIPScore(str(tmp_path / "none" / "clip_vit_l14")).measure(pictures, pictures, prompts)
+    preferred = HPSv2(str(folder))  # the same arithmetic on other weights
+    assert preferred.measure(pictures, pictures, prompts).value(np.arange(3)) == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(Unavailable, match="is missing: put HPSv2 or HPSv2.1 there, in the layout of transformers"):
+        HPSv2(str(tmp_path / "none")).measure(pictures, pictures, prompts)
 
 
 def test_the_title_of_the_clip_score_names_the_revision_that_is_downloaded():
