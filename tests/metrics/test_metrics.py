@@ -160,7 +160,7 @@ def test_clip_score_is_the_models_cosine(tmp_path):
         CLIPScore(str(tmp_path / "none" / "clip_vit_l14")).measure(pictures, pictures, prompts)
     preferred = HPSv2(str(folder))  # the same arithmetic on other weights
     assert preferred.measure(pictures, pictures, prompts).value(np.arange(3)) == pytest.approx(expected, rel=1e-4)
-    with pytest.raises(Unavailable, match="is missing: put HPSv2 or HPSv2.1 there, in the layout of transformers"):
+    with pytest.raises(Unavailable, match=r"is missing: put HPSv2 or HPSv2\.1 there, in the layout of transformers"):
         HPSv2(str(tmp_path / "none")).measure(pictures, pictures, prompts)
 
 
