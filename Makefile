@@ -69,8 +69,13 @@ ci: coverage lint
 avatars: install
 	$(RUN) -m isdiff compare avatars $(POOL)
 
-drawings latent photos floors methods ours: install
+drawings latent photos floors ours: install
 	$(RUN) -m isdiff compare $@ $(POOL)
+
+methods: install
+	$(RUN) -m isdiff compare methods $(POOL)
+	$(RUN) -m isdiff compare methods_photos $(POOL)
+	$(RUN) -m isdiff compare methods_calls $(POOL)
 
 sweep: install
 	$(RUN) -m isdiff compare sweep_seed $(POOL)

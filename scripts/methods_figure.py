@@ -1,7 +1,7 @@
 """Quality against network calls, from the results of ``make methods``: one figure for a page or half a slide.
 
     python scripts/methods_figure.py
-    python scripts/methods_figure.py --results outputs/compare/methods/table.json --to docs/methods_calls.png
+    python scripts/methods_figure.py --results outputs/compare/methods*/table.json --to docs/methods_calls.png
 
 Lines are methods on drawn faces with half masks, bars 95 % intervals over images, dashed lines fills without a network.
 """
@@ -75,10 +75,11 @@ def draw(rows: Sequence[dict[str, Any]]) -> Any:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=located("benchmarks/results/methods.json"))
+    committed = [located(f"benchmarks/results/{name}.json") for name in ("methods", "methods_calls")]
+    parser.add_argument("--results", type=Path, nargs="+", default=committed)
     parser.add_argument("--to", type=Path, default=Path("docs/methods_calls.png"))
     args = parser.parse_args(argv)
-    picture = draw(json.loads(args.results.read_text("utf-8"))["rows"])
+    picture = draw([row for path in args.results for row in json.loads(path.read_text("utf-8"))["rows"]])
     atomic_save(args.to, lambda stream: picture.savefig(stream, format="png", dpi=110))
 
 
