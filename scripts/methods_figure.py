@@ -20,22 +20,15 @@ import matplotlib
 from isdiff.io.files import atomic_save
 from isdiff.paths import located
 
-LINES = (
-    "DDNM",
-    "DDNM + IS-Diff",
-    "DDNM, resampling",
-    "Flower (DDNM, eta 1)",
-    "DING",
-    "RePaint",
-    "LanPaint 2.1",
-    "SONIC",
-)
+LINES = {"DDNM": "tab:blue", "DDNM + IS-Diff": "tab:cyan", "DDNM, resampling": "tab:green", "DING": "tab:purple",
+         "Flower (DDNM, eta 1)": "tab:red", "Flower + ours": "black", "RePaint": "tab:brown",
+         "LanPaint 2.1": "tab:pink", "SONIC": "tab:orange"}  # fmt: skip
 FLOORS = ("Telea", "mean colour", "PatchMatch")
 PANELS = {
     "lite0_perceptual": "distance to the truth\n(Lite0 perceptual)",
     "lite0_kid": "distance of the sets\n(Lite0 KID x1000)",
 }
-TICKS = (25, 50, 100, 250, 500)
+TICKS, KID_TICKS = (25, 50, 100, 250, 500), (30, 50, 100, 200, 300)
 LEAST = "#7a7a7a"
 
 
@@ -56,19 +49,25 @@ def draw(rows: Sequence[dict[str, Any]]) -> Any:
     pyplot.rcParams.update({"font.size": 15, "axes.spines.top": False, "axes.spines.right": False})
     picture, axes = pyplot.subplots(1, len(PANELS), figsize=(13, 6.2), constrained_layout=True)
     for axis, (metric, title) in zip(axes, PANELS.items(), strict=True):
-        for place, label in enumerate(LINES):
+        for place, (label, colour) in enumerate(LINES.items()):
             line = points(rows, label, metric)
             shift = 1 + 0.02 * (place - len(LINES) / 2)  # side by side, so that no bar hides another
             calls = [shift * row["network_calls"] for row in line]
             values = [row["value"] for row in line]
             bars = [[row["value"] - row["low"] for row in line], [row["high"] - row["value"] for row in line]]
-            axis.errorbar(calls, values, bars, label=label, marker="o", linewidth=2.5, elinewidth=1, capsize=2)
+            axis.errorbar(
+                calls, values, bars, color=colour, label=label, marker="o", linewidth=2.5, elinewidth=1, capsize=2
+            )
         for label, style in zip(FLOORS, (":", "--", "-."), strict=True):
             if line := points(rows, label, metric):
                 axis.axhline(line[0]["value"], color=LEAST, linestyle=style, linewidth=1.5, label=label)
         axis.set(xscale="log", xlabel="network calls an image", title=title)
         axis.set_xticks(TICKS, [str(tick) for tick in TICKS])
         axis.minorticks_off()
+        if metric == "lite0_kid":
+            axis.set_yscale("log")
+            axis.set_yticks(KID_TICKS, [str(tick) for tick in KID_TICKS])
+            axis.minorticks_off()
     picture.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return picture
 
