@@ -59,6 +59,19 @@ def test_plans_are_narrowed():
 OWN = re.search(r"```yaml\n(# configs/compare/mine.*?)```", (ROOT / "docs/experiments.md").read_text("utf-8"), re.S)[1]
 
 
+def test_a_row_names_the_row_that_it_is_compared_with(tmp_path):
+    """Otherwise it is the first; a name that no row has is refused."""
+    row = "  - {label: %s, overrides: [method=ddnm]%s}\n"
+    text = "groups:\n- limit: 1\n  rows:\n" + row % ("a", "") + row % ("b", "") + row % ("c", ", against: b")
+    (tmp_path / "own.yaml").write_text(text)
+    plan = read_plan(tmp_path / "own.yaml")
+    assert [row.against for row in table_of(plan, plan.groups[0], []).rows] == [(), ("a",), ("b",)]
+    (tmp_path / "own.yaml").write_text(text.replace("against: b", "against: d"))
+    plan = read_plan(tmp_path / "own.yaml")
+    with pytest.raises(UserError, match="row c is compared with d, which is no row of its group"):
+        table_of(plan, plan.groups[0], [])
+
+
 def test_a_file_of_ones_own_needs_no_more_than_its_rows(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs/compare").mkdir(parents=True)
