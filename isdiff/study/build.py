@@ -131,10 +131,8 @@ def pictures(question: Question) -> Iterator[tuple[str, np.ndarray]]:
 def build_study(plan: StudyPlan, folder: Path, overwrite: bool = False) -> Study:
     """Write ``folder``, to be given to people, and ``<folder>.key.json``, to be kept.
 
-    The same plan and runs give the same study, byte for byte. The folder appears whole or not at all.
-
-    Args:
-        overwrite: replace another study that is there. Nothing else is ever replaced.
+    The same plan and runs give the same study, byte for byte. The folder appears whole or not at all. ``overwrite``
+    replaces another study that is there; nothing else is ever replaced.
     """
     folder = Path(os.path.abspath(folder))
     plan.require_runs()

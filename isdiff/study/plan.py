@@ -113,12 +113,7 @@ class StudyPlan:
 
 
 def read_plan(path: str | Path, extra: Sequence[str] = (), n: int | None = None, seed: int | None = None) -> StudyPlan:
-    """The plan in a YAML file.
-
-    Args:
-        extra: overrides of all runs.
-        n, seed: in the place of the file's.
-    """
+    """The plan in a YAML file, with ``extra`` overrides of all runs; ``n`` and ``seed`` replace the file's."""
     given = read_checked(path, PlanFile(), "study plan")
     n, seed = given.n if n is None else n, given.seed if seed is None else seed
     if n < 1 or seed < 0:

@@ -20,11 +20,7 @@ EXPECTED = 5  # votes for each method, below which the chi-squared distribution 
 
 
 def bootstrap(votes: np.ndarray, seed: int = 0) -> np.ndarray:
-    """95 % intervals (2, methods) of the shares over participants, drawn again with all their votes.
-
-    Args:
-        votes: (participants, methods) int.
-    """
+    """95 % intervals (2, methods) of shares of ``votes`` (participants, methods); who is drawn votes with all votes."""
     people = len(votes)
     weights = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), RESAMPLES)
     totals = weights @ votes
@@ -42,13 +38,10 @@ def equal_shares(totals: np.ndarray) -> float | None:
 
 
 def cell_shares(cell: KeyCell, votes: np.ndarray) -> dict[str, Any] | None:
-    """A cell's shares from 0 to 1 by method, ready for JSON; None if nobody voted.
+    """A cell's shares from 0 to 1 of ``votes`` (participants, methods), ready for JSON; None if nobody voted.
 
     ``wilson`` takes votes as independent of each other. ``bootstrap`` draws participants; it is None where there are
     too few, or where all voted alike, of which it learns nothing.
-
-    Args:
-        votes: (participants, methods) int, nobody without votes.
     """
     totals = votes.sum(0)
     of = int(totals.sum())

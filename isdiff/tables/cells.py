@@ -73,12 +73,10 @@ FINAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what other cells would meet
 def fill(
     plan: TablePlan, run: bool = True, known: dict[object, Row] | None = None, paired: bool = True
 ) -> tuple[Sheet, Cells]:
-    """The table with its numbers, and the rows that they come from.
+    """The table with its numbers, and the rows that they come from, which ``paired`` also compares.
 
-    Args:
-        run: sample what is missing; otherwise only cells whose runs are done get values.
-        known: rows of other tables, by what they were made with; this table's are added.
-        paired: also compare rows.
+    Without ``run`` only cells whose runs are done get values. ``known`` rows of other tables, by what they were made
+    with, are taken as they are; this table's are added.
     """
     known, compose = {} if known is None else known, Composer()
     metrics = build_metrics(list(plan.metrics.values()))
@@ -232,12 +230,7 @@ def cell_config(
     name: str = "",
     compose: Callable[[Sequence[str]], Config] = compose_run,
 ) -> Config:
-    """The runs of a cell, which differ in their seeds.
-
-    Args:
-        metrics: names of those that the runs measure.
-        group: of all rows of a table in a logger, where each goes by its ``name``.
-    """
+    """The runs of a cell, which differ in their seeds; loggers show them in a ``group`` under ``name``."""
     composed = compose([f"mask={cell.mask}", f"metrics.names=[{','.join(metrics)}]", *cell.overrides])
     if group:
         set_group(composed, group, name)

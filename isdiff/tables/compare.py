@@ -120,10 +120,7 @@ def compare(plan: Config, extra: Sequence[str] = ()) -> tuple[Path, Gaps]:
     """Run every row of ``plan`` on every mask; returns the folder of what is written, and what it lacks.
 
     ``summary.md``, ``table.csv`` and ``table.json`` have all groups; each group and mask has a picture of its first
-    images.
-
-    Args:
-        extra: overrides of every run.
+    images. ``extra`` are overrides of every run.
     """
     folder, gaps = placed(plan.folder), Gaps()
     tables = [table_of(plan, group, extra) for group in plan.groups]

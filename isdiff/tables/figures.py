@@ -119,12 +119,9 @@ def draw(
     limit: int | None = None,
     known: dict[object, Row] | None = None,
 ) -> Drawn:
-    """Run what is missing and write ``<name>.svg``, ``.png`` and ``.csv``.
+    """Run what is missing of the datasets' ``plans`` and write ``<name>.svg``, ``.png`` and ``.csv``.
 
-    Args:
-        plans: the figure's runs, one for each dataset.
-        limit: of images whose seeds alone are looked at.
-        known: as of :func:`~isdiff.tables.cells.fill`.
+    ``limit`` is that of images whose seeds alone are looked at; ``known`` is as of :func:`~isdiff.tables.cells.fill`.
     """
     drawn, figure, profile = Drawn(name), load("figure", name), plans[0].profile
     of_seeds = figure.get("kind") == "initialisations"
@@ -229,11 +226,7 @@ def set_scale(axis: Any, settings: Any) -> None:
 
 
 def plot_line(axis: Any, label: str, points: Points, colour: str, offset: float) -> None:
-    """Draw a line with its intervals.
-
-    Args:
-        offset: typographic points to the right, so that bars of several lines at one value do not hide one another.
-    """
+    """Draw a line with its intervals, ``offset`` typographic points to the right of where it is, beside other lines."""
     from matplotlib.transforms import ScaledTranslation
 
     x, found = zip(*sorted(points, key=lambda point: point[0]), strict=True)
@@ -253,11 +246,7 @@ def bars(found: Sequence[Estimate]) -> np.ndarray:
 
 
 def draw_initialisations(figure: Any, panel: Panel, divergent: Mapping[str, Mapping[str, float]]) -> Any:
-    """Fig. 4: how far each initialisation's colours are from the hole's true ones, and the quality that follows.
-
-    Args:
-        divergent: the distances, by row and image.
-    """
+    """Fig. 4: how far each initialisation's colours are from the hole's true ones, and the quality that follows."""
     metrics = build_metrics(list(panel.table.metrics.values()))
     (mask,) = panel.table.masks
     picture, axes = subplots(1, 1 + len(metrics))

@@ -58,12 +58,7 @@ def add_divergences(sheet: Sheet, table: TablePlan, cells: Cells, spread: Mappin
 
 
 def divergence(truth: torch.Tensor, filled: torch.Tensor, hole: torch.Tensor) -> float:
-    """The divergence in one hole.
-
-    Args:
-        truth, filled: (3, H, W), about [-1, 1].
-        hole: (H, W), bool.
-    """
+    """The divergence of two images (3, H, W) of about [-1, 1] in one hole (H, W)."""
     true, given = (counts(image[:, hole]) for image in (truth, filled))
     p = true / true.sum()
     q = (given + 1 / given.size) / (given.sum() + 1)

@@ -30,11 +30,8 @@ def table_names() -> list[str]:
 def plans_of(asked: Sequence[str], profile: str, alone: bool = False, **options: Any) -> dict[str, list[TablePlan]]:
     """What is asked for by name: one plan of a table, and of a figure one for each dataset.
 
-    With ``report`` all that a report runs, without what the options leave nothing of.
-
-    Args:
-        alone: also figures that a report shows but does not run.
-        options: as of :func:`isdiff.tables.plan.plan`.
+    With ``report`` all that a report runs (``alone``: also figures that it only shows), without what the ``options`` of
+    :func:`isdiff.tables.plan.plan` leave nothing of.
     """
     only, whole = [name for name in asked if name != "report"], "report" in asked
     found: dict[str, list[TablePlan]] = {}
@@ -113,11 +110,7 @@ class Maker:
         return drawn
 
     def report(self, plans: dict[str, list[TablePlan]], only: Sequence[str]) -> tuple[Path, Gaps]:
-        """Tables, figures and pictures in one page; returns its path, and what its tables and figures lack.
-
-        Args:
-            only: the tables and figures that were asked for instead of all.
-        """
+        """One page with all ``plans``, or ``only`` those asked for by name; returns its path, and what it lacks."""
         sheets, parts, figures, gaps = [], [], [], Gaps()
         for name, its in plans.items():
             if name in figure_names():

@@ -32,11 +32,7 @@ def spent_text(found: dict[str, float]) -> str:
 
 
 def answer(sheets: Sequence[Sheet], voted: Sequence[Agreement] = ()) -> dict[str, Any]:
-    """What comes of the paper's differences: a headline, counts by table, and sentences.
-
-    Args:
-        voted: Table III's words, a word for each of its cells.
-    """
+    """What comes of the paper's differences, and of Table III's cells: a headline, counts by table, and sentences."""
     counts = {sheet.plan.name: Counter(word for _, _, word in sheet.agreements()) for sheet in sheets}
     counts |= {"table3": Counter(voted)} if voted else {}
     whole = sum(counts.values(), Counter())
@@ -105,12 +101,9 @@ def write_page(
     cost: dict[str, float],
     **told: str,
 ) -> None:
-    """Write the report, and its answer and facts as JSON beside it.
+    """Write the report, and as JSON beside it what :func:`answer` and :func:`spent` give, and facts.
 
-    Args:
-        found: what :func:`answer` gives.
-        cost: of the runs behind it, as :func:`spent` gives it.
-        told: title, and the command that makes this page again.
+    ``told`` are its title, and the command that makes this page again.
     """
     facts = {"commit": environment.git_commit(), **environment.package_versions()}
     content = {"answer": found, "facts": facts, "spent": cost}
