@@ -1,23 +1,28 @@
 """Configurations from overrides, and what to say of overrides that give none."""
 
+import os
 import re
 import shlex
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
+from copy import deepcopy
 from difflib import get_close_matches
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from isdiff.config.build import build, resolved
 from isdiff.config.search_path import config_names, own_hydra
-from isdiff.config.settings import VALUES
+from isdiff.data.base import file_stamp
 from isdiff.data.base import quote as quote_place
 from isdiff.errors import UserError
 from isdiff.models.base import Model
@@ -27,9 +32,44 @@ COMPOSING = threading.Lock()  # Hydra composes with something that a process has
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """Compose the overrides; from several threads too."""
-    with COMPOSING, own_hydra() as folder, initialize_config_dir(folder, version_base="1.3"):
-        return compose("config", [as_typed(text) for text in overrides])
+    """Compose the overrides; from several threads too.
+
+    Hydra composes each choice of files once. Values are set in copies, as Hydra sets them.
+    """
+    typed = tuple(as_typed(text) for text in overrides)
+    folders = config_folders()
+    files = sorted(f"{where}/{name}" for folder in folders for where, _, names in os.walk(folder) for name in names)
+    stamp = (*folders, *((file, file_stamp(file)) for file in files if file.endswith(".yaml")))
+    read = [parse(text) for text in typed]
+    with COMPOSING:
+        if all(each and each.type is OverrideType.CHANGE and each.package is None for each in read):
+            values = [each for each in read if each and is_value(each, folders)]
+            choices = tuple(text for text, each in zip(typed, read, strict=True) if each not in values)
+            with suppress(OmegaConfBaseException):  # of which Hydra says more
+                return with_values(by_hydra(choices, stamp), values)
+        return deepcopy(by_hydra(typed, stamp))
+
+
+def is_value(override: Override, folders: Sequence[Path]) -> bool:
+    """Tell whether an override sets one value and chooses no file."""
+    key = override.key_or_group
+    if "/" in key or override.is_hydra_override() or override.is_sweep_override():
+        return False
+    return not any((folder / key).is_dir() for folder in folders)
+
+
+def with_values(cfg: DictConfig, values: Sequence[Override]) -> DictConfig:
+    cfg = deepcopy(cfg)
+    for each in values:
+        OmegaConf.update(cfg, each.key_or_group, each.value(), merge=True)
+    return cfg
+
+
+@lru_cache(maxsize=128)
+def by_hydra(overrides: Sequence[str], stamp: Hashable) -> DictConfig:
+    """Compose with Hydra; ``stamp`` tells the state of all files."""
+    with own_hydra() as folder, initialize_config_dir(folder, version_base="1.3"):
+        return compose("config", [*overrides])
 
 
 def as_typed(text: str, sweeps: bool = False) -> str:
@@ -105,34 +145,6 @@ def compose_run(overrides: Sequence[str], also: Sequence[str] = ()) -> DictConfi
         return composed(overrides)
     except Exception as error:  # Hydra's own and, where it had not thought of it, Python's
         raise refuse(overrides, error, also=also) from None
-
-
-class Composer:
-    """Composes many runs while their files stay as they are: what chooses the same files is read once.
-
-    Overrides of values come behind those of files, in Hydra as here.
-    """
-
-    def __init__(self) -> None:
-        self.chosen: dict[tuple[str, ...], DictConfig] = {}
-
-    def __call__(self, overrides: Sequence[str]) -> DictConfig:
-        """Compose as :func:`compose_run` does."""
-        plain = all(re.fullmatch(r"[\w./]+", text.partition("=")[0]) for text in overrides)
-        values = [text for text in overrides if "." in (key := text.partition("=")[0]) or key in VALUES]
-        files = tuple(text for text in overrides if text not in values)
-        parsed = [parse(as_typed(text)) for text in values]
-        try:
-            if not plain or None in parsed:
-                raise UserError("not as simple as that")
-            if files not in self.chosen:
-                self.chosen[files] = composed(files)
-            found = self.chosen[files].copy()
-            for each in filter(None, parsed):
-                OmegaConf.update(found, each.key_or_group, each.value(), merge=True)
-        except Exception:
-            return compose_run(overrides)  # which also says what is wrong
-        return found
 
 
 def runs_of(group: str) -> dict[str, DictConfig]:

@@ -16,6 +16,7 @@ from isdiff.component import Component
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import plain
 
+UNSAFE = ("Cc", "Cs", "Zl", "Zp")  # Unicode's kinds: control characters, half characters, ends of lines
 MAX_ID_BYTES = 200  # file systems take 255: ``.<id>.png.<process>.tmp`` has to fit as well
 
 
@@ -64,7 +65,7 @@ def safe_id(text: str) -> bool:
     """Tell whether an id can be part of a file name everywhere, and of a line in a list."""
     if not text or text.startswith(".") or text != text.strip() or any(part in text for part in ("..", "/", "\\")):
         return False
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
+    if not (text.isascii() and text.isprintable()) and any(unicodedata.category(c) in UNSAFE for c in text):
         return False
     return len(text.encode()) <= MAX_ID_BYTES
 
@@ -132,7 +133,7 @@ def read_table(file: Path, columns: Mapping[str, type], advice: str, prefix: str
     return found
 
 
-def file_stamp(path: Path) -> str:
+def file_stamp(path: str | Path) -> str:
     """Return size and times of a file; ``""`` if it cannot be looked at."""
     try:
         found = os.stat(path)

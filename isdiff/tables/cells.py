@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from isdiff.config.composing import Composer, compose_run
+from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
 from isdiff.config.nodes import Config
 from isdiff.config.setup import Setup
@@ -78,7 +78,7 @@ def fill(
     Without ``run`` only cells whose runs are done get values. ``known`` rows of other tables, by what they were made
     with, are taken as they are; this table's are added.
     """
-    known, compose = {} if known is None else known, Composer()
+    known = {} if known is None else known
     metrics = build_metrics(list(plan.metrics.values()))
     columns = [
         Column(mask, metric, paper, paper == metric.name and plan.own_data)
@@ -100,7 +100,7 @@ def fill(
                 where = f"{plan.name}{f' ({plan.profile})' if plan.profile else ''}, cell {place}/{len(todo)}"
                 print(f"{where}: {row.label}, {cell.mask}", file=sys.stderr)
             if made_with not in known:
-                setups = cell_setups(cell_config(cell, [m.name for m in metrics], plan.name, row.name, compose), cell)
+                setups = cell_setups(cell_config(cell, [m.name for m in metrics], plan.name, row.name), cell)
                 if not run and not all(map(is_finished, setups)):
                     reasons[key] = NOT_YET
                     sheet.gaps.waits.setdefault(RUNS, []).append(named)
@@ -228,10 +228,9 @@ def cell_config(
     metrics: Sequence[str],
     group: str = "",
     name: str = "",
-    compose: Callable[[Sequence[str]], Config] = compose_run,
 ) -> Config:
     """The runs of a cell, which differ in their seeds; loggers show them in a ``group`` under ``name``."""
-    composed = compose([f"mask={cell.mask}", f"metrics.names=[{','.join(metrics)}]", *cell.overrides])
+    composed = compose_run([f"mask={cell.mask}", f"metrics.names=[{','.join(metrics)}]", *cell.overrides])
     if group:
         set_group(composed, group, name)
     return composed
@@ -242,11 +241,10 @@ def configs_of(plans: Iterable[TablePlan], strict: bool = False) -> Iterator[tup
 
     What does not compose is left to the tables to explain, unless ``strict``.
     """
-    compose = Composer()
     for table in plans:
         for row, cell in [(each, cell) for each in table.rows for cell in each.cells if not cell.impossible]:
             try:
-                composed: Any = cell_config(cell, list(table.metrics.values()), table.name, row.name, compose)
+                composed: Any = cell_config(cell, list(table.metrics.values()), table.name, row.name)
             except UserError:
                 if strict:
                     raise
