@@ -77,6 +77,21 @@ def write_images(folder: Path, side: int, count: int) -> list[str]:
     return names
 
 
+def write_editbench(root: Path, natural: Iterable[int], generated: Iterable[int], side: int = 64) -> None:
+    """EditBench as it is released, with images of these numbers, each with its hole in its last 10 n columns."""
+    for part, numbers in (("natural", natural), ("generated", generated)):
+        rows = ["aos,prompt_full,prompt_mask-simple,prompt_mask-rich"]
+        for n in numbers:
+            for kind in ("references", "masks"):
+                (root / f"{kind}_{part}").mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(n).integers(0, 256, (side, side, 3), np.uint8)
+            Image.fromarray(pixels).save(root / f"references_{part}" / f"{n}.png")
+            hole = np.indices((side, side))[1] >= side - 10 * n
+            Image.fromarray(hole.astype(np.uint8) * 255).save(root / f"masks_{part}" / f"{n}.png")
+            rows.append(f'{n},"a cat, sitting {n}",a cat,a small cat')
+        (root / f"annotations_{part}.csv").write_text("\n".join(rows))
+
+
 def changed(cfg: DictConfig, **values) -> DictConfig:
     """A copy with some values set, ``runtime__batch_size=3`` for ``runtime.batch_size``."""
     cfg = cfg.copy()
@@ -96,17 +111,26 @@ def results(cfg: DictConfig, ids: Iterable[str], change=lambda task: task) -> di
     return {result.task.id: result for result in experiment.engine().run(tasks())}
 
 
+def tiny_images(place: Path, net: torch.nn.Module, count: int, side: int = 16) -> list[str]:
+    """Put a small model and ``count`` images into a folder; the overrides of a run on them."""
+    tiny_pixel_model(place / "net.safetensors", net)
+    write_images(place / "images", side, count)
+    return tiny_words(place, side)
+
+
+def tiny_words(place: Path, side: int = 16) -> list[str]:
+    return [
+        "dataset=folder", f"dataset.path={place}/images", f"dataset.size={side}", "mask=half", "model=avatars64",
+        f"model.weights={place}/net.safetensors", f"model.image_size={SIDE['pixel']}",
+    ]  # fmt: skip
+
+
 def tiny_run(place: Path, out: str, count: int, *overrides: str) -> DictConfig:
-    """A run of ``count`` images of ``place/images`` on the tiny model ``place/net.safetensors``, into ``place/out``."""
-    side = SIDE["pixel"]
-    return compose_run(
-        [
-            "method=ddnm+isdiff", "dataset=folder", f"dataset.path={place / 'images'}", "mask=half",
-            f"model.weights={place / 'net.safetensors'}", f"model.image_size={side}", "sampler.steps=5",
-            f"dataset.size={side}", "runtime.batch_size=2", "metrics.names=[]", f"limit={count}",
-            f"output_root={place / out}", *overrides,
-        ]
-    )  # fmt: skip
+    """A run of ``count`` images of :func:`tiny_images`, into ``place/out``."""
+    return compose_run([
+        *tiny_words(place), "method=ddnm+isdiff", "sampler.steps=5", "runtime.batch_size=2", "metrics.names=[]",
+        f"limit={count}", f"output_root={place / out}", *overrides,
+    ])  # fmt: skip
 
 
 def run_quietly(cfg: DictConfig) -> None:
@@ -133,13 +157,13 @@ RICHEST = [name for name in choices("method") if name == "ddnm" or f"{name}+isdi
 
 
 def composed(place: Path, method: str, *overrides: str) -> DictConfig:
-    """The method on a small model, five steps, one climb at most; where it judges, with two attempts for each image."""
+    """The method on a small model, four steps, one climb at most; where it judges, with two attempts for each image."""
     kind = kind_of(method)
     pixel = ["model=avatars64", f"model.weights={place}/pixel.safetensors"]
     given = pixel if kind == "pixel" else ["model=avatars64_latent", f"model.weights={place}/latent", 'prompt="a dog"']
     cfg = compose_run([
         "dataset=folder", f"dataset.path={place}/{kind}-images", "mask=half", f"method={method}", *given,
-        f"model.image_size={SIDE[kind]}", "sampler.steps=5", "sampler.jump=3", "runtime.precision=fp32",
+        f"model.image_size={SIDE[kind]}", "sampler.steps=4", "sampler.jump=2", "runtime.precision=fp32",
         "isdiff.refine.attempts=2", "isdiff.refine.tau=0", "metrics.names=[]", f"output_root={place}/out", *overrides,
     ])  # fmt: skip
     return changed(cfg, sampler__repeat=min(2, cfg.sampler.repeat))

@@ -19,6 +19,8 @@ import torch
 from hypothesis import settings
 from safetensors.torch import load_file
 
+from isdiff.errors import Missing, UserError
+
 # Machines are slow and busy. Where slow tests are left out, ten examples, each time the same.
 settings.register_profile("all", deadline=None)
 settings.register_profile("few", settings.get_profile("all"), max_examples=10, derandomize=True)
@@ -72,6 +74,27 @@ def pytest_terminal_summary(terminalreporter, config):
         UNHURRIED.write_text("".join(f"{name}\n" for name in sorted(took) if took[name] > limit))
 
 
+NO_SENTENCES: list[str] = []
+
+
+def noting(error: UserError, message: str, init=UserError.__init__) -> None:
+    init(error, message)
+    if not isinstance(error, Missing) and (not message or "\n" in str(error)):
+        NO_SENTENCES.append(str(error))
+
+
+UserError.__init__ = noting
+
+
+@pytest.fixture(autouse=True)
+def every_error_is_one_sentence():
+    """Whatever a test does; of what is missing it is a line each."""
+    yield
+    found = NO_SENTENCES[:]
+    NO_SENTENCES.clear()
+    assert not found
+
+
 def golden_json(name: str) -> dict:
     return json.loads((GOLDEN / name).read_text())
 
@@ -123,6 +146,21 @@ def golden_ddim_net():
     tensors = load_file(GOLDEN / "unet_numeric" / "ddim_p1.safetensors")
     net.load_state_dict({k.removeprefix("sd."): v.float() for k, v in tensors.items() if k.startswith("sd.")})
     return net.eval()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory, golden_net) -> list[str]:
+    """Overrides for a run on a small model and six small images."""
+    from configured import tiny_images
+
+    return tiny_images(tmp_path_factory.mktemp("tiny"), golden_net, 6)
+
+
+@pytest.fixture
+def latent_copy(tmp_path):
+    """The shipped latent model, without the note that would catch every change."""
+    left_out = shutil.ignore_patterns("SHA256SUMS", "card", "README.md")
+    return Path(shutil.copytree(ROOT / "models" / "avatars64-latent", tmp_path / "latent", ignore=left_out))
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 import pytest
 import torch
 
+from isdiff import Engine, Task
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.schedule import leading_timesteps, named_betas
 from isdiff.diffusion.timesteps import resampling_plan
-from isdiff.engine import Engine
 from isdiff.known import NullSpace
 from isdiff.priors.pixel import PixelPrior
 from isdiff.samplers.first_order import DDNMSteps
-from isdiff.trajectory import Task
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
 

@@ -7,10 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isdiff import Task, UserError
 from isdiff.criteria import Criterion, CrossEntropy
-from isdiff.errors import UserError
 from isdiff.refine import Refinement
-from isdiff.trajectory import Task
 
 SMOOTH = 1e-3
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,8 +99,10 @@ def check(weights: Weights) -> None:
                 print(f"{name:20} {weights.verify(entry, path) if entry else f'{verify(path.parent)} files as noted'}")
             except UserError as error:
                 damaged.append(str(error))
+    for text in damaged[:-1]:
+        print(f"isdiff: {text}", file=sys.stderr)
     if damaged:
-        raise UserError("\n".join(damaged))
+        raise UserError(damaged[-1])
 
 
 def change(weights: Weights, command: str, name: str, path: Path | None) -> None:

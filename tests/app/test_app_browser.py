@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from PIL import Image
 
 from isdiff.app.catalog import examples
 
-pytest.importorskip("gradio", reason="gradio is not installed (pip install 'isdiff[app]')")
-pytestmark = pytest.mark.slow
+no_gradio = find_spec("gradio") is None
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(no_gradio, reason="gradio is not installed (extra app)")]
 __all__ = ["browser"]
 
 

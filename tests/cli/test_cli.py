@@ -4,7 +4,6 @@ import io
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,15 +12,6 @@ from PIL import Image
 
 import isdiff
 from isdiff.cli import COMMANDS, doctor, main
-
-
-def isdiff_in(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess:
-    """``python -m isdiff`` in a folder outside of the repository."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.run(
-        [sys.executable, "-m", "isdiff", *args], cwd=folder, capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": path} | env,
-    )  # fmt: skip
 
 
 def test_version(capsys):
@@ -120,20 +110,23 @@ def test_every_command_has_help(capsys, monkeypatch, tmp_path, command):
     assert ("dataset: " if command == "run" else f"usage: isdiff {command}") in capsys.readouterr().out
 
 
-def test_hydras_own_options_work_in_any_folder(tmp_path):
+def test_hydras_own_options_work_in_any_folder(tmp_path, monkeypatch, capsys):
     (tmp_path / "more" / "mask").mkdir(parents=True)
     (tmp_path / "more" / "mask" / "mine.yaml").write_text("name: mine\n")
-    shown = isdiff_in(tmp_path, "run", "--cfg", "job", "--config-dir", "more", "mask=mine", "dataset=photos")
-    assert yaml.safe_load(shown.stdout)["mask"] == {"name": "mine"}, shown.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["isdiff"])
+    assert main(["run", "--cfg", "job", "--config-dir", "more", "mask=mine", "dataset=photos"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["mask"] == {"name": "mine"}
 
 
 @pytest.mark.long
 def test_a_multirun_with_two_processes_outside_of_the_repository(tmp_path):
     (tmp_path / "here").mkdir()
-    done = isdiff_in(
-        tmp_path / "here", "run", "-m", "dataset=avatars", "limit=2", "sampler.steps=2", "sampler.repeat=1",
-        "metrics.names=[]", "runtime.workers=2", ISDIFF_HOME=str(tmp_path / "home"),
-    )  # fmt: skip
+    words = "run -m dataset=avatars limit=2 sampler.steps=2 sampler.repeat=1 metrics.names=[] runtime.workers=2"
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = os.environ | {"PYTHONPATH": path, "ISDIFF_HOME": str(tmp_path / "home")}
+    command = [sys.executable, "-m", "isdiff", *words.split()]
+    done = subprocess.run(command, cwd=tmp_path / "here", capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     outputs = tmp_path / "home" / "outputs"
     assert len(list(outputs.rglob("avatars-test-*.png"))) == 2 and (outputs / "multirun" / "multirun.yaml").exists()

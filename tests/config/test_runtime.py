@@ -8,17 +8,15 @@ import sys
 import numpy as np
 import pytest
 import torch
-from configured import SIDE, tiny_pixel_model, write_images
 from conftest import Answers
 
+from isdiff import Task, UserError
 from isdiff.config.composing import compose_run
 from isdiff.config.settings import REPAID, Runtime
 from isdiff.devices import compiled
-from isdiff.errors import UserError
 from isdiff.priors.batches import best_batch_size
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.run import execute
-from isdiff.trajectory import Task
 
 TASK = Task("a", torch.zeros(3, 8, 8), torch.ones(1, 8, 8, dtype=torch.bool))
 
@@ -51,22 +49,11 @@ def test_batches_that_do_not_fit_are_not_taken():
     assert best_batch_size(Answers(None), TASK, 500, 64, measured) == 4
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory, golden_net):
-    path = tmp_path_factory.mktemp("fast")
-    tiny_pixel_model(path / "net.safetensors", golden_net)
-    write_images(path / "images", SIDE["pixel"], 3)
-    return path
-
-
-def config(place, *overrides: str):
-    return compose_run(
-        [
-            "method=ddnm", "dataset=folder", f"dataset.path={place / 'images'}", "mask=half",
-            f"model.weights={place / 'net.safetensors'}", f"model.image_size={SIDE['pixel']}", "sampler.steps=5",
-            f"dataset.size={SIDE['pixel']}", "metrics.names=[]", f"output_root={place / 'out'}", *overrides,
-        ]
-    )  # fmt: skip
+@pytest.fixture
+def config(tiny, tmp_path):
+    """Composes a run of three images with further overrides."""
+    given = [*tiny, "method=ddnm", "sampler.steps=5", "metrics.names=[]", "limit=3", f"output_root={tmp_path}"]
+    return lambda *overrides: compose_run([*given, *overrides])
 
 
 def pictures(outcome) -> dict[str, np.ndarray]:
@@ -74,10 +61,10 @@ def pictures(outcome) -> dict[str, np.ndarray]:
     return {i: store.image(i).astype(int) for i in store.records()}
 
 
-def test_a_run_finds_its_batch_size_and_gives_the_same_pictures(place, tmp_path):
-    plain = pictures(execute(config(place)))
-    outcome = execute(config(place, "runtime.batch_size=auto", f"output_root={tmp_path}"))
-    assert outcome.summary["batch_size"] == "auto" and outcome.experiment.hash == Experiment.of(config(place)).hash
+def test_a_run_finds_its_batch_size_and_gives_the_same_pictures(config, tmp_path):
+    plain = pictures(execute(config()))
+    outcome = execute(config("runtime.batch_size=auto", f"output_root={tmp_path}/auto"))
+    assert outcome.summary["batch_size"] == "auto" and outcome.experiment.hash == Experiment.of(config()).hash
     found = pictures(outcome)
     assert len(found) == 3 and all((found[i] == plain[i]).all() for i in plain)
 
@@ -123,8 +110,8 @@ def test_compiled_code_is_found_again_by_another_process(tmp_path):
     assert seconds[1] < seconds[0]
 
 
-def test_a_compiled_run_is_another_result_and_has_one_shape_of_batches(place):
-    plain, fast = (Experiment.of(config(place, *more)) for more in ([], ["runtime.compile=true"]))
+def test_a_compiled_run_is_another_result_and_has_one_shape_of_batches(config):
+    plain, fast = (Experiment.of(config(*more)) for more in ([], ["runtime.compile=true"]))
     assert plain.hash != fast.hash, "other kernels, other last bits"
     assert (plain.kept["pad_to"], fast.kept["pad_to"]) == (4, 16), "or it would compile again for what is left over"
 
@@ -136,9 +123,9 @@ def test_automatic_compiling_is_for_runs_that_repay_it():
     assert not Runtime(compile="auto").compiled("mps", many), "nobody measured it there"
 
 
-def test_cuda_graphs_are_for_cuda_devices(place):
+def test_cuda_graphs_are_for_cuda_devices(config):
     with pytest.raises(UserError, match=r"runtime.compile is graphs, which needs a CUDA device, not cpu; give true"):
-        Experiment.of(config(place, "runtime.compile=graphs", "runtime.device=cpu"))
+        Experiment.of(config("runtime.compile=graphs", "runtime.device=cpu"))
     runtime = Runtime(compile="graphs")
     assert runtime.compiled("cuda", lambda: 1) and runtime.slots == 16
     with pytest.raises(UserError, match=r"batch_size is auto; with compile it must be a number"):
@@ -147,12 +134,12 @@ def test_cuda_graphs_are_for_cuda_devices(place):
         Runtime(compile="graph")
 
 
-def test_whether_a_run_compiles_follows_from_its_configuration(place, monkeypatch):
-    calls = 3 * Experiment.of(config(place, "runtime.compile=auto")).setup.calls_expected()
+def test_whether_a_run_compiles_follows_from_its_configuration(config, monkeypatch):
+    calls = 3 * Experiment.of(config("runtime.compile=auto")).setup.calls_expected()
     assert calls >= 3 * 4
     for threshold, repaid in ((calls, True), (calls + 1, False)):
         monkeypatch.setitem(REPAID, "cpu", threshold)
-        assert Experiment.of(config(place, "runtime.compile=auto")).compiled is repaid
+        assert Experiment.of(config("runtime.compile=auto")).compiled is repaid
 
 
 def test_a_compiled_network_needs_a_size():

@@ -53,9 +53,6 @@ def faces(tmp_path):
     return tmp_path / "faces"
 
 
-# Content
-
-
 @pytest.mark.slow
 def test_replaced_photographs_and_edited_masks_are_sampled_anew(faces, tmp_path):
     mask, out = tmp_path / "mask.png", tmp_path / "out"
@@ -91,15 +88,9 @@ def test_a_finished_run_keeps_its_circumstances(tmp_path):
     assert third["batch_size"] == 1 and third["n"] == 3
 
 
-# Numbers
-
-
 def test_the_logged_dce_is_the_chosen_attempts():
     assert chosen_dce({"dce": [3.0, 1.0, 2.0], "chosen_attempt": 1}) == 1.0
     assert chosen_dce({"dce": [], "chosen_attempt": 0}) is None
-
-
-# Values
 
 
 @pytest.mark.parametrize(
@@ -107,9 +98,8 @@ def test_the_logged_dce_is_the_chosen_attempts():
     ["isdiff.refine.enabled=off", "runtime.compile=maybe", "seed=true", "mask.name=../../x", "model.name=null"],
 )
 def test_strings_are_no_switches_and_names_no_paths(override):
-    with pytest.raises(UserError, match=f"^{override.partition('=')[0]} is ") as caught:
+    with pytest.raises(UserError, match=f"^{override.partition('=')[0]} is "):
         Setup.of(compose_run(["method=ddnm+isdiff", override]))
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -132,13 +122,10 @@ def test_a_program_named_as_a_mask_does_not_start(tmp_path):
     assert "only a MaskSource of isdiff" in done.stderr and not proof.exists()
 
 
-# Prompts
-
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00\ufeff"), min_size=1, max_size=40)
 SI = compose_run(["method=si"])
 
 
-@settings(max_examples=50)
 @given(TEXTS.filter(lambda text: text.strip() == text and not text.startswith("@")))
 def test_any_text_can_be_a_prompt_by_file(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "prompt.txt"
@@ -167,11 +154,6 @@ def test_prompts_in_files_of_other_editors(tmp_path, encoding):
         with pytest.raises(UserError, match="is no text in UTF-8 or UTF-16; save it as UTF-8"):
             text_of(f"@{tmp_path / 'prompt.txt'}")
 
-
-# Failures
-
-
-# Fuzz
 
 KEYS = [
     "sampler.steps", "sampler.eta", "sampler.jump", "sampler.repeat", "sampler.spacing", "isdiff.seed.components",
@@ -230,7 +212,6 @@ RECORDS = st.dictionaries(FIELDS, st.integers() | st.text(max_size=3))
 LINES = st.one_of(st.text(max_size=30), JSON.map(json.dumps), RECORDS.map(json.dumps))
 
 
-@settings(max_examples=60)
 @given(st.lists(LINES, max_size=6), st.binary(max_size=20))
 def test_any_content_of_a_run_folder_is_read_without_harm(tmp_path_factory, lines, picture):
     place = tmp_path_factory.getbasetemp() / "fuzzed"
@@ -246,24 +227,6 @@ def test_any_content_of_a_run_folder_is_read_without_harm(tmp_path_factory, line
     assert store.read_json("summary.json") == {} or picture.strip().startswith(b"{")
     with pytest.raises(UserError, match=r"good\.png is damaged"):
         store.image("good")
-
-
-def test_other_weights_are_other_results(tmp_path):
-    """Under the same name and at the same place: the content counts."""
-
-    def name(path) -> str:
-        return config_hash(Setup.of(compose_run(["method=ddnm", f"model.weights={path}"])).fingerprint("fp32"))
-
-    shipped = ROOT / "models" / "avatars64" / "unet.safetensors"
-    copy = tmp_path / "unet.safetensors"
-    shutil.copyfile(shipped, copy)
-    assert name(copy) == name(shipped), "where a file lies does not matter"
-    shutil.copyfile(ROOT / "models" / "drawings64" / "unet.safetensors", copy)
-    assert name(copy) == name(ROOT / "models" / "drawings64" / "unet.safetensors") != name(shipped)
-    content = bytearray(copy.read_bytes())
-    content[-1] ^= 1
-    copy.write_bytes(content)
-    assert name(copy) not in (name(shipped), name(ROOT / "models" / "drawings64" / "unet.safetensors"))
 
 
 def test_the_help_of_a_run_lists_what_a_run_takes(capsys, monkeypatch):

@@ -28,7 +28,8 @@ NODES += [("isdiff=on", "isdiff.start"), ("isdiff=on", "isdiff.refine")]
 @cache
 def composed(choice: str):
     """The choice where it belongs, with what has to be given; tests change copies."""
-    latent = issubclass(named_class(compose_run([choice]).model._target_, Model), LatentModel)
+    of_model = choice.startswith("model=") and compose_run([choice]).model._target_
+    latent = of_model and issubclass(named_class(of_model, Model), LatentModel)
     method = [f"method={'si' if latent else 'ddnm'}"] if not choice.startswith("method=") else []
     others = ["isdiff=on"] if choice.startswith("isdiff/") else []
     others += ["dataset=editbench"] if choice == "mask=editbench" else []  # they share their folder

@@ -75,15 +75,9 @@ def test_metrics_that_ship_are_measured():
     cfg = compose_run(["dataset=avatars", f"model_root={ROOT / 'models'}"])
     offline = [name for name in choices("metric") if is_here(build_metrics([name], cfg)[0])]
     assert {
-        "ssim",
-        "edge_error",
-        "caption_score",
-        "lite0_perceptual",
-        "lite0_kid",
-        "lite0_frechet",
-        "perceptual",
+        "ssim", "edge_error", "caption_score", "lite0_perceptual", "lite0_kid", "lite0_frechet", "perceptual",
         "frechet",
-    } <= set(offline)
+    } <= set(offline)  # fmt: skip
 
 
 def is_here(metric) -> bool:
@@ -91,3 +85,8 @@ def is_here(metric) -> bool:
         return bool(metric.version)
     except Unavailable:
         return False
+
+
+def test_every_metric_stands_on_its_page():
+    lines = (ROOT / "docs" / "metrics.md").read_text().splitlines()
+    assert sorted(line.split("`")[1] for line in lines if line.startswith("| `")) == choices("metric")

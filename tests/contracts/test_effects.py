@@ -4,7 +4,6 @@ What criteria are made of need only change what they say.
 """
 
 import pytest
-from configured import tiny_pixel_model, write_images
 from omegaconf import OmegaConf
 
 from isdiff.config.composing import compose_run
@@ -69,15 +68,11 @@ GROUPS |= {f"method {name}": ["method.fill"] for name in FLOORS}
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory, golden_net):
+def pictures(tmp_path_factory, tiny):
     """From overrides to the pictures of six small images, with the DCE of their attempts."""
-    path = tmp_path_factory.mktemp("effects")
-    tiny_pixel_model(path / "tiny.safetensors", golden_net)
-    write_images(path / "images", 16, 6)
     common = [
-        "dataset=folder", f"dataset.path={path / 'images'}", "dataset.size=16", "model=avatars64", "mask=half",
-        "model.image_size=16", f"model.weights={path}/tiny.safetensors", "metrics.names=null", "output.composite=raw",
-        f"output_root={path / 'runs'}", "runtime.precision=fp32", "sampler.steps=8",
+        *tiny, "metrics.names=null", "output.composite=raw", f"output_root={tmp_path_factory.mktemp('effects')}",
+        "runtime.precision=fp32", "sampler.steps=8",
     ]  # fmt: skip
 
     def of(overrides):

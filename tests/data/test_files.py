@@ -5,8 +5,9 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from configured import write_editbench
 from conftest import ROOT, run_script
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -146,17 +147,7 @@ def test_masks_are_written_with_their_hashes(tmp_path):
 @pytest.fixture
 def editbench(tmp_path):
     """Three images in the released layout, one folder down."""
-    root = tmp_path / "editbench"
-    for part, numbers in (("natural", (3, 1)), ("generated", (2,))):
-        for n in numbers:
-            picture(root / f"references_{part}" / f"{n}.png", (64, 64))
-            mask = np.zeros((64, 64), np.uint8)
-            mask[:, 64 - 10 * n :] = 255
-            (root / f"masks_{part}").mkdir(exist_ok=True)
-            Image.fromarray(mask).save(root / f"masks_{part}" / f"{n}.png")
-        rows = "".join(f'{n},"a cat, sitting {n}",a cat,a small cat\n' for n in numbers)
-        head = "aos,prompt_full,prompt_mask-simple,prompt_mask-rich\n"
-        (root / f"annotations_{part}.csv").write_text(head + rows)
+    write_editbench(tmp_path / "editbench", (3, 1), (2,))
     return tmp_path
 
 
@@ -178,7 +169,6 @@ def test_editbench(editbench):
         build(compose_run(["dataset=editbench", "dataset.prompt=x"]).dataset, Dataset)
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.sampled_from([HalfMask(), ExpandMask(), WideMask()]), st.text(max_size=5), st.floats(0.5, 20))
 def test_a_soft_seam_takes_nothing_from_below_the_hole(source, image_id, seam):
     """Inside the result, far outside the image, in between in between; other pixels below the hole change nothing."""

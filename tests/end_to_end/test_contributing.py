@@ -16,19 +16,18 @@ from conftest import ROOT
 from diffusers import UNet2DModel
 
 import isdiff
+from isdiff import Engine, Task, UserError
 from isdiff.cli import main
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.schedule import leading_timesteps, named_betas
 from isdiff.diffusion.timesteps import resampling_plan
-from isdiff.engine import Engine
-from isdiff.errors import UserError
 from isdiff.known import KnownRegion, NullSpace
+from isdiff.packages import installed_packages
 from isdiff.runs.run import execute
 from isdiff.samplers.first_order import DDIM
 from isdiff.seeds.base import SeededStart
-from isdiff.trajectory import Task
 
 README = (ROOT / "README.md").read_text("utf-8")
 TEXT = "\n".join((ROOT / name).read_text("utf-8") for name in ("CONTRIBUTING.md", "docs/extending.md"))
@@ -84,40 +83,40 @@ def test_python_takes_them(folder):
     assert (image[~hole] == pixels[~hole]).all() and (image[hole] != pixels[hole]).any()
 
 
-def outside(folder, tmp_path, words, **variables):
-    """The command in a process of its own, in the folder of the package."""
-    kept = {key: value for key, value in os.environ.items() if key != "ISDIFF_PLUGINS"}
-    environment = kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)} | variables
-    command = [sys.executable, "-P", "-m", "isdiff", *words] if sys.version_info >= (3, 11) else [
-        sys.executable, "-m", "isdiff", *words
-    ]  # fmt: skip
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-
-
 def test_the_shell_takes_them_by_environment(folder, tmp_path):
     assert main(["run", *EVERYTHING, *FEW, f"output_root={tmp_path}/out"]) == 0
     (summary,) = tmp_path.rglob("summary.json")
     assert list(json.loads(summary.read_text())["metrics"]) == ["brightness"]
 
 
-def test_the_shell_takes_them_by_entry_point(folder, tmp_path):
+def test_the_shell_takes_them_by_entry_point(folder, tmp_path, monkeypatch, capsys):
     """As pip writes it where pyproject.toml says so."""
     there = tmp_path / "my_methods-1.dist-info"
     there.mkdir()
     (there / "METADATA").write_text("Metadata-Version: 2.1\nName: my_methods\nVersion: 1")
     (there / "entry_points.txt").write_text("[isdiff.components]\nmine = my_methods\n")
-    done = outside(folder, tmp_path, ["methods"], PYTHONPATH=os.pathsep.join(map(str, (ROOT, tmp_path, folder))))
-    assert done.returncode == 0 and "faded" in done.stdout, done.stderr
+    monkeypatch.setenv("ISDIFF_PLUGINS", "")
+    monkeypatch.syspath_prepend(tmp_path)
+    installed_packages.cache_clear()
+    try:
+        assert main(["methods"]) == 0 and "\nfaded " in capsys.readouterr().out
+    finally:
+        installed_packages.cache_clear()
 
 
 def test_a_comparison_takes_them_by_option(folder, tmp_path):
+    """In a process of its own, which finds the package in its folder."""
     (folder / "my_methods" / "configs" / "compare").mkdir(exist_ok=True)
     rows = [{"label": name, "overrides": [f"method={name}"]} for name in ("faded", "copied")]
     (folder / "my_methods" / "configs" / "compare" / "mine.yaml").write_text(yaml.safe_dump({
         "folder": f"{tmp_path}/table", "masks": ["left"], "metrics": ["brightness"],
         "groups": [{"limit": 2, "rows": rows}], "common": ["dataset=ramps", *FEW[1:], f"output_root={tmp_path}/out"],
     }))  # fmt: skip
-    done = outside(folder, tmp_path, ["--plugin", "my_methods", "compare", "mine"])
+    environment = {key: value for key, value in os.environ.items() if key != "ISDIFF_PLUGINS"}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
+    alone = ["-P"] if sys.version_info >= (3, 11) else []
+    command = [sys.executable, *alone, "-m", "isdiff", "--plugin", "my_methods", "compare", "mine"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "| copied |" in done.stdout and "error of the mean brightness" in done.stdout
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, golden_json, run_script
+from conftest import ROOT, run_script
 from PIL import Image
 
 from isdiff.devices import resolve_precision
@@ -22,14 +22,6 @@ DIFFERENT = ["adm256_uncond", "adm256_cond", "adm256_classifier", "celeba_hq"]
 def test_these_are_all_networks():
     kinds = {json.dumps(entry.net, sort_keys=True) for entry in ENTRIES.values() if entry.net}
     assert kinds == {json.dumps(ENTRIES[name].net, sort_keys=True) for name in DIFFERENT}
-
-
-def test_the_classifier_checkpoint_fits_strictly():
-    recorded = golden_json("unet_keys/guided_diffusion_256_classifier.json")
-    with torch.device("meta"):
-        net = build_net(ENTRIES["adm256_classifier"].net)
-    assert {name: list(value.shape) for name, value in net.state_dict().items()} == recorded["keys"]
-    assert sum(p.numel() for p in net.parameters()) == recorded["meta"]["total_params"]
 
 
 @pytest.mark.slow
@@ -93,14 +85,3 @@ def test_the_papers_command_on_an_untrained_network(tmp_path):
     (folder,) = (tmp_path / "out" / "celeba" / "half" / "ddnm+isdiff").iterdir()
     assert Image.open(folder / "images" / f"{first}.png").size == (256, 256)
     assert json.loads((folder / "summary.json").read_text())["n"] == 1
-
-
-def test_missing_weights_and_images_are_named_together(tmp_path):
-    done = run_script(
-        "dataset=imagenet", "model=adm256_cond", f"dataset.path={tmp_path}", f"model_root={tmp_path}", "limit=2",
-        f"output_root={tmp_path / 'out'}", check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    for part in ("isdiff weights get adm256_cond", "isdiff weights get adm256_classifier", "2 of 2 images of imagenet"):
-        assert part in done.stderr
-    assert "Traceback" not in done.stderr

@@ -90,15 +90,12 @@ def test_a_folder_with_a_damaged_image_and_variants(here, capsys):
         (["photos/a.png", "mask.png"], 1, "required: -o/--out"),
         (["photos/a.png", "small.png", "-o", "o.png"], 3, "50x35, but photos/a.png is 100x70"),
         (["photos/a.png", "empty.png", "-o", "o.png"], 3, "hides nothing"),
-        (["photos/a.png", "--mask", "alpha", "-o", "o.png"], 3, "no transparency"),
         (["photos/a.png", "mask.png", "-o", "photos/a.png"], 3, "is one of the inputs or masks"),
         (["photos/a.png", "--mask", "masks", "-o", "masks"], 3, "is one of the inputs or masks"),
         (["clear.png", "mask.png", "-o", "o.jpg"], 3, "o.jpg: JPEG cannot hold transparency"),
         (["photos/a.png", "mask.png", "-o", "dir.png"], 1, "is a folder"),
         (["photos", "--mask", "half", "-o", "o.png"], 1, "one file for 4 images"),
         (["photos/a.png", "mask.png", "-o", "file"], 1, "no suffix of an image"),
-        (["photos/a.png", "mask.png", "-o", "o.avif"], 1, "o.avif has no suffix of an image"),
-        (["photos/a.png", "mask.png", "-o", "photos/a.png/deep/out"], 1, "nothing can be written into photos/a.png"),
         (["photos/a.png", "mask.png", "-o", "link/x.png"], 1, "nothing can be written into link"),
         (["photos/a.png", "mask.png", "-o", "/proc/x.png"], 1, "nothing can be written into /proc"),
         (["pipe.png", "mask.png", "-o", "o.png"], 3, "image pipe.png is a pipe or device"),
@@ -108,7 +105,6 @@ def test_a_folder_with_a_damaged_image_and_variants(here, capsys):
         (["photos/a.png", "mask.png", "-o", "o.png", "--megapixels", "0"], 1, "above 0"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--method", "x"], 1, "there is no method 'x'"),
         (["photos/a.png", "mask.png", "-o", "o.png", "--model", "celeba_hq"], 2, "isdiff weights get celeba_hq"),
-        (["photos/a.png", "mask.png", "-o", "o.png", "--prompt", "a cat"], 1, "takes no text"),
     ],
 )
 def test_bad_input_is_one_sentence(here, capsys, words, code, says):

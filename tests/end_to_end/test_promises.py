@@ -15,19 +15,18 @@ import urllib.request
 import pytest
 import torch
 import yaml
-from configured import SIDE, run_quietly, tiny_pixel_model, tiny_run, write_images
+from configured import run_quietly, tiny_images, tiny_run
 from conftest import ROOT, Answers
 
+from isdiff import Engine, Task
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.schedule import leading_timesteps, named_betas
 from isdiff.diffusion.timesteps import resampling_plan
-from isdiff.engine import Engine
 from isdiff.known import KnownRegion, NullSpace, Renoised
 from isdiff.prediction import Prediction
 from isdiff.runs.run import execute
 from isdiff.samplers.first_order import DDIM, Ancestral
 from isdiff.samplers.lanpaint import LanPaint
-from isdiff.trajectory import Task
 
 
 def is_left_out(file: str, function: str) -> bool:
@@ -92,8 +91,6 @@ def test_the_network_is_blocked_in_sampling_processes():
         pool.apply(exec, (ASK,))
 
 
-# ----------------------------------------------------------------- killed again and again
-
 KILLS = 30
 
 
@@ -107,8 +104,7 @@ def written(folder) -> int:
 def test_killed_thirty_times_at_random_moments(tmp_path, golden_net):
     """Nothing that was finished is lost or made again, no file is torn, and the end is that of a run in one go."""
     count = 60
-    tiny_pixel_model(tmp_path / "net.safetensors", golden_net)
-    write_images(tmp_path / "images", SIDE["pixel"], count)
+    tiny_images(tmp_path, golden_net, count)
     whole = execute(tiny_run(tmp_path, "whole", count)).experiment.store
     rng, context, finished, stages = random.Random(0), multiprocessing.get_context("fork"), {}, set()
     for n in range(KILLS):
@@ -135,13 +131,13 @@ def test_killed_thirty_times_at_random_moments(tmp_path, golden_net):
     for path in (tmp_path / "killed").rglob(".*.tmp"):  # of those killed while they wrote: found an hour later
         os.utime(path, (0, 0))
     store, _ = (execute(tiny_run(tmp_path, out, count)).experiment.store for out in ("killed", "whole"))
+    found, wanted = ([each | {"seconds": 0, "stamps": 0} for each in it.records().values()] for it in (store, whole))
+    assert found == wanted
     for image_id in whole.records():
         assert store.image_path(image_id).read_bytes() == whole.image_path(image_id).read_bytes()
     left = {path.name for path in store.path.rglob("*") if path.is_file()}
     assert left == {path.name for path in whole.path.rglob("*") if path.is_file()}, "no torn or forgotten file"
 
-
-# ----------------------------------------------------------------- an exact answer
 
 SPREAD, ALIKE = 0.3, 0.8  # standard deviation of every pixel, correlation of a pixel with its partner
 

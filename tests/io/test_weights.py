@@ -219,10 +219,9 @@ def test_a_wrong_file_is_refused_and_leaves_everything(tmp_path, capsys, tensors
         own.write_bytes(tensors)
     for _ in range(2):  # where nothing is, and where the right one is
         before = {p: (p.is_symlink(), p.read_bytes()) for p in sorted(tmp_path.rglob("*")) if p.is_file()}
-        with pytest.raises(UserError, match=message) as caught:
+        with pytest.raises(UserError, match=message):
             weights.register("net", own)
         assert before == {p: (p.is_symlink(), p.read_bytes()) for p in sorted(tmp_path.rglob("*")) if p.is_file()}
-        assert "\n" not in str(caught.value)
         weights.register("net", right)
     assert "never be printed" not in capsys.readouterr().out
 
@@ -295,14 +294,14 @@ REPO = {"repo": "owner/tiny", "allow": [], "licence": "none", "source": "test", 
 def test_damaged_manifests(tmp_path, content):
     path = tmp_path / "manifest.yaml"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    with pytest.raises(UserError, match=r"manifest\.yaml is no manifest of weights") as caught:
+    with pytest.raises(UserError, match=r"manifest\.yaml is no manifest of weights"):
         Weights(tmp_path)
-    assert "\n" not in str(caught.value)
 
 
 RECORDED = {
     "adm256_uncond": "guided_diffusion_256_uncond", "adm256_cond": "guided_diffusion_256_classcond",
     "repaint_celeba256": "repaint_celeba256", "repaint_places256": "repaint_places256", "celeba_hq": "ddim_celeba_hq",
+    "adm256_classifier": "guided_diffusion_256_classifier",
 }  # fmt: skip
 
 

@@ -242,12 +242,10 @@ def test_a_dashboard_asks_for_what_runs_report(tabled, resumed, tmp_path, capsys
 @pytest.mark.parametrize(
     "args, message",
     [
-        (["tabel1"], "'tabel1'"),
-        (["table1", "projct=x"], "does not take 'projct'"),
-        (["logger=none"], "logger=wandb"),
-        (["logger.pictures=-1"], "logger.pictures is -1"),
+        (["tabel1"], "'tabel1'"), (["table1", "projct=x"], "does not take 'projct'"),
+        (["logger=none"], "logger=wandb"), (["logger.pictures=-1"], "logger.pictures is -1"),
     ],
-)
+)  # fmt: skip
 def test_wrong_arguments_of_a_dashboard_are_told(capsys, args, message, tmp_path):
     assert dashboard(*args, "--out", str(tmp_path / "x.json")) == 1
     said = capsys.readouterr().err

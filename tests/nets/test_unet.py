@@ -6,7 +6,6 @@ from conftest import GOLDEN, golden_json
 from safetensors.torch import load_file
 
 from isdiff.diffusion.schedule import named_betas
-from isdiff.nets.ddim import DDIMUNet
 from isdiff.nets.unet import UNet, timestep_embedding
 
 KEYS = sorted(p for p in (GOLDEN / "unet_keys").glob("*.json") if "ddim" not in p.stem and "classifier" not in p.stem)
@@ -33,14 +32,6 @@ def test_outputs_equal_the_reference(path, case):
     torch.testing.assert_close(timestep_embedding(t, net.model_channels), emb, atol=1e-4, rtol=1e-4)
     with torch.inference_mode():
         torch.testing.assert_close(net(x, t, y), out, atol=1e-4, rtol=1e-4)
-
-
-def test_the_celeba_checkpoint_fits_strictly():
-    recorded = golden_json("unet_keys/ddim_celeba_hq.json")
-    with torch.device("meta"):
-        net = DDIMUNet()
-    assert {name: list(value.shape) for name, value in net.state_dict().items()} == recorded["keys"]
-    assert sum(p.numel() for p in net.parameters()) == recorded["meta"]["total_params"]
 
 
 @pytest.mark.parametrize("case", ["int", "float", "equal_t"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from configured import tiny_pixel_model, write_images
+from configured import tiny_images, tiny_words
 from conftest import ROOT
 from PIL import Image
 from process_parts import below, gone, needs_proc, stat
@@ -31,8 +31,7 @@ TIMES = ("seconds_per_image", "images_per_second", *CIRCUMSTANCES)
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, golden_net):
     path = tmp_path_factory.mktemp("ranks")
-    tiny_pixel_model(path / "tiny.safetensors", golden_net)
-    write_images(path / "images", 16, 9)
+    tiny_images(path, golden_net, 9)
     for name in ("broken", "im3"):  # one more that cannot be read, and one in the middle
         (path / "images" / f"{name}.png").write_bytes(b"no image")
     (path / "good").mkdir()
@@ -43,8 +42,7 @@ def place(tmp_path_factory, golden_net):
 
 def overrides(place: Path, out: Path, images: str, *more: str) -> list[str]:
     return [
-        "dataset=folder", f"dataset.path={place / images}", "dataset.size=16", "mask=half", "model=avatars64",
-        "model.image_size=16", f"model.weights={place}/tiny.safetensors", "method=ddnm+isdiff", "sampler.steps=10",
+        *tiny_words(place), f"dataset.path={place / images}", "method=ddnm+isdiff", "sampler.steps=10",
         "metrics.names=[ssim]", "metrics.bootstrap=20", f"output_root={out}", *more,
     ]  # fmt: skip
 
@@ -86,9 +84,6 @@ def test_commands_that_are_one_process_say_so_once(monkeypatch, capsys, rank):
     assert main(["methods"]) == (rank == 0)
     said = capsys.readouterr()
     assert not said.out and ("isdiff methods is one process; start it without torchrun" in said.err) == (rank == 0)
-
-
-# Real processes
 
 
 def torchrun(count: int, *arguments: str, **options) -> subprocess.Popen:

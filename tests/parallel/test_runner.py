@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from configured import tiny_pixel_model, write_images
 from conftest import ROOT, run_script
 from process_parts import below, needs_proc
 
@@ -21,18 +20,6 @@ from isdiff.runs.run import execute
 QUICK = ["metrics.bootstrap=20", "sampler.repeat=1", "sampler.steps=4"]
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory, golden_net):
-    """A small model and six images, as overrides."""
-    path = tmp_path_factory.mktemp("cluster")
-    tiny_pixel_model(path / "tiny.safetensors", golden_net)
-    write_images(path / "images", 16, 6)
-    return [
-        "dataset=folder", f"dataset.path={path / 'images'}", "dataset.size=16", "model=avatars64",
-        "model.image_size=16", f"model.weights={path}/tiny.safetensors",
-    ]  # fmt: skip
-
-
 def pictures(folder: Path) -> dict[str, bytes]:
     return {"/".join(p.parts[-4:]): p.read_bytes() for p in folder.rglob("images/*.png")}
 
@@ -41,7 +28,7 @@ def pictures(folder: Path) -> dict[str, bytes]:
 def test_a_multirun_through_submitit(tiny, tmp_path):
     """Its jobs are processes of their own; what comes of them is told by the command that started them."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="hydra-submitit-launcher is not installed")
-    words = [*tiny, *QUICK, "mask=half", "method=ddnm", "metrics.names=null"]
+    words = [*tiny, *QUICK, "method=ddnm", "metrics.names=null"]
     done = run_script(
         "-m", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=3", *words, "sampler.steps=4,0",
         f"output_root={tmp_path / 'jobs'}", check=False,
@@ -85,7 +72,7 @@ def test_what_a_runner_is_asked_with():
 
 
 def test_no_run_is_computed_twice_and_none_that_cannot_be(tiny, tmp_path):
-    common = [*tiny, *QUICK, "mask=half", "method=ddnm", f"output_root={tmp_path}"]
+    common = [*tiny, *QUICK, "method=ddnm", f"output_root={tmp_path}"]
     runs = [("a", compose_run(common)), ("b", compose_run(common)), ("c", compose_run([*common, "limit=2"]))]
     runs += [("d", compose_run([*common, "seed=1"])), ("e", compose_run([*common, "model.weights=nowhere.pt"]))]
     jobs = jobs_of(runs)
@@ -97,7 +84,7 @@ def test_no_run_is_computed_twice_and_none_that_cannot_be(tiny, tmp_path):
 
 def test_a_process_tells_its_network_calls_and_leaves_what_it_cannot_make(tiny, tmp_path):
     told = []
-    common = [*tiny, *QUICK, "mask=half", "method=ddnm", f"output_root={tmp_path}", "runtime.batch_size=4", "limit=5"]
+    common = [*tiny, *QUICK, "method=ddnm", f"output_root={tmp_path}", "runtime.batch_size=4", "limit=5"]
     compute([compose_run([*common, more]) for more in ("seed=0", "model.weights=nowhere.pt", "seed=1")], 0, told.append)
     assert told[-1] == float("inf") and sum(told[:-1]) == 2 * 5 * 4 and len(told) > 4
     assert len(list(tmp_path.rglob("images/*.png"))) == 10
@@ -115,7 +102,8 @@ def test_a_table_from_two_workers_of_which_one_is_killed(tiny, tmp_path, runner)
     if runner == ["runner=ray"]:
         pytest.importorskip("ray", reason="ray is not installed (extra ray)")
     words = [
-        "table", "table1", "profile=demo", "masks=half", "rows=ddnm_plain,ddnm+isdiff", "seeds=0", *tiny,
+        "table", "table1", "profile=demo", "masks=half", "rows=ddnm_plain,ddnm+isdiff", "seeds=0",
+        *(word for word in tiny if word != "mask=half"),
         "sampler.repeat=1", "sampler.steps=60", "runtime.batch_size=1", "metrics.bootstrap=20",
     ]  # fmt: skip
     environment = os.environ | {"ISDIFF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -203,11 +203,10 @@ def test_given_latents_are_the_first_attempts_noise(pipe, faces):
 
 @pytest.mark.parametrize("form", ["pil", "np", "pt", "latent"])
 def test_outputs_have_the_stock_form(pipe, faces, form):
-    tau = middling(pipe, faces[:2], prompt=["a dog"] * 2, generator=seeded(1, 2))
-    given = {"image": faces[:2] / 2 + 0.5, "mask_image": half(), "num_inference_steps": STEPS, "output_type": form}
+    given = {"image": faces[:2] / 2 + 0.5, "mask_image": half(), "num_inference_steps": 5, "output_type": form}
     for return_dict in (True, False):
         stock = isdiff.remove(pipe)(["a dog"] * 2, **given, return_dict=return_dict)
-        ours = isdiff.apply(pipe, tau=tau)(["a dog"] * 2, **given, return_dict=return_dict)
+        ours = isdiff.apply(pipe, attempts=2, tau=0.0)(["a dog"] * 2, **given, return_dict=return_dict)
         assert type(stock) is type(ours) and len(stock) == len(ours)
         a, b = (output.images if return_dict else output[0] for output in (stock, ours))
         assert type(a) is type(b) and len(a) == len(b) and getattr(a, "shape", 0) == getattr(b, "shape", 0)
@@ -275,16 +274,16 @@ def test_a_paused_attempt_goes_on_as_if_it_had_not_stopped(pipe, faces, name):
 
     extra = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
     pipe.scheduler = getattr(diffusers, name).from_config(pipe.scheduler.config, **extra)
-    prompt = ["a dog"] * 3
-    tau = middling(pipe, faces, prompt=prompt, mask_image=half(3), generator=seeded(1, 2, 3))
+    given = {"prompt": ["a dog"] * 3, "mask_image": half(3), "num_inference_steps": 6}
+    tau = middling(pipe, faces, generator=seeded(1, 2, 3), **given)
     isdiff.apply(pipe, attempts=2, tau=tau)
-    together = call(pipe, faces, prompt, mask_image=half(3), generator=seeded(1, 2, 3))
+    together = call(pipe, faces, generator=seeded(1, 2, 3), **given)
     passed = [row for row, made in enumerate(pipe.isdiff.images) if len(made.attempts) == 1]
     assert 0 < len(passed) < 3
     for row in passed:
         counts: list[int] = []
         alone = call(
-            pipe, faces[row][None], generator=seeded(row + 1),
+            pipe, faces[row][None], generator=seeded(row + 1), num_inference_steps=6,
             callback_on_step_end=lambda pipe, step, t, tensors, seen=counts: seen.append(step) or {},
         )  # fmt: skip
         assert counts == list(range(len(counts))) and len(pipe.isdiff.images[0].attempts) == 1, "it runs through"
@@ -415,9 +414,8 @@ def test_refusals(pipe, faces):
     isdiff.apply(pipe, seed=MeanSeed())
     for message, options in REFUSED:
         options = {"images": options.get("image", faces[:1])} | {k: v for k, v in options.items() if k != "image"}
-        with pytest.raises(UserError, match=message) as said:
+        with pytest.raises(UserError, match=message):
             call(pipe, **options)
-        assert "\n" not in str(said.value)
     with pytest.raises(UserError, match="denoising_end"):
         call(isdiff.apply(xl_pipeline()), faces[:1], denoising_end=0.8)
 

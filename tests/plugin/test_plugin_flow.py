@@ -119,12 +119,6 @@ def test_the_checkpoint_sees_the_clean_picture_of_its_step(pipe, faces, monkeypa
     assert len(seen) == 1 and torch.allclose(seen[0], expected, atol=1e-3)
 
 
-# Batches
-
-
-# Levels
-
-
 def test_embedded_prompts_and_several_pictures_of_one_image(pipe, faces):
     isdiff.apply(pipe, attempts=2, tau=0.0)
     texts, how = ["a dog", "a cat"], {"device": "cpu", "max_sequence_length": 16}

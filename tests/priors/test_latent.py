@@ -5,14 +5,13 @@ import pytest
 import torch
 from latent_parts import LATENT, arrays, build_parts, build_pipeline, read, set_weights
 
+from isdiff import Engine, UserError
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.criteria import CrossEntropy
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.schedule import leading_timesteps, named_betas, trailing_timesteps
-from isdiff.engine import Engine
-from isdiff.errors import UserError
 from isdiff.known import KnownRegion
 from isdiff.models.base import Model
 from isdiff.prediction import Prediction

@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from isdiff import Engine, Task, UserError
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.schedule import leading_timesteps, named_betas
 from isdiff.diffusion.timesteps import resampling_plan
-from isdiff.engine import Engine
-from isdiff.errors import UserError
 from isdiff.known import NullSpace
 from isdiff.models.patches import PatchModel
 from isdiff.priors.patches.level import Level, build_level
@@ -21,7 +20,6 @@ from isdiff.priors.patches.membrane import doubled, match_edge, smooth_fill
 from isdiff.priors.patches.prior import TOLERANCE, Noisy, PatchPrior, PatchSettings, build_pyramid
 from isdiff.priors.patches.search import Precision, distances, inherited, moved, nearest, refine_matches
 from isdiff.samplers.first_order import DDIM
-from isdiff.trajectory import Task
 
 EVERYTHING = 10**12
 # Each way to compare windows, whatever the defaults are.

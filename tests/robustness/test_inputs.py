@@ -9,8 +9,9 @@ import zlib
 
 import numpy as np
 import pytest
+from configured import write_editbench
 from conftest import ROOT
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
@@ -47,17 +48,8 @@ def ids_of(path) -> list[str]:
     return FolderDataset(str(path), 8).ids()
 
 
-def one_sentence(caught) -> str:
-    text = str(caught.value)
-    assert "\n" not in text and text
-    return text
-
-
 def corner(path):
     return tuple(np.asarray(load_rgb(path))[0, 0])
-
-
-# Names -------------------------------------------------------------------------------------------------------------
 
 
 def test_every_file_keeps_an_id_of_its_own(tmp_path):
@@ -91,9 +83,6 @@ def test_ids_are_names_that_the_store_can_write(tmp_path):
     assert all(len(i.encode()) <= MAX_ID_BYTES for i in ids)
 
 
-# Formats -----------------------------------------------------------------------------------------------------------
-
-
 def test_formats(tmp_path):
     for name in ("a.gif", "b.png", "c.webp", "d.tiff", "e.bmp", "j.jfif", "k.TIF", "l.JPG"):
         picture(tmp_path / name, 200, (16, 16))
@@ -116,9 +105,8 @@ def test_files_start_no_other_program(tmp_path):
     """Ghostscript, for an EPS whatever its name: everywhere Pillow is told which formats to take."""
     (tmp_path / "x.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
     for read in (load_rgb, lambda path: read_mask(path, 8, 8), read_picture):
-        with pytest.raises(UserError, match=r"x\.png cannot be read as an image") as caught:
+        with pytest.raises(UserError, match=r"x\.png cannot be read as an image"):
             read(tmp_path / "x.png")
-        one_sentence(caught)
     for path in (ROOT / "isdiff").rglob("*.py"):
         code = path.read_text("utf-8")
         assert code.count("Image.open(") == code.count("formats="), path
@@ -142,9 +130,6 @@ def test_what_is_left_out_is_said_in_one_line(tmp_path):
     assert DrawnDataset("avatars", root=str(ROOT / "data")).notes() == []
 
 
-# Links and numbers -------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.timeout(20)
 def test_links_in_circles_end(tmp_path):
     root = tmp_path / "data"
@@ -162,9 +147,6 @@ def test_links_in_circles_end(tmp_path):
     assert BenchmarkDataset("n", str(root), 8, str(manifest), ["{number}.png"], "").file("n-1") is not None
     with pytest.raises(Missing, match="EditBench is not below"):
         EditBench(str(root)).ids()
-
-
-# Values ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("values, suffix", [([0, 257 * 3], "png"), ([0, 300, 65535], "tiff")])
@@ -200,9 +182,8 @@ def test_images_that_are_too_large(tmp_path, monkeypatch, limit):
     picture(tmp_path / "x.png", size=(15, 15) if limit == 100 else (10, 9))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     for read in (load_rgb, lambda path: read_mask(path, 8, 8)):
-        with pytest.raises(UserError, match=r"x\.png has more than .* pixels") as caught:
+        with pytest.raises(UserError, match=r"x\.png has more than .* pixels"):
             read(tmp_path / "x.png")
-        one_sentence(caught)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif"])
@@ -213,9 +194,8 @@ def test_truncated_files(tmp_path, suffix):
     for part in (len(data) // 2, 20, 3, 0):
         (tmp_path / f"torn.{suffix}").write_bytes(data[:part])
         for read in (load_rgb, lambda path: read_mask(path, 8, 8)):
-            with pytest.raises(UserError, match=rf"torn\.{suffix} cannot be read") as caught:
+            with pytest.raises(UserError, match=rf"torn\.{suffix} cannot be read"):
                 read(tmp_path / f"torn.{suffix}")
-            one_sentence(caught)
 
 
 def test_slivers(tmp_path):
@@ -225,56 +205,38 @@ def test_slivers(tmp_path):
         data = FolderDataset(str(tmp_path), 16, way)
         assert all(data.image(i).shape == (16, 16, 3) and (data.image(i) == 9).all() for i in data.ids())
     picture(tmp_path / "c.png", 9, (1, 60_000))
-    with pytest.raises(UserError, match=r"c\.png .*long") as caught:
+    with pytest.raises(UserError, match=r"c\.png .*long"):
         FolderDataset(str(tmp_path), 256, "guided_diffusion").image("c")
-    one_sentence(caught)
     assert guided_diffusion(Image.new("RGB", (3000, 2000)), 256).size == (256, 256)
-
-
-# Tables ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def editbench(tmp_path):
-    """Makes a one-image copy; gives a function that writes its annotations."""
-    for part in ("natural", "generated"):
-        picture(tmp_path / f"references_{part}" / "1.png")
-        (tmp_path / f"masks_{part}").mkdir()
-        Image.fromarray(HALF).save(tmp_path / f"masks_{part}" / "1.png")
-    head = "aos,prompt_full,prompt_mask-simple,prompt_mask-rich\n"
-
-    def write(text: str = f"{head}1,a cat,cat,a big cat\n"):
-        for part in ("natural", "generated"):
-            (tmp_path / f"annotations_{part}.csv").write_text(text.replace("HEAD\n", head))
-        return tmp_path
-
-    return write
+    write_editbench(tmp_path, (1,), (1,), 16)
+    return tmp_path
 
 
 def test_editbench_masks_go_with_editbench(editbench):
-    masks = EditBenchMask(str(editbench()))
-    assert masks.hole("natural-1", 16, 16).sum() == 128
+    masks = EditBenchMask(str(editbench))
+    assert masks.hole("natural-1", 16, 16).sum() == 160
     for image_id in ("avatars-test-00000", "x"):
-        with pytest.raises(UserError, match=rf"{image_id}.*editbench") as caught:
+        with pytest.raises(UserError, match=rf"{image_id}.*editbench"):
             masks.hole(image_id, 16, 16)
-        one_sentence(caught)
 
 
 def test_shipped_splits_that_are_damaged(tmp_path):
     (tmp_path / "avatars").mkdir()
     archive = tmp_path / "avatars" / "test.zip"
     archive.write_text("version https://git-lfs.github.com/spec/v1")
-    with pytest.raises(UserError, match=r"test\.zip") as caught:
+    with pytest.raises(UserError, match=r"test\.zip"):
         DrawnDataset("avatars", root=str(tmp_path))
-    one_sentence(caught)
     with zipfile.ZipFile(archive, "w") as stream:
         stream.writestr("avatars-test-00000.webp", b"torn")
     data = DrawnDataset("avatars", root=str(tmp_path))
     assert data.ids() == ["avatars-test-00000"]
     for act in (lambda: data.image("avatars-test-00000"), lambda: data.image("nobody"), lambda: data.caption("nobody")):
-        with pytest.raises(UserError) as caught:
+        with pytest.raises(UserError):
             act()
-        one_sentence(caught)
 
 
 def pipe(path):
@@ -338,9 +300,6 @@ def test_decompression_bombs_are_one_sentence(tmp_path):
     assert read_rows(tmp_path / "rows.npz") == {} and not (tmp_path / "rows.npz").exists()
 
 
-# Masks -------------------------------------------------------------------------------------------------------------
-
-
 def half(tmp_path, image, name="m.png", **options):
     image.save(tmp_path / name, **options)
     return read_mask(tmp_path / name, 16, 16)
@@ -364,9 +323,8 @@ def test_masks_in_every_kind_of_file(tmp_path):
         assert np.array_equal(half(tmp_path, image, name, **options), HALF > 0), kind
     low = Image.fromarray(HALF.astype(np.uint16))
     assert not half(tmp_path, low).any(), "255 of 65535 is black"
-    with pytest.raises(UserError, match="both in its colours and in its transparency") as caught:
+    with pytest.raises(UserError, match="both in its colours and in its transparency"):
         half(tmp_path, Image.merge("LA", [white, Image.fromarray(255 - HALF)]))
-    one_sentence(caught)
 
 
 def test_masks_are_turned_as_their_images_are(tmp_path):
@@ -384,44 +342,33 @@ def test_folders_of_masks(tmp_path):
         Image.fromarray(HALF).save(tmp_path / name, **({"format": "PNG"} if name.endswith("PNG") else {}))
     masks = FileMask(str(tmp_path))
     assert all(masks.hole(i, 16, 16).sum() == 128 for i in "abcd")
-    with pytest.raises(UserError, match=r"two.*two\.jpg.*two\.png") as caught:
+    with pytest.raises(UserError, match=r"two.*two\.jpg.*two\.png"):
         masks.hole("two", 16, 16)
-    one_sentence(caught)
     with pytest.raises(UserError, match=r"no mask for image e: expected .*e\.png"):
         masks.hole("e", 16, 16)
-
-
-# Arguments ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda p: FileMask(p, invert="no"), "invert is 'no'; it must be true or false"),
-        (lambda p: EditBenchMask(3), "path is 3"), (lambda p: WideMask(seed=True), "seed is True"),
+        (lambda p: WideMask(seed=True), "seed is True"),
         (lambda p: FolderDataset(p, 10**30), f"size is {10**30}; it must be at most 16384 pixels"),
         (lambda p: FolderDataset(p, 8, ["x"]), r"preprocess is \['x'\]"),
-        (lambda p: EditBench(p, 8, prompt={}), "pt is {}"),
         (lambda p: DrawnDataset("cats"), "name is 'cats'; drawn datasets are avatars, drawings, landscapes"),
-        (lambda p: DrawnDataset("avatars", 3), "split is 3"), (lambda p: PhotoDataset(size=100), "32, 64, 128 or 256"),
+        (lambda p: PhotoDataset(size=100), "32, 64, 128 or 256"),
         (lambda p: DrawnDataset("avatars", "dev", p, 64, 0), "count is 0"),
         (lambda p: DrawnDataset("avatars", size=96), "avatars have 64 pixels"),
-        (lambda p: BenchmarkDataset("n", p, 8, 4, ["{number}"], ""), "manifest is 4"),
         (lambda p: BenchmarkDataset("n", p, 8, p, [], ""), r"patterns is \[\]"),
         (lambda p: BenchmarkDataset("n", p, 8, p, ["{n}.png"], ""), "patterns"),
     ],
 )  # fmt: skip
 def test_arguments(tmp_path, make, message):
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UserError, match=message):
         make(str(tmp_path))
-    one_sentence(caught)
-
-
-# Stamps ------------------------------------------------------------------------------------------------------------
 
 
 def test_stamps_of_files_change_with_them(tmp_path, editbench):
-    root = editbench()
+    root = editbench
     picture(root / "images" / "a.png")
     Image.fromarray(HALF).save(root / "a.png")
     cases = [
@@ -458,8 +405,6 @@ def test_stamps_of_files_that_change_places(tmp_path):
     assert after[0] not in before and after[1] not in before
 
 
-# Anything at all ---------------------------------------------------------------------------------------------------
-
 FORMATS = ["png", "jpeg", "gif", "webp", "tiff", "bmp", "ppm", "tga", "jpeg2000"]  # what is read, and others
 MODES = ["1", "L", "P", "LA", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "I;16", "F"]
 
@@ -490,7 +435,6 @@ def files(draw) -> bytes:
     return bytes(data[: draw(st.sampled_from([len(data), len(data), len(data) // 2]))])
 
 
-@settings(deadline=None, max_examples=40)
 @given(files())
 def test_any_bytes_are_an_image_or_one_sentence(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("any") / "file.png"
@@ -502,7 +446,6 @@ def test_any_bytes_are_an_image_or_one_sentence(tmp_path_factory, data):
         assert "file.png" in str(error) and "\n" not in str(error)
 
 
-@settings(deadline=None, max_examples=40)
 @given(files(), st.booleans(), st.integers(1, 20), st.integers(1, 20))
 def test_any_bytes_are_a_mask_or_one_sentence(tmp_path_factory, data, invert, height, width):
     path = tmp_path_factory.mktemp("any") / "file.png"
@@ -518,12 +461,8 @@ def test_a_decoder_that_breaks_is_one_sentence(tmp_path, monkeypatch):
     picture(tmp_path / "x.png")
     for error in (MemoryError(), AssertionError("no\nway"), RuntimeError("x"), KeyError(3), RecursionError()):
         monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self, error=error: (_ for _ in ()).throw(error))
-        with pytest.raises(UserError, match=r"x\.png cannot be read") as caught:
+        with pytest.raises(UserError, match=r"x\.png cannot be read"):
             load_rgb(tmp_path / "x.png")
-        one_sentence(caught)
-
-
-# The script --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

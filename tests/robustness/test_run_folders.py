@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from configured import SIDE, run_quietly, tiny_pixel_model, tiny_run, write_images
+from configured import run_quietly, tiny_images, tiny_run, write_images
 from PIL import Image
 
 from isdiff.config.composing import compose_run
@@ -25,8 +25,7 @@ MEASURED = ["metrics.names=[ssim]", "metrics.bootstrap=5"]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, golden_net):
     path = tmp_path_factory.mktemp("folders")
-    tiny_pixel_model(path / "net.safetensors", golden_net)
-    write_images(path / "images", SIDE["pixel"], 12)
+    tiny_images(path, golden_net, 12)
     return path
 
 

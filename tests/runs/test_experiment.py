@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from configured import tiny_pixel_model, write_images
+from configured import tiny_images
 
 from isdiff.config.composing import compose_run
 from isdiff.data.images import scale_known
@@ -32,17 +32,11 @@ def test_a_model_stays_until_another_is_asked_for():
     assert model_cache.prior is None and model_cache.get("b", lambda: "model b") == "model b", "it is empty then"
 
 
-def test_runs_of_one_model_load_it_once_and_another_takes_its_place(tmp_path, golden_net, monkeypatch):
+def test_runs_of_one_model_load_it_once_and_another_takes_its_place(tmp_path, tiny, monkeypatch):
     model_cache, loaded, load = ModelCache(), [], PixelModel.load  # not the process's, where other tests' models stand
     monkeypatch.setattr(run, "MODEL_CACHE", model_cache)
     monkeypatch.setattr(PixelModel, "load", lambda self, *given, **more: loaded.append(1) or load(self, *given, **more))
-    tiny_pixel_model(tmp_path / "tiny.safetensors", golden_net)
-    write_images(tmp_path / "images", 16, 2)
-    common = [
-        "dataset=folder", f"dataset.path={tmp_path / 'images'}", "dataset.size=16", "model=avatars64",
-        "model.image_size=16", f"model.weights={tmp_path}/tiny.safetensors", "sampler.steps=2", "sampler.repeat=1",
-        "metrics.names=null", "mask=half", f"output_root={tmp_path / 'outputs'}",
-    ]  # fmt: skip
+    common = [*tiny, "sampler.steps=2", "sampler.repeat=1", "metrics.names=null", "limit=2", f"output_root={tmp_path}"]
     kept = [execute(compose_run([*common, f"method={method}"])) for method in ("ddnm", "repaint")]  # as tables do
     first = model_cache.prior
     kept.append(execute(compose_run([*common, "method=ddnm+isdiff"])))
@@ -57,12 +51,9 @@ def test_runs_of_one_model_load_it_once_and_another_takes_its_place(tmp_path, go
 @pytest.mark.parametrize("size", [24, 40, 12])
 def test_a_model_of_another_size_gets_scaled_images(tmp_path, golden_net, size):
     """Results have the images' size, known pixels are theirs, and what the hole hides changes nothing."""
-    tiny_pixel_model(tmp_path / "tiny.safetensors", golden_net)
-    write_images(tmp_path / "images", size, 2)
     overrides = [
-        "dataset=folder", f"dataset.path={tmp_path / 'images'}", f"dataset.size={size}", "model=avatars64",
-        "model.image_size=16", f"model.weights={tmp_path}/tiny.safetensors", "sampler.steps=3", "mask=half",
-        "metrics.names=null", f"output_root={tmp_path / 'outputs'}", "method=ddnm+isdiff",
+        *tiny_images(tmp_path, golden_net, 2, size), "sampler.steps=3", "metrics.names=null", "method=ddnm+isdiff",
+        f"output_root={tmp_path / 'outputs'}",
     ]  # fmt: skip
     with pytest.raises(UserError, match=f"is {size}x{size}; the model needs 16x16, or squares with output.scale=true"):
         Experiment.of(compose_run(overrides)).task("im0")

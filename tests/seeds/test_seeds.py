@@ -5,11 +5,10 @@ import pytest
 import torch
 from conftest import images_of
 
+from isdiff import Engine, UserError
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.schedule import leading_timesteps, named_betas
 from isdiff.diffusion.timesteps import TimestepPlan
-from isdiff.engine import Engine
-from isdiff.errors import UserError
 from isdiff.known import NullSpace
 from isdiff.models.patches import PatchModel, PatchSeed
 from isdiff.samplers.first_order import DDIM
