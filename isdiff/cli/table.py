@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     options = read_options(given)
     profile = options.pop("profile")
     logger_of(options["extra"]).prepare()  # once, before its refusal becomes every cell's
-    plans = plans_of(asked, profile, alone=True, **options)
+    plans = plans_of(asked, profile, **options)
     every = [plan for its in plans.values() for plan in its]
     first = next((cell for plan in every for row in plan.rows for cell in row.cells if not cell.impossible), None)
     if first is not None:

@@ -13,7 +13,7 @@ from isdiff.config.composing import compose_run
 from isdiff.loggers.base import Logger, Subject
 from isdiff.paths import placed
 from isdiff.tables import votes
-from isdiff.tables.cells import RUNS, Row, fill
+from isdiff.tables.cells import Row, fill
 from isdiff.tables.figures import Drawn, as_table, draw, figure_names
 from isdiff.tables.plan import NothingChosen, TablePlan, load, names, plan
 from isdiff.tables.render import Part, logged_tables, part_of, write
@@ -27,10 +27,10 @@ def table_names() -> list[str]:
     return sorted([*names("table"), votes.NAME])
 
 
-def plans_of(asked: Sequence[str], profile: str, alone: bool = False, **options: Any) -> dict[str, list[TablePlan]]:
+def plans_of(asked: Sequence[str], profile: str, **options: Any) -> dict[str, list[TablePlan]]:
     """What is asked for by name: one plan of a table, and of a figure one for each dataset.
 
-    With ``report`` all that a report runs (``alone``: also figures that it only shows), without what the ``options`` of
+    With ``report`` all but figures that stand alone, without what the ``options`` of
     :func:`isdiff.tables.plan.plan` leave nothing of.
     """
     only, whole = [name for name in asked if name != "report"], "report" in asked
@@ -40,7 +40,7 @@ def plans_of(asked: Sequence[str], profile: str, alone: bool = False, **options:
         tables: list[Any] = [None] if name != votes.NAME else []
         if name in figure_names():
             figure = load("figure", name)
-            if whole and figure.get("alone") and not alone:
+            if whole and not only and figure.get("alone"):
                 continue
             tables = [as_table(figure, dataset, profile) for dataset in figure.datasets]
         try:
@@ -101,20 +101,16 @@ class Maker:
         write(part, self.folder)
         return part, sheet
 
-    def figure(self, name: str, plans: Sequence[TablePlan], whole: bool = False) -> Drawn:
-        """Run and draw a figure; in a ``whole`` report one that stands alone is drawn from the runs that are there."""
-        alone = whole and load("figure", name).get("alone")
-        drawn = draw(name, plans, self.folder, self.run and not alone, self.options.get("limit"), self.known)
-        if alone:
-            drawn.gaps.waits.pop(RUNS, None)
-        return drawn
+    def figure(self, name: str, plans: Sequence[TablePlan]) -> Drawn:
+        """Run and draw a figure."""
+        return draw(name, plans, self.folder, self.run, self.options.get("limit"), self.known)
 
     def report(self, plans: dict[str, list[TablePlan]], only: Sequence[str]) -> tuple[Path, Gaps]:
         """One page with all ``plans``, or ``only`` those asked for by name; returns its path, and what it lacks."""
         sheets, parts, figures, gaps = [], [], [], Gaps()
         for name, its in plans.items():
             if name in figure_names():
-                figures.append(self.figure(name, its, whole=True))
+                figures.append(self.figure(name, its))
                 gaps.add(figures[-1].gaps, name)
                 continue
             part, sheet = self.table(name, its)

@@ -16,16 +16,27 @@ from isdiff.errors import UserError
 from isdiff.metrics.intervals import Estimate
 from isdiff.tables import votes
 from isdiff.tables.cells import fill
-from isdiff.tables.figures import Panel, as_table, count, draw, finish, line_points, plot_line, set_scale, subplots
+from isdiff.tables.figures import (
+    Panel,
+    as_table,
+    count,
+    draw,
+    figure_names,
+    finish,
+    line_points,
+    plot_line,
+    set_scale,
+    subplots,
+)
 from isdiff.tables.kl import divergence
-from isdiff.tables.make import folder_of, plans_of
+from isdiff.tables.make import folder_of, plans_of, table_names
 from isdiff.tables.plan import load, names, plan
 
 PROFILES = ("paper", "demo", "smoke")
 
 
 def all_plans(profile: str):
-    return [plan for its in plans_of(["report"], profile, alone=True).values() for plan in its]
+    return [plan for its in plans_of([*table_names(), *figure_names()], profile).values() for plan in its]
 
 
 def figure_plans(name: str, dataset: str = "imagenet", profile: str = "demo", **options):
