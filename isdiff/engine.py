@@ -188,14 +188,14 @@ class Engine:
             live = [image for image in live if not image.finished]
 
     def has_room(self, live: Sequence[Live]) -> bool:
-        return len(live) < self.batch_size and sum(image.tr.task.hole.numel() for image in live) < self.pixels
+        return len(live) < self.batch_size and sum(image.tr.whole.hole.numel() for image in live) < self.pixels
 
     def timed_pictures(self, done: list[Live]) -> Sequence[Tensor]:
         begun = time.perf_counter()
         for image in done:
             # Both: a rule's clamping can hide an infinite answer, and its own arithmetic can overflow.
             image.broken = not (image.finite and torch.isfinite(image.tr.x).all())
-        pictures = self.prior.decode([image.tr.x for image in done], [image.tr.task for image in done])
+        pictures = self.prior.decode([image.tr.x for image in done], [image.tr.whole for image in done])
         share = (time.perf_counter() - begun) / max(1, len(done))
         for image in done:
             image.seconds += share
@@ -232,7 +232,7 @@ class Engine:
         if self.sampler.pulls:
             self.answer_with_gradients(live, asked, timesteps)
         else:
-            answers = self.prior.predict([x for x, _ in asked], timesteps, [image.tr.task for image in live])
+            answers = self.prior.predict([x for x, _ in asked], timesteps, [image.tr.whole for image in live])
             for image, answer in zip(live, answers, strict=True):
                 image.answer(answer)
         due = []
@@ -242,7 +242,7 @@ class Engine:
                 image.broken = not image.finite
                 due += [] if image.broken else [slot]
         guesses = [x0 for slot in due if (x0 := live[slot].tr.x0) is not None]  # after a step there always is one
-        pictures = self.prior.decode(guesses, [live[slot].tr.task for slot in due])
+        pictures = self.prior.decode(guesses, [live[slot].tr.whole for slot in due])
         for slot, picture in zip(due, pictures, strict=True):
             live[slot] = self.refine(live[slot], picture)
         share = (time.perf_counter() - begun) / len(live)
@@ -254,7 +254,7 @@ class Engine:
         """One network call, and backward passes for all images whose samplers ask, as long as one does."""
         with torch.inference_mode(False), torch.enable_grad():
             inputs = [x.clone().requires_grad_() for x, _ in asked]
-            answers = self.prior.predict(inputs, timesteps, [image.tr.task for image in live])
+            answers = self.prior.predict(inputs, timesteps, [image.tr.whole for image in live])
             clean = [a.x0(x, self.grid, i) for a, x, (_, i) in zip(answers, inputs, asked, strict=True)]
         pulls = [image.answer(answer.detached()) for image, answer in zip(live, answers, strict=True)]
         asking = {n: pull for n, pull in enumerate(pulls) if pull is not None}
@@ -270,7 +270,7 @@ class Engine:
     def refine(self, image: Live, picture: Tensor) -> Live:
         """The attempt to go on with: a fresh one, or the one that is kept, this or an earlier one."""
         assert self.refinement is not None
-        dce = self.refinement.judge(image.tr.task, picture)
+        dce = self.refinement.judge(image.tr.whole, picture)
         image.judged, image.attempts[-1].dce = True, dce
         judged = [attempt.dce for attempt in image.attempts if attempt.dce is not None]
         everyone = [*image.judged_attempts, image]
@@ -281,11 +281,11 @@ class Engine:
             return kept
         may_be_kept = {0, judged.index(min(judged))}
         image.judged_attempts = [one if number in may_be_kept else None for number, one in enumerate(everyone)]
-        return self.begin(image.tr.task, image)
+        return self.begin(image.tr.whole, image)
 
     def result(self, image: Live, picture: Tensor) -> Result:
         chosen = len(image.attempts) - 1 if image.chosen is None else image.chosen
         failure = NOT_FINITE if image.broken else None
         return Result(
-            image.tr.task, image.tr.x, picture, image.calls, image.seconds, tuple(image.attempts), chosen, failure
+            image.tr.whole, image.tr.x, picture, image.calls, image.seconds, tuple(image.attempts), chosen, failure
         )

@@ -13,11 +13,11 @@ from isdiff.trajectory import Trajectory
 
 
 class KnownRegion(Component):
-    """The rule of models that see the known region themselves, as inpainting U-Nets do: nothing happens to it.
+    """How the known region is treated: four hooks that a sampler calls.
 
-    Its four hooks are what a sampler calls; other rules override them. All tensors are (C, H, W), all indices the
-    grid's. A rule keeps no state; what it needs is in the trajectory: ``tr.task`` (``compose(inside, known)``,
-    ``image``, ``hole``), ``tr.x``, ``tr.x0``, ``tr.noise()``.
+    By default nothing happens to it, as models need that see it themselves; other rules override the hooks. All tensors
+    are (C, H, W), all indices the grid's. A rule keeps no state; what it needs is in the trajectory: ``tr.task``
+    (``compose(inside, known)``, ``image``, ``hole``), ``tr.x``, ``tr.x0``, ``tr.noise()``.
     """
 
     def enter(self, tr: Trajectory, grid: Grid, index: int) -> Tensor:

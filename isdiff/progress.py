@@ -31,6 +31,7 @@ class Reporter:
         listen: Callable[[Mapping[str, float]], None] = lambda numbers: None, quiet: bool = False,
     ) -> None:  # fmt: skip
         self.title, self.total, self.unit, self.listen = title, total, unit, listen
+        self.detail: Callable[[], str] = str  # what else is said behind the number of units
         self.first, self.done, self.start = done, float(done), time.monotonic()
         self.next_line = self.start + FIRST_LINE
         self.warm: tuple[float, float] | None = None  # when the first steps were made, and what was done then
@@ -98,6 +99,7 @@ class Reporter:
 
     def text(self) -> str:
         said, numbers = [f"{self.done:.0f}/{self.total} {self.unit}s"], self.numbers()
+        said += filter(None, [self.detail()])
         if each := numbers.get("seconds_each"):
             said.append(f"{1 / each:.2f}/s" if each <= 10 else f"{each:.0f} s each")
         if self.done < self.total:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One image to inpaint.
+    """One image with its hole, as the engine takes it.
 
     Attributes:
         id: names the image; with the run's seed it fixes every random number of its trajectory.
@@ -23,6 +23,8 @@ class Task:
         truth: the whole image, where a run may know it (the oracle seed).
         sure: (1, H, W), bool, what a seed is fitted to; default: everything outside the hole.
         guess: a clean image that attempts begin with, in the place of a seed or of noise alone.
+        strength: (1, H, W), 1 where a pixel is generated from the start, 0 < s < 1 where it stays known until noise is
+            down to s of the process; 0 outside the hole. None: 1 in all of the hole.
         seconds: what the encoders of image and prompt took.
     """
 
@@ -33,6 +35,7 @@ class Task:
     truth: Tensor | None = None
     sure: Tensor | None = None
     guess: Tensor | None = None
+    strength: Tensor | None = None
     seconds: float = 0.0
 
     @property
@@ -79,6 +82,7 @@ class Trajectory:
     """The state of one image in one attempt.
 
     Attributes:
+        task: its hole is what is generated now: less than ``whole``'s at first, where the mask is soft.
         plan: indices into the grid, from the start to -1, that a sampler walks along.
         x: (C, H, W) float32, the noisy image where the sampler stands.
         x0: (C, H, W), the latest prediction of the clean image, before any correction; None at the start.
@@ -92,7 +96,12 @@ class Trajectory:
     x0: Tensor | None = None
 
     def __post_init__(self) -> None:
-        self.start = self.x
+        self.start, self.whole = self.x, self.task
+
+    def soften(self, level: float) -> None:
+        """Keep known what the mask's strength does not reach at this share of the process (Levin & Fried 2023)."""
+        if self.whole.strength is not None:
+            self.task = replace(self.whole, hole=self.whole.hole & (self.whole.strength >= level))
 
     def noise(self) -> Tensor:
         """Fresh standard normal noise of this attempt, (C, H, W)."""

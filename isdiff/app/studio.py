@@ -171,7 +171,7 @@ class Studio:
         ):
             if filled.failure:
                 raise UserError(filled.failure)
-            seed, image = filled.job.seed, picture.filled(filled.values, filled.job.hole)
+            seed, image = filled.job.seed, filled.into(picture)
             dce = [value for window in filled.trace for value in window.dce if value is not None]
             watcher.variants[seed] = Variant(seed, filled.paste(filled.values), dce, filled, image, advice)
         return [variant for _, variant in sorted(watcher.variants.items()) if variant.filled]

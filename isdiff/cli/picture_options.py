@@ -109,7 +109,7 @@ class Masks:
     def __init__(self, args: argparse.Namespace, files: Mapping[str, Path]) -> None:
         from isdiff.pictures.inpaint import NAMED
 
-        self.mask, self.invert = args.mask, args.invert
+        self.mask, self.invert, self.soft = args.mask, args.invert, getattr(args, "soft", False)
         if self.mask and self.mask not in NAMED and not os.path.exists(self.mask):
             raise Missing([f"mask {self.mask} is missing; give a file, a folder, or {', '.join(NAMED)}"])
         is_folder = self.mask and self.mask not in NAMED and os.path.isdir(self.mask)
@@ -126,4 +126,4 @@ class Masks:
     def hole(self, name: str, file: PictureFile) -> np.ndarray | None:
         from isdiff.pictures.inpaint import hole_of
 
-        return self.mask and hole_of(self.source(name, file.path), file.picture, self.invert)
+        return self.mask and hole_of(self.source(name, file.path), file.picture, self.invert, soft=self.soft)

@@ -1,8 +1,9 @@
 """Run one experiment: ``isdiff run dataset=photos mask=half method=ddnm+isdiff limit=16 seed=0``.
 
-With ``--multirun`` several, of which each may fail on its own; with ``hydra/launcher=submitit_slurm`` on a cluster.
-Arguments are Hydra's: overrides, ``--cfg job``, ``--config-dir``, ``--help``, ... Exit codes: 0 all images are there; 1
-the configuration does not work; 2 weights or images are missing; 3 some images could not be made.
+With ``--multirun`` several, of which each may fail on its own, and at the end the table of ``isdiff compare``; with
+``hydra/launcher=submitit_slurm`` on a cluster. Arguments are Hydra's: overrides, ``--cfg job``, ``--config-dir``,
+``--help``, ... Exit codes: 0 all images are there; 1 the configuration does not work; 2 weights or images are missing;
+3 some images could not be made.
 """
 
 import json
@@ -43,7 +44,7 @@ def main(arguments: list[str]) -> int:
 
         hydra = HydraConfig.get()
         words: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # ${...} may lead nowhere
-        outcomes.append([" ".join(words), *one_run(cfg)])
+        outcomes.append([words, *one_run(cfg)])
         if folder:
             number = 0 if OmegaConf.is_missing(hydra.job, "num") else hydra.job.num  # without -m there is none
             atomic_save(folder / f"{number:06d}.json", json.dumps(outcomes[-1]))
@@ -53,10 +54,23 @@ def main(arguments: list[str]) -> int:
         outcomes = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
         shutil.rmtree(folder, ignore_errors=True)
     if folder or len(outcomes) > 1:
-        print("\n" + "\n".join(f"{asked}: {line}" for asked, line, _ in outcomes))
+        print("\n" + "\n".join(f"{' '.join(asked)}: {line}" for asked, line, _ in outcomes))
+        print_comparison([asked for asked, _, code in outcomes if code in (0, SomeFailed.exit_code)])
     if failure:
         print(f"isdiff: {failure}", file=sys.stderr)
     return max([int(bool(failure)), *(code for *_, code in outcomes)])
+
+
+def print_comparison(jobs: list[list[str]]) -> None:
+    """The table of ``isdiff compare`` over the jobs of a multirun, where they can stand in one."""
+    from isdiff.parallel import ranks
+    from isdiff.tables.asked import swept_plan
+    from isdiff.tables.compare import compare
+
+    plan = swept_plan(jobs) if len(jobs) > 1 and ranks.size == 1 else None
+    if plan is not None:
+        folder, _ = compare(plan)
+        print(f"\n{(folder / 'summary.md').read_text('utf-8')}\npictures and numbers: {folder}")
 
 
 def notes_folder(arguments: Sequence[str]) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from isdiff.checks import check_whole
 from isdiff.data.images import pixels_hash
 from isdiff.engine import Live
 from isdiff.errors import UserError
+from isdiff.pictures.edges import PASTED, Edge
+from isdiff.pictures.picture import Picture, picture_of
 from isdiff.pictures.windows import Sizes, Window, from_model, mirror, plan, rounds
 from isdiff.priors.base import Prior
 from isdiff.trajectory import Stream
@@ -22,7 +25,7 @@ SETTLED = 0.999  # a weight that is 1, rounded
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One picture to inpaint.
+    """One picture with its hole, for an :class:`Inpainter`.
 
     Attributes:
         name: for messages.
@@ -32,6 +35,9 @@ class Job:
         key: what its noise follows from besides the seed; default: what is known of the picture, and the hole. A run's
             image has its id.
         prompt: a text of its own, where the stream was made for ``prompt="caption"``.
+        strength: (H, W) float32, of a soft mask: 0 outside the hole, see :class:`isdiff.trajectory.Task`.
+        edge: how the fill meets what is known.
+        opacity: (H, W) float32, how much of the fill shows in the hole; None: all.
     """
 
     name: str
@@ -40,6 +46,9 @@ class Job:
     seed: int = 0
     key: str | None = None
     prompt: str = ""
+    strength: np.ndarray | None = None
+    edge: Edge = PASTED
+    opacity: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_whole("seed", self.seed, low=None)
@@ -50,9 +59,15 @@ class Job:
             raise UserError(f"{self.name}: the mask hides {what}; white is the hole, inverting turns it round")
 
     @property
+    def hidden(self) -> np.ndarray:
+        """What nothing may look at: the hole, or of a soft mask what is generated from the start."""
+        return self.hole if self.strength is None else self.strength >= 1
+
+    @property
     def noise_key(self) -> str:
-        known = np.where(self.hole[..., None], 0, self.pixels)
-        return self.key or f"{pixels_hash(known)}/{pixels_hash(np.packbits(self.hole))}/{self.hole.shape}"
+        known = np.where(self.hidden[..., None], 0, self.pixels)
+        mask = np.packbits(self.hole) if self.strength is None else self.strength.view(np.uint8)
+        return self.key or f"{pixels_hash(known)}/{pixels_hash(mask)}/{self.hole.shape}"
 
 
 @dataclass(frozen=True)
@@ -92,9 +107,11 @@ class Filled:
 
     def paste(self, values: np.ndarray) -> np.ndarray:
         """Put values into the picture's hole, (H, W, 3) uint8."""
-        pixels = self.job.pixels.copy()
-        pixels[self.job.hole] = np.rint(values[self.job.hole]).astype(np.uint8)
-        return pixels
+        return self.into(picture_of(self.job.pixels), values)
+
+    def into(self, picture: Picture, values: np.ndarray | None = None) -> Any:
+        """Put them, by default the result's, into the hole of a picture as its caller has it."""
+        return picture.filled(self.values if values is None else values, self.job.hole, self.job.opacity)
 
 
 class Canvas:
@@ -138,6 +155,7 @@ class Canvas:
         """Put what was made, (h, w, 3) in 0..255, where the window has open pixels, blended with what stands there."""
         window = self.windows[number]
         area, hole = window.area, self.open[window.area].copy()
+        picture = self.job.edge.matched(picture, self.pixels[area], ~hole)
         self.values[area][hole], weight = self.blended(number, picture)
         self.pixels[area][hole] = np.rint(self.values[area][hole]).astype(np.uint8)
         if seed is not None:
@@ -154,7 +172,10 @@ class Canvas:
         height, width = self.job.hole.shape
         seeds = None if self.seeds is None else self.seeds[:height, :width]
         trace = [self.traces[n] for n in sorted(self.traces)]
-        return Filled(self.job, self.values[:height, :width], seeds, trace, failure)
+        values = self.values[:height, :width]
+        if failure is None:
+            values = self.job.edge.evened(values, self.job.pixels, self.job.hole)
+        return Filled(self.job, values, seeds, trace, failure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +199,7 @@ class Glimpse:
     def picture(self) -> tuple[np.ndarray, np.ndarray]:
         """Show the network's prediction, (H, W, 3) uint8, and where there is none yet, (H, W) bool."""
         canvas, pixels, hidden = self.canvas, self.canvas.pixels.copy(), self.canvas.open.copy()
-        seen = [(number, image.tr.x0, image.tr.task) for number, image in self.live if image.tr.x0 is not None]
+        seen = [(number, image.tr.x0, image.tr.whole) for number, image in self.live if image.tr.x0 is not None]
         pictures = self.prior.decode([x0 for _, x0, _ in seen], [task for *_, task in seen]) if seen else []
         for (number, *_), picture in zip(seen, pictures, strict=True):
             window = canvas.windows[number]

@@ -14,18 +14,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from isdiff.checks import check_flag
+from isdiff.checks import check_flag, check_whole
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
-from isdiff.data.images import decode, pixels_hash
+from isdiff.data.images import decode, eight_bits, pixels_hash
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.masks.base import MaskSource
-from isdiff.masks.files import hole_in
+from isdiff.masks.files import gray_values, hole_in
 from isdiff.method import Method
 from isdiff.models.base import Model
+from isdiff.pictures.auto import inpainter_of
+from isdiff.pictures.edges import FEATHER, PASTED, Edge, fading
 from isdiff.pictures.files import read_picture
-from isdiff.pictures.jobs import Inpainter, Job, WindowTrace
-from isdiff.pictures.picture import Picture, picture_of, values_of
+from isdiff.pictures.jobs import Job, WindowTrace
+from isdiff.pictures.picture import TOPS, Picture, picture_of, values_of
 from isdiff.pictures.shapes import reshape
 from isdiff.process_state import with_own_defaults
 from isdiff.progress import Reporter
@@ -37,18 +39,20 @@ NAMED = (*DRAWN, ALPHA)  # masks that need no file
 
 @dataclass
 class Inpainted:
-    """What :func:`inpaint` gives.
+    """What :func:`inpaint` gives: images, IS-Diff's seeds, and how each was filled.
 
     Attributes:
         images: in the order and of the kind that were given; files give Pillow images (of 16 bits a colour arrays,
             uint16), a batch (4 dimensions) a batch.
         seed_images: the same with IS-Diff's seed in the hole; None for methods without one.
         trace: for each image, how each of its windows was filled (nearly always one).
+        methods: for each image, the method and the model that filled it.
     """
 
     images: Any = field(repr=False)
     seed_images: Any | None = field(repr=False)
     trace: list[list[WindowTrace]]
+    methods: list[str] = field(default_factory=list)
 
     @property
     def image(self) -> Any:
@@ -83,6 +87,11 @@ def inpaint(
     invert: bool = False,
     grow: int = 0,
     extend: str = "",
+    soft: bool = False,
+    feather: int = 0,
+    edge: str = "paste",
+    band: int = 8,
+    match_color: bool = False,
     steps: int | None = None,
     size: int | None = None,
     ids: Sequence[str] | str | None = None,
@@ -93,7 +102,7 @@ def inpaint(
 ) -> Inpainted:
     """Fill holes. Known pixels of every result are the input's, bit for bit; its size, dtype and device too.
 
-    With ``extend`` the result is larger.
+    With ``extend`` the result is larger; ``feather`` and ``edge="feather"`` change known pixels near the hole.
 
     Args:
         image: a Pillow image, a numpy array (H, W[, C]), a torch tensor (C, H, W) or a file's path; a list of them, or
@@ -103,12 +112,17 @@ def inpaint(
         hole: of the same height and width: a Pillow image or file (white = hole), or an array of bools or of 0 and
             1 (or 255) (True = hole); one for all images or a list. Or ``half``, ``expand``, ``wide``, ``center`` or
             ``alpha`` (what is transparent). None with ``extend``: only the borders are filled.
-        method, model, steps, size, reduction, context, overrides: see :class:`isdiff.pictures.jobs.Inpainter`.
+        method, model, steps, size, reduction, context, overrides: see :class:`isdiff.pictures.jobs.Inpainter`. Method
+            ``auto`` chooses for each picture: see :mod:`isdiff.pictures.auto`.
         seed: with what is known of the image it fixes all random numbers.
         prompt: for latent models; a list has one for each image.
         invert: the hole is what else would be known.
         grow, extend: the hole grows by so many pixels, and borders are added (``left=200,top=10%``): see
             :func:`isdiff.pictures.shapes.reshape`.
+        soft: gray in the mask is strength: the pixel is known until so much noise is left (Levin & Fried 2023). Masks
+            then are images, or arrays of 0..255 or of fractions 0..1. For methods on pixels with a model.
+        feather: the hole gets a soft rim of so many pixels outside of it, of falling strength.
+        edge, band, match_color: see :class:`isdiff.pictures.edges.Edge`.
         ids: names, from which the noise follows in the place of the image's content: a run's image id gives the run's
             result (but of latent models where the hole cuts through cells of latents, which are hole here).
         progress: whether to show a bar with the time left.
@@ -132,10 +146,10 @@ def inpaint(
     keys = [None] * len(images) if ids is None else names
     jobs = []
     for n, (mask, key, text) in enumerate(zip(holes, keys, prompts, strict=True)):
-        found = None if mask is None else hole_of(mask, pictures[n], invert, key)
+        found = None if mask is None else hole_of(mask, pictures[n], invert, key, soft)
         pictures[n], found = reshape(pictures[n], found, grow, extend)
-        jobs.append(job_of(pictures[n], found, seed, key, text))
-    inpainter = Inpainter(
+        jobs.append(job_of(pictures[n], found, seed, key, text, feather, Edge(edge, band, match_color)))
+    inpainter = inpainter_of(
         method, model, prompt=prompt if isinstance(prompt, str) else "caption", negative_prompt=negative_prompt,
         steps=steps, size=size, reduction=reduction, context=context, overrides=overrides,
     )  # fmt: skip
@@ -156,17 +170,36 @@ def inpaint(
             if filled.failure:
                 failed[job.name] = filled.failure
                 continue
-            made[n], trace[n] = pictures[n].filled(filled.values, job.hole), filled.trace
+            made[n], trace[n] = filled.into(pictures[n]), filled.trace
             if filled.seed_values is not None:
-                seeds[n] = pictures[n].filled(filled.seed_values, job.hole)
+                seeds[n] = filled.into(pictures[n], filled.seed_values)
+    methods = [inpainter.name_of(job) for job in jobs]
     if failed:
         raise PartlyFilled("; ".join(summed_up(failed)), made)
-    return Inpainted(pack(made, batch), None if seeds[0] is None else pack(seeds, batch), trace)
+    return Inpainted(pack(made, batch), None if seeds[0] is None else pack(seeds, batch), trace, methods)
 
 
-def job_of(picture: Picture, hole: np.ndarray, seed: int = 0, key: str | None = None, prompt: str = "") -> Job:
-    """Ask for a hole in a picture to be filled."""
-    return Job(picture.name, picture.rgb(hole), hole, seed, key, prompt)
+def job_of(
+    picture: Picture, mask: np.ndarray, seed: int = 0, key: str | None = None, prompt: str = "", feather: int = 0,
+    edge: Edge = PASTED,
+) -> Job:  # fmt: skip
+    """Ask for a hole in a picture to be filled.
+
+    Args:
+        mask: (H, W) bool, or float32 of a soft one, 0..1.
+        feather: pixels of a soft rim.
+    """
+    check_whole("feather", feather, low=0)
+    strength = None if mask.dtype == bool and not feather else mask.astype(np.float32)
+    if strength is not None and feather:
+        strength = np.maximum(strength, fading(strength >= 1, feather))
+    hole, opacity = mask > 0 if strength is None else strength > 0, None
+    if edge.kind == FEATHER:
+        core, opacity = hole, fading(hole, edge.band)
+        hole = opacity > 0
+        strength = None if strength is None else np.where(core, strength, hole).astype(np.float32)
+    hidden = hole if strength is None else strength >= 1
+    return Job(picture.name, picture.rgb(hidden), hole, seed, key, prompt, strength, edge, opacity)
 
 
 def unpack(given: Any, what: str) -> tuple[list[Any], type | None]:
@@ -204,20 +237,36 @@ def each(given: Any, count: int, what: str) -> list[Any]:
     return items
 
 
-def hole_of(hole: Any, picture: Picture, invert: bool = False, key: str | None = None) -> np.ndarray:
-    """Take the hole (H, W) bool of a picture, as :func:`inpaint` takes holes."""
+def hole_of(
+    hole: Any, picture: Picture, invert: bool = False, key: str | None = None, soft: bool = False
+) -> np.ndarray:
+    """Take the hole (H, W) bool of a picture, as :func:`inpaint` takes holes; float32 from 0 to 1 of a soft mask."""
     if isinstance(hole, (str, Path)) and str(hole) in NAMED:
         return named_hole(str(hole), picture, key) ^ invert
     name = f"the mask of {picture.name}"
     if isinstance(hole, (str, os.PathLike)):
         name = f"mask {hole}"
         hole = decode(os.fspath(hole), "mask")
-    found = hole_in(hole, name) if isinstance(hole, Image.Image) else array_hole(hole, name)
+    if soft:
+        found = soft_mask(hole, name)
+    else:
+        found = hole_in(hole, name) if isinstance(hole, Image.Image) else array_hole(hole, name)
     if found.shape != picture.shape:
         sizes = [f"{width}x{height}" for height, width in (found.shape, picture.shape)]
         turned = " (files are turned as their EXIF data say)" if found.shape == picture.shape[::-1] else ""
         raise UserError(f"{name} is {sizes[0]}, but {picture.name} is {sizes[1]}{turned}; make them the same size")
-    return found ^ invert
+    return (1 - found if invert else found) if soft else found ^ invert
+
+
+def soft_mask(mask: Any, name: str) -> np.ndarray:
+    """Take an image, or an array of 0..255 or of fractions 0..1, as strengths (H, W) float32 from 0 to 1."""
+    if isinstance(mask, Image.Image):
+        mask = gray_values(eight_bits(mask))
+    found = np.squeeze(values_of(mask, name) if isinstance(mask, torch.Tensor) else np.asarray(mask))
+    top = TOPS.get(str(found.dtype), 1)
+    if found.ndim != 2 or found.dtype.kind not in "bfu" or not ((found >= 0) & (found <= top)).all():
+        raise UserError(f"{name} is no soft mask; it must be an image, or an array (H, W) of uint8 or fractions 0..1")
+    return (found / top).astype(np.float32)
 
 
 def named_hole(name: str, picture: Picture, key: str | None = None) -> np.ndarray:

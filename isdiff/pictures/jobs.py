@@ -12,6 +12,8 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
+from PIL import Image
 
 from isdiff.config.settings import text_of
 from isdiff.data.images import to_tensor
@@ -23,7 +25,7 @@ from isdiff.models.base import Model
 from isdiff.pictures.canvas import Canvas, Filled, Glimpse, Job, WindowTrace
 from isdiff.pictures.choices import compose_pictures
 from isdiff.pictures.familiar import known_of
-from isdiff.pictures.windows import Sizes, from_model, to_model
+from isdiff.pictures.windows import Sizes, from_model, mirror, resize, to_model
 from isdiff.process_state import with_own_defaults
 from isdiff.runs.experiment import Experiment, Inputs
 from isdiff.trajectory import Stream, Task
@@ -46,11 +48,24 @@ class WindowExperiment(Experiment):
     def task(self, image_id: str, inputs: Inputs | None = None) -> Task:
         canvas, number = self.places[image_id]
         task, guess = super().task(image_id, inputs), canvas.guess(number)
+        if canvas.job.strength is not None:
+            task = self.softened(task, canvas, number)
         if guess is None:
             return task
         height, width = task.hole.shape[1:]
         guess, _ = to_model(guess, np.zeros(guess.shape[:2], bool), (height, width))
         return replace(task, guess=to_tensor(guess).to(self.device))
+
+    def softened(self, task: Task, canvas: Canvas, number: int) -> Task:
+        """The task of a soft mask: the image is there where the mask is gray, and the mask's strength."""
+        area, (height, width) = canvas.windows[number].area, task.hole.shape[1:]
+        assert canvas.job.strength is not None
+        strength = np.where(canvas.open[area], mirror(canvas.job.strength)[area], 0)
+        pixels, hidden = to_model(canvas.pixels[area], strength >= 1, (height, width))
+        small = resize(strength, (height, width), Image.Resampling.BILINEAR).clip(1e-3, 1)
+        strengths, blank = (torch.from_numpy(each)[None].to(self.device) for each in (small, hidden))
+        image = to_tensor(pixels).to(self.device).masked_fill(blank, 0.0)
+        return replace(task, image=image, strength=strengths.masked_fill(blank, 1.0) * task.hole)
 
     def stream(self, image_id: str, attempt: int) -> Stream:
         canvas, number = self.places[image_id]
@@ -71,7 +86,7 @@ class Feed:
         self.experiment, self.jobs, self.sizes = experiment, iter(jobs), sizes
         self.ready: deque[tuple[Canvas, int]] = deque()
         self.failed: list[Filled] = []
-        self.begun = self.windows = self.asked = 0
+        self.begun = self.windows = self.filled = self.asked = 0
 
     def __iter__(self) -> Feed:
         return self
@@ -81,7 +96,7 @@ class Feed:
             while not self.ready:
                 if sum(canvas.open.size for canvas in {c for c, _ in self.experiment.places.values()}) >= PIXELS:
                     raise StopIteration
-                canvas = Canvas(next(self.jobs), self.sizes)
+                canvas = Canvas(self.checked(next(self.jobs)), self.sizes)
                 self.windows += len(canvas.windows)
                 self.begun += 1
                 self.begin_round(canvas)
@@ -93,6 +108,13 @@ class Feed:
                 return self.experiment.ready(name).task
             except UserError as error:
                 self.drop(name, str(error).replace(name, canvas.job.name))
+
+    def checked(self, job: Job) -> Job:
+        setup = self.experiment.setup
+        if job.strength is not None and (setup.conditioning is not None or not setup.asks):
+            what = "takes no soft mask and no feather: it does not work on pixels with a model"
+            raise UserError(f"method {setup.label} {what}; edge=feather blends results of every method")
+        return job
 
     def begin_round(self, canvas: Canvas) -> None:
         self.ready.extend((canvas, number) for number in canvas.next_round())
@@ -148,6 +170,7 @@ class Inpainter:
         if (asking := self.experiment.setup.conditioning) is not None:
             asking.whole = True
         self.sizes = Sizes(self.experiment.setup.model.image_size, reduction, context)
+        self.feed: Feed | None = None
 
     @property
     def label(self) -> str:
@@ -158,6 +181,25 @@ class Inpainter:
     def model(self) -> str:
         """The model's name."""
         return self.experiment.setup.model.name
+
+    def name_of(self, job: Job) -> str:
+        """The method and the model that a picture takes, for people."""
+        return f"{self.label} with {self.model}" if self.experiment.setup.asks else self.label
+
+    def method_hash(self, job: Job) -> str:
+        """A hash of the method and the model that a picture takes, with all options."""
+        return f"{self.experiment.hash}/{self.sizes}"
+
+    @property
+    def squares(self) -> str:
+        """How many squares of the pictures under way are filled; empty where each takes one."""
+        feed = self.feed
+        return f"{feed.filled}/{feed.windows} squares" if feed and feed.windows > feed.begun else ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model's weights are here."""
+        return not self.experiment.setup.model.missing()
 
     def load(self) -> None:
         """Load the model now and not with the first picture."""
@@ -201,7 +243,7 @@ class Inpainter:
         """
         experiment = self.experiment
         experiment.places.clear()
-        feed = Feed(experiment, jobs, self.sizes)
+        feed = self.feed = Feed(experiment, jobs, self.sizes)
         engine = experiment.engine(stream=lambda _, image_id, attempt: experiment.stream(image_id, attempt), stop=stop)
         calls = engine.calls_expected()
 
@@ -218,6 +260,7 @@ class Inpainter:
                 feed.drop(result.task.id, result.failure)
             elif canvas.waits:  # else a window beside this one failed
                 self.take(result, canvas, number, seeds)
+                feed.filled += 1
                 if not canvas.waits:
                     feed.begin_round(canvas)
                     if not canvas.waits:
@@ -231,7 +274,7 @@ class Inpainter:
         """Give a glimpse of every picture that has windows in the loop."""
         found: dict[Canvas, list[tuple[int, Live]]] = {}
         for image in live:
-            canvas, number = self.experiment.places[image.tr.task.id]
+            canvas, number = self.experiment.places[image.tr.whole.id]
             found.setdefault(canvas, []).append((number, image))
         return [Glimpse(canvas, windows, self.experiment.prior) for canvas, windows in found.items()]
 

@@ -81,8 +81,12 @@ class Picture:
         """Give (H, W) in 0..255; None for pictures without transparency."""
         return self.samples[..., -1] * (255 / self.top) if self.has_opacity else None
 
-    def filled(self, values: np.ndarray, hole: np.ndarray) -> Any:
-        """Copy it with ``values`` (H, W, 3), 0..255, in the hole (H, W) bool; gray where all that is known is."""
+    def filled(self, values: np.ndarray, hole: np.ndarray, opacity: np.ndarray | None = None) -> Any:
+        """Copy it with ``values`` (H, W, 3), 0..255, in the hole (H, W) bool; gray where all that is known is.
+
+        Args:
+            opacity: (H, W), how much of the values shows, 0..1; default: all.
+        """
         red, green, blue = np.moveaxis(self.rgb(hole), -1, 0)
         gray = self.samples.shape[2] < 3 or not ((red != green) | (green != blue))[~hole].any()
         new = values[hole]
@@ -92,6 +96,9 @@ class Picture:
             new = np.concatenate([new, np.full((len(new), 1), 255, new.dtype)], 1)
         new = new * np.float32(self.top / 255)
         samples = self.samples.copy()
+        if opacity is not None:
+            share, old = opacity[hole][:, None], samples[hole].astype(np.float32)
+            new = np.where(share < 1, old + share * (new - old), new)
         samples[hole] = np.rint(new) if self.top > 1 else new
         return self.back(samples)
 

@@ -20,12 +20,14 @@ def reshape(picture: Picture, hole: np.ndarray | None, grow: int = 0, extend: st
     """Grow the hole, then add borders to the picture, which are hole.
 
     Args:
-        hole: (H, W) bool; None if only the borders are to be filled.
+        hole: (H, W) bool, or float32 of a soft mask; None if only the borders are to be filled.
         grow: pixels by which the hole grows on all sides, or shrinks if negative.
         extend: ``left=200,top=10%``: pixels, or shares of the picture's width or height.
     """
     if hole is None:
         hole = np.zeros(picture.shape, bool)
+    if grow and hole.dtype != bool:
+        raise UserError("grow is for masks in black and white; draw the rim of a soft one wider, or give feather")
     if grow:
         hole = grow_hole(hole, grow)
     if not extend:
@@ -33,7 +35,7 @@ def reshape(picture: Picture, hole: np.ndarray | None, grow: int = 0, extend: st
     left, top, right, bottom = borders(extend, picture.shape)
     around = (top, bottom), (left, right)
     samples = np.pad(picture.samples, (*around, (0, 0)), mode="edge")
-    return replace(picture, samples=samples), np.pad(hole, around, constant_values=True)
+    return replace(picture, samples=samples), np.pad(hole, around, constant_values=1)
 
 
 def grow_hole(hole: np.ndarray, pixels: int) -> np.ndarray:

@@ -14,7 +14,10 @@ from isdiff.trajectory import Task
 
 
 class Prior(Protocol):
-    """Pixel models take tasks and give pictures as they are; latent ones have a space of their own between."""
+    """A loaded diffusion model: it predicts clean images for a batch of noisy ones.
+
+    Pixel models take tasks and give pictures as they are; latent ones have a space of their own between.
+    """
 
     def prepare(self, task: Task, prompt: str = "") -> Task:
         """The task in the model's own space, with what ``prompt`` asks for.

@@ -26,7 +26,7 @@ from isdiff.io.files import is_sha256
 from isdiff.models.base import RANDOM
 from isdiff.priors.base import Prior
 from isdiff.process_state import with_own_defaults
-from isdiff.runs.store import RunFolder
+from isdiff.runs.store import VERSION, RunFolder
 from isdiff.trajectory import Stream, Task
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class Experiment:
 
     def record(self, result: Result, inputs: Inputs) -> dict[str, Any]:
         return {
-            "id": result.task.id, "run": self.hash, "seed": self.setup.seed, **self.network,
+            "version": VERSION, "id": result.task.id, "run": self.hash, "seed": self.setup.seed, **self.network,
             "network_calls": result.calls, "attempts": len(result.attempts), "chosen_attempt": result.chosen,
             "dce": [round(a.dce, 6) for a in result.attempts if a.dce is not None],
             "start_timesteps": [a.start_timestep for a in result.attempts], "seconds": round(result.seconds, 4),

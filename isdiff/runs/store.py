@@ -24,6 +24,7 @@ except ImportError:  # Windows: one process a folder
     fcntl = None  # type: ignore[assignment]
 
 TOO_LARGE = 1e100
+VERSION = 1  # of records; those without one are older, and read as such
 KINDS = {  # of what a record has
     "id": str, "run": str, "model": str, "weights": str, "size": str, "image_sha": str, "mask_sha": str,
     "picture_sha": str, "seed": int, "network_calls": int, "attempts": int, "chosen_attempt": int, "dce": list,
@@ -43,6 +44,7 @@ def parsed(line: str) -> dict[str, Any] | None:
             all(re.fullmatch("[0-9a-f]{16}", record[key]) for key in KINDS if key.endswith("_sha"))
             and all(is_number(x) and abs(x) < TOO_LARGE for x in (*counts, *dce, *starts, share))
             and min(counts) >= 0 <= share <= 1
+            and type(version := record.get("version", VERSION)) is int and version >= 1
             and record["stamps"] and all(isinstance(text, str) for text in record["stamps"])
         )  # fmt: skip
         # All but the last attempt were judged, or there would have been no other; without IS-Diff none is.
@@ -93,6 +95,11 @@ class RunFolder:
         """
         found = {}
         for record in map(parsed, self.lines()):
+            if record and record.get("version", VERSION) > VERSION:
+                what = f"{self.records_path} has records of version {record['version']}"
+                raise UserError(
+                    f"{what}, and this isdiff reads up to {VERSION}; update it, or give another output_root"
+                )
             with suppress(UserError, OSError):
                 if record and self.image_path(record["id"]).stat().st_size > 0:
                     found[record["id"]] = record

@@ -38,7 +38,7 @@ Steps = Generator[Any, Any, None]  # yields (noisy image, index) or Pull; is sen
 
 
 class Sampler(Component, ABC):
-    """Holds the settings; keeps no state of any image."""
+    """How an image moves from one noise level to the next. Holds the settings; keeps no state of any image."""
 
     labels = ("steps", "spacing", "jump", "repeat")  # the walk's
     calls_per_step = 1
@@ -67,4 +67,5 @@ def steps_down(tr: Trajectory, grid: Grid, known: KnownRegion) -> Iterator[tuple
         if s > t:
             tr.x = known.renoise(tr, grid, s)
         else:
+            tr.soften(grid.timesteps[t] / grid.num_timesteps)
             yield t, s

@@ -88,6 +88,7 @@ IMPOSSIBLE = {
     "stamps": [*NO_TEXT[:3], {}, [], [3], [None]],
     **dict.fromkeys(("run", "model", "weights", "size"), NO_TEXT),
     "seed": [None, True, "0", 0.5, [0]],
+    "version": [None, True, "1", 0, -1, 1.5],
 }
 # Values that fit one by one and not together.
 APART = [
@@ -99,7 +100,7 @@ APART = [
 def wronged() -> list[dict]:
     """Changes to a record after which it is none; ``...`` takes a value away."""
     single = [{name: value} for name, values in IMPOSSIBLE.items() for value in values]
-    return [*single, *APART, *({name: ...} for name in IMPOSSIBLE if name != "hole")]
+    return [*single, *APART, *({name: ...} for name in IMPOSSIBLE if name not in ("hole", "version"))]
 
 
 def changed_record(line: str, change: dict) -> str:

@@ -36,6 +36,16 @@ def test_a_record_after_a_torn_line_is_read(tmp_path):
     assert list(store.records()) == ["whole"]
 
 
+def test_records_have_a_version(tmp_path):
+    """Older ones without a version are read; newer ones are refused in a sentence, and not made again."""
+    store = RunFolder(tmp_path)
+    store.add(np.zeros((1, 1, 3), np.uint8), {"id": "old", **RECORD})
+    assert list(store.records()) == ["old"] and "version" not in RECORD
+    store.add(np.zeros((1, 1, 3), np.uint8), {"id": "new", **RECORD, "version": 99})
+    with pytest.raises(UserError, match="version 99, and this isdiff reads up to 1; update it"):
+        store.records()
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".x", "a\\b", "a\0b"])
 def test_no_id_leads_out_of_the_folder(tmp_path, name):
     with pytest.raises(UserError, match="is no file name"):

@@ -15,6 +15,7 @@ from isdiff.config.composing import compose_run
 from isdiff.config.search_path import config_names
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import wrap
+from isdiff.tables.asked import swept_plan
 from isdiff.tables.compare import compare, narrow, read_plan, table_of
 
 
@@ -118,3 +119,24 @@ def test_titles_of_a_picture_stay_in_their_columns(title, width):
     lines = wrap(title, font, width).split("\n")
     assert " ".join(lines).split() == title.split()
     assert all(font.getlength(line) <= width or " " not in line for line in lines)
+
+
+def test_a_multirun_ends_with_the_table_of_compare(tmp_path, capsys):
+    """The same numbers; nothing is sampled for it. Rows that cannot stand in a table leave it out."""
+    words = ["dataset=avatars", "limit=2", f"output_root={tmp_path}", "metrics.names=[lite0_perceptual]"]
+    swept = ["mask=half,center", "seed=0,1"]
+    assert main(["run", "-m", "method=mean_color,telea", *swept, *words]) == 0
+    printed = capsys.readouterr().out.rpartition("# Comparison: dataset=avatars")[2]
+    assert main(["compare", "mean_color", "telea", *swept, *words]) == 0
+    asked = capsys.readouterr().out.rpartition("# Comparison: dataset=avatars")[2]
+    rows = [line for line in asked.splitlines() if line.startswith("|")]
+    assert len(rows) > 3 and rows == [line for line in printed.splitlines() if line.startswith("|")]
+    assert main(["run", "-m", "method=telea", "seed=0,1", *words]) == 0
+    assert "Comparison" not in capsys.readouterr().out, "one row is no comparison"
+    jobs = [
+        [f"method={method}", *words, "mask=half", f"seed={seed}"] for method, seed in (("telea", 0), ("mean_color", 1))
+    ]
+    assert swept_plan(jobs) is None, "each row must have all seeds"
+    datasets = [[f"method={method}", "mask=half", f"dataset={name}", *words[1:]]
+                for method in ("telea", "mean_color") for name in ("avatars", "drawings")]  # fmt: skip
+    assert [group.title for group in swept_plan(datasets).groups] == ["dataset=avatars", "dataset=drawings"]

@@ -1,0 +1,58 @@
+"""``isdiff.jsonl`` in a folder of results: a line for each, so that the same command goes on where it stopped.
+
+A result is finished if its file is as it was written and all that it depends on is the same: the image's file, hole,
+seed, method, model, options, and the version of isdiff.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import isdiff
+from isdiff.data.base import file_stamp
+from isdiff.io.files import plain
+from isdiff.pictures.canvas import Filled, Job
+
+NAME, VERSION = "isdiff.jsonl", 1
+
+
+class Finished:
+    """The finished results of a folder; of None, nothing is looked at or noted."""
+
+    def __init__(self, folder: Path | None, inpainter: Any) -> None:
+        self.path, self.inpainter = folder and folder / NAME, inpainter
+        self.lines: dict[str, dict[str, Any]] = {}
+        there = self.path and self.path.exists() and plain(self.path).read_text("utf-8", errors="replace")
+        for line in (there or "").splitlines():
+            with suppress(ValueError, KeyError, TypeError):  # a torn line: its picture is made again
+                record = json.loads(line)
+                self.lines[record["file"]] = record
+
+    def key(self, job: Job, source: Path) -> str:
+        """A hash of all that the result depends on."""
+        file, method = hashlib.sha256(source.read_bytes()).hexdigest(), self.inpainter.method_hash(job)
+        content = [method, file, job.noise_key, job.seed, vars(job.edge), isdiff.__version__]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def has(self, place: Path, job: Job, source: Path) -> bool:
+        """Whether the result is there."""
+        record = self.lines.get(place.name, {})
+        same = place.exists() and record.get("stamp") == file_stamp(place)
+        return same and record.get("key") == self.key(job, source)
+
+    def add(self, place: Path, filled: Filled, source: Path) -> None:
+        """Note a result that has been written."""
+        if self.path is not None:
+            record = {
+                "version": VERSION, "file": place.name, "image": str(source), "seed": filled.job.seed,
+                "method": self.inpainter.name_of(filled.job), "squares": len(filled.trace),
+                "network_calls": sum(trace.network_calls for trace in filled.trace),
+                "seconds": round(sum(trace.seconds for trace in filled.trace), 3),
+                "key": self.key(filled.job, source), "stamp": file_stamp(place),
+            }  # fmt: skip
+            with open(self.path, "a", encoding="utf-8") as stream:
+                stream.write(json.dumps(record) + "\n")
