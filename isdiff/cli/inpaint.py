@@ -44,7 +44,6 @@ def main(arguments: list[str]) -> int:
     inpainter = inpainter_of(args.method, **for_inpainter(args))
     inpainter.load()  # before the clock of the bar begins
     work.finished = Finished(None if work.is_file else work.out, inpainter)
-    made = work.made
     unlike: set[str] = set()
     with Reporter(f"{inpainter.label}, {inpainter.model}", len(work.files) * args.variants) as bar:
         bar.detail = lambda: inpainter.squares
@@ -52,8 +51,7 @@ def main(arguments: list[str]) -> int:
             if work.take(filled) and inpainter.unlike(filled.job):
                 unlike.add(filled.job.name)
             bar.finish(sum(trace.network_calls for trace in filled.trace))
-    for place in made:
-        print(place)
+    print("".join(f"{place}\n" for place in work.made), end="")
     advice = [f"{work.kept} results were there already"] if work.kept else []
     advice += [inpainter.unlike_said(sorted(unlike))] if unlike else []
     advice += [inpainter.said()] if args.method == AUTO and (work.made or work.failed) else []
@@ -85,12 +83,12 @@ class Work:
     """The pictures of one command: read when their turn comes, written as soon as they are made."""
 
     def __init__(self, args: argparse.Namespace) -> None:
+        from isdiff.pictures.edges import Edge
+
         self.out, self.seeds = Path(args.out), range(args.seed, args.seed + args.variants)
         self.is_file = suffix_of(self.out.name) in SUFFIXES
         before = self.out.parent.glob(f"{glob.escape(self.out.stem)}_seed*{self.out.suffix}") if self.is_file else ()
         self.files = files_of(args.inputs, [self.out, *([Path(args.mask)] if args.mask else []), *before])
-        from isdiff.pictures.edges import Edge
-
         self.shape = {"grow": args.grow, "extend": args.extend}
         self.blend = {"feather": args.feather, "edge": Edge(args.edge, args.band, args.match_color)}
         self.masks = Masks(args, self.files)
