@@ -8,8 +8,6 @@
    Telea and to the shipped network, and on six of them to PatchMatch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import groupby

@@ -1,7 +1,5 @@
 """How a fill meets what is known: soft masks, and results that are blended at the edge of the hole."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -4,8 +4,6 @@ A result is finished if its file is as it was written and all that it depends on
 seed, method, model, options, and the version of isdiff.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from contextlib import suppress
