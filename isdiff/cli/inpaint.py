@@ -27,7 +27,6 @@ from isdiff.errors import SomeFailed, UserError, explained, summed_up
 
 if TYPE_CHECKING:
     from isdiff.pictures.files import PictureFile
-    from isdiff.pictures.finished import Finished
     from isdiff.pictures.jobs import Filled, Job
 
 MOST_VARIANTS = 1000
@@ -84,6 +83,7 @@ class Work:
 
     def __init__(self, args: argparse.Namespace) -> None:
         from isdiff.pictures.edges import Edge
+        from isdiff.pictures.finished import Finished
 
         self.out, self.seeds = Path(args.out), range(args.seed, args.seed + args.variants)
         self.is_file = suffix_of(self.out.name) in SUFFIXES
@@ -99,7 +99,7 @@ class Work:
         if not self.is_file and (new or self.out.is_file()):
             raise UserError(f"-o {args.out} has no suffix of an image; give a .png, or {args.out}/ for a folder")
         check_folder(self.out.parent if self.is_file else self.out)
-        self.finished: Finished
+        self.finished = Finished(None, None)
         self.made: list[Path] = []
         self.kept = 0
         self.read: dict[Job, tuple[str, PictureFile]] = {}

@@ -10,7 +10,7 @@ from isdiff.checks import check_choice, check_flag, check_whole
 from isdiff.priors.patches.membrane import match_edge
 
 PASTE, FEATHER, POISSON = "paste", "feather", "poisson"
-TOLERANCE = 0.5  # of pictures in [-1, 1]: larger steps at the edge are taken for a border of two things
+TOLERANCE = 1.0  # of pictures in [-1, 1]: of larger steps at the edge less is spread, they may be borders of things
 
 
 @dataclass(frozen=True)

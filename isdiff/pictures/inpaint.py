@@ -248,17 +248,17 @@ def hole_of(
         name = f"mask {hole}"
         hole = decode(os.fspath(hole), "mask")
     if soft:
-        found = soft_mask(hole, name)
+        found = soft_mask(hole, name, invert)
     else:
         found = hole_in(hole, name) if isinstance(hole, Image.Image) else array_hole(hole, name)
     if found.shape != picture.shape:
         sizes = [f"{width}x{height}" for height, width in (found.shape, picture.shape)]
         turned = " (files are turned as their EXIF data say)" if found.shape == picture.shape[::-1] else ""
         raise UserError(f"{name} is {sizes[0]}, but {picture.name} is {sizes[1]}{turned}; make them the same size")
-    return (1 - found if invert else found) if soft else found ^ invert
+    return found if soft else found ^ invert
 
 
-def soft_mask(mask: Any, name: str) -> np.ndarray:
+def soft_mask(mask: Any, name: str, invert: bool = False) -> np.ndarray:
     """Take an image, or an array of 0..255 or of fractions 0..1, as strengths (H, W) float32 from 0 to 1."""
     if isinstance(mask, Image.Image):
         mask = gray_values(eight_bits(mask))
@@ -266,7 +266,7 @@ def soft_mask(mask: Any, name: str) -> np.ndarray:
     top = TOPS.get(str(found.dtype), 1)
     if found.ndim != 2 or found.dtype.kind not in "bfu" or not ((found >= 0) & (found <= top)).all():
         raise UserError(f"{name} is no soft mask; it must be an image, or an array (H, W) of uint8 or fractions 0..1")
-    return (found / top).astype(np.float32)
+    return ((top - found if invert else found) / top).astype(np.float32)
 
 
 def named_hole(name: str, picture: Picture, key: str | None = None) -> np.ndarray:

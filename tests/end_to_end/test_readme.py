@@ -113,7 +113,7 @@ def test_your_own_photos_as_shown(tmp_path, monkeypatch):
         words = line.partition("  #")[0].split()
         assert words[0] == "isdiff" and main([*words[1:], "--steps", "2"]) == 0
         assert Path(words[-1]).exists()
-    assert len(list(Path("out").iterdir())) == 4
+    assert len(list(Path("out").glob("*.png"))) == 4 and Path("out/isdiff.jsonl").exists()
 
 
 def test_the_table_has_the_numbers_of_its_results():

@@ -106,7 +106,7 @@ def test_poisson_takes_a_step_of_tone_out_of_the_fill_and_leaves_known_pixels():
     smooth = np.indices((40, 48)).sum(0)[..., None].repeat(3, -1).astype(np.float32) + 60
     fill = np.where(HOLE[..., None], smooth + np.array([25, -20, 30]), 0).astype(np.float32)
     evened = Edge("poisson").evened(fill, smooth.astype(np.uint8), HOLE)
-    assert np.abs(evened - smooth)[HOLE].max() < 3 and Edge().evened(fill, smooth.astype(np.uint8), HOLE) is fill
+    assert np.abs(evened - smooth)[HOLE].max() < 5 and Edge().evened(fill, smooth.astype(np.uint8), HOLE) is fill
     result = isdiff.inpaint(PIXELS, HOLE, "telea", edge="poisson").image
     assert not changed(result)[~HOLE].any()
 
