@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from conftest import ROOT, golden_json
+from flow_parts import FLOWS, WIDTH, t5_of
 from latent_parts import build_parts, build_pipeline
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
@@ -141,6 +142,18 @@ def run_quietly(cfg: DictConfig) -> None:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
     execute(cfg)
+
+
+def tiny_flow_model(path: Path, model: DictConfig) -> Path:
+    """Write a small random pipeline of the family of a model's configuration, with the scheduler that it describes."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    pipe = FLOWS[model.family]()
+    pipe.scheduler = FlowMatchEulerDiscreteScheduler(**model.scheduler)
+    if model.family == "sd3":
+        pipe.register_modules(text_encoder_3=t5_of(2 * WIDTH), tokenizer_3=pipe.tokenizer)
+    pipe.save_pretrained(path)
+    return path
 
 
 def tiny_place(path: Path, net: torch.nn.Module, count: int) -> Path:

@@ -164,6 +164,14 @@ def latent_copy(tmp_path):
 
 
 @pytest.fixture
+def posteriors_mean(monkeypatch):
+    """Pipelines draw latents from the autoencoder's posterior; here they get its mean, as isdiff takes it."""
+    from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
+
+
+@pytest.fixture
 def golden_prior(golden_net):
     from isdiff.priors.pixel import PixelPrior
 

@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
+from flow_parts import FLOWS
 from latent_parts import build_parts, build_pipeline, read, set_weights
 
 import isdiff
 
-STEPS, WIDTH = 10, 32
+STEPS = 10
 HALF = (slice(None), slice(None), slice(None), slice(32, None))
-SHIFTING = {"use_dynamic_shifting": True, "base_image_seq_len": 16, "max_image_seq_len": 256}
 
 
 def xl_pipeline():
@@ -102,52 +102,10 @@ def broken(pipe, step, t, tensors):
     raise ZeroDivisionError
 
 
-def vae_of():
-    from diffusers import AutoencoderKL
-
-    sizes = read("stable_inpaint/configs.json")["vae"]
-    return set_weights(AutoencoderKL(**sizes | {"latent_channels": 16, "shift_factor": 0.3}), 11)
-
-
-def sd3_pipeline():
-    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3InpaintPipeline
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
-
-    *_, tokenizer, _ = build_parts(100)
-    transformer = SD3Transformer2DModel(
-        sample_size=16, patch_size=2, in_channels=16, out_channels=16, num_layers=2, attention_head_dim=16,
-        num_attention_heads=2, joint_attention_dim=2 * WIDTH, caption_projection_dim=32,
-        pooled_projection_dim=2 * WIDTH, pos_embed_max_size=16,
-    )  # fmt: skip
-    config = CLIPTextConfig(**read("stable_inpaint/configs.json")["text_encoder"] | {"projection_dim": WIDTH})
-    texts = [set_weights(CLIPTextModelWithProjection(config), seed) for seed in (13, 14)]
-    return StableDiffusion3InpaintPipeline(
-        set_weights(transformer, 12), FlowMatchEulerDiscreteScheduler(shift=3.0), vae_of(), texts[0], tokenizer,
-        texts[1], copy.deepcopy(tokenizer), None, None,
-    )  # fmt: skip
-
-
-def flux_pipeline(name: str, channels: int):
-    import diffusers
-    from transformers import T5Config, T5EncoderModel
-
-    *_, tokenizer, text = build_parts(100)
-    transformer = diffusers.FluxTransformer2DModel(
-        patch_size=1, in_channels=channels, out_channels=64, num_layers=1, num_single_layers=1, attention_head_dim=16,
-        num_attention_heads=2, joint_attention_dim=WIDTH, pooled_projection_dim=WIDTH, guidance_embeds=True,
-        axes_dims_rope=(4, 4, 8),
-    )  # fmt: skip
-    t5 = T5EncoderModel(T5Config(vocab_size=1000, d_model=WIDTH, d_kv=16, d_ff=32, num_layers=1, num_heads=2))
-    return getattr(diffusers, name)(
-        diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, **SHIFTING), vae_of(), text, tokenizer,
-        set_weights(t5, 15), copy.deepcopy(tokenizer), set_weights(transformer, 16),
-    )  # fmt: skip
-
-
 MAKERS = {
     "sd": lambda: build_pipeline(*build_parts(100)),
     "xl": xl_pipeline,
-    "sd3": sd3_pipeline,
-    "flux": lambda: flux_pipeline("FluxInpaintPipeline", 64),
-    "fill": lambda: flux_pipeline("FluxFillPipeline", 64 + 64 + 4 * 16),
+    "sd3": FLOWS["sd3"],
+    "flux": FLOWS["flux"],
+    "fill": FLOWS["flux_fill"],
 }

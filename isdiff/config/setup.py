@@ -34,6 +34,7 @@ from isdiff.refine import Refinement
 from isdiff.samplers.base import Fill, Sampler
 from isdiff.seeds.base import FilledStart, NoiseStart, Seed, SeededStart, Start
 
+PLAIN = {"_target_": "isdiff.priors.conditioning.Conditioning", "guidance_scale": "auto"}
 PIXELS = 1 << 21  # in the loop with a model of any size, of whose work each takes about half a kilobyte
 
 
@@ -196,10 +197,18 @@ def build_steps(cfg: Mapping[str, Any]) -> tuple[TimestepPlan, Sampler]:
 
 
 def build_conditioning(cfg: Mapping[str, Any], model: Model) -> Conditioning | None:
-    """Build how the method asks ``model``, which must be a latent one; None for methods that work on pixels."""
-    if cfg.get("latent") is None:
+    """Build how the method asks ``model``: as ``latent`` says, or one that draws from texts with a plain prompt.
+
+    None for methods that work on pixels.
+    """
+    if cfg.get("latent") is None and not model.takes_text:
         return None
-    node = resolved(cfg["latent"], "latent")
+    node = resolved(PLAIN if cfg.get("latent") is None else cfg["latent"], "latent")
+    if cfg.get("latent") is not None and model.takes_text and not model.sees_hole:
+        raise UserError(
+            f"method {cfg['method']['name']} leaves the known region to the network, but that of model {model.name} "
+            "receives no mask; give method=blended or another that keeps it"
+        )
     if node.get("guidance_scale") == "auto":
         asked = any(cfg[key] for key in TEXTS) or node.get("task")
         node["guidance_scale"] = model.text_guidance if asked else 1.0

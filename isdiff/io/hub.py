@@ -46,13 +46,15 @@ def brief(error: BaseException) -> str:
 
 
 @quiet()
-def load_part(cls: Any, folder: Path, part: str, variant: str | None = None) -> Any:
+def load_part(cls: Any, folder: Path, part: str, variant: str | None = None, dtype: torch.dtype | None = None) -> Any:
     """Load a model or tokenizer of diffusers or transformers from ``folder / part``, with all of its tensors.
 
     Both libraries fill tensors that a file lacks with random numbers and go on; here that is an error.
     """
     is_net = isinstance(cls, type) and issubclass(cls, torch.nn.Module)
     options: dict[str, Any] = {"output_loading_info": True, "variant": variant} if is_net else {}
+    if is_net and dtype is not None:
+        options["torch_dtype"] = dtype
     try:
         if not (folder / part).is_dir():
             raise FileNotFoundError("the folder is missing")

@@ -44,6 +44,8 @@ class Model(Component, ABC):
     Attributes:
         num_classes: a number of classes, one of which has to be given with each image; None for none.
         latent: whether it works in a latent space.
+        takes_text: whether it draws from texts, so that methods ask it with a prompt and keep the known region.
+        sees_hole: whether its network receives the mask.
         differentiable: whether gradients flow through it.
         text_guidance: classifier-free guidance that suits it where there is text.
     """
@@ -62,7 +64,7 @@ class Model(Component, ABC):
     labels = ("knows",)  # the images that it was trained on, for people
     num_classes = None  # type: int | None
     text_guidance = 1.0
-    latent = False
+    latent = takes_text = sees_hole = False
     differentiable = True
 
     def __post_init__(self) -> None:

@@ -39,7 +39,7 @@ class LatentModel(Model):
     random: Mapping[str, Any] | None = None
 
     not_hashed = (*Model.not_hashed, "path", "revision", "variant", "text_guidance", "random")
-    latent = True
+    latent = sees_hole = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

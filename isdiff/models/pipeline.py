@@ -19,29 +19,39 @@ from isdiff.nets.drawings import build_tokenizer
 from isdiff.paths import located
 from isdiff.process_state import quiet
 
-NETWORKS = ("unet", "vae", "text_encoder")
+INPAINTING = "StableDiffusionInpaintPipeline"
+NETWORKS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 WITHOUT_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
 @quiet()
-def load_pipeline(weights: str, revision: str | None = None, variant: str | None = None) -> Any:
+def load_pipeline(
+    weights: str,
+    revision: str | None = None,
+    variant: str | None = None,
+    name: str = INPAINTING,
+    dtype: torch.dtype | None = None,
+) -> Any:
     """A diffusers inpainting pipeline from a folder, a single file or the hub.
 
     Args:
         revision, variant: of an id on the hub; of the files in a folder or on the hub.
+        name: its class in diffusers; only the default one can be in a single file.
+        dtype: of its networks; None: what diffusers and transformers choose.
     """
+    without = WITHOUT_CHECKER if name == INPAINTING else {}
     source = located(weights)
     if (source / SUMS).exists():
         verify(source, remembered_sha256)
     try:
-        if source.suffix in (".safetensors", ".ckpt"):
+        if source.suffix in (".safetensors", ".ckpt") and name == INPAINTING:
             return single_file(source)
         if not source.is_dir():  # an id on the hub, of which only what is not here yet is downloaded
-            from diffusers import StableDiffusionInpaintPipeline
+            import diffusers
 
-            pipeline: Any = StableDiffusionInpaintPipeline
-            source = Path(pipeline.download(weights, revision=revision, variant=variant, **WITHOUT_CHECKER))
-        return whole_pipeline(source, variant)
+            pipeline: Any = getattr(diffusers, name)
+            source = Path(pipeline.download(weights, revision=revision, variant=variant, **without))
+        return whole_pipeline(source, variant, name, dtype, without)
     except Exception as error:  # diffusers, transformers and the hub's client raise many kinds
         raise UserError(f"model {weights} is no whole diffusers inpainting pipeline ({brief(error)})") from None
 
@@ -58,7 +68,9 @@ def single_file(path: Path) -> Any:
     return pipeline
 
 
-def whole_pipeline(folder: Path, variant: str | None) -> Any:
+def whole_pipeline(
+    folder: Path, variant: str | None, name: str, dtype: torch.dtype | None, without: Mapping[str, Any]
+) -> Any:
     """The pipeline in a folder, whose networks are loaded one by one, because only then missing tensors are noticed."""
     import diffusers
     import transformers
@@ -66,14 +78,14 @@ def whole_pipeline(folder: Path, variant: str | None) -> Any:
     index = json.loads(plain(folder / "model_index.json").read_text())
     networks = {}
     for part in NETWORKS:
-        library, name = index.get(part) or (None, None)
-        cls = getattr({"diffusers": diffusers, "transformers": transformers}.get(str(library)), str(name), None)
+        library, kind = index.get(part) or (None, None)
+        cls = getattr({"diffusers": diffusers, "transformers": transformers}.get(str(library)), str(kind), None)
         if isinstance(cls, type) and issubclass(cls, nn.Module):
             # Like diffusers: a part without files of the variant has others.
             has = variant and any((folder / part).glob(f"*.{variant}[.-]*"))
-            networks[part] = load_part(cls, folder, part, variant if has else None)
-    pipeline = diffusers.StableDiffusionInpaintPipeline.from_pretrained(
-        str(folder), variant=variant, local_files_only=True, **WITHOUT_CHECKER, **networks
+            networks[part] = load_part(cls, folder, part, variant if has else None, dtype)
+    pipeline = getattr(diffusers, name).from_pretrained(
+        str(folder), variant=variant, local_files_only=True, **without, **networks
     )
     check_words(pipeline)
     return pipeline

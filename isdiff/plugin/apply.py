@@ -48,8 +48,8 @@ def apply(
     - The masked image's latents are the posterior's mean, not a sample. A network that is not made for inpainting gets
       the whole image's, with the attempt's noise at every step.
     - ``strength`` stays at its default, as the start step takes its place.
-    - With rectified flow (Stable Diffusion 3, Flux) start, lambda and checkpoint are values of sigma; their defaults
-      have the signal-to-noise ratios of those of Stable Diffusion.
+    - With rectified flow (Stable Diffusion 3, Flux, Qwen-Image and others) start, lambda and checkpoint are values of
+      sigma; their defaults have the signal-to-noise ratios of those of Stable Diffusion.
     - Generators give one whole number for each image, from which all of its noise follows. Given ``latents`` are the
       noise of the first attempt.
     - ``callback_on_step_end`` sees every step of every attempt, with only the images that take part in it. What it

@@ -15,7 +15,6 @@ from isdiff.errors import UserError
 from isdiff.plugin.pipelines import Kind
 from isdiff.plugin.scheduler import Watched, check_known, grid_of, repeats, rows_of
 from isdiff.plugin.tasks import merge, pick, prompts, stack_latents, tasks_of, texts_of
-from isdiff.priors.latent import decode
 from isdiff.process_state import with_own_defaults
 from isdiff.refine import Refinement
 from isdiff.seeds.base import NoiseStart, Start
@@ -221,11 +220,13 @@ class Call:
         dtype, known = self.kind.network.dtype, stack_latents([self.tasks[row] for row in leg.rows])
         latents = (leg.states / self.scale).to(dtype)
         if self.kind.plain and self.given.get("padding_mask_crop") is None:
-            chosen["image"] = known  # or the pipeline would encode them itself, with noise of the generators
+            image = self.kind.as_image(known)  # or the pipeline would encode it, with noise of the generators
+            chosen |= {} if image is None else {"image": image}
+        if "masked_image_latents" in self.given:
+            chosen["masked_image_latents"] = known.to(dtype) if self.kind.takes_masked else None
         callback = self.given.get("callback_on_step_end")
         wanted = getattr(callback, "tensor_inputs", self.given.get("callback_on_step_end_tensor_inputs") or [])
         return self.given | texts_of(self.given, leg.rows) | chosen | {
-            "masked_image_latents": known.to(dtype) if self.kind.takes_masked else None,
             "num_images_per_prompt": 1,
             "latents": self.kind.looped(latents) if self.kind.takes_looped else latents,
             # Half a step beside the share that is meant, as the pipeline rounds.
@@ -279,7 +280,7 @@ class Call:
         for row, latents in zip(leg.rows, clean, strict=True):
             task, made = self.tasks[row], self.made[row]
             guess = task.compose(latents) if self.kind.plain else latents
-            made.attempts[leg.attempt].dce = self.refinement.judge(task, decode(self.pipe.vae, guess[None])[0])
+            made.attempts[leg.attempt].dce = self.refinement.judge(task, self.kind.decode(guess[None])[0])
             made.chosen = self.refinement.decide([a.dce for a in made.attempts if a.dce is not None])
         return all(self.made[row].chosen == leg.attempt for row in leg.rows)
 

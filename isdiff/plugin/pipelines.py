@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
 
 from isdiff.errors import UserError
 from isdiff.plugin.scheduler import DIFFUSION, FLOW
-from isdiff.priors.latent import means
+from isdiff.priors.families import FAMILIES
+from isdiff.priors.latent import decode, encode, means
 
 
 class Kind:
@@ -58,6 +59,21 @@ class Kind:
     def cells(self) -> int:
         return self.network.config.sample_size
 
+    @property
+    def factor(self) -> int:
+        """Pixels a side of a cell."""
+        return self.pipe.vae_scale_factor
+
+    def encode(self, images: Tensor) -> Tensor:
+        return encode(self.pipe.vae, images)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return decode(self.pipe.vae, latents)
+
+    def as_image(self, known: Tensor) -> Tensor | None:
+        """Known latents as a pipeline takes them for its image, or it would encode that; None: it does not ask."""
+        return known
+
     def set_levels(self, scheduler: Any) -> int:
         """Set the timesteps as the pipeline will, and return how many steps are asked for; 0: as many as there are."""
         lists = {key: value for key in ("timesteps", "sigmas") if (value := self.given.get(key)) is not None}
@@ -85,11 +101,16 @@ class StableDiffusion3(Kind):
     times its signal. At sigma 1, where these pipelines begin, nothing of a seed is left.
     """
 
-    names = ("StableDiffusion3InpaintPipeline",)
+    names: tuple[str, ...] = ("StableDiffusion3InpaintPipeline",)
     part = "transformer"
+    family = "sd3"
     values: Mapping[str, float] = {"start": 0.936, "lambda": 0.022, "tau": 2.5, "checkpoint": 0.732}
     schedulers = FLOW
     nudge = -0.5  # these pipelines round the steps down that they leave out, not those that they make
+
+    def __init__(self, pipe: Any, given: Mapping[str, Any] | None = None) -> None:
+        super().__init__(pipe, given)
+        self.model: Any = FAMILIES[self.family](pipe)
 
     def channels(self) -> tuple[int | None, int | None]:
         return 16, None
@@ -97,51 +118,49 @@ class StableDiffusion3(Kind):
     def cells(self) -> int:
         return self.pipe.default_sample_size
 
+    @property
+    def factor(self) -> int:
+        return self.model.factor
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self.model.encode(images)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self.model.decode(latents)
+
     def set_levels(self, scheduler: Any) -> int:
-        sigmas, mu = self.sigmas(), self.given.get("mu")
-        levels = {"num_inference_steps": self.given["num_inference_steps"]} if sigmas is None else {"sigmas": sigmas}
+        sigmas, mu, steps = self.given.get("sigmas"), self.given.get("mu"), self.given["num_inference_steps"]
+        sigmas = self.model.even(steps) if sigmas is None else sigmas
+        levels = {"num_inference_steps": steps} if sigmas is None else {"sigmas": sigmas}
         if scheduler.config.get("use_dynamic_shifting"):
-            levels["mu"] = self.mu(scheduler) if mu is None else mu
+            height, width = (int(length) // self.model.unit for length in self.sides())
+            levels["mu"] = self.model.shift(height * width, steps, scheduler.config) if mu is None else mu
         scheduler.set_timesteps(**levels)
         return len(scheduler.timesteps)
 
-    def sigmas(self) -> Any:
-        """Noise levels that are given; None: the scheduler has its own."""
-        return self.given.get("sigmas")
+    def looped(self, latents: Tensor) -> Tensor:
+        return self.model.packed(latents)
 
-    def mu(self, scheduler: Any) -> float:
-        """By what the noise levels of pictures of this size are shifted, on a line between two sizes."""
-        from diffusers.pipelines.flux.pipeline_flux_fill import calculate_shift
-
-        names = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
-        side = self.pipe.vae_scale_factor * 2  # all of these networks see patches of 2 x 2
-        height, width = (int(length) // side for length in self.sides())
-        return calculate_shift(height * width, *(scheduler.config[name] for name in names))
+    def spatial(self, latents: Tensor) -> Tensor:
+        height, width = (int(length) // self.model.factor for length in self.sides())
+        return self.model.unpacked(latents, height, width)
 
 
 class FluxInpaint(StableDiffusion3):
     """Flux; latents are packed: (B, h/2 * w/2, 4 C)."""
 
     names = ("FluxInpaintPipeline",)
+    family = "flux"
 
     def channels(self) -> tuple[int | None, int | None]:
-        return 4 * self.pipe.vae.config.latent_channels, None
-
-    def sigmas(self) -> Any:
-        steps, own = self.given["num_inference_steps"], self.given.get("sigmas")
-        return np.linspace(1.0, 1 / steps, steps) if own is None else own
-
-    def looped(self, latents: Tensor) -> Tensor:
-        return self.pipe._pack_latents(latents, *latents.shape)
-
-    def spatial(self, latents: Tensor) -> Tensor:
-        return self.pipe._unpack_latents(latents, *self.sides(), self.pipe.vae_scale_factor)
+        return 4 * self.pipe.latent_channels, None
 
 
 class FluxFill(FluxInpaint):
     """Flux Fill, whose network is told of the masked image."""
 
     names = ("FluxFillPipeline",)
+    family = "flux_fill"
     takes_masked = False  # its call refuses them beside the image, which it needs
     takes_looped = True
 
@@ -157,8 +176,92 @@ class FluxFill(FluxInpaint):
         return {"prepare_mask_latents": prepare_mask_latents}
 
 
+class Chroma(FluxInpaint):
+    """Chroma, which takes no latents for its image."""
+
+    names = ("ChromaInpaintPipeline",)
+    family = "chroma"
+
+    def as_image(self, known: Tensor) -> Tensor | None:
+        return None
+
+
+def noise_alone(cls: Any, looped: Callable[[Any, Tensor], Tensor]) -> dict[str, Callable]:
+    """``prepare_latents`` of pipelines that break on given latents: these are the noise, and IS-Diff keeps the rest."""
+
+    def prepare_latents(self: Any, *args: Any) -> Any:
+        dtype, device, latents = args[-4], args[-3], args[-1]
+        if latents is None:
+            return cls.prepare_latents(self, *args)
+        return (looped(self, latents.to(device, dtype)),) * 3
+
+    return {"prepare_latents": prepare_latents}
+
+
+class QwenImage(FluxInpaint):
+    """Qwen-Image."""
+
+    names = ("QwenImageInpaintPipeline",)
+    family = "qwen_image"
+
+    @staticmethod
+    def methods(cls: Any) -> dict[str, Callable]:
+        return noise_alone(cls, lambda pipe, latents: pipe._pack_latents(latents, *latents.shape))
+
+
+class OwnSides(StableDiffusion3):
+    """Pipelines that take pictures at their own size."""
+
+    def sides(self) -> tuple[int, int]:
+        if (image := self.given.get("image")) is None:
+            return 0, 0
+        height, width = self.pipe.image_processor.preprocess(image).shape[-2:]
+        return height, width
+
+
+class ZImage(OwnSides):
+    """Z-Image, which takes no latents for its image, and encodes it for nothing where it is given the noise."""
+
+    names = ("ZImageInpaintPipeline",)
+    family = "z_image"
+
+    def as_image(self, known: Tensor) -> Tensor | None:
+        return None
+
+    @staticmethod
+    def methods(cls: Any) -> dict[str, Callable]:
+        def prepare_mask_latents(self: Any, mask: Tensor, masked_image: Tensor, *args: Any) -> Any:
+            cells = 2 ** (len(self.vae.config.block_out_channels) - 1)
+            return F.interpolate(mask, scale_factor=1 / cells).to(self._execution_device), None
+
+        return noise_alone(cls, lambda pipe, latents: latents) | {"prepare_mask_latents": prepare_mask_latents}
+
+
+class Klein(OwnSides):
+    """FLUX.2 Klein, whose mask is made hard: soft cells would be part noise, part image, at levels of their own."""
+
+    names = ("Flux2KleinInpaintPipeline",)
+    family = "flux2_klein"
+    channels = FluxInpaint.channels
+
+    def as_image(self, known: Tensor) -> Tensor | None:
+        mean, std = self.model.scales()
+        return known * std + mean
+
+    @staticmethod
+    def methods(cls: Any) -> dict[str, Callable]:
+        def prepare_mask_latents(self: Any, mask: Tensor, *args: Any) -> Tensor:
+            unit = 2 * self.vae_scale_factor
+            return self._pack_latents(mask[..., ::unit, ::unit].to(self._execution_device))
+
+        return {"prepare_mask_latents": prepare_mask_latents}
+
+
+KINDS = (Kind, StableDiffusion3, FluxInpaint, FluxFill, Chroma, QwenImage, ZImage, Klein)
+
+
 def kind_of(pipe: Any) -> type[Kind]:
-    kinds = {name: kind for kind in (Kind, StableDiffusion3, FluxInpaint, FluxFill) for name in kind.names}
+    kinds = {name: kind for kind in KINDS for name in kind.names}
     bases = [cls.__name__ for cls in type(pipe).__mro__ if cls.__module__.startswith("diffusers.")]
     kind = next((kinds[name] for name in bases if name in kinds), None)
     if kind is None:

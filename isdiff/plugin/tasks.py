@@ -16,10 +16,14 @@ from isdiff.checks import check_choice, check_whole
 from isdiff.errors import UserError
 from isdiff.plugin.pipelines import Kind
 from isdiff.priors.base import LatentTask
-from isdiff.priors.latent import encode, sure_cells
+from isdiff.priors.latent import sure_cells
 
 TEXTS = tuple(f"{sign}prompt{which}" for sign in ("", "negative_") for which in ("", "_2", "_3"))
-EMBEDDED = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+EMBEDDED = tuple(
+    f"{sign}{kind}"
+    for sign in ("", "negative_")
+    for kind in ("prompt_embeds", "pooled_prompt_embeds", "prompt_embeds_mask", "prompt_attention_mask")
+)
 
 
 def pixels_of(kind: Kind, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -49,7 +53,7 @@ def masked_latents(kind: Kind, images: Tensor, holes: Tensor) -> Tensor:
         raise UserError(f"the image has {images.shape[1]} channels; give pictures of 3{other}")
     count = max(len(images), len(holes))
     images, holes = (x.repeat(count // len(x), 1, 1, 1) for x in (images, holes))
-    return encode(kind.pipe.vae, images.masked_fill(holes, 0.0))
+    return kind.encode(images.masked_fill(holes, 0.0))
 
 
 def tasks_of(
@@ -73,13 +77,12 @@ def tasks_of(
         )
     wholes = None
     if truth or kind.plain:  # pictures may be latents already, as diffusers allows
-        vae = kind.pipe.vae
-        wholes = images if images.shape[1] == vae.config.latent_channels else encode(vae, images)
+        wholes = kind.encode(images) if images.shape[1] == 3 else images
     latents = masked_latents(kind, images, holes) if wholes is None or not kind.plain else wholes
     counts["masked_image_latents"] = len(latents)
     if rows % len(latents):
         raise UserError(f"there are {len(latents)} masked_image_latents for {rows} pictures; give one for each")
-    factor, made = kind.pipe.vae_scale_factor, dict[tuple[int, ...], LatentTask]()
+    factor, made = kind.factor, dict[tuple[int, ...], LatentTask]()
     places = [tuple(row % count for count in counts.values()) for row in range(rows)]
     for picture, mask, place in dict.fromkeys(places):
         hole = holes[mask]
@@ -120,7 +123,8 @@ def texts_of(given: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:
     for key in TEXTS:
         if (value := given.get(key)) is not None:
             chosen[key] = [value if isinstance(value, str) else value[place] for place in own]
-    return chosen | {key: value[own] for key in EMBEDDED if (value := given.get(key)) is not None}
+    embedded = {key: value for key in EMBEDDED if (value := given.get(key)) is not None}
+    return chosen | {key: [v[i] for i in own] if isinstance(v, list) else v[own] for key, v in embedded.items()}
 
 
 def pick(value: Any, count: int, rows: Sequence[int]) -> Any:

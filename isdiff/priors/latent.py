@@ -1,4 +1,4 @@
-"""Latent inpainting models of diffusers as the engine sees them: Stable Inpainting, PowerPaint and HD-Painter's base.
+"""Latent models of diffusers as the engine sees them: Stable Inpainting, PowerPaint and HD-Painter's base.
 
 A task is moved into the latent space once: its image becomes the latents of the masked image, its hole the model's
 mask channel. Seeds, steps and retries then are those of the pixel models; only DCE and results need pictures, which
@@ -82,59 +82,73 @@ def sure_cells(hole: np.ndarray, factor: int, enough: int) -> np.ndarray:
     return ~near if (~near).sum() >= enough else (hidden == hidden.min()) & (hidden < 1)
 
 
-class LatentPrior:
-    """The modules are used as they are: nothing is cast, moved, frozen or wrapped here.
+class LatentSpace:
+    """Tasks and pictures of a model with an autoencoder; its subclasses ask the network.
+
+    The modules are used as they are: nothing is cast, moved, frozen or wrapped here.
 
     Args:
-        unet, vae: diffusers models; the U-Net has 9 input channels (latents, mask, masked image's latents).
-        conditioning: how they are asked.
+        vae: the autoencoder of a diffusers pipeline.
+        conditioning: how the model is asked.
+        pad_to: batches are filled up to a multiple of it.
         enough: known cells that must remain for the cautious choice of what seeds are fitted to.
-        velocity: (T,) alphas_cumprod, for a U-Net that predicts velocity (Salimans & Ho 2022) instead of noise.
+    Attributes:
+        whole: whether cells are hole that are only partly.
     """
 
+    whole = False
+
     def __init__(
-        self,
-        unet: Any,
-        vae: Any,
-        conditioning: Conditioning,
-        device: torch.device,
-        *,
-        pad_to: int = 4,
-        enough: int = 50,
-        velocity: Tensor | None = None,
+        self, vae: Any, conditioning: Conditioning, device: torch.device, *, pad_to: int = 4, enough: int = 50
     ) -> None:
-        channels = unet.config.in_channels
-        if channels != 9:
-            raise UserError(f"the model's U-Net takes {channels} channels; inpainting models take 9")
-        self.unet, self.vae, self.conditioning, self.device = unet, vae, conditioning, device
+        self.vae, self.conditioning, self.device = vae, conditioning, device
         self.pad_to, self.enough = pad_to, enough
-        self.velocity = None if velocity is None else velocity.to(device)
         self.fitting, self.decoding = Halving(self.batch), Halving(self.pictures)
 
     @property
     def factor(self) -> int:
+        """Pixels a side of a cell."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def unit(self) -> int:
+        """What divides the sides of images."""
+        return self.factor
+
+    def encode(self, images: Tensor) -> Tensor:
+        return encode(self.vae, images)
+
+    def decoded(self, latents: Tensor) -> Tensor:
+        return decode(self.vae, latents)
+
+    def asked(self, prompt: str) -> dict[str, Any]:
+        """Fields of a task that say what ``prompt`` asks for."""
+        raise NotImplementedError
+
+    def batch(
+        self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[LatentTask]
+    ) -> list[Prediction]:
+        raise NotImplementedError
 
     @torch.inference_mode()
     def prepare(self, task: Task, prompt: str = "") -> LatentTask:
         """The task in latent space, with its prompt embedded."""
         height, width = task.hole.shape[1:]
-        unit = self.conditioning.unit(self.factor, len(self.unet.config.block_out_channels))
-        if height % unit or width % unit:
-            raise UserError(f"image {task.id} is {width}x{height}; this model needs sides that {unit} divides")
-        context = self.conditioning.embedded(prompt)
+        if height % self.unit or width % self.unit:
+            raise UserError(f"image {task.id} is {width}x{height}; this model needs sides that {self.unit} divides")
+        asked = self.asked(prompt)
         hole = task.hole[0].cpu().numpy()
         blanked, mask = self.conditioning.reduced(hole, self.factor)
-        if self.conditioning.whole:
+        if self.whole or self.conditioning.whole:
             mask = mask | (hidden_shares(blanked, self.factor) > 0)
 
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array))[None].to(self.device)
 
         def latents_of(image: Tensor | None) -> Tensor | None:
-            return None if image is None else encode(self.vae, image[None])[0]
+            return None if image is None else self.encode(image[None])[0]
 
-        latents = encode(self.vae, task.image[None].masked_fill(tensor(blanked), 0.0))[0]
+        latents = self.encode(task.image[None].masked_fill(tensor(blanked), 0.0))[0]
         if not torch.isfinite(latents).all():
             raise UserError(f"the latents of image {task.id} are not finite numbers; check the autoencoder's weights")
         return LatentTask(
@@ -144,8 +158,8 @@ class LatentPrior:
             truth=latents_of(task.truth),
             guess=latents_of(task.guess),
             sure=tensor(sure_cells(hole, self.factor, self.enough)),
-            context=context.to(self.device),
             hidden=task.hole,
+            **asked,
             **self.conditioning.extras(prompt, blanked, self.factor),
         )
 
@@ -154,17 +168,54 @@ class LatentPrior:
         return self.decoding(states)
 
     def pictures(self, states: Sequence[Tensor]) -> list[Tensor]:
-        stacked = torch.stack([*states, *[states[-1]] * (-len(states) % self.pad_to)])
-        return list(decode(self.vae, stacked)[: len(states)])
+        return list(self.decoded(torch.stack(self.filled(states)))[: len(states)])
+
+    def filled(self, row: Sequence[Any]) -> list[Any]:
+        """One column of a batch, filled up with its last entry."""
+        return [*row, *[row[-1]] * (-len(row) % self.pad_to)]
 
     def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
         return self.fitting(states, timesteps, tasks)
 
+
+class LatentPrior(LatentSpace):
+    """An inpainting U-Net, which is told the hole and the masked image's latents.
+
+    Args:
+        unet: of diffusers, with 9 input channels (latents, mask, masked image's latents).
+        velocity: (T,) alphas_cumprod, for a U-Net that predicts velocity (Salimans & Ho 2022) instead of noise.
+        options: those of :class:`LatentSpace`.
+    """
+
+    def __init__(
+        self,
+        unet: Any,
+        vae: Any,
+        conditioning: Conditioning,
+        device: torch.device,
+        *,
+        velocity: Tensor | None = None,
+        **options: int,
+    ) -> None:
+        super().__init__(vae, conditioning, device, **options)
+        channels = unet.config.in_channels
+        if channels != 9:
+            raise UserError(f"the model's U-Net takes {channels} channels; inpainting models take 9")
+        self.unet = unet
+        self.velocity = None if velocity is None else velocity.to(device)
+
+    @property
+    def unit(self) -> int:
+        return self.conditioning.unit(self.factor, len(self.unet.config.block_out_channels))
+
+    def asked(self, prompt: str) -> dict[str, Any]:
+        return {"context": self.conditioning.embedded(prompt).to(self.device)}
+
     def batch(
         self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[LatentTask]
     ) -> list[Prediction]:
-        count, missing = len(states), -len(states) % self.pad_to
-        states, timesteps, tasks = ([*row, *[row[-1]] * missing] for row in (states, timesteps, tasks))
+        count = len(states)
+        states, timesteps, tasks = map(self.filled, (states, timesteps, tasks))
         gradients = self.conditioning.gradients
         # Gradients cannot flow through tensors of inference mode; what is stacked here is new.
         with torch.inference_mode(False), torch.set_grad_enabled(gradients):

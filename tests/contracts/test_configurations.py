@@ -6,12 +6,13 @@ in end_to_end/test_run.py; datasets, metrics and the study's plan have contracts
 
 import numpy as np
 import pytest
-from configured import CONFIGS, SIDE, choices, tiny_place
+from configured import CONFIGS, SIDE, choices, tiny_flow_model, tiny_place
 
 from isdiff.config.build import named_class
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.models.base import Model
+from isdiff.models.flow import FlowModel
 from isdiff.models.latent import LatentModel
 from isdiff.runs.run import execute
 
@@ -41,13 +42,15 @@ def place(tmp_path_factory, golden_net):
 def small(place, choice: str) -> list[str]:
     """The choice with a small model in the place of its own."""
     model = compose_run([choice] if choice.startswith("model=") else []).model
-    latent = issubclass(named_class(model._target_, Model), LatentModel) or model.name.startswith("powerpaint")
-    kind = "latent" if latent else "pixel"
+    latent, flow = (issubclass(named_class(model._target_, Model), cls) for cls in (LatentModel, FlowModel))
+    kind = "latent" if latent or flow else "pixel"
     method = "powerpaint" if model.name.startswith("powerpaint") else "si" if latent else "ddnm"
     classes = ["model.num_classes=null", "model.guidance_scale=0"] if "num_classes" in model else []
     classes += ["model.variant=null"] if "variant" in model else []
-    prompt = ["prompt='a dog'"] if latent else []
+    prompt = ["prompt='a dog'"] if latent or flow else []
     weights = place / ("latent" if latent else "pixel.safetensors")
+    if flow:
+        weights, method = tiny_flow_model(place / model.name, model), "si" if model.family == "flux_fill" else "blended"
     own = [f"model.weights={weights}", f"model.image_size={SIDE[kind]}"] if "weights" in model else []
     others = ["isdiff=on"] if choice.startswith("isdiff/") else []
     return [

@@ -5,11 +5,22 @@ import copy
 import pytest
 import torch
 from conftest import images_of
-from plugin_parts import MAKERS, SHIFTING, STEPS, call, half, seeded
+from flow_parts import FLOWS, PROMPT, SHIFTING, grid_of, picture_of, prior_of, stock
+from flow_parts import half as hole_of
+from plugin_parts import MAKERS, STEPS, call, half, seeded
 
 import isdiff
+from isdiff.criteria import CrossEntropy
+from isdiff.diffusion.timesteps import resampling_plan
+from isdiff.engine import Engine
 from isdiff.errors import UserError
+from isdiff.known import Blended, KnownRegion
 from isdiff.plugin.pipelines import Kind, StableDiffusion3
+from isdiff.refine import Refinement
+from isdiff.samplers.first_order import DDIM
+from isdiff.seeds.base import SeededStart
+from isdiff.seeds.distributions import MeanSeed
+from isdiff.trajectory import Task
 
 
 @pytest.fixture(scope="module", params=["sd3", "flux", "fill"])
@@ -81,11 +92,8 @@ def test_a_seed_is_noised_to_the_level_where_the_pipeline_begins(pipe, faces):
         assert all(torch.allclose(noise, noises[0], atol=2e-3) for noise in noises)
 
 
-def test_without_a_seed_it_is_the_stock_pipeline_to_the_bit(pipe, faces, monkeypatch):
+def test_without_a_seed_it_is_the_stock_pipeline_to_the_bit(pipe, faces, posteriors_mean):
     """From the same noise; the masked image's latents are the posterior's mean, so the stock call gets it too."""
-    from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-
-    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
     options = {"latents": noise_of(pipe), "strength": 1.0, "output_type": "latent"}
     expected = call(pipe, faces[:1], **options)
     assert torch.equal(call(isdiff.apply(pipe, seed="off", attempts=1), faces[:1], **options), expected)
@@ -117,6 +125,27 @@ def test_the_checkpoint_sees_the_clean_picture_of_its_step(pipe, faces, monkeypa
     latents = latents / pipe.vae.config.scaling_factor + pipe.vae.config.shift_factor
     expected = pipe.vae.decode(latents).sample[0].detach().clamp(-1, 1)
     assert len(seen) == 1 and torch.allclose(seen[0], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_it_is_the_engines_result(name, faces, posteriors_mean):
+    """Both attempts, the one that is kept and the picture, where the given picture's hole is blank."""
+    pipe = FLOWS[name]()
+    pipe.set_progress_bar_config(disable=True)
+    isdiff.apply(pipe, seed="mean", attempts=2, tau=0.0, run_seed=1)
+    found = stock(name, pipe, faces[0], hole_of(), STEPS, image_ids=["im"])
+    prior, values = prior_of(name, pipe), StableDiffusion3.values
+    start = SeededStart(MeanSeed(), values["start"], values["lambda"])
+    prior.enough = start.enough
+    engine = Engine(
+        prior, grid_of(prior, name, STEPS), DDIM(), KnownRegion() if name == "flux_fill" else Blended(),
+        resampling_plan, start=start, refinement=Refinement(CrossEntropy(), 2, 0.0, values["checkpoint"]), run_seed=1,
+    )  # fmt: skip
+    result = next(engine.run([prior.prepare(Task("im", faces[0], hole_of()), PROMPT)]))
+    made = pipe.isdiff.images[0]
+    assert [a.dce for a in made.attempts] == pytest.approx([a.dce for a in result.attempts], abs=1e-3)
+    assert made.chosen == result.chosen and made.calls == result.calls
+    assert torch.allclose(picture_of(name, result), found, atol=5e-4)
 
 
 def test_embedded_prompts_and_several_pictures_of_one_image(pipe, faces):

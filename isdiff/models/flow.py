@@ -1,0 +1,162 @@
+"""Flow-matching models of diffusers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from isdiff.checks import BadValue, check_choice, check_flag, check_number
+from isdiff.devices import DTYPES, compiled
+from isdiff.diffusion.grid import Grid
+from isdiff.errors import UserError
+from isdiff.io.fingerprint import weights_fingerprint
+from isdiff.models.base import RANDOM, Model, check_keys
+from isdiff.models.pipeline import load_pipeline
+from isdiff.priors.conditioning import Conditioning
+from isdiff.priors.families import FAMILIES, Family
+from isdiff.priors.flow import TIMES, FlowPrior
+
+SCHEDULER = "FlowMatchEulerDiscreteScheduler"
+SETTINGS = (
+    "shift", "use_dynamic_shifting", "base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len",
+    "shift_terminal", "time_shift_type", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas",
+)  # fmt: skip
+PIXELS = 16  # a side of a token, in all families
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The levels that diffusers' scheduler visits as a family's pipeline sets it.
+
+    Attributes:
+        settings: the scheduler's; others are diffusers' defaults.
+        tokens: of an image.
+    """
+
+    family: type[Family]
+    settings: Mapping[str, Any]
+    tokens: int
+    num_timesteps: int = TIMES
+
+    def levels(self, timestep: float) -> tuple[float, float]:
+        sigma = timestep / self.num_timesteps
+        return 1 - sigma, sigma
+
+    def grid(self, steps: int, spacing: str) -> Grid:
+        """From sigma 1 down; the spacing is the scheduler's own."""
+        from diffusers import FlowMatchEulerDiscreteScheduler
+
+        try:
+            scheduler: Any = FlowMatchEulerDiscreteScheduler(**self.settings)
+            even = self.family.even(steps)
+            how: dict[str, Any] = {"num_inference_steps": steps} if even is None else {"sigmas": even}
+            if scheduler.config.use_dynamic_shifting:
+                how["mu"] = self.family.shift(self.tokens, steps, scheduler.config)
+            scheduler.set_timesteps(**how)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"model.scheduler does not fit {SCHEDULER} ({error})") from None
+        sigmas, timesteps = scheduler.sigmas[:-1].tolist()[::-1], scheduler.timesteps.tolist()[::-1]
+        return Grid(tuple(timesteps), tuple(1 - s for s in sigmas), tuple(sigmas), self.num_timesteps)
+
+
+@dataclass(eq=False)
+class FlowModel(Model):
+    """A model that draws from a text, or fills holes, in the layout of diffusers.
+
+    Args:
+        weights: a diffusers folder or an id on the hub.
+        image_size: side of its images, a multiple of 16; with a shift by size the noise levels follow from it.
+        family: how the network is asked: ``sd3``, ``flux``, ``flux_fill``, ``flux2_klein``, ``qwen_image``,
+            ``z_image`` or ``chroma``.
+        scheduler: settings of its scheduler, as in ``scheduler/scheduler_config.json``.
+        guidance: that the network is told, where guidance is distilled into it (FLUX.1); null: none.
+        text_guidance: classifier-free guidance where there is text; 1: none.
+        tiling: whether the autoencoder works tile by tile, which saves memory and changes results a little.
+        revision: of an id on the hub.
+        variant: of the files in a folder or on the hub.
+    """
+
+    family: str = "sd3"
+    scheduler: Mapping[str, Any] | None = None
+    guidance: float | None = None
+    text_guidance: float = 1.0
+    tiling: bool = False
+    revision: str | None = None
+    variant: str | None = None
+
+    not_hashed = (*Model.not_hashed, "path", "revision", "variant", "text_guidance")
+    latent = takes_text = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("family", self.family, tuple(FAMILIES))
+        self.sees_hole = FAMILIES[self.family].fills
+        check_keys("scheduler", self.scheduler, SETTINGS)
+        check_number("text_guidance", self.text_guidance, 1)
+        check_flag("tiling", self.tiling)
+        if self.guidance is not None:
+            check_number("guidance", self.guidance)
+        if self.image_size is None or self.image_size % PIXELS:
+            raise BadValue(f"image_size is {self.image_size}; it must be a multiple of {PIXELS}")
+        for key in ("revision", "variant"):
+            if (value := getattr(self, key)) is not None and not isinstance(value, str):
+                raise BadValue(f"{key} is {value!r}; it must be a text or null")
+
+    @cached_property
+    def schedule(self) -> Levels:
+        return self.levels(self.scheduler or {})
+
+    def levels(self, settings: Mapping[str, Any]) -> Levels:
+        assert self.image_size is not None
+        return Levels(FAMILIES[self.family], settings, (self.image_size // PIXELS) ** 2)
+
+    def check_method(self, method: str, conditioning: Conditioning | None) -> None:
+        """Refuse methods that ask with more than a prompt."""
+        if type(conditioning) is not Conditioning:
+            given = "none" if conditioning is None else type(conditioning).__name__
+            raise UserError(f"method {method} asks with {given}; model {self.name} takes a plain Conditioning")
+
+    def identity(self) -> str:
+        return weights_fingerprint(self.weights, name=self.name, revision=self.revision, variant=self.variant)
+
+    def load(
+        self, device: torch.device, precision: str = "fp32", *, pad_to: int = 4, compile: bool | str = False,
+        conditioning: Conditioning | None = None, enough: int = 50,
+    ) -> FlowPrior:  # fmt: skip
+        """Transformer and text encoders in ``precision``, the autoencoder in float32, none of them to be trained.
+
+        On a GPU the text encoders wait in the computer's memory while no text is read.
+        """
+        if compile == "graphs":
+            raise UserError("runtime.compile is graphs, which is for models of pixels; give true or false")
+        if self.weights == RANDOM:
+            raise UserError(f"model {self.name} cannot have random weights: its configuration lists no sizes")
+        cls = FAMILIES[self.family]
+        pipe = load_pipeline(self.weights, self.revision, self.variant, cls.pipeline, DTYPES[precision])
+        self.check_pipeline(pipe)
+        for part in pipe.components.values():
+            if isinstance(part, torch.nn.Module):
+                part.eval().requires_grad_(False)
+        pipe.transformer.to(device)
+        pipe.vae.to(device=device, dtype=torch.float32)
+        if self.tiling:
+            pipe.vae.enable_tiling()
+        family = cls(pipe, self.guidance)
+        if compile:
+            family.network = compiled(pipe.transformer, device)
+        return FlowPrior(family, conditioning or Conditioning(), device, pad_to=pad_to, enough=enough)
+
+    def check_pipeline(self, pipe: Any) -> None:
+        """Refuse weights that the configuration does not describe."""
+        own = pipe.scheduler
+        if type(own).__name__ != SCHEDULER:
+            raise UserError(f"model {self.name} has a {type(own).__name__}; it must be a {SCHEDULER}")
+        its = self.levels({key: own.config[key] for key in SETTINGS if key in own.config}).grid(10, "")
+        if any(abs(a - b) > 1e-6 for a, b in zip(its.sigmas, self.schedule.grid(10, "").sigmas, strict=True)):
+            file = "scheduler/scheduler_config.json"
+            raise UserError(f"model {self.name}: {file} gives other noise levels than model.scheduler; copy its values")
+        if pipe.transformer.config.get("guidance_embeds", False) != (self.guidance is not None):
+            told = "needs a number as" if self.guidance is None else "takes no"
+            raise UserError(f"model {self.name}: this network {told} model.guidance")
