@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
@@ -73,7 +74,7 @@ FINAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what other cells would meet
 def fill(
     plan: TablePlan, run: bool = True, known: dict[object, Row] | None = None, paired: bool = True
 ) -> tuple[Sheet, Cells]:
-    """The table with its numbers, and the rows that they come from, which ``paired`` also compares.
+    """The table with its numbers, and the rows that they come from; ``paired``: and with comparisons of rows.
 
     Without ``run`` only cells whose runs are done get values. ``known`` rows of other tables, by what they were made
     with, are taken as they are; this table's are added.
@@ -128,9 +129,17 @@ def fill(
 
 
 def cell_setups(composed: Config, cell: CellPlan) -> list[Setup]:
-    """The runs of a cell, one for each seed, which differ in nothing else."""
+    """The runs of a cell, one for each seed. They differ in the seed, and in values that refer to it: ``${seed}``."""
+    if "seed}" in OmegaConf.to_yaml(composed):
+        return [Setup.of(seeded(composed, seed)) for seed in cell.seeds]
     first = Setup.of(composed)
     return [replace(first, seed=seed, config={**first.config, "seed": seed}) for seed in cell.seeds]
+
+
+def seeded(composed: Any, seed: int) -> Config:
+    cfg: Any = composed.copy()
+    cfg.seed = seed
+    return cfg
 
 
 def is_finished(setup: Setup) -> bool:
@@ -244,15 +253,13 @@ def configs_of(plans: Iterable[TablePlan], strict: bool = False) -> Iterator[tup
     for table in plans:
         for row, cell in [(each, cell) for each in table.rows for cell in each.cells if not cell.impossible]:
             try:
-                composed: Any = cell_config(cell, list(table.metrics.values()), table.name, row.name)
+                composed = cell_config(cell, list(table.metrics.values()), table.name, row.name)
             except UserError:
                 if strict:
                     raise
                 continue
             for seed in cell.seeds:
-                cfg = composed.copy()
-                cfg.seed = seed
-                yield f"{table.name}, {row.label}, {cell.mask}, seed {seed}", cfg
+                yield f"{table.name}, {row.label}, {cell.mask}, seed {seed}", seeded(composed, seed)
 
 
 def measure(name: str, setups: Sequence[Setup]) -> Row:

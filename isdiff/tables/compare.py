@@ -93,9 +93,11 @@ def table_of(plan: Config, group: Config, extra: Sequence[str]) -> TablePlan:
     for row in group.rows:
         overrides = (*plan.common, *group.common, f"limit={group.limit}", *row.overrides, *extra)
         cells = tuple(CellPlan(mask, overrides, seeds) for mask in masks)
-        if row.against and row.against not in labels:
-            raise UserError(f"row {row.label} is compared with {row.against}, which is no row of its group")
-        rows.append(RowPlan(row.label, row.label, cells, against=(row.against or labels[0],) if rows else ()))
+        if row.against == row.label or row.against not in ("", *labels):
+            raise UserError(f"row {row.label} is compared with {row.against}, which is no other row of its group")
+        rows.append(
+            RowPlan(row.label, row.label, cells, against=(row.against or labels[0],) if rows or row.against else ())
+        )
     title = ", ".join(filter(None, [group.title, f"mask {', '.join(masks)}", f"limit {group.limit}"]))
     metrics = dict(zip(plan.metrics, plan.metrics, strict=True))
     return TablePlan(placed(plan.folder).name, title, "", "", masks, metrics, tuple(rows), plan.bootstrap)

@@ -63,14 +63,17 @@ OWN = re.search(r"```yaml\n(# configs/compare/mine.*?)```", (ROOT / "docs/experi
 def test_a_row_names_the_row_that_it_is_compared_with(tmp_path):
     """Otherwise it is the first; a name that no row has is refused."""
     row = "  - {label: %s, overrides: [method=ddnm]%s}\n"
-    text = "groups:\n- limit: 1\n  rows:\n" + row % ("a", "") + row % ("b", "") + row % ("c", ", against: b")
+    text = (
+        "groups:\n- limit: 1\n  rows:\n" + row % ("a", ", against: c") + row % ("b", "") + row % ("c", ", against: b")
+    )
     (tmp_path / "own.yaml").write_text(text)
     plan = read_plan(tmp_path / "own.yaml")
-    assert [row.against for row in table_of(plan, plan.groups[0], []).rows] == [(), ("a",), ("b",)]
-    (tmp_path / "own.yaml").write_text(text.replace("against: b", "against: d"))
-    plan = read_plan(tmp_path / "own.yaml")
-    with pytest.raises(UserError, match="row c is compared with d, which is no row of its group"):
-        table_of(plan, plan.groups[0], [])
+    assert [row.against for row in table_of(plan, plan.groups[0], []).rows] == [("c",), ("a",), ("b",)]
+    for wrong in "cd":
+        (tmp_path / "own.yaml").write_text(text.replace("against: b", f"against: {wrong}"))
+        plan = read_plan(tmp_path / "own.yaml")
+        with pytest.raises(UserError, match=f"row c is compared with {wrong}, which is no other row of its group"):
+            table_of(plan, plan.groups[0], [])
 
 
 def test_a_file_of_ones_own_needs_no_more_than_its_rows(tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ from isdiff.config.setup import Setup
 from isdiff.errors import UserError
 from isdiff.metrics.intervals import Estimate
 from isdiff.tables import votes
-from isdiff.tables.cells import fill
+from isdiff.tables.cells import Row, cell_config, cell_setups, configs_of, fill
 from isdiff.tables.figures import (
     Panel,
     as_table,
@@ -31,6 +31,7 @@ from isdiff.tables.figures import (
 from isdiff.tables.kl import divergence
 from isdiff.tables.make import folder_of, plans_of, table_names
 from isdiff.tables.plan import load, names, plan
+from isdiff.tables.strips import common_ids
 
 PROFILES = ("paper", "demo", "smoke")
 
@@ -161,6 +162,23 @@ def make(capsys, *args: str) -> tuple[int, str, str]:
     code = main(["table", *args])
     out = capsys.readouterr()
     return code, out.out, out.err
+
+
+@pytest.mark.parametrize("extra, masks", [([], [0, 0]), (["mask.seed=${seed}"], [0, 1])])
+def test_the_runs_of_a_cell_are_those_of_a_runner(extra, masks):
+    """Also where another value follows the seed."""
+    table = plan("table1", "demo", masks=["wide"], rows=["ddnm_plain"], seeds=[0, 1], extra=extra)
+    (cell,) = table.rows[0].cells
+    setups = cell_setups(cell_config(cell, list(table.metrics.values()), table.name, table.rows[0].name), cell)
+    assert [setup.masks.seed for setup in setups] == masks
+    theirs = [Setup.of(cfg).fingerprint("fp32") for _, cfg in configs_of([table], strict=True)]
+    assert [setup.fingerprint("fp32") for setup in setups] == theirs
+
+
+def test_strips_show_the_images_that_all_rows_have():
+    many, few = (Row("row", [(None, [{"id": i} for i in ids])], {}) for ids in ("abcd", "dbx"))
+    assert common_ids([many, few]) == ["b", "d"], "in the order of the dataset"
+    assert common_ids([]) == common_ids([few, Row("row", [(None, [{"id": "a"}])], {})]) == []
 
 
 def test_a_table_runs_goes_on_and_is_written(tmp_path, monkeypatch, capsys):
