@@ -105,7 +105,7 @@ def under(where: str) -> Iterator[None]:
 
 
 def read_checked(path: str | Path, shape: object, what: str) -> DictConfig:
-    """Read a YAML file, which is to be a ``what``, with the defaults of ``shape``, an object of a dataclass."""
+    """Read a YAML file with the defaults of ``shape``, an object of a dataclass; errors call the file a ``what``."""
     try:
         checked = OmegaConf.merge(OmegaConf.structured(shape), OmegaConf.load(plain(path)))
         if lacking := sorted(OmegaConf.missing_keys(checked)):

@@ -45,7 +45,7 @@ def composed(overrides: Sequence[str]) -> DictConfig:
         if all(each and each.type is OverrideType.CHANGE and each.package is None for each in read):
             values = [each for each in read if each and is_value(each, folders)]
             choices = tuple(text for text, each in zip(typed, read, strict=True) if each not in values)
-            with suppress(OmegaConfBaseException):  # of which Hydra says more
+            with suppress(OmegaConfBaseException):  # Hydra, below, explains it better
                 return with_values(by_hydra(choices, stamp), values)
         return deepcopy(by_hydra(typed, stamp))
 

@@ -75,7 +75,7 @@ def is_sha256(text: object) -> bool:
 
 
 def read_hashes(file: Path, advice: str) -> dict[str, str]:
-    """Read lines ``<sha256>  <name>`` by name; after deleting a damaged file, ``advice`` is to be followed."""
+    """Read lines ``<sha256>  <name>``, by name. Of a damaged file the error says: delete it and ``advice``."""
     found = {}
     try:
         for line in plain(file).read_text("utf-8").splitlines():

@@ -106,7 +106,7 @@ def model_files(folder: Path) -> list[Path]:
 
 
 def verify(folder: Path, sha256: Callable[[Path], str] = sha256_file) -> int:
-    """Check that all files have the hashes noted, as ``sha256`` says; returns how many there are."""
+    """Check that all files have their noted hashes, which ``sha256`` works out; returns the number of files."""
     noted = read_hashes(folder / SUMS, f"get {folder.name} again")
     if absent := [name for name in noted if not (folder / name).is_file()]:
         raise Missing([f"{folder / absent[0]} is missing: isdiff weights get {folder.name}"])

@@ -20,8 +20,8 @@ class WideSettings(NamedTuple):
 
     size: int
     length: int  # a segment of a stroke is 10 + {0..length-1} long
-    width: int  # and 5 + {0..width-1} wide
-    boxes: tuple[int, int]  # their number
+    width: int  # a segment of a stroke is 5 + {0..width-1} wide
+    boxes: tuple[int, int]  # number of boxes
     box_side: tuple[int, int]
 
 

@@ -37,7 +37,7 @@ def absent(metrics: Sequence[Metric]) -> list[str]:
 def samples(
     experiment: Experiment, records: Records, metrics: Sequence[Metric]
 ) -> tuple[dict[str, Statistic], dict[str, str]]:
-    """Measure the images of ``records``, by metric; also say why metrics that cannot run here cannot."""
+    """Measure the images of ``records``, by metric; also returns why others cannot run here."""
     found: dict[str, Statistic] = {}
     skipped: dict[str, str] = {}
     for extractor in dict.fromkeys(metric.extractor for metric in metrics):

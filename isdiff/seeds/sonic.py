@@ -82,5 +82,5 @@ class SonicStart(SeededStart):
 
 
 def state(spectrum: Tensor) -> Tensor:
-    """The image (C, H, W) that a spectrum (C, H, W, 2) is of."""
+    """Transform a spectrum (C, H, W, 2) back into an image (C, H, W)."""
     return torch.fft.ifft2(torch.view_as_complex(spectrum), norm="ortho").real

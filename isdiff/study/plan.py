@@ -43,7 +43,7 @@ class PlanFile:
 
 @dataclass(frozen=True)
 class Run:
-    """A method's run: the overrides of ``isdiff run`` that make it, and the ``row`` of a table that they are of."""
+    """A method's run: the overrides of ``isdiff run`` that make it, and the ``row`` of a table that they come from."""
 
     overrides: tuple[str, ...]
     row: str = ""

@@ -20,7 +20,7 @@ EXPECTED = 5  # votes for each method, below which the chi-squared distribution 
 
 
 def bootstrap(votes: np.ndarray, seed: int = 0) -> np.ndarray:
-    """95 % intervals (2, methods) of shares of ``votes`` (participants, methods); who is drawn votes with all votes."""
+    """95 % intervals (2, methods) of shares of ``votes`` (participants, methods), drawn by participant."""
     people = len(votes)
     weights = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), RESAMPLES)
     totals = weights @ votes

@@ -121,7 +121,8 @@ def draw(
 ) -> Drawn:
     """Run what is missing of the datasets' ``plans`` and write ``<name>.svg``, ``.png`` and ``.csv``.
 
-    ``limit`` is that of images whose seeds alone are looked at; ``known`` is as of :func:`~isdiff.tables.cells.fill`.
+    At most ``limit`` images are looked at where only seeds are compared.
+    ``known`` is as of :func:`~isdiff.tables.cells.fill`.
     """
     drawn, figure, profile = Drawn(name), load("figure", name), plans[0].profile
     of_seeds = figure.get("kind") == "initialisations"

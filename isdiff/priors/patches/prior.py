@@ -33,7 +33,7 @@ class PatchSettings:
     """How windows are taken and compared. Colours and noise are in units of the picture."""
 
     window: int = 7  # side of windows in cells, odd; smaller ones where few are known or the hole is narrow
-    noise: float = 0.35  # at which a scale is used, after averaging over its cells
+    noise: float = 0.35  # noise level at which a scale is used, after averaging over its cells
     rows: float = 0.05  # standard deviation of how far up or down patches come from, as a share of the height
     columns: float = 2.0  # the same sideways, in units of the hole's depth
     shift: float = 0.02  # standard deviation by which a patch's mean colour may differ
