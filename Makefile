@@ -76,6 +76,7 @@ methods: install
 	$(RUN) -m isdiff compare methods $(POOL)
 	$(RUN) -m isdiff compare methods_photos $(POOL)
 	$(RUN) -m isdiff compare methods_calls $(POOL)
+	$(RUN) -m isdiff compare methods_landscapes $(POOL)
 
 sweep: install
 	$(RUN) -m isdiff compare sweep_seed $(POOL)
