@@ -20,7 +20,7 @@ PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted(
 TEXT = "\n".join(PAGES.values())
 
 
-MADE_UP = {"models/metrics/"}
+MADE_UP = {"models/metrics/", "models/hpsv2"}
 BLOCKS = [(path.name, code) for path, text in PAGES.items() for code in re.findall(r"```python\n(.*?)```", text, re.S)]
 NOTEBOOK = "\n".join(code for page, code in BLOCKS if page == "notebook.md")  # one program
 BLOCKS = [*(block for block in BLOCKS if block[0] != "notebook.md"), ("notebook.md", NOTEBOOK)]

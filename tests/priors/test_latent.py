@@ -261,7 +261,8 @@ def test_rasg_steps():
         grid = Grid.of(BETAS, [before, t])
         noise = r["eps_uncond"][i] + case["guidance_scale"] * (r["eps_cond"][i] - r["eps_uncond"][i])
         for kind, expected in (("reference", "z_prev"), ("ddim", "z_prev_standard_sigma")):
-            tr = Trajectory(None, None, (1, 0), r["z_t"][i])
+            whole = Task("one", r["z_t"][i], torch.ones(1, *r["z_t"][i].shape[-2:], dtype=torch.bool))
+            tr = Trajectory(whole, None, (1, 0), r["z_t"][i])
             steps = RASG(case["eta"], kind)(tr, grid, KnownRegion())
             next(steps)
             with pytest.raises(StopIteration):

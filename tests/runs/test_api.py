@@ -70,7 +70,7 @@ def test_comparisons_equal_those_of_the_command(runs, place, capsys):
             assert float(line[key] or "nan") == pytest.approx(row[key], nan_ok=True), key
     row = found.iloc[-2]
     text = f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
-    assert f"| telea | ddnm+isdiff | wide | Lite0 perceptual ↓ | {text} |" in printed
+    assert "| against ddnm+isdiff |" in printed and text in printed
     assert runs[0].frame()["perceptual"].notna().all(), "values that others measured stay"
     assert set(isdiff.compare(runs[:2])["metric"]) == {"lite0_perceptual", "perceptual", "frechet"}
 
