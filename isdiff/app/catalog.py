@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,28 +25,18 @@ EXAMPLES = {  # a dataset's overrides and images
 }
 
 
-class Strength(NamedTuple):
-    """Where IS-Diff's first attempt may start, from ``low`` to 1, as a fraction of the process; and where it does."""
-
-    low: float
-    usual: float
+CLOSE, NORMAL, FREE = STRENGTHS = ("keep close", "normal", "free")
 
 
 class Method(NamedTuple):
-    """A method with the models that it works with and that are here, its own first.
-
-    Attributes:
-        models: their names; ``no network`` where it needs none.
-        latent: whether it takes a prompt.
-    """
+    """A method with the models that it works with and that are here."""
 
     name: str
-    models: tuple[str, ...]
-    latent: bool
+    models: tuple[str, ...]  # its own first; ``no network`` where it needs none
+    latent: bool  # whether it takes a prompt
 
 
-@dataclass(frozen=True, eq=False)
-class Example:
+class Example(NamedTuple):
     """A shipped picture, (H, W, 3) uint8, and the model that was made for its kind."""
 
     name: str
@@ -56,17 +45,21 @@ class Example:
 
 
 @lru_cache
-def strength(method: str, model: str) -> Strength | None:
-    """How the start step of a method may be moved; None for methods without IS-Diff's seed."""
+def starts(method: str, model: str) -> dict[str, float | None]:
+    """Where IS-Diff's first attempt starts for each strength, as a fraction of the process; None for the usual place.
+
+    Empty for methods without IS-Diff's seed.
+    """
     if model == NO_MODEL:
-        return None
+        return {}
     start, refinement = build_isdiff(compose_run([f"method={method}", f"model={model}"]))
     if not isinstance(start, SeededStart):
-        return None
-    if refinement is None:
-        return Strength(0.05, start.step)
-    low = refinement.checkpoint + (refinement.attempts - 1) * start.lambda_  # above it the last attempt must start
-    return Strength(min(math.floor(low * 100 + 1) / 100 + 0.01, start.step), start.step)
+        return {}
+    low = 0.05
+    if refinement is not None:  # the last attempt must start above the checkpoint
+        low = refinement.checkpoint + (refinement.attempts - 1) * start.lambda_
+        low = math.floor(low * 100 + 1) / 100 + 0.01
+    return {CLOSE: min(low, start.step), NORMAL: None, FREE: 1.0}
 
 
 @lru_cache

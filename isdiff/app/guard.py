@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 LOCAL = ("127.0.0.1", "localhost", "::1")
 ASKED = re.compile(r"/gradio_api/(upload|queue/join|cancel|reset|run/\w+)/?")  # what the page posts
 DECIDING = ("host", "x-forwarded-host", "origin", "content-length")
-LONGEST_BODY = 1_000_000  # bytes of a JSON body: names, numbers and texts; pictures come as uploads
+LONGEST_BODY = 4_000_000  # bytes of a JSON body: names, numbers, texts and paint; pictures come as uploads
 LARGEST_UPLOAD = 65 << 20  # bytes of one request
-FILES, SESSIONS = 128, 64  # uploads and photographs that are kept
+FILES, DESKS = 128, 64  # uploads, and what visitors have, that are kept
 REFUSAL = "files are uploaded here; addresses and paths are not opened"
 
 
@@ -74,12 +74,10 @@ class Guard:
 
     Args:
         folder: where uploads are.
-        keep: is told the sessions that have a place; all others are to go.
     """
 
-    def __init__(self, app: App, folder: str, keep: Callable[[Collection[str]], None]) -> None:
-        self.app, self.folder, self.keep = app, folder, keep
-        self.sessions, self.files = Shares(SESSIONS), Shares(FILES)
+    def __init__(self, app: App, folder: str) -> None:
+        self.app, self.folder, self.files = app, folder, Shares(FILES)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         try:
@@ -97,8 +95,6 @@ class Guard:
         visitor = scope["client"][0] if scope.get("client") else ""
         if any(f"{kind}=" in path and ":/" in path.split(f"{kind}=", 1)[1] for kind in ("file", "proxy")):
             raise Refused(REFUSAL)
-        if "/heartbeat/" in path:
-            self.place(path.split("/heartbeat/", 1)[1], visitor)
         if scope["method"] != "POST":
             return receive, send
         if (asked := ASKED.fullmatch(path)) is None:
@@ -114,24 +110,16 @@ class Guard:
             if len(body) > LONGEST_BODY:
                 raise Refused(REFUSAL)
         try:
-            said = json.loads(body or b"null")
-            if names_others(said, self.folder):
+            if names_others(json.loads(body or b"null"), self.folder):
                 raise Refused(REFUSAL)
         except (ValueError, RecursionError):
             raise Refused(REFUSAL) from None
-        if isinstance(said, dict):
-            self.place(said.get("session_hash"), visitor)
         parts = [body]
 
         async def again() -> Message:
             return {"type": "http.request", "body": parts.pop(), "more_body": False} if parts else await receive()
 
         return again, send
-
-    def place(self, session: object, visitor: str) -> None:
-        """Give a visitor's session a place, which another one may lose."""
-        if isinstance(session, str) and self.sessions.take(session, visitor) is not None:
-            self.keep(self.sessions)
 
     def noting(self, send: Send, visitor: str) -> Send:
         """``send`` for the answer to an upload, a list of where its files are."""

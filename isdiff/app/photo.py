@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,106 +16,98 @@ from PIL import Image
 
 from isdiff.data.images import FORMATS
 from isdiff.errors import UserError
-from isdiff.io.contact_sheet import with_hole
-from isdiff.pictures.files import read_picture
-from isdiff.pictures.inpaint import DRAWN, hole_of
+from isdiff.pictures.files import encode_flat, read_picture, write_picture
+from isdiff.pictures.inpaint import hole_of
 from isdiff.pictures.picture import Picture
 
-PAINTED = "paint only"  # in the place of a mask's name
-SHOWN = (512, 1024)  # sides of pictures on the page: smaller ones are enlarged by a whole number, larger ones reduced
+PAINT = 255, 60, 120, 255
+EXACT = 1_000_000  # pixels up to which the canvas shows a photo without loss
 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A photo and what its file says about it.
+    """A photo and what its file says about it."""
 
-    Attributes:
-        name: without a suffix, for messages and for the names of results.
-        info: what its file says about it, see :class:`isdiff.pictures.files.PictureFile`.
-    """
-
-    name: str
+    name: str  # without a suffix, for messages and for the names of results
     picture: Picture
-    info: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)  # see :class:`isdiff.pictures.files.PictureFile`
+    label: str = ""  # how it came about, for names of files; empty for what was loaded
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width."""
         return self.picture.shape
 
-    def seen(self, mask: str = PAINTED) -> np.ndarray:
-        """As the page shows it, (h, w, 3) uint8, the hole of a named mask hatched."""
-        return to_screen(with_hole(self.picture.rgb(), self.hole(mask, ())))
+    def write(self, folder: Path, suffix: str) -> Path:
+        """Write it into a folder: ``.png`` keeps its pixels and its kind, ``.jpg`` has 8 bits a colour."""
+        name = "-".join(filter(None, [self.name[:80], self.label])) or "photo"
+        path = folder / ("".join(letter if letter.isalnum() or letter in "-_+" else "_" for letter in name) + suffix)
+        made = self.picture.back(self.picture.samples) if suffix == ".png" else self.picture.rgb()
+        write_picture(path, made, self.info)
+        return path
 
-    def hole(self, mask: str, layers: Sequence[str]) -> np.ndarray:
-        """What a named mask hides and what was painted, (H, W) bool.
+    def shown(self) -> tuple[bytes, str]:
+        """A file of it for the canvas, and the file's suffix."""
+        kind = "PNG" if np.prod(self.shape) <= EXACT else "JPEG"
+        return encode_flat(self.picture.rgb(), kind, {}), f".{kind.lower()}"
 
-        Args:
-            layers: files of the editor, at most one; all that has some colour is hole.
-        """
-        if mask not in (PAINTED, *DRAWN):
-            raise UserError(f"there is no mask {mask!r}; there are {', '.join(DRAWN)}")
-        found = np.zeros(self.shape, bool) if mask == PAINTED else hole_of(mask, self.picture)
-        if len(layers) > 1:
-            raise UserError("there are several layers of paint and one is taken; load the photo again")
-        for layer in layers:
-            found = found | from_screen(read_layer(layer, screen_size(*self.shape)), self.shape)
-        return found
+    def painted(self, sent: str) -> np.ndarray:
+        """The hole, (H, W) bool, of a PNG of paint that the canvas sent; one of another size is not decoded."""
+        if not sent:
+            return np.zeros(self.shape, bool)
+        try:
+            with Image.open(io.BytesIO(base64.b64decode(sent.partition(",")[2])), formats=("PNG",)) as layer:
+                if layer.size == self.shape[::-1]:
+                    return np.asarray(layer.convert("RGBA").getchannel("A")) >= 128
+        except Exception:  # decoders of damaged files raise nearly anything
+            pass
+        raise UserError("what was painted does not fit the photo on the page; reload the page")
+
+    def masked(self, path: str, name: str, megapixels: float) -> np.ndarray:
+        """The hole, (H, W) bool, of a mask that was uploaded, see :func:`uploaded`."""
+        with reading(path, name, megapixels):
+            return hole_of(Path(path), self.picture)
 
 
-def screen_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width on the page of a picture of this size."""
-    low, high = SHOWN
+def paint_of(hole: np.ndarray) -> str:
+    """A PNG of paint where the hole is, for the canvas; empty for none."""
+    if not hole.any():
+        return ""
+    return in_page(hole[..., None] * np.array(PAINT, np.uint8))
+
+
+def in_page(pixels: np.ndarray) -> str:
+    """A picture as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(encode_flat(pixels, 'PNG', {})).decode()}"
+
+
+def to_screen(pixels: np.ndarray, longest: int = 1024) -> np.ndarray:
+    """A picture that fits the page: a small one is enlarged by a whole number, a large one is reduced."""
+    height, width = pixels.shape[:2]
     longer = max(height, width)
-    if longer <= high:
-        factor = max(1, low // longer)
-        return height * factor, width * factor
-    return max(1, round(height * high / longer)), max(1, round(width * high / longer))
+    factor = max(1, longest // 2 // longer) if longer <= longest else longest / longer
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
 
 
-def to_screen(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 at the size of the page: enlarged without blur, reduced without aliasing."""
-    height, width = screen_size(*pixels.shape[:2])
-    how = cv2.INTER_AREA if (height, width) < pixels.shape[:2] else cv2.INTER_NEAREST
-    return cv2.resize(pixels, (width, height), interpolation=how)
-
-
-def read_layer(path: str, size: tuple[int, int]) -> np.ndarray:
-    """What has some colour in a layer of this height and width, (h, w) bool; layers of another size are not decoded."""
-    try:
-        with Image.open(path, formats=FORMATS) as layer:
-            if layer.size == size[::-1]:
-                return np.asarray(layer.convert("RGBA").getchannel("A")) > 0
-    except Exception:  # decoders of damaged files raise nearly anything
-        pass
-    raise UserError("what was painted does not fit the photo on the page; load the photo again")
-
-
-def from_screen(painted: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """What was painted on the page, (h, w) bool, in the picture's own pixels: each that has some paint is hole."""
-    (height, width), size = shape, painted.shape
-    if size[0] >= height and size[1] >= width:
-        factor = size[0] // height
-        return np.asarray(painted.reshape(height, factor, width, factor).any((1, 3)))
-    return cv2.resize(painted.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-
-
-def uploaded(path: str | Path, name: str, megapixels: float) -> Photo:
-    """The photo of an upload; its size is read before it is decoded.
-
-    Args:
-        path: where the server put it.
-        name: that the visitor's file has.
-    """
+@contextmanager
+def reading(path: str | Path, name: str, megapixels: float) -> Iterator[None]:
+    """Refuse an image that is too large before it is decoded; what is said of others has ``name`` for the path."""
     try:
         with Image.open(path, formats=FORMATS) as opened:
             too_large = opened.width * opened.height > megapixels * 1e6
-    except Exception as error:  # of a file that is damaged, which is said below, or far too large
+    except Exception as error:  # of a file that is damaged, which is said elsewhere, or far too large
         too_large = isinstance(error, Image.DecompressionBombError)
     if too_large:
         raise UserError(f"{name} has more than {megapixels:g} megapixels, which this page takes; save it smaller")
     try:
-        file = read_picture(Path(path), name)
+        yield
     except UserError as error:
         raise UserError(str(error).replace(str(path), name)) from None
+
+
+def uploaded(path: str | Path, name: str, megapixels: float) -> Photo:
+    """The photo of an upload at ``path``; ``name`` is that of the visitor's file."""
+    with reading(path, name, megapixels):
+        file = read_picture(Path(path), name)
     return Photo(Path(name).stem, file.picture, file.info)

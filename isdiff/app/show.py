@@ -1,20 +1,12 @@
-"""What the page says of states and results: sentences, small pictures, rows of a table, files to download."""
+"""What the page says of states and results: sentences and small pictures."""
 
 from __future__ import annotations
 
-import base64
 import html
-import tempfile
-from pathlib import Path
 
-from PIL import Image
+from isdiff.app.photo import in_page, to_screen
+from isdiff.app.studio import Sight, Variant
 
-from isdiff.app.photo import to_screen
-from isdiff.app.studio import Order, Sight, Variant
-from isdiff.pictures.files import encode_flat, write_picture
-from isdiff.progress import clock
-
-TRACE = ["seed", "crop", "attempt", "starts at", "DCE", "kept", "calls"]
 SMALL = 320  # most pixels on a side of what is shown while it samples
 
 
@@ -26,18 +18,24 @@ def note(text: str, trouble: bool = False) -> str:
 def progress(seen: int | Sight) -> str:
     """A sentence about a request that waits behind so many others, or is worked on."""
     if isinstance(seen, Sight):
-        left = "" if seen.seconds_left is None else f", about {clock(seen.seconds_left)} left"
-        return note(f"Sampling: {seen.share:.0%}{left}.")
+        left = "" if seen.seconds_left is None else f", {about(seen.seconds_left)} left"
+        return note(f"Filling: {seen.share:.0%}{left}.")
     if seen:
         return note(f"Waiting: {'one job' if seen == 1 else f'{seen} jobs'} ahead of yours.")
-    return note("Starting: the model is loaded and the seed is fitted.")
+    return note("Starting: the model is loaded.")
+
+
+def about(seconds: float) -> str:
+    """A time in words: ``about 12 s``, ``about 3 min``."""
+    if seconds >= 100:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {max(1, round(seconds, -1 if seconds > 20 else 0)):.0f} s"
 
 
 def done(variants: list[Variant]) -> str:
     """Sentences about variants that are finished."""
-    traces = [trace for variant in variants if variant.filled for trace in variant.filled.trace]
-    calls, seconds = sum(trace.network_calls for trace in traces), sum(trace.seconds for trace in traces)
-    what = f"Done: {calls} network calls, {seconds:.1f} s. What is outside of the hole is the photo's, bit for bit."
+    more = f" Pick one of {len(variants)}." if len(variants) > 1 else ""
+    what = f"Done.{more} Outside of the hole no bit has changed."
     return "".join(map(note, [what, *sorted({variant.advice for variant in variants if variant.advice})]))
 
 
@@ -49,37 +47,6 @@ def live(sight: Sight) -> str:
 def figure(variant: Variant) -> str:
     """One variant of the strip."""
     dce = ", ".join(f"{value:.2f}" for value in variant.dce)
-    words = [f"seed {variant.seed}", *(["finished"] if variant.filled else []), *([f"DCE {dce}"] if dce else [])]
-    image = Image.fromarray(to_screen(variant.pixels))
-    image.thumbnail((SMALL, SMALL))
-    source = f"data:image/png;base64,{base64.b64encode(encode_flat(image, 'PNG', {})).decode()}"
-    text = ", ".join(words)
+    words = [f"seed {variant.seed}", *(["finished"] if variant.photo else []), *([f"DCE {dce}"] if dce else [])]
+    text, source = ", ".join(words), in_page(to_screen(variant.pixels, SMALL))
     return f'<figure><img src="{source}" alt="prediction, {text}"><figcaption>{text}</figcaption></figure>'
-
-
-def trace_rows(variants: list[Variant]) -> list[list[str]]:
-    """A row for every attempt at every crop, under :data:`TRACE`."""
-    rows = []
-    for variant in variants:
-        for number, trace in enumerate(variant.filled.trace if variant.filled else (), 1):
-            for attempt, (start, dce) in enumerate(zip(trace.start_timesteps, trace.dce, strict=True)):
-                judged = "–" if dce is None else f"{dce:.3f}"
-                kept, calls = "✓" if attempt == trace.chosen else "", "" if attempt else f"{trace.network_calls}"
-                rows.append([f"{variant.seed}", f"{number}", f"{attempt + 1}", f"{start:.0f}", judged, kept, calls])
-    return rows
-
-
-class Results:
-    """What came of an order, and its files; they go when this goes."""
-
-    def __init__(self, order: Order, variants: list[Variant]) -> None:
-        self.order, self.variants = order, variants
-        self.folder = tempfile.TemporaryDirectory(prefix="isdiff-app-")
-
-    def file(self, variant: Variant) -> Path:
-        """The PNG of a variant."""
-        letters = (letter if letter.isalnum() or letter in "-_" else "_" for letter in self.order.photo.name[:80])
-        path = Path(self.folder.name) / f"{''.join(letters) or 'photo'}-{self.order.method}-seed{variant.seed}.png"
-        if not path.exists():
-            write_picture(path, variant.image, self.order.photo.info)
-        return path

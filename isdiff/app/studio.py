@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,33 +16,25 @@ from isdiff.checks import check_number, check_whole
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import with_hole
 from isdiff.models.base import NO_MODEL
-from isdiff.pictures.canvas import Filled, Glimpse, Job
+from isdiff.pictures.canvas import Filled, Glimpse
 from isdiff.pictures.inpaint import job_of
 from isdiff.pictures.jobs import Inpainter
-from isdiff.pictures.windows import mirror, plan
+from isdiff.pictures.picture import picture_of
+from isdiff.pictures.windows import Sizes, mirror, plan
+from isdiff.progress import Reporter
 from isdiff.runs.experiment import ModelCache
 
-MOST_STEPS = 250
-TOP_SEED = 2**31 - 1
-LONGEST_PROMPT = 500
-BETWEEN_SIGHTS = 0.4  # seconds
+LONGEST_PROMPT, BETWEEN_SIGHTS = 500, 0.4  # letters, seconds
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a visitor may ask for.
+    """What a visitor may ask for."""
 
-    Args:
-        megapixels: of a photo.
-        variants: side by side.
-        waiting: requests in the line.
-        crops: that the holes of one picture may take.
-    """
-
-    megapixels: float = 16
-    variants: int = 4
-    waiting: int = 8
-    crops: int = 64
+    megapixels: float = 16  # of a photo
+    variants: int = 4  # side by side
+    waiting: int = 8  # requests in the line
+    crops: int = 64  # that the holes of one picture may take
 
     def __post_init__(self) -> None:
         check_number("megapixels", self.megapixels, low=0.001)
@@ -51,26 +44,20 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What a visitor asks for.
-
-    Attributes:
-        hole: (H, W) bool.
-        strength: start step of IS-Diff's first attempt; None for the model's own. Other methods have none.
-        seed: of the first variant; each further one has the next.
-    """
+    """What a visitor asks for; the page's parts keep its numbers within their bounds."""
 
     photo: Photo
-    hole: np.ndarray
+    hole: np.ndarray  # (H, W) bool
     method: str
     model: str
     prompt: str = ""
-    strength: float | None = None
+    strength: float | None = None  # start step of IS-Diff's first attempt; None for the usual one
     steps: int = 50
-    seed: int = 0
+    seed: int = 0  # of the first variant; each further one has the next
     variants: int = 1
 
-    def check(self, limits: Limits) -> None:
-        """Refuse what there is not, what cannot work, and what is beyond the limits."""
+    def check(self) -> None:
+        """Refuse what there is not, and what cannot work."""
         method = method_of(self.method)
         if self.model not in method.models:
             models = ", ".join(method.models)
@@ -79,49 +66,19 @@ class Order:
             raise UserError(f"method {self.method} takes no prompt; leave it empty, or take a latent method")
         if len(self.prompt) > LONGEST_PROMPT:
             raise UserError(f"the prompt has {len(self.prompt)} letters and may have {LONGEST_PROMPT}; shorten it")
-        for name, value, low, high in (
-            ("steps", self.steps, 1, MOST_STEPS),
-            ("seed", self.seed, 0, TOP_SEED),
-            ("variants", self.variants, 1, limits.variants),
-        ):
-            check_whole(name, value, low)
-            if value > high:
-                raise UserError(f"{name} is {value}; this page takes up to {high}")
-        if self.strength is not None:
-            check_number("strength", self.strength, high=1)
         if not self.hole.any():
             raise UserError("there is no hole yet: paint over a part of the picture, or pick a mask")
-
-    def jobs(self) -> list[Job]:
-        """One for each variant. The prompt is the job's, so that no ``@file`` in it is ever opened."""
-        seeds = range(self.seed, self.seed + self.variants)
-        return [job_of(self.photo.picture, self.hole, seed, prompt=self.prompt.strip()) for seed in seeds]
 
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """A result, or one on its way.
-
-    Attributes:
-        pixels: (H, W, 3) uint8, hatched where nothing is known yet.
-        dce: of its attempts so far.
-        filled: the finished result.
-        image: the same, of the photo's kind.
-        advice: a sentence where the photo is unlike the model's images.
-    """
+    """A result, or one on its way."""
 
     seed: int
-    pixels: np.ndarray
-    dce: list[float]
-    filled: Filled | None = None
-    image: Any = None
-    advice: str = ""
-
-    @property
-    def seed_pixels(self) -> np.ndarray | None:
-        """With IS-Diff's seed in the hole; None for methods without one."""
-        filled = self.filled
-        return None if filled is None or filled.seed_values is None else filled.paste(filled.seed_values)
+    pixels: np.ndarray  # (H, W, 3) uint8, hatched where nothing is known yet
+    dce: list[float]  # of its attempts so far
+    photo: Photo | None = None  # the finished result, of the photo's kind
+    advice: str = ""  # a sentence where the photo is unlike the model's images
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,10 +91,13 @@ class Sight:
 
 
 class Studio:
-    """Keeps the last model loaded from one order to the next."""
+    """Keeps the last model loaded from one order to the next, and remembers what they took."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits, self.model_cache = limits, ModelCache()
+        # What a method with a model took, in seconds: the first network batch, then each call and megapixel.
+        self.costs: dict[tuple[str, str], tuple[float, float]] = {}
+        self.calls: dict[tuple[Any, ...], tuple[int, Sizes]] = {}  # in a window, of a method, model, start and steps
 
     def inpainter(self, order: Order) -> Inpainter:
         """The one for an order, with the model of an earlier one where it is the same."""
@@ -147,54 +107,74 @@ class Studio:
         found.experiment.model_cache = self.model_cache
         return found
 
+    def seconds(self, order: Order) -> float | None:
+        """About how long an order will take; None where nothing like it was measured yet."""
+        if (cost := self.costs.get((order.method, order.model))) is None:
+            return None
+        key = order.method, order.model, order.strength, order.steps
+        if key not in self.calls:
+            inpainter = self.inpainter(order)
+            self.calls[key] = inpainter.experiment.setup.calls_expected(), inpainter.sizes
+        (first, each), (calls, sizes) = cost, self.calls[key]
+        return first + each * calls * order.variants * sum(seen(order.hole, sizes))
+
+    def measure(self, method: str, model: str) -> None:
+        """Fill a small hole, so that it is known what that costs; the model is then loaded, too."""
+        noise, hole = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8), np.zeros((96, 96), bool)
+        hole[32:48, 32:48] = True
+        self.make(Order(Photo("sample", picture_of(noise)), hole, method, model, steps=10), stop=lambda: False)
+        self.costs.setdefault((method, model), (0.0, 0.0))  # what is too fast to be measured
+
     def make(
         self, order: Order, stop: Callable[[], bool], tell: Callable[[Sight], None] = lambda sight: None
     ) -> list[Variant]:
-        """The variants of an order, in the order of their seeds; those that were finished before ``stop`` said yes.
-
-        Args:
-            tell: hears now and then what can be seen.
-        """
-        order.check(self.limits)
-        jobs, picture = order.jobs(), order.photo.picture
+        """The variants of an order by seed, which are finished before ``stop`` says yes; ``tell`` hears of the work."""
+        order.check()
+        picture, prompt = order.photo.picture, order.prompt.strip()  # the job's, so that no ``@file`` is ever opened
+        jobs = [job_of(picture, order.hole, order.seed + n, prompt=prompt) for n in range(order.variants)]
         inpainter = self.inpainter(order)
-        crops = len(plan(mirror(order.hole), inpainter.sizes))
-        if crops > self.limits.crops:
+        megapixels = seen(order.hole, inpainter.sizes)
+        if len(megapixels) > self.limits.crops:
             raise UserError(
-                f"the hole takes {crops} crops for model {order.model}, and up to "
+                f"the hole takes {len(megapixels)} crops for model {order.model}, and up to "
                 f"{self.limits.crops} are made here; make the hole smaller, or the photo"
             )
         advice = inpainter.unlike_said([picture.name]) if inpainter.unlike(jobs[0]) else ""
-        watcher = Watcher(order.variants, tell)
-        for filled in inpainter.stream(
-            jobs, seeds=True, progress=watcher.count, expected=watcher.expect, watch=watcher.watch, stop=stop
-        ):
+        inpainter.load()
+        watcher = Watcher(order.variants, tell, self.seconds(order))
+        bar = watcher.reporter
+        for filled in inpainter.stream(jobs, progress=bar.work, expected=bar.expect, watch=watcher.watch, stop=stop):
             if filled.failure:
                 raise UserError(filled.failure)
-            seed, image = filled.job.seed, filled.into(picture)
-            dce = [value for window in filled.trace for value in window.dce if value is not None]
-            watcher.variants[seed] = Variant(seed, filled.paste(filled.values), dce, filled, image, advice)
-        return [variant for _, variant in sorted(watcher.variants.items()) if variant.filled]
+            bar.finish(sum(window.network_calls for window in filled.trace))
+            watcher.variants[filled.job.seed] = finished(order, filled, advice)
+        if (each := bar.numbers().get("seconds_each")) is not None and bar.warm is not None:
+            work = bar.steps_expected * sum(megapixels) / len(megapixels)
+            self.costs[order.method, order.model] = bar.warm[0] - bar.start, each / work
+        return [variant for _, variant in sorted(watcher.variants.items()) if variant.photo]
+
+
+def seen(hole: np.ndarray, sizes: Sizes) -> list[float]:
+    """The megapixels that a model sees of each window that a hole takes."""
+    return [math.prod(sizes.shape(window)) / 1e6 for window in plan(mirror(hole), sizes)]
+
+
+def finished(order: Order, filled: Filled, advice: str) -> Variant:
+    """What is kept of a result."""
+    photo, seed = order.photo, filled.job.seed
+    made = picture_of(filled.into(photo.picture), photo.picture.name)
+    dce = [value for window in filled.trace for value in window.dce if value is not None]
+    result = Photo(photo.name, made, photo.info, f"{order.method}-seed{seed}")
+    return Variant(seed, filled.paste(filled.values), dce, result, advice)
 
 
 class Watcher:
-    """Turns what the stream says into sights, a few a second."""
+    """Turns what the stream says into sights, a few a second; ``seconds`` were expected for all of it."""
 
-    def __init__(self, count: int, tell: Callable[[Sight], None]) -> None:
-        self.asked, self.tell = count, tell
-        self.begun, self.told = 0.0, 0.0  # when the first batch was done, and when it was told last
-        self.calls, self.warm_up, self.expected = 0, 0, 1.0  # warm_up: calls of the first batch, which takes longer
+    def __init__(self, count: int, tell: Callable[[Sight], None], seconds: float | None = None) -> None:
+        self.tell, self.seconds, self.told = tell, seconds, 0.0
+        self.reporter = Reporter("", count, quiet=True)
         self.variants: dict[int, Variant] = {}
-
-    def count(self, calls: int) -> None:
-        """So many network calls were made."""
-        self.calls += calls
-        if not self.begun:
-            self.begun, self.warm_up = time.monotonic(), calls
-
-    def expect(self, calls: float) -> None:
-        """A variant takes about so many network calls."""
-        self.expected = max(calls, 1.0)
 
     def watch(self, glimpses: Sequence[Glimpse]) -> None:
         """Tell what can be seen now, if the last time is a while ago."""
@@ -204,7 +184,6 @@ class Watcher:
         for glimpse in glimpses:
             seed = glimpse.canvas.job.seed
             self.variants[seed] = Variant(seed, with_hole(*glimpse.picture()), glimpse.dce)
-        calls, since = self.expected * self.asked, self.calls - self.warm_up
-        share = min(self.calls / calls, 0.99)
-        left = (now - self.begun) / since * max(calls - self.calls, 0) if since else None
-        self.tell(Sight(share, left, [self.variants[seed] for seed in sorted(self.variants)]))
+        told = [self.variants[seed] for seed in sorted(self.variants)]
+        left = self.reporter.numbers().get("seconds_left", self.seconds)
+        self.tell(Sight(self.reporter.estimate() / self.reporter.total, left, told))

@@ -6,7 +6,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,10 +17,9 @@ from PIL import Image
 
 import isdiff
 from isdiff import Inpainter, Job, UserError
-from isdiff.app import studio as studio_module
-from isdiff.app.catalog import examples, methods, strength
+from isdiff.app.catalog import CLOSE, FREE, NORMAL, examples, methods, starts
 from isdiff.app.line import Line
-from isdiff.app.photo import PAINTED, Photo, from_screen, screen_size, to_screen, uploaded
+from isdiff.app.photo import Photo, in_page, paint_of, to_screen, uploaded
 from isdiff.app.studio import Limits, Order, Studio, Watcher
 from isdiff.cli import main
 from isdiff.config.composing import compose_run
@@ -89,14 +90,15 @@ def test_a_stream_that_is_stopped_gives_up_what_is_not_finished():
 
 
 def test_the_first_batch_does_not_count_for_the_time_left(monkeypatch):
-    now, sights = [0.0], []
-    monkeypatch.setattr(studio_module.time, "monotonic", lambda: now[0])
-    watcher = Watcher(2, sights.append)
-    watcher.expect(20)
+    now, sights = [50.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    watcher = Watcher(2, sights.append, seconds=30.0)
+    watcher.reporter.expect(20)
     for now[0] in (100.0, 101.0):
-        watcher.count(4)
+        watcher.reporter.work(4)
         watcher.watch([])
-    assert [sight.seconds_left for sight in sights] == [None, 8.0], "of 40 calls 32 are left, four a second"
+    assert sights[0].seconds_left == 30.0, "the first time that is said comes from what was measured before"
+    assert sights[1].seconds_left == pytest.approx(8) and sights[1].share == 0.2, "of 40 calls 32 are left, 4 a second"
 
 
 def test_orders_give_the_results_of_the_library(studio):
@@ -107,34 +109,46 @@ def test_orders_give_the_results_of_the_library(studio):
         alone = isdiff.inpaint(
             asked.photo.picture.samples, asked.hole, "ddnm+isdiff", "avatars64", seed=variant.seed, steps=2
         )
-        assert (variant.image == alone.image).all() and (variant.pixels == variant.image).all()
-        assert (variant.seed_pixels == alone.seed_images[0]).all()
-    assert (made[0].image != made[1].image).any()
+        assert (variant.photo.picture.samples == alone.image).all() and (variant.pixels == alone.image).all()
+    assert (made[0].pixels != made[1].pixels).any()
     sketch = sights[0].variants[0]
-    assert sketch.seed == 7 and not sketch.filled and (sketch.pixels[~asked.hole] == made[0].pixels[~asked.hole]).all()
+    assert sketch.seed == 7 and not sketch.photo and (sketch.pixels[~asked.hole] == made[0].pixels[~asked.hole]).all()
     assert studio.make(asked, stop=lambda: True) == []
 
 
 def test_the_model_stays_loaded_and_strength_moves_the_start(studio):
-    low = strength("ddnm+isdiff", "avatars64").low
-    (made,) = studio.make(order(), stop=lambda: False)
-    assert made.filled.trace[0].start_timesteps
-    usual, weakest, strongest = (studio.inpainter(order(strength=value)).experiment for value in (None, 1.0, low))
-    assert usual.prior is weakest.prior is strongest.prior
-    assert (
-        strongest.setup.start.fraction(0) == low < usual.setup.start.fraction(0) < weakest.setup.start.fraction(0) == 1
-    )
+    studio.make(order(), stop=lambda: False)
+    found = starts("ddnm+isdiff", "avatars64")
+    close, normal, free = (studio.inpainter(order(strength=found[word])).experiment for word in (CLOSE, NORMAL, FREE))
+    assert close.prior is normal.prior is free.prior
+    assert close.setup.start.fraction(0) < normal.setup.start.fraction(0) < free.setup.start.fraction(0) == 1
 
 
-def test_every_slider_s_lowest_strength_works_and_examples_come_with_their_models():
+def test_every_strength_works_and_examples_come_with_their_models():
     for name in ("ddnm+isdiff", "si+isdiff"):
         for model in methods()[name].models:
-            found = strength(name, model)
-            assert found and 0 < found.low <= found.usual <= 1
-            build_isdiff(compose_run([f"method={name}", f"model={model}", f"isdiff.start.step={found.low}"]))
-    assert strength("ddnm", "avatars64") is None
+            low = starts(name, model)[CLOSE]
+            assert 0 < low <= 1
+            build_isdiff(compose_run([f"method={name}", f"model={model}", f"isdiff.start.step={low}"]))
+    assert not starts("ddnm", "avatars64")
     assert {example.model for example in examples()} == {"patches", "avatars64", "drawings64"}
     assert all(example.model in methods()["ddnm"].models for example in examples())
+
+
+def test_the_time_is_said_beforehand_from_what_was_measured(studio):
+    """An estimate follows what there is to do; a fill that is measured takes about as long as was said."""
+    small, method = order(method="ddnm", steps=4), ("ddnm", "avatars64")
+    studio.costs.pop(method, None)
+    assert studio.seconds(small) is None
+    studio.measure(*method)
+    once, many, longer = (studio.seconds(replace(small, **more)) for more in ({}, {"variants": 3}, {"steps": 8}))
+    first, each = studio.costs[method]
+    assert each > 0 and 0 < first < SLOW_ENOUGH
+    assert many - first == pytest.approx(3 * (once - first)) and longer - first == pytest.approx(2 * (once - first))
+    slow = replace(small, steps=60)
+    said, begun = studio.seconds(slow), time.monotonic()
+    studio.make(slow, stop=lambda: False)
+    assert said / 4 < time.monotonic() - begun < said * 4, "a busy machine is no measure"
 
 
 def test_a_prompt_is_never_a_file(studio, tmp_path):
@@ -142,14 +156,14 @@ def test_a_prompt_is_never_a_file(studio, tmp_path):
     latent = {"method": "si", "model": "avatars64_latent", "steps": 2}
     (words,) = studio.make(order(prompt="red hair", **latent), stop=lambda: False)
     (literal,) = studio.make(order(prompt=f"@{tmp_path / 'words.txt'}", **latent), stop=lambda: False)
-    assert (literal.image != words.image).any()
+    assert (literal.pixels != words.pixels).any()
     whole = isdiff.inpaint(photo().picture.samples, box(64, 64), "si", prompt="red hair", steps=2)
-    assert (words.image == whole.image).all()
+    assert (words.pixels == whole.image).all()
 
 
 WRONG = {
-    "method": ["../ddnm", None], "model": ["avatars64_latent", "/etc/passwd"], "prompt": ["a cat"], "steps": [251, 0],
-    "seed": [-1], "variants": [4], "strength": [2.0], "hole": [np.zeros((64, 64), bool), np.ones((64, 64), bool)],
+    "method": ["../ddnm", None], "model": ["avatars64_latent", "/etc/passwd"], "prompt": ["a cat"],
+    "hole": [np.zeros((64, 64), bool), np.ones((64, 64), bool)],
 }  # fmt: skip
 
 
@@ -160,6 +174,18 @@ def test_what_cannot_be_done_is_one_sentence(studio, key):
             studio.make(order(**{key: value}), stop=lambda: False)
     with pytest.raises(UserError, match="501 letters"):
         studio.make(order(method="si", model="avatars64_latent", prompt="x" * 501), stop=lambda: False)
+
+
+def test_numbers_beyond_the_limits_are_refused():
+    gradio = pytest.importorskip("gradio", reason="gradio is not installed")
+    from isdiff.app.page import Page
+
+    page = Page(Limits(variants=3))
+    for part, wrong in ((page.steps, (251, 0)), (page.seed, (-1, 2**31)), (page.variants, (4, 0))):
+        for value in wrong:
+            with pytest.raises(gradio.Error):
+                part.preprocess(value)
+    page.line.close()
 
 
 def test_holes_that_take_too_long_are_refused(studio):
@@ -244,62 +270,74 @@ def test_a_request_that_fails_or_is_given_up_leaves_the_others_alone(enter, capl
     assert "ZeroDivisionError" in caplog.text and "UserError" not in caplog.text
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (60, 33), (700, 900), (1500, 2200), (1, 3000)])
-def test_what_is_painted_on_the_page_is_hole_in_the_picture(shape):
-    pixels = noisy(*shape)
-    seen = to_screen(pixels)
-    assert seen.shape[:2] == screen_size(*shape) and max(seen.shape) <= 1024
-    if max(shape) <= 512:
-        assert max(seen.shape) > 256 and len(seen) % shape[0] == 0
-    painted = np.zeros(seen.shape[:2], bool)
-    assert not from_screen(painted, shape).any()
-    painted[:, : seen.shape[1] // 2 + 1] = True
-    hole = from_screen(painted, shape)
-    assert hole.shape == shape and hole[:, 0].all() and not hole[:, -1].any()
-    assert abs(hole.mean() - 0.5) < 0.1
-    dot = np.zeros(seen.shape[:2], bool)
-    dot[seen.shape[0] // 2, seen.shape[1] // 2] = True
-    if max(shape) <= 1024:
-        assert from_screen(dot, shape).sum() == 1
-
-
-def test_masks_and_paint_add_up(tmp_path):
-    given, layer = photo(), str(tmp_path / "layer.png")
-    paint = Image.new("RGBA", screen_size(64, 64)[::-1])
-    paint.paste((255, 0, 0, 40), (0, 0, 80, 80))
-    paint.save(layer)
-    half = given.hole("half", [])
-    both = given.hole("half", [layer])
-    assert half.sum() == 64 * 32 and both.sum() == half.sum() + 100 and given.hole(PAINTED, [layer]).sum() == 100
-    with pytest.raises(UserError, match="there is no mask '/etc/passwd'"):
-        given.hole("/etc/passwd", [])
-    assert (given.seen() == to_screen(given.picture.samples)).all()
-    assert (given.seen("half")[:, 256:] != given.seen()[:, 256:]).any()
-
-
-def test_layers_of_other_sizes_are_not_decoded(tmp_path, monkeypatch):
-    Image.new("RGBA", (13_300, 8)).save(tmp_path / "wide.png")
-    (tmp_path / "post.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 512 512\n")
+def test_paint_goes_to_the_page_and_back_without_loss_and_no_other_size_is_decoded(monkeypatch):
+    given, hole = photo(48, 64), np.random.default_rng(0).random((48, 64)) < 0.5
+    assert (given.painted(paint_of(hole)) == hole).all()
+    assert paint_of(hole & False) == "" and not given.painted("").any()
+    faint = np.zeros((48, 64, 4), np.uint8)
+    faint[..., 3] = 100
+    assert not given.painted(in_page(faint)).any(), "a trace of paint that was erased is no hole"
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("it is decoded"))
-    for name in ("wide.png", "post.png", "none.png"):
+    for sent in (
+        paint_of(np.ones((8, 13_300), bool)),
+        "data:image/png;base64,AAAA",
+        "no image",
+        "data:,%!PS-Adobe-3.0",
+    ):
         with pytest.raises(UserError, match="does not fit the photo on the page"):
-            photo().hole(PAINTED, [str(tmp_path / name)])
-    with pytest.raises(UserError, match="several layers"):
-        photo().hole(PAINTED, [str(tmp_path / "wide.png")] * 10)
+            given.painted(sent)
 
 
-def test_the_editor_itself_decodes_nothing(tmp_path, monkeypatch):
-    pytest.importorskip("gradio", reason="gradio is not installed")
-    from gradio.components.image_editor import EditorData
-    from gradio.data_classes import FileData
+@pytest.mark.parametrize("shape", [(64, 64), (60, 33), (700, 900), (1500, 2200), (1, 3000)])
+def test_pictures_fit_the_page(shape):
+    seen = to_screen(noisy(*shape))
+    assert max(seen.shape) <= 1024 and (max(shape) > 512 or max(seen.shape) > 256)
+    assert seen.shape[0] / seen.shape[1] == pytest.approx(shape[0] / shape[1], rel=0.1) or min(seen.shape[:2]) == 1
 
-    from isdiff.app.page import Editor
 
-    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("it is opened"))
-    file = FileData(path=str(tmp_path / "large.png"))
-    sent = EditorData(background=file, layers=[file] * 8, composite=file)
-    assert Editor(render=False).preprocess(sent) == [file.path] * 8 and Editor(render=False).preprocess(None) == []
-    assert not list((ROOT / "isdiff").rglob("*.pyi")), "gradio writes nothing beside the code"
+def test_a_desk_keeps_the_history_and_changes_the_hole(tmp_path):
+    desk_module = pytest.importorskip("isdiff.app.desk", reason="gradio is not installed")
+    desk, first = desk_module.Desk(), photo(60, 80)
+    with pytest.raises(UserError, match="there is no photo yet"):
+        desk.step  # noqa: B018
+    desk.put(first, box(60, 80))
+    before = desk.step.hole
+    for how, more in (("Grow", True), ("Shrink", False), ("Shrink", False)):
+        area = desk.step.hole.sum()
+        desk.change(how)
+        assert (desk.step.hole.sum() > area) == more
+    desk.change("Invert")
+    assert (desk.step.hole | before).all()
+    desk.change("half")
+    assert desk.step.hole[:, 40:].all()
+    desk.step.hole = before
+    desk.variants = Studio(Limits()).make(order(photo=first, hole=before, variants=2), stop=lambda: False)
+    desk.chosen = 1
+    png, jpg = (desk.shown.write(tmp_path, suffix) for suffix in (".png", ".jpg"))
+    desk.put(desk.shown)
+    assert png.name == "given-ddnm+isdiff-seed1.png" and desk.at == 1 and not desk.step.hole.any()
+    with Image.open(png) as exact, Image.open(jpg) as near:
+        assert (np.asarray(exact)[~before] == first.picture.samples[~before]).all()
+        assert near.format == "JPEG" and near.size == exact.size
+    desk.extend((3, 0, 5, 2), megapixels=1)
+    assert desk.step.photo.shape == (62, 88) and desk.step.hole.sum() == 62 * 88 - 60 * 80
+    with pytest.raises(UserError, match="more than 1 megapixels"):
+        desk.extend((900, 900, 900, 900), megapixels=1)
+    desk.go_to(0)
+    assert desk.step.photo is first and (desk.step.hole == before).all(), "a step keeps its hole"
+    for _ in range(20):
+        desk.put(photo())
+    assert len(desk.steps) == desk_module.LONGEST and desk.steps[0].photo is first
+
+
+def test_borders_make_a_shape():
+    borders_for = pytest.importorskip("isdiff.app.desk").borders_for
+    for shape, height, width in (("1:1", 60, 81), ("16:9", 90, 90), ("3:4", 50, 80), ("4:3", 60, 80)):
+        left, top, right, bottom = borders_for(shape, height, width)
+        wide, high = map(int, shape.split(":"))
+        assert (width + left + right) / (height + top + bottom) == pytest.approx(wide / high, rel=0.02)
+        assert abs(left - right) <= 1 and abs(top - bottom) <= 1 and min(left, top) >= 0 in (left, top)
+    assert borders_for("25 %", 60, 80) == (20, 15, 20, 15)
 
 
 def test_uploads_keep_what_they_are(tmp_path):
@@ -372,14 +410,11 @@ def guarded(tmp_path):
         return JSONResponse([body.decode()] if request.url.path.endswith("upload") else len(body))
 
     app = Starlette(routes=[Route("/{path:path}", anything, methods=["GET", "POST"])])
-    kept = []
-    app = guard.Guard(app, str(tmp_path), lambda sessions: kept.append(set(sessions)))
-    client = TestClient(app, "http://127.0.0.1:7860")
+    client = TestClient(guard.Guard(app, str(tmp_path)), "http://127.0.0.1:7860")
 
     def ask(method, path, body=b"{}", *headers):
         return client.request(method, f"/gradio_api/{path}", content=body, headers=[*headers]).status_code
 
-    ask.kept, ask.app = kept, app
     return ask
 
 
@@ -392,7 +427,7 @@ def test_only_the_page_s_own_requests_get_through(guarded, tmp_path):
         assert guarded(*join, b"{}", ("origin", origin)) == guarded("GET", "", b"", ("origin", origin)) == 403
     other = json.dumps({"data": [{"path": "/etc/passwd"}]}).encode()
     form = ("content-type", "multipart/form-data; boundary=x"), ("content-type", "application/json")
-    for body in (other, b" " * 1_000_001, b"no json", b"[" * 100_000):
+    for body in (other, b" " * 4_000_001, b"no json", b"[" * 100_000):
         assert guarded(*join, body) == guarded(*join, body, form[0]) == guarded(*join, body, *form) == 403
     assert guarded(*join, b"{}", host, host) == 403
     for path in ("component_server", "process_recording", "call/run", "queue/join/x", "x/upload"):
@@ -401,12 +436,14 @@ def test_only_the_page_s_own_requests_get_through(guarded, tmp_path):
     assert guarded("POST", "upload", b"", ("content-length", str(1 << 30))) == 403
 
 
-def test_visitors_have_a_share_of_sessions_and_of_files(guarded, tmp_path):
-    for number in range(70):
-        guarded("POST", "queue/join", json.dumps({"session_hash": f"s{number}"}).encode())
-    assert guarded.kept[-1] == {f"s{number}" for number in range(6, 70)}
-    guarded("GET", "heartbeat/another")
-    assert "s6" not in guarded.kept[-1] and "another" in guarded.kept[-1]
+def test_visitors_have_a_share_of_desks_and_of_files(guarded, tmp_path):
+    desks = pytest.importorskip("isdiff.app.desk").Desks()
+    other = desks.open(None, "another")
+    names = [desks.open(None, "greedy") for _ in range(70)]
+    assert len(desks) == 64 and other in desks and names[-1] in desks and names[0] not in desks
+    assert desks.open(other, "another") == other and desks.open("guessed", "another") != "guessed"
+    with pytest.raises(UserError, match="reload it"):
+        desks.of(names[0])
     files = [tmp_path / f"{number}.png" for number in range(130)]
     for file in files:
         file.touch()
