@@ -117,7 +117,7 @@ class Page(Parts):
         desk = self.desks.of(name)
         desk.put(photo, anew=True)
         height, width = photo.shape
-        return self.on_canvas(desk, f"{photo.name}, {width}x{height}: now paint over what is to go.")
+        return self.on_canvas(desk, f"{photo.name}, {width}x{height}: now paint over what you want to remove.")
 
     def painted(self, name: object, sent: str | None) -> Desk:
         """The desk of a name, with the paint that the canvas sent; None as long as it shows no photo."""

@@ -64,7 +64,7 @@ class Parts:
     def put_outcome(self) -> None:
         """The right side, above: the button, and what comes of it."""
         with gr.Column(elem_id="bar"):
-            self.status = gr.HTML(show.note("Load a photo, and paint over what is to go."), elem_id="status")
+            self.status = gr.HTML(show.note("Load a photo, and paint over what you want to remove."), elem_id="status")
             with gr.Row():
                 self.go = gr.Button(GO, variant="primary", elem_id="go", min_width=180, scale=3)
                 self.cancel = gr.Button("Cancel", interactive=False, elem_id="cancel", min_width=80)
