@@ -75,7 +75,6 @@ drawings latent photos floors ours: install
 methods: install
 	$(RUN) -m isdiff compare methods $(POOL)
 	$(RUN) -m isdiff compare methods_photos $(POOL)
-	$(RUN) -m isdiff compare methods_calls $(POOL)
 	$(RUN) -m isdiff compare methods_landscapes $(POOL)
 
 sweep: install
