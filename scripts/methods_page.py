@@ -1,16 +1,16 @@
 """The figure and the tables of docs/which-method.md, from the results of ``make methods``.
 
-    python scripts/methods_page.py                                # draws docs/methods_calls.png
+    python scripts/methods_page.py          # draws docs/methods_calls.png, writes the page's tables
     python scripts/methods_page.py --mask expand --to expand.png --results outputs/compare/methods*/table.json
-    python scripts/methods_page.py --table "faces, 25 calls"      # values, a column for each mask
-    python scripts/methods_page.py --gains "faces, 25 calls"      # of rows with another start, against those without
 
 The figure has a column for each kind of image and a row for each metric. Lines are methods, bars 95 % intervals over
-images, grey lines fills without a network. All points of a column are of the same images.
+images, grey lines fills without a network. All points of a column are of the same images. In the page, a comment
+``<!-- values: faces, 25 calls -->`` or ``<!-- gains: faces, 25 calls -->`` says which group the table below it shows.
 """
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -130,21 +130,27 @@ def span(values: Sequence[float]) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
+TABLES = {"values": table_of_values, "gains": table_of_gains}
+PLACE = re.compile(r"(<!-- (values|gains): (.+?) -->\n\n)(?:\|.*\n)*")
+
+
+def write_tables(page: str, results: Sequence[dict[str, Any]]) -> str:
+    """The page with its tables made anew."""
+    return PLACE.sub(lambda place: place[1] + TABLES[place[2]](results, place[3]) + "\n", page)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     committed = sorted(located("benchmarks/results").glob("methods*.json"))
     parser.add_argument("--results", type=Path, nargs="+", default=committed)
     parser.add_argument("--mask", default="half", choices=MASKS)
     parser.add_argument("--to", type=Path, default=Path("docs/methods_calls.png"))
-    parser.add_argument("--table", help="print the values of this group")
-    parser.add_argument("--gains", help="print the gains by another start in this group")
+    parser.add_argument("--page", type=Path, default=Path("docs/which-method.md"))
     args = parser.parse_args(argv)
     results = [json.loads(path.read_text("utf-8")) for path in args.results]
-    if args.table or args.gains:
-        print(table_of_values(results, args.table) if args.table else table_of_gains(results, args.gains))
-        return
     picture = draw(read_points(results, args.mask))
     atomic_save(args.to, lambda stream: picture.savefig(stream, format="png", dpi=100))
+    atomic_save(args.page, write_tables(args.page.read_text("utf-8"), results))
 
 
 if __name__ == "__main__":
