@@ -27,8 +27,9 @@ class SonicStart(SeededStart):
     noise counts as constant, so that nothing has to be differentiated. Adam makes a step with the Fourier transform of
     that gradient, on the Fourier transform of the noise.
 
-    The paper's abstract says all this. [R]: the numbers of iterations and steps, that all frequencies learn at one
-    rate, the rate itself, and that the spectrum keeps its energy, so that the noise keeps its variance.
+    The paper's abstract says all this. [R]: the numbers of iterations and steps, that Adam works frequency by
+    frequency (see :class:`EvenSonicStart`), its rate, and that the spectrum keeps its energy, so that the noise keeps
+    its variance.
 
     Args:
         seed, step, lambda_: see :class:`SeededStart`; at step 1, as published, nothing is left of the seed.
@@ -74,11 +75,26 @@ class SonicStart(SeededStart):
             gradient = torch.view_as_real(torch.fft.fft2(error, norm="ortho"))
             first = MEMORY[0] * first + (1 - MEMORY[0]) * gradient
             second = MEMORY[1] * second + (1 - MEMORY[1]) * gradient.square()
-            scale = (second / (1 - MEMORY[1] ** count)).sqrt().clamp(min=1e-8)
+            scale = self.scale(second / (1 - MEMORY[1] ** count)).sqrt().clamp(min=1e-8)
             spectrum = spectrum - self.rate * first / (1 - MEMORY[0] ** count) / scale
             spectrum = spectrum * (energy / state(spectrum).square().mean()).sqrt()
             tr.x = state(spectrum)
         tr.start = tr.x
+
+    def scale(self, squares: Tensor) -> Tensor:
+        """The mean squares that Adam divides by, of each frequency: all frequencies move at one rate."""
+        return squares
+
+
+class EvenSonicStart(SonicStart):
+    """SONIC whose Adam divides all frequencies by one number [R].
+
+    Frequency by frequency, Adam makes faint frequencies of the error as strong as strong ones. That draws the error's
+    discontinuities, which lie along the hole's edge: bright and dark marks remain there. One number leaves none.
+    """
+
+    def scale(self, squares: Tensor) -> Tensor:
+        return squares.mean()
 
 
 def state(spectrum: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from isdiff.prediction import Prediction
 from isdiff.samplers.first_order import DDIM
 from isdiff.seeds.base import NoiseStart
 from isdiff.seeds.distributions import MeanSeed
-from isdiff.seeds.sonic import SonicStart, state
+from isdiff.seeds.sonic import EvenSonicStart, SonicStart, state
 from isdiff.trajectory import Task
 
 GRID = Grid.of(named_betas("linear"), [100 * i for i in range(10)])
@@ -50,9 +50,10 @@ def run(start, *tasks, batch=16):
     return engine.calls_expected(), {result.task.id: result for result in engine.run(tasks)}, asked
 
 
-def test_generates_the_known_pixels_and_counts_its_calls():
+@pytest.mark.parametrize("kind", [SonicStart, EvenSonicStart])
+def test_generates_the_known_pixels_and_counts_its_calls(kind):
     """Left to itself, the model comes five times closer to them from the optimised noise, which keeps its variance."""
-    start = SonicStart(MeanSeed(), iterations=60, steps=5)
+    start = kind(MeanSeed(), iterations=60, steps=5)
     expected, found, asked = run(start, task())
     assert expected == found["a"].calls == len(asked) == 60 * 5 + len(GRID)
     assert [index for _, index, _ in asked[:5]] == start.walk(9) == [9, 7, 4, 2, 0]
@@ -78,6 +79,14 @@ def test_one_iteration_is_a_step_of_one_size_in_every_frequency():
     assert 0.9 < ratio < 1.1
     assert ((after - before).abs().median() - 0.01).abs() < 2e-3
     assert torch.allclose(state(before), asked[0][2], atol=1e-6)
+
+
+def test_with_one_scale_a_step_is_along_the_gradient():
+    """The error on known pixels, as it is: nothing moves in the hole, and no frequency is raised above another."""
+    _, _, asked = run(EvenSonicStart(MeanSeed(), iterations=1, steps=1, rate=0.01), task())
+    moved = asked[1][2] - asked[0][2]
+    energy = float(moved[..., : SIDE // 2].square().sum() / moved.square().sum())
+    assert min(energy, 1 - energy) < 0.01
 
 
 def test_knows_nothing_of_the_hole_or_of_other_images():
