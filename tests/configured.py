@@ -174,6 +174,8 @@ def composed(place: Path, method: str, *overrides: str) -> DictConfig:
     kind = kind_of(method)
     pixel = ["model=avatars64", f"model.weights={place}/pixel.safetensors"]
     given = pixel if kind == "pixel" else ["model=avatars64_latent", f"model.weights={place}/latent", 'prompt="a dog"']
+    given += ["isdiff.start.iterations=2", "isdiff.start.steps=2"] if method == "sonic" else []
+    given += ["sampler.inner_steps=2"] if method.startswith("lanpaint") else []
     cfg = compose_run([
         "dataset=folder", f"dataset.path={place}/{kind}-images", "mask=half", f"method={method}", *given,
         f"model.image_size={SIDE[kind]}", "sampler.steps=4", "sampler.jump=2", "runtime.precision=fp32",

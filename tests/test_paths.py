@@ -17,7 +17,6 @@ from isdiff.errors import Missing
 from isdiff.io.hub import is_hub_id
 from isdiff.io.weights import Weights
 from isdiff.runs.experiment import Experiment
-from training.data import rendered_split
 
 MODEL = "models/avatars64/unet.safetensors"
 
@@ -39,18 +38,14 @@ def file(path: Path, text: str = "x") -> Path:
 
 def test_home_comes_before_the_working_folder_and_both_before_the_package(empty, tmp_path, monkeypatch):
     assert paths.located(MODEL) == ROOT / MODEL
+    assert paths.located(tmp_path / MODEL) == tmp_path / MODEL == paths.placed(tmp_path / MODEL)
+    assert paths.located("models/none") == Path("models/none") == paths.placed("models/none")
     file(empty / MODEL)
     assert paths.located(MODEL) == Path(MODEL)
     monkeypatch.setenv("ISDIFF_HOME", str(tmp_path / "home"))
     assert paths.located(MODEL) == Path(MODEL), "what ISDIFF_HOME lacks is looked for further on"
     file(tmp_path / "home" / MODEL)
     assert paths.located(MODEL) == tmp_path / "home" / MODEL
-
-
-def test_absolute_paths_stay_and_missing_ones_are_where_they_would_be_written(empty, tmp_path, monkeypatch):
-    assert paths.located(tmp_path / MODEL) == tmp_path / MODEL == paths.placed(tmp_path / MODEL)
-    assert paths.located("models/none") == Path("models/none") == paths.placed("models/none")
-    monkeypatch.setenv("ISDIFF_HOME", str(tmp_path / "home"))
     assert paths.located("models/none") == tmp_path / "home" / "models/none" == paths.placed("models/none")
 
 
@@ -83,14 +78,6 @@ def test_where_things_lie_changes_no_hash(empty, tmp_path, monkeypatch):
     assert name() == here and folder() == tmp_path / "home" / before and not before.is_absolute()
 
 
-def test_what_is_drawn_is_kept_in_the_working_folder_or_home(empty, tmp_path, monkeypatch):
-    rendered_split("avatars", "train", 2, 64, Path("data"), workers=1)
-    assert (empty / "data" / "avatars" / "train_2_64.npy").exists()
-    monkeypatch.setenv("ISDIFF_HOME", str(tmp_path / "home"))
-    rendered_split("avatars", "train", 3, 64, Path("data"), workers=1)
-    assert (tmp_path / "home" / "data" / "avatars" / "train_3_64.npy").exists()
-
-
 def test_training_photographs_that_are_not_here_are_one_sentence(empty, monkeypatch):
     """As in an installed package, which carries those of the test split alone."""
     package = empty.parent / "package"
@@ -120,7 +107,7 @@ def test_a_whole_set_of_configurations_replaces_the_packages_and_others_add_to_i
 
 
 def test_files_of_another_program_stop_no_list(empty, capsys):
-    odd = {"bad": b"a: [", "latin": b"a: caf\xe9", "list": b"- 1", "resnet": b"_target_: torchvision.models.resnet18"}
+    odd = {"bad": b"a: [", "latin": b"a: caf\xe9", "resnet": b"_target_: torchvision.models.resnet18"}
     for name, content in odd.items():
         file(empty / "configs" / "model" / f"{name}.yaml").write_bytes(content)
     assert main(["models"]) == 0
@@ -128,11 +115,3 @@ def test_files_of_another_program_stop_no_list(empty, capsys):
     assert "Traceback" not in said.err and "photos64" in said.out
     for name in odd:
         assert f"{name}.yaml is left out: " in said.err and f"\n{name} " not in said.out
-
-
-def test_the_commit_is_told_in_a_checkout_alone(monkeypatch):
-    from isdiff import environment
-
-    assert environment.git_commit() != "unknown" or not (ROOT / ".git").exists()
-    monkeypatch.setattr(environment, "is_checkout", lambda: False)
-    assert environment.git_commit() == "unknown"

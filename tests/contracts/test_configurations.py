@@ -24,7 +24,7 @@ RUN = [
     f"{group}={name}"
     for group in ("sampler", "isdiff", "isdiff/seed", "isdiff/criterion", "mask", "runtime", "metrics", "model")
     for name in choices(group)
-    if name not in FROM_FILES
+    if name not in FROM_FILES and not (group == "sampler" and name in choices("method"))  # which runs with it
 ]
 
 

@@ -9,8 +9,8 @@ from conftest import ROOT
 from isdiff.data.drawn import DrawnDataset
 from make_drawn import write_split
 from training.data import leading, rendered_split, shares, split_attributes
-from training.drawn import BACKGROUNDS, draw, split_ids
-from training.styles import COLLECTIONS, color_name
+from training.drawn import draw, split_ids
+from training.styles import COLLECTIONS
 
 
 @pytest.mark.parametrize("name", COLLECTIONS)
@@ -20,7 +20,7 @@ def test_shipped_images_are_what_their_ids_draw(name):
     described = list(csv.DictReader((root / "test.csv").open()))
     assert len(described) == 1000 and {row["style"] for row in described} == styles
     assert sum(path.stat().st_size for path in root.glob("test.*")) < 4e6
-    for split, positions in (("test", (0, 400, 999)), ("dev", (0, 40, 80))):
+    for split, positions in (("test", (0, 999)), ("dev", (80,))):
         data = DrawnDataset(name, split, root=str(ROOT / "data"))
         assert data.ids() == split_ids(name, split, 1000 if split == "test" else 100)
         for position in positions:
@@ -32,14 +32,6 @@ def test_shipped_images_are_what_their_ids_draw(name):
                 assert described[position] == {"id": drawing.id, **drawing.attributes, "caption": drawing.caption}
     credits = (root / "CREDITS.md").read_text()
     assert all(f"| {style} |" in credits for style in styles)
-
-
-def test_attributes_cover_every_background():
-    rows = list(csv.DictReader((ROOT / "data" / "avatars" / "test.csv").open()))
-    assert {row["background"] for row in rows} == set(BACKGROUNDS)
-    assert 100 < sum(row["glasses"] == "yes" for row in rows) < 900
-    assert all(row["caption"].startswith(("a ", "an ")) for row in rows)
-    assert not any(", ," in row["caption"] or "none" in row["caption"] for row in rows)
 
 
 def test_splits_never_meet():
@@ -54,24 +46,12 @@ def test_archives_are_reproducible(tmp_path):
     assert (tmp_path / "a" / "dev.zip").read_bytes() == (tmp_path / "b" / "dev.zip").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "color, name", [("#151613", "black"), ("#ffffff", "white"), ("#4b7deb", "blue"), ("#c93305", "red")]
-)
-def test_color_names(color, name):
-    assert color_name(color) == name
-
-
 def test_mixtures_take_equal_parts_of_each_dataset(tmp_path):
     assert shares("avatars", 5) == [("avatars", 5)]
     assert shares("drawings+landscapes", 5) == [("drawings", 3), ("landscapes", 2)]
-    mixed = rendered_split("drawings+landscapes", "dev", 5, 16, tmp_path, workers=1)
+    mixed, part = (rendered_split("drawings+landscapes", "dev", n, 16, tmp_path, workers=1) for n in (5, 2))
     assert mixed.shape == (5, 16, 16, 3)
     assert np.array_equal(mixed[3], draw("landscapes-dev-00000", 16).pixels)
+    assert np.array_equal(mixed[leading("drawings+landscapes", 2, 5)], part), "a smaller one lies within a larger one"
     rows = split_attributes("drawings+landscapes", "dev", 5, workers=1)
     assert [set(row) for row in rows] == [set(rows[0])] * 5 and rows[3]["kind"] == "landscape"
-
-
-def test_a_smaller_mixture_lies_within_a_larger_one(tmp_path):
-    whole, part = (rendered_split("drawings+landscapes", "dev", n, 16, tmp_path, workers=1) for n in (7, 4))
-    assert np.array_equal(whole[leading("drawings+landscapes", 4, 7)], part)
-    assert leading("avatars", 3, 7).tolist() == [0, 1, 2]

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from isdiff.data.photos import PhotoDataset, open_photo
 from isdiff.errors import UserError
 from training.crops import fixed_box, is_flat, photo_rows, random_box, split_files
-from training.data import random_crops
 
 DATA = ROOT / "data"
 
@@ -90,10 +89,3 @@ def test_random_squares_lie_inside_and_enlarge_nothing_that_fits(width, height, 
     assert min(size, short) <= side <= short
     if short >= size:
         assert side >= size and side + 1 > short / 4
-
-
-def test_training_crops_follow_from_the_generator():
-    draw = random_crops(DATA, "dev", 32)
-    one, other = (draw(np.random.default_rng(3), 5) for _ in range(2))
-    assert one.shape == (5, 32, 32, 3) and np.array_equal(one, other)
-    assert not np.array_equal(one, draw(np.random.default_rng(4), 5))

@@ -25,7 +25,6 @@ from isdiff.diffusion.schedule import leading_timesteps, named_betas
 from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.known import KnownRegion, NullSpace
 from isdiff.packages import installed_packages
-from isdiff.runs.run import execute
 from isdiff.samplers.first_order import DDIM
 from isdiff.seeds.base import SeededStart
 
@@ -62,17 +61,15 @@ def shown(folder):
 @pytest.mark.parametrize(
     "overrides",
     [
-        "method=faded", "method=copied", "sampler=plain", "mask=left", "dataset=ramps metrics.names=[brightness]",
-        "method=ddnm+isdiff isdiff/seed=median isdiff/criterion=gap", "method=median",
+        "method=faded sampler=plain mask=left dataset=ramps", "method=copied mask=left", "method=median",
+        "method=ddnm+isdiff isdiff/seed=median isdiff/criterion=gap",
     ],
 )  # fmt: skip
 def test_what_is_printed_runs_with_the_yaml_beside_it(folder, overrides, tmp_path):
-    outcome = execute(compose_run([*FEW, "metrics.names=[]", f"output_root={tmp_path}", *overrides.split()]))
-    assert not outcome.failed and outcome.summary["n"] == 1
-    assert "brightness" not in overrides or outcome.summary["metrics"]["brightness"]["value"] >= 0
-
-
-EVERYTHING = ("method=faded", "sampler=plain", "mask=left", "dataset=ramps", "metrics.names=[brightness]")
+    """As a shell starts it, which finds the package by the environment."""
+    assert main(["run", *FEW, "metrics.names=[brightness]", f"output_root={tmp_path}", *overrides.split()]) == 0
+    (summary,) = tmp_path.rglob("summary.json")
+    assert json.loads(summary.read_text())["metrics"]["brightness"]["value"] >= 0
 
 
 def test_python_takes_them(folder):
@@ -83,14 +80,12 @@ def test_python_takes_them(folder):
     assert (image[~hole] == pixels[~hole]).all() and (image[hole] != pixels[hole]).any()
 
 
-def test_the_shell_takes_them_by_environment(folder, tmp_path):
-    assert main(["run", *EVERYTHING, *FEW, f"output_root={tmp_path}/out"]) == 0
-    (summary,) = tmp_path.rglob("summary.json")
-    assert list(json.loads(summary.read_text())["metrics"]) == ["brightness"]
-
-
 def test_the_shell_takes_them_by_entry_point(folder, tmp_path, monkeypatch, capsys):
     """As pip writes it where pyproject.toml says so."""
+    monkeypatch.setenv("ISDIFF_PLUGINS", "")
+    assert main(["--plugin", "no_such_package", "run", "--cfg", "job"]) == 1
+    said = capsys.readouterr().err
+    assert "plugin no_such_package cannot be imported" in said and said.count("\n") == 1
     there = tmp_path / "my_methods-1.dist-info"
     there.mkdir()
     (there / "METADATA").write_text("Metadata-Version: 2.1\nName: my_methods\nVersion: 1")
@@ -99,7 +94,7 @@ def test_the_shell_takes_them_by_entry_point(folder, tmp_path, monkeypatch, caps
     monkeypatch.syspath_prepend(tmp_path)
     installed_packages.cache_clear()
     try:
-        assert main(["methods"]) == 0 and "\nfaded " in capsys.readouterr().out
+        assert main(["run", "method=faded", "--cfg", "job"]) == 0 and "my_methods.faded" in capsys.readouterr().out
     finally:
         installed_packages.cache_clear()
 
@@ -110,7 +105,7 @@ def test_a_comparison_takes_them_by_option(folder, tmp_path):
     rows = [{"label": name, "overrides": [f"method={name}"]} for name in ("faded", "copied")]
     (folder / "my_methods" / "configs" / "compare" / "mine.yaml").write_text(yaml.safe_dump({
         "folder": f"{tmp_path}/table", "masks": ["left"], "metrics": ["brightness"],
-        "groups": [{"limit": 2, "rows": rows}], "common": ["dataset=ramps", *FEW[1:], f"output_root={tmp_path}/out"],
+        "groups": [{"limit": 1, "rows": rows}], "common": ["dataset=ramps", *FEW[1:], f"output_root={tmp_path}/out"],
     }))  # fmt: skip
     environment = {key: value for key, value in os.environ.items() if key != "ISDIFF_PLUGINS"}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
@@ -119,13 +114,6 @@ def test_a_comparison_takes_them_by_option(folder, tmp_path):
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "| copied |" in done.stdout and "error of the mean brightness" in done.stdout
-
-
-def test_a_package_that_cannot_be_imported_is_named(monkeypatch, capsys):
-    monkeypatch.setenv("ISDIFF_PLUGINS", "")  # which the option changes
-    assert main(["--plugin", "no_such_package", "methods"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("isdiff: plugin no_such_package cannot be imported") and said.count("\n") == 1
 
 
 def test_the_sampler_shown_is_ddim(shown, golden_prior):
@@ -142,12 +130,8 @@ def test_the_sampler_shown_is_ddim(shown, golden_prior):
 def test_model(shown, tmp_path):
     """A small network of diffusers' kind, filling a hole from a seed, and known by its weights."""
     torch.manual_seed(0)
-    options = {
-        "block_out_channels": (32, 32),
-        "down_block_types": ("DownBlock2D",) * 2,
-        "up_block_types": ("UpBlock2D",) * 2,
-    }
-    UNet2DModel(sample_size=16, layers_per_block=1, **options).save_pretrained(tmp_path / "ddpm")
+    blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    UNet2DModel(16, layers_per_block=1, block_out_channels=(32, 32), **blocks).save_pretrained(tmp_path / "ddpm")
     model = shown["DDPMModel"]("ddpm", str(tmp_path / "ddpm"), 16)
     written = compose_run(["model=ddpm_celebahq", f"model.weights={tmp_path / 'ddpm'}"])
     assert isinstance(Setup.of(written).model, shown["DDPMModel"])

@@ -25,26 +25,23 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_every_page_is_there_and_none_fetches_anything(site):
+    """Formulas are MathML, and the reference shows signatures and arguments."""
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
     assert pages <= {path.stem for path in site.glob("*.html")}
     for page in site.glob("*.html"):
         fetched = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(https?://[^"]+)"', page.read_text("utf-8"))
         assert fetched == [], page.name
-
-
-def test_formulas_are_mathml(site):
     text = (site / "algorithm.html").read_text("utf-8")
     assert text.count("<math") >= 10 and "arithmatex" not in text and "\\bar" not in text
-
-
-def test_the_reference_shows_signatures_and_arguments(site):
     text = (site / "reference.html").read_text("utf-8")
     for name in ("isdiff.pictures.inpaint.inpaint", "isdiff.engine.Engine", "isdiff.seeds.base.Seed"):
         assert f'id="{name}"' in text
     assert "Raises" in text and "overrides" in text
 
 
+@pytest.mark.slow
 @needs_browser
 def test_the_search_works_on_pages_that_are_opened_from_a_disk(site, browser):  # noqa: F811
     page, errors = browser.new_page(), []

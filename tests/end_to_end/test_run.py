@@ -84,14 +84,6 @@ def test_what_is_missing_is_asked_for_before_anything_is_sampled(tmp_path, monke
             ["isdiff weights get sd2_inpainting", "EditBench is not below", "isdiff weights get alexnet"],
         ),
         (
-            ["dataset=celeba", "model=sd2_inpainting", "limit=5"],
-            [
-                "isdiff weights get sd2_inpainting",
-                "5 of 5 images of celeba are not below",
-                "isdiff weights get alexnet",
-            ],
-        ),
-        (
             ["dataset=imagenet", "method=ddnm", "model=adm256_cond", "limit=2"],
             [*(f"isdiff weights get adm256_{name}" for name in ("cond", "classifier")), "2 of 2 images", "get alexnet"],
         ),
@@ -104,12 +96,6 @@ def test_what_is_missing_is_asked_for_before_anything_is_sampled(tmp_path, monke
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("more, said", [(["dataset=photos", "model=avatars64"], True), ([], False)])
-def test_a_model_of_drawings_is_no_model_of_photographs_in_silence(tmp_path, more, said):
-    done = run_script(*SMALL, "limit=1", "sampler.steps=2", "metrics.names=[]", f"output_root={tmp_path}", *more)
-    assert ("model avatars64 (64x64) knows drawn faces, not images as those of photos" in done.stderr) == said
-
-
 def test_running_again_recomputes_nothing(finished):
     before = {p: p.stat().st_mtime_ns for p in (finished / "images").iterdir()}
     records = (finished / "per_image.jsonl").read_bytes()
@@ -119,13 +105,6 @@ def test_running_again_recomputes_nothing(finished):
     assert (finished / "per_image.jsonl").read_bytes() == records
 
 
-def test_a_larger_limit_goes_on_in_the_same_folder(tmp_path):
-    small = run(tmp_path, "method=ddnm", "sampler.repeat=1", "limit=1")
-    first = pictures(small)
-    assert run(tmp_path, "method=ddnm", "sampler.repeat=1", "limit=2", "runtime.batch_size=3") == small
-    assert len(pictures(small)) == 2 and first.items() <= pictures(small).items()
-
-
 @pytest.mark.slow
 def test_other_batch_sizes_and_workers_give_the_same_pictures(finished, tmp_path):
     for options in (["runtime.batch_size=2"], ["runtime.workers=2", "runtime.batch_size=1"]):
@@ -133,41 +112,42 @@ def test_other_batch_sizes_and_workers_give_the_same_pictures(finished, tmp_path
         assert pictures(other) == pictures(finished)
 
 
-def test_raw_output_and_other_seeds_differ(finished, tmp_path):
-    raw = run(tmp_path, "method=repaint", "limit=1", "output.composite=raw")
-    pasted = run(tmp_path, "method=repaint", "limit=1")
-    other = run(tmp_path, "method=repaint", "limit=1", "seed=1")
-    blended = run(tmp_path, "method=repaint", "limit=1", "output.composite=blend")
-    assert len({raw, pasted, other, blended}) == 4
-    assert pictures(raw) != pictures(blended) != pictures(pasted)
-    assert pictures(raw) != pictures(pasted) != pictures(other)
+def test_raw_output_and_other_seeds_differ(tmp_path):
+    quick = ["method=repaint", "limit=1", "sampler.repeat=1", "sampler.steps=2", "metrics.names=[]"]
+    found = [
+        run(tmp_path, *quick, *more.split())
+        for more in ("", "output.composite=raw", "output.composite=blend", "seed=1")
+    ]
+    assert len(set(found)) == 4 == len({tuple(pictures(folder).values()) for folder in found})
 
 
 def test_mask_files_and_images_that_cannot_be_used(tmp_path):
-    ids = DrawnDataset("avatars", root=str(ROOT / "data")).ids()
+    ids = [f"photos-test-{n:04d}" for n in range(3)]
     (tmp_path / "masks").mkdir()
     hole = np.zeros((64, 64), np.uint8)
     hole[20:40, 20:40] = 255
     Image.fromarray(hole).save(tmp_path / "masks" / f"{ids[0]}.png")
     Image.fromarray(np.full((64, 64), 255, np.uint8)).save(tmp_path / "masks" / f"{ids[1]}.png")
-    folder = run(tmp_path, "method=ddnm", "sampler.repeat=1", "mask=files", f"mask.path={tmp_path / 'masks'}", code=3)
+    words = ["model=avatars64", "method=ddnm", "sampler.repeat=1", "sampler.steps=2", "metrics.names=[]"]
+    words += ["dataset=photos", "mask=files", f"mask.path={tmp_path / 'masks'}", f"output_root={tmp_path}"]
+    done = run_script(*SMALL, *words, check=False)
+    assert done.returncode == 3
+    assert "model avatars64 (64x64) knows drawn faces, not images as those of photos" in done.stderr
+    folder = ROOT / done.stdout.rsplit("results: ", 1)[1].strip()
     assert list(pictures(folder)) == [f"{ids[0]}.png"]
     failed = json.loads((folder / "summary.json").read_text())["failed"]
     assert "hides everything" in failed[ids[1]] and "no mask for image" in failed[ids[2]]
 
 
 BAD = {  # overrides and what the sentence about them says
-    "sampler.steps=0": "sampler.steps is 0;", "runtime.precision=fp8": "runtime.precision is 'fp8';",
-    "limit=0": "limit is 0;", "+method.versoin=simplified": "method.versoin is no key",
-    "+mask.colour=red": "colour is no argument of HalfMask", "mask=files": "give mask.path=...",
+    "sampler.steps=0": "sampler.steps is 0;", "limit=0": "limit is 0;", "mask=files": "give mask.path=...",
     "method=ddnm+isdiff isdiff.start.lambda=0.3": "lower isdiff.start.lambda,",
     "metrics.names=[psnr]": "metrics.names has 'psnr'; there are alexnet_diversity, caption_score,",
     "mask._target_=os.system": "only a MaskSource of isdiff, or of a package named by --plugin",
     "method=ddnn": "there is no method 'ddnn'; there are ", "sampler.stepz=3": "is sampler.steps meant?",
     "prompt=[red](dog)": "as a text it is 'prompt=\"[red](dog)\"'",
     "seed=1,2": "'seed=1,2' has several values, each for a run of its own (isdiff run -m); as a text",
-    "+seed=3": "do not compose: +seed=3 (Could", "~seed": "seed is missing;",
-    "seed=${nope}": "does not resolve: Interpolation key 'nope' not found",
+    "+seed=3": "do not compose: +seed=3 (Could", "seed=${nope}": "does not resolve: Interpolation key 'nope' not found",
 }  # fmt: skip
 
 
@@ -180,9 +160,7 @@ def test_wrong_overrides_get_one_sentence(overrides, said, capsys):
     assert capsys.readouterr().err == f"isdiff: {caught.value}\n"
 
 
-@pytest.mark.parametrize(
-    "text", ["/home/josé/x", "a (red) dog", "a=b", "it's; 50% off!", 'say "a, b"', "f(x)", "\\é\\", "a [b], {c}"]
-)
+@pytest.mark.parametrize("text", ["a (red) dog=b", "it's; 50% off!", 'say "a, b"', "\\é\\", "a [b], {c}"])
 def test_texts_are_taken_as_they_are_typed(text, capsys):
     assert compose_run([f"prompt={text}"]).prompt == text
     assert main(["run", f"prompt={text}", "--cfg", "job"]) == 0
@@ -197,17 +175,6 @@ def test_a_tilde_is_the_users_folder(tmp_path, monkeypatch):
     cfg = compose_run(["dataset=folder", "dataset.path=~/josé", "dataset.size=8"])
     assert build(cfg.dataset, Dataset).ids() == ["a"]
     assert located("~/x") == placed("~/x") == tmp_path / "x"
-
-
-def test_an_error_of_a_run_is_no_error_of_overrides(monkeypatch):
-    """It gets out as it is."""
-    from isdiff.cli.run import start
-
-    def job(cfg):
-        raise ValueError("of the run")
-
-    with pytest.raises(ValueError, match="of the run"):
-        start(job, [])
 
 
 def test_plus_isdiff_is_the_method_with_isdiff_on_and_no_resampling():

@@ -52,17 +52,13 @@ def header(**arguments) -> dict[str, str]:
 WRONG = [  # a message, and how a file comes to it; absurd sizes take no memory
     (r"out\.2\.weight is not finite", {"edit": lambda t: t["out.2.weight"].fill_(torch.nan)}),
     (r'UNet: Missing .*"out\.2\.weight"$', {"edit": lambda t: t.pop("out.2.weight")}),
-    (r'UNet: Unexpected .*"spare\.weight"$', {"edit": lambda t: t.update({"spare.weight": torch.zeros(2)})}),
     ("UNet: size mismatch for out", {"edit": lambda t: t.update({"out.2.weight": torch.zeros(6, 31, 3, 3)})}),
-    ("no JSON object 'net'", {"header": {}}),
     ("no JSON object 'net'", {"header": {"net": "[" * 100_000}}),
     ("'os.system'.*isdiff.nets.unet.UNet", {"header": header(_target_="os.system")}),
     ("colour", {"header": header(colour=1)}),
-    ("channel_mult", {"header": header(channel_mult=[None])}),
     ("size mismatch", {"header": header(model_channels=32 * 10**5)}),
     ("not a whole safetensors file", {"damage": lambda path: path.write_bytes(path.read_bytes()[:-10])}),
     ("not a whole safetensors file", {"damage": lambda path: (path.unlink(), path.mkdir())}),
-    ("not a whole safetensors file", {"damage": lambda path: path.write_text("<html>sign in</html>")}),
 ]
 
 
@@ -80,25 +76,14 @@ def test_every_kind_of_network_loads(tmp_path, kind):
         assert torch.equal(a, b.half().float())
 
 
-def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
-    path = written(tmp_path / "net.safetensors")
-
-    def forbidden(*args, **kwargs):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr("isdiff.io.models.safe_open", forbidden)
-    refused(path, "Permission denied")
-
-
 def test_links_and_notes(tmp_path):
     path = written(tmp_path / "net.safetensors")
     link = tmp_path / "link.safetensors"
     link.symlink_to(path)
     load_net(link)
     note = tmp_path / "net.safetensors.sha256"
-    for text in (b"", b"\xff\xfe", b"not a hash"):
-        note.write_bytes(text)
-        refused(path, r"net\.safetensors\.sha256")
+    note.write_bytes(b"not a hash")
+    refused(path, r"net\.safetensors\.sha256")
     note.unlink()
     path.unlink()
     with pytest.raises(Missing, match=r"link\.safetensors"):
@@ -144,15 +129,13 @@ UNET, VAE = (f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", 
 
 
 def damaged(folder: Path, file: str, change) -> None:
-    """Change tensors by a function, or a header; write other bytes, or nothing at all."""
+    """Change tensors by a function; write other bytes, or nothing at all."""
     if change is None or isinstance(change, bytes):
         (folder / file).unlink() if change is None else (folder / file).write_bytes(change)
         return
     tensors = load_file(folder / file)
-    if callable(change):
-        change(tensors)
-    end = change if isinstance(change, str) else "1"
-    save_file(tensors, folder / file, metadata={"format": "pt"} | ({"end": end} if file == CAPTIONS else {}))
+    change(tensors)
+    save_file(tensors, folder / file, metadata={"format": "pt"} | ({"end": "1"} if file == CAPTIONS else {}))
 
 
 @pytest.mark.parametrize(
@@ -160,13 +143,10 @@ def damaged(folder: Path, file: str, change) -> None:
     [
         (CAPTIONS, first_nan, r"captions\.safetensors.*not finite"),
         (CAPTIONS, drop_first, r"captions\.safetensors do not fit CaptionNet: Missing"),
-        (CAPTIONS, "last", "end"),
         (TEXT, drop_first, r"text_encoder.*is missing"),
-        ("text_encoder/config.json", b'{"a": ', "text_encoder"),
     ],
 )
 def test_caption_networks_are_checked(latent_copy, file, change, message):
-    load_caption_net(latent_copy)
     damaged(latent_copy, file, change)
     with pytest.raises(UserError, match=message):
         load_caption_net(latent_copy)
@@ -175,18 +155,14 @@ def test_caption_networks_are_checked(latent_copy, file, change, message):
 @pytest.mark.parametrize(
     "file, change",
     [
-        (UNET, first_nan), (VAE, drop_first), (TEXT, reshape_first), (UNET, b""), ("model_index.json", b"[1]"),
-        ("unet/config.json", b'{"a": '), ("tokenizer/tokenizer.json", None),
+        (UNET, first_nan), (VAE, drop_first), (TEXT, reshape_first), (UNET, b""), ("unet/config.json", b'{"a": '),
+        ("tokenizer/tokenizer.json", None),
     ],
 )  # fmt: skip
 def test_diffusers_folders_are_checked(latent_copy, file, change):
-    found = load_pipeline(str(latent_copy))
-    assert [type(part).__name__ for part in (found.unet, found.vae)] == ["UNet2DConditionModel", "AutoencoderKL"]
     damaged(latent_copy, file, change)
-    part = file.split("/")[0] if callable(change) else ""
-    for path, said in ((latent_copy, f"latent.*{part}"), (latent_copy / "nothing.safetensors", "latent")):
-        with pytest.raises(UserError, match=said):
-            load_pipeline(str(path))
+    with pytest.raises(UserError, match=f"latent.*{file.split('/')[0] if callable(change) else ''}"):
+        load_pipeline(str(latent_copy))
 
 
 def pixel(**nets):

@@ -5,13 +5,10 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import ssl
 import subprocess
-import sys
 import threading
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -126,16 +123,6 @@ def test_download_convert_and_load(tmp_path, server, checkpoint):
         assert torch.equal(a, b)
 
 
-def test_a_metric_s_network_is_used_as_it_is(tmp_path, server, checkpoint, capsys):
-    url, _ = server
-    given = {"size": len(checkpoint), "sha256": hashlib.sha256(checkpoint).hexdigest(), "net": None}
-    weights = folder(tmp_path, f"{url}/good", **given)
-    assert main(["--root", str(tmp_path), "get", "net"]) == 0 and "converted" not in capsys.readouterr().out
-    assert (tmp_path / "metrics" / "net.pt").read_bytes() == checkpoint
-    assert weights.status(weights.entry("net")) == "ready"
-    assert main(["--root", str(tmp_path), "convert", "net"]) == 1 and "nothing has to be" in capsys.readouterr().err
-
-
 def test_a_broken_connection_is_resumed(tmp_path, server, checkpoint):
     url, seen = server
     weights = folder(tmp_path, f"{url}/short", size=len(checkpoint))
@@ -152,11 +139,8 @@ def test_a_broken_connection_is_resumed(tmp_path, server, checkpoint):
         ("/forbidden", {}, "the server answered 403 Forbidden"),
         ("/page", {}, "not a plain state dict"),
         ("/other", {"sha256": "0" * 64}, "its sha256 is"),
-        ("/good", {"size": 10**6}, "its size is|connection ended"),
         ("/good", {"size": 1000}, "sends more than the 1000 bytes"),
         ("/to/http://127.0.0.1:9/x", {}, "http://127.0.0.1:9/x is no https address"),
-        ("/to/ftp://127.0.0.1:9/x", {}, "ftp://127.0.0.1:9/x is no https address"),
-        ("/to/file:///etc/passwd", {}, "not allowed"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, server, path, options, message):
@@ -166,13 +150,6 @@ def test_what_does_not_fit_is_refused(tmp_path, server, path, options, message):
         weights.get("net")
     assert "isdiff weights register net PATH" in str(caught.value)
     assert not weights.path(weights.entry("net")).exists()
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "file:///etc/passwd"])
-def test_nothing_but_https_is_fetched(tmp_path, url):
-    with pytest.raises(UserError, match="is no https address"):
-        folder(tmp_path, url).get("net")
-    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_redirects_within_https_are_followed_and_the_next_mirror_helps(tmp_path, server, checkpoint):
@@ -198,25 +175,18 @@ def state_as(tmp_path, tensors=None, name: str = "own.pt"):
     return path
 
 
-def with_nan() -> dict:
-    return other_state() | {"out.2.weight": torch.full((6, 32, 3, 3), torch.nan)}
-
-
 @pytest.mark.parametrize(
     "tensors, message",
     [
         ({"a": Evil()}, "not a plain state dict"),
-        ({"a": 3}, "not a plain state dict: 'a' is no named tensor"),
         ({"a": torch.zeros(1)}, "do not fit UNet: Missing key"),
-        (with_nan(), r"out\.2\.weight is not finite"),
-        (b"<html>please sign in</html>", "not a plain state dict"),
+        ({**other_state(), "out.2.weight": torch.full((6, 32, 3, 3), torch.nan)}, r"out\.2\.weight is not finite"),
     ],
 )
 def test_a_wrong_file_is_refused_and_leaves_everything(tmp_path, capsys, tensors, message):
     weights = folder(tmp_path)
     right, own = state_as(tmp_path, name="right.pt"), state_as(tmp_path, tensors)
-    if isinstance(tensors, bytes):
-        own.write_bytes(tensors)
+
     for _ in range(2):  # where nothing is, and where the right one is
         before = {p: (p.is_symlink(), p.read_bytes()) for p in sorted(tmp_path.rglob("*")) if p.is_file()}
         with pytest.raises(UserError, match=message):
@@ -224,18 +194,6 @@ def test_a_wrong_file_is_refused_and_leaves_everything(tmp_path, capsys, tensors
         assert before == {p: (p.is_symlink(), p.read_bytes()) for p in sorted(tmp_path.rglob("*")) if p.is_file()}
         weights.register("net", right)
     assert "never be printed" not in capsys.readouterr().out
-
-
-def test_a_file_put_in_its_place_is_taken_when_it_fits(tmp_path, checkpoint):
-    weights = folder(tmp_path)
-    place = weights.path(weights.entry("net"))
-    place.parent.mkdir()
-    place.write_bytes(b"something else")
-    for command in (weights.get, weights.convert):
-        with pytest.raises(UserError, match="not a plain state dict"):
-            command("net")
-    place.write_bytes(checkpoint)
-    assert weights.get("net") == place and weights.convert("net").exists()
 
 
 def test_registering_over_what_is_here(tmp_path, server, checkpoint):
@@ -286,9 +244,8 @@ REPO = {"repo": "owner/tiny", "allow": [], "licence": "none", "source": "test", 
 @pytest.mark.parametrize(
     "content",
     [
-        "files: {net: [", "files: 3", {"files": {"net": 3}}, {"files": {"net": {**GOOD, "colour": 1}}},
-        {"files": {"net": {k: v for k, v in GOOD.items() if k != "licence"}}},
-        {"files": {"net": {**GOOD, "file": "../net.pt"}}}, {"hub": {"../tiny": REPO}},
+        "files: {net: [", {"files": {"net": {**GOOD, "colour": 1}}}, {"files": {"net": {**GOOD, "file": "../net.pt"}}},
+        {"files": {"net": {k: v for k, v in GOOD.items() if k != "licence"}}}, {"hub": {"../tiny": REPO}},
     ],
 )  # fmt: skip
 def test_damaged_manifests(tmp_path, content):
@@ -321,23 +278,25 @@ def said(capsys, *arguments: object) -> tuple[int, str]:
 
 @pytest.mark.parametrize(
     ("command", "says"),
-    [(["get", "x"], "there are no weights 'x'"), (["convert", "../x"], "there are no weights '../x'"),
-     (["get", "net"], "could not fetch net.pt"), (["convert", "tiny"], "put a copy of it at "),
+    [(["get", "x"], "there are no weights 'x'"), (["get", "net"], "could not fetch net.pt"),
+     (["get", "http"], "is no https address"), (["convert", "tiny"], "put a copy of it at "),
      (["--root", "none", "list"], "manifest.yaml is missing")],
 )  # fmt: skip
 def test_errors_of_the_command_are_one_sentence(capsys, tmp_path, command, says):
-    net = {**GOOD, "mirrors": ["https://127.0.0.1:9/net.pt", "no address"]}
-    OmegaConf.save(OmegaConf.create({"files": {"net": net}, "hub": {"tiny": REPO}}), tmp_path / "manifest.yaml")
+    files = {
+        "net": {**GOOD, "mirrors": ["https://127.0.0.1:9/net.pt", "no address"]},
+        "http": {**GOOD, "mirrors": ["http://127.0.0.1:9/x", "file:///etc/passwd"]},
+    }
+    OmegaConf.save(OmegaConf.create({"files": files, "hub": {"tiny": REPO}}), tmp_path / "manifest.yaml")
     code, text = said(capsys, "--root", tmp_path, *command)
     assert code in (1, 2) and text.startswith("isdiff: ") and says in text and text.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
-def test_disk_errors_are_one_sentence(capsys, tmp_path, monkeypatch, number):
+def test_a_full_disk_is_one_sentence(capsys, tmp_path, monkeypatch):
     folder(tmp_path, "http://127.0.0.1:9/one", "http://127.0.0.1:9/two")
 
     def full(*args, **kwargs):
-        raise OSError(number, os.strerror(number), str(tmp_path / "downloads"))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "downloads"))
 
     monkeypatch.setattr("isdiff.io.weights.fetch", full)
     code, text = said(capsys, "--root", tmp_path, "get", "net")
@@ -355,40 +314,3 @@ def test_check_looks_at_everything(capsys, tmp_path, checkpoint):
     assert main(["--root", str(tmp_path), "check"]) == 1
     out, err = capsys.readouterr()
     assert out.startswith("b ") and "a.pt: its size is 5" in err and "c.pt is a link to" in err
-
-
-def test_an_interrupted_download_is_one_sentence(tmp_path, checkpoint, certificate):
-    """Ctrl-C in the middle: what came is kept."""
-    stop = threading.Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(checkpoint) + (3 << 20)))
-            self.end_headers()
-            self.wfile.write(bytes(2 << 20))
-            self.wfile.flush()
-            stop.wait(60)
-
-        def log_message(self, *args):
-            pass
-
-    command = [sys.executable, "-m", "isdiff", "weights", "--root", str(tmp_path), "get", "net"]
-    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which a shell has its background jobs ignore
-    begun = tmp_path / "downloads" / "net.pt.partial"
-    with serving(Handler, certificate) as url:
-        folder(tmp_path, f"{url}/net.pt")
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeded
-        )
-        deadline = time.monotonic() + 60
-        while not (begun.exists() and begun.stat().st_size) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        for _ in range(10):  # again where it came at a moment that heeds no signal
-            process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                _, text = process.communicate(timeout=10)
-                break
-        stop.set()
-    assert process.returncode == 130 and "stopped" in text and "Traceback" not in text
-    assert begun.stat().st_size >= 1 << 20

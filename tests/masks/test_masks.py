@@ -34,7 +34,7 @@ def test_wide_candidates_equal_the_reference(size):
         assert rng.randint(0, 2**31 - 1) == case["next_randint_2pow31m1"], "another number of draws was made"
 
 
-@pytest.mark.parametrize("size, count", [(256, 1500), (512, 800)])
+@pytest.mark.parametrize("size, count", [(256, 400), pytest.param(512, 800, marks=pytest.mark.slow)])
 def test_wide_masks_have_the_reference_distribution(size, count):
     stats = golden_json(f"masks/stats_thick_{size}.json")["selected"]
     fractions = np.array([WideMask().hole(f"image-{i}", size, size).mean() for i in range(count)])
@@ -84,12 +84,6 @@ def test_masks_are_holes_of_the_asked_size_and_repeat(source, image_id, height, 
         assert hole.mean() <= MAX_HOLE + 0.03, "scaling may round a little upwards"
 
 
-def test_half_and_expand_at_the_demo_size():
-    half, expand = HalfMask().hole("a", 64, 64), ExpandMask().hole("a", 64, 64)
-    assert not half[:, :32].any() and half[:, 32:].all()
-    assert (~expand).sum() == 16 * 16 and not expand[24:40, 24:40].any()
-
-
 def test_wide_masks_differ_by_image_and_seed():
     masks = [WideMask().hole("a", 64, 64), WideMask().hole("b", 64, 64), WideMask(seed=1).hole("a", 64, 64)]
     assert len({sha(mask) for mask in masks}) == 3
@@ -126,7 +120,7 @@ def drawn(shade: int = 0, size: int = 200) -> Image.Image:
     return mask.resize((size, size), Image.Resampling.LANCZOS)
 
 
-@pytest.mark.parametrize("shade, invert", [(60, False), (128, True), (200, False), (200, True)])
+@pytest.mark.parametrize("shade, invert", [(60, False), (200, True)])
 def test_gray_objects_are_refused_however_small(shade, invert):
     with pytest.raises(UserError, match=rf"gray in .*% of its pixels, most often {shade} of 255"):
         hole_in(drawn(shade), "the mask", invert)
@@ -136,7 +130,7 @@ def test_gray_objects_are_refused_however_small(shade, invert):
         hole_in(alone, "the mask", invert)
 
 
-@pytest.mark.parametrize("how", ["smooth", "soft", "enlarged", *(f"jpeg {quality}" for quality in (10, 30, 75, 95))])
+@pytest.mark.parametrize("how", ["smooth", "soft", "enlarged", "jpeg 10", "jpeg 75"])
 def test_gray_edges_are_edges(how):
     mask = drawn()
     if how == "soft":

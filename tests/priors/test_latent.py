@@ -9,7 +9,6 @@ from isdiff import Engine, UserError
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
-from isdiff.criteria import CrossEntropy
 from isdiff.diffusion.grid import Grid
 from isdiff.diffusion.schedule import leading_timesteps, named_betas, trailing_timesteps
 from isdiff.known import KnownRegion
@@ -27,10 +26,8 @@ from isdiff.priors.conditioning import (
 )
 from isdiff.priors.hd_painter import HDPainter, shrink
 from isdiff.priors.latent import LatentPrior, sure_cells
-from isdiff.refine import Refinement
 from isdiff.samplers.first_order import DDIM, RASG
-from isdiff.seeds.base import SeededStart
-from isdiff.seeds.distributions import MeanSeed, MixtureSeed
+from isdiff.seeds.distributions import MeanSeed
 from isdiff.trajectory import Stream, Task, Trajectory
 
 BETAS = named_betas("scaled_linear")
@@ -310,36 +307,6 @@ def test_seeds_are_fitted_to_cells_that_saw_no_hole(parts):
     assert torch.equal(again.image, task.image) and not torch.equal(again.truth, task.truth)
     filled = MeanSeed().fill(task, Stream(0, "a"))
     torch.testing.assert_close(filled[:, 0, 0], task.image[:, task.sure[0]].mean(1))
-
-
-def test_isdiff_in_latent_space_judges_decoded_pictures(parts):
-    """Attempts, retries and the choice of the best, with pictures decoded only where DCE or a result needs them."""
-    unet, vae, text = parts(100)
-    prior = LatentPrior(unet, vae, Conditioning(text=text), CPU)
-    decoded = []
-
-    decode = prior.decode
-
-    def counted(states, tasks):
-        decoded.append(len(states))
-        return decode(states, tasks)
-
-    prior.decode = counted
-
-    tasks = [prior.prepare(task_of(half(), f"{i}")) for i in range(3)]
-    engine = Engine(
-        prior, Grid.of(BETAS, trailing_timesteps(1000, 10)), DDIM(), KnownRegion(),
-        lambda n: tuple(range(n - 1, -2, -1)),
-        start=SeededStart(MixtureSeed(3), 1.0, 0.1),
-        refinement=Refinement(CrossEntropy(), 2, 0.0, 0.6),
-    )  # fmt: skip
-    results = list(engine.run(tasks))
-    assert [len(r.attempts) for r in results] == [2, 2, 2], "a threshold of 0 is never met"
-    for r in results:
-        dce = [a.dce for a in r.attempts]
-        assert r.chosen == dce.index(min(dce)) and r.picture.shape == (3, 64, 64) and r.x.shape == (4, 16, 16)
-        assert [a.start_timestep for a in r.attempts] == [999, 899]
-    assert sum(decoded) == 3 * 2 + 3, "two checkpoints and one result each"
 
 
 def test_clear_errors(parts):

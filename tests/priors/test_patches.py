@@ -1,7 +1,5 @@
 """The prior of a picture's own patches: its exact maths, odd sizes and holes, and that nothing but the known counts."""
 
-import gc
-import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +13,9 @@ from isdiff.diffusion.schedule import leading_timesteps, named_betas
 from isdiff.diffusion.timesteps import resampling_plan
 from isdiff.known import NullSpace
 from isdiff.models.patches import PatchModel
-from isdiff.priors.patches.level import Level, build_level
-from isdiff.priors.patches.membrane import doubled, match_edge, smooth_fill
+from isdiff.priors.patches.membrane import match_edge
 from isdiff.priors.patches.prior import TOLERANCE, Noisy, PatchPrior, PatchSettings, build_pyramid
-from isdiff.priors.patches.search import Precision, distances, inherited, moved, nearest, refine_matches
+from isdiff.priors.patches.search import distances
 from isdiff.samplers.first_order import DDIM
 
 EVERYTHING = 10**12
@@ -149,7 +146,7 @@ def test_the_answer_is_the_mean_of_a_mixture_of_gaussians(alpha, sigma, as_known
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("alpha, sigma", [(0, 1), (0.5, 0.5), (1, 1e-3), (1, 1e-8), (1, 0)])
+@pytest.mark.parametrize("alpha, sigma", [(0, 1), (0.5, 0.5), (1, 1e-8)])
 def test_every_level_of_noise(way, alpha, sigma):
     task = make_task()
     prior = PatchPrior(lambda timestep: (alpha, sigma), WAYS[way])
@@ -163,7 +160,7 @@ def test_every_level_of_noise(way, alpha, sigma):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("ratio", [0.05, 1.0, 50.0])
+@pytest.mark.parametrize("ratio", [0.05, 50.0])
 def test_only_the_ratio_of_noise_to_signal_counts(way, ratio):
     """A variance-preserving level and a flow's are the same picture at two scales.
 
@@ -189,11 +186,10 @@ def test_a_texture_that_repeats_goes_on():
 
 def test_pictures_of_any_sizes_do_not_know_of_each_other():
     """To the bit, whatever the batch and the order."""
-    tasks = [make_task(*size, seed=n) for n, size in enumerate([(37, 53), (16, 90), (24, 24), (7, 31)])]
+    tasks = [make_task(*size, seed=n) for n, size in enumerate([(37, 53), (16, 90), (7, 31)])]
     alone = {task.id: run([task])[task.id].x for task in tasks}
-    for count, ordered in [(4, tasks), (2, tasks[::-1]), (3, tasks[2:] + tasks[:2])]:
-        found = run(ordered, batch_size=count)
-        assert all(torch.equal(found[name].x, x) for name, x in alone.items()), count
+    found = run(tasks[::-1], batch_size=2)
+    assert all(torch.equal(found[name].x, x) for name, x in alone.items())
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -220,38 +216,27 @@ HOLES = {
 
 
 @pytest.mark.parametrize("hole", HOLES)
-@pytest.mark.parametrize("size", [(37, 53), (16, 90), (1, 40), (40, 1), (2, 64), (3, 3), (90, 5)], ids=str)
+@pytest.mark.parametrize("size", [(37, 53), (1, 40), (3, 3), (90, 5)], ids=str)
 def test_any_size_and_any_hole(size, hole):
     holed = torch.zeros(1, *size, dtype=torch.bool)
     HOLES[hole](holed[0])
     assert holed.any() and not holed.all()
     task = Task("odd", picture(*size), holed)
-    for way, t in [("exact", 900), ("matched", 300), ("all", 20), ("exact, then matched", 20)]:
+    for way, t in [("exact", 900), ("matched", 300), ("all", 20)]:
         clean = clean_of(task, *flow(t), WAYS[way])
         assert clean.shape == task.image.shape and torch.isfinite(clean).all() and clean.abs().max() < 2
         assert torch.equal(clean[:, ~holed[0]], task.image[:, ~holed[0]])
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("paint", [1.0, 1e6, float("nan")])
+@pytest.mark.parametrize("paint", [1e6, float("nan")])
 def test_what_lies_beneath_the_hole_is_never_looked_at(way, paint):
     task = make_task()
     painted = torch.where(task.hole, paint * torch.randn(task.image.shape), task.image)
-    for t in (1000, 600, 100):
+    for t in (1000, 100):
         x = noisy(task, *flow(t))
         found = [clean_of(each, *flow(t), WAYS[way], x) for each in (task, replace(task, image=painted))]
         assert torch.equal(*found)
-
-
-def test_a_pyramid_goes_when_its_task_does():
-    """What levels work out later too."""
-    prior = PatchPrior(flow, WAYS["matched"])
-    task = prior.prepare(make_task())
-    prior.predict([noisy(task, 0.9, 0.1)], [100], [task])
-    gone = [weakref.ref(task.condition), *(weakref.ref(level) for level in task.condition.levels.values())]
-    del task
-    gc.collect()
-    assert len(gone) > 2 and all(each() is None for each in gone)
 
 
 def test_what_cannot_be_filled_is_one_sentence():
@@ -274,43 +259,6 @@ def test_the_model_has_the_levels_of_its_process():
             PatchModel(**{key: value})
 
 
-def laplace(values: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """The exact solution on a grid whose edge reflects."""
-    shape = given.shape
-    table, right = np.zeros((given.size, given.size)), np.zeros(given.size)
-    for n, (r, c) in enumerate(np.ndindex(*shape)):
-        table[n, n] = 1
-        if given[r, c]:
-            right[n] = values[r, c]
-            continue
-        for a, b in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)):
-            a, b = min(max(a, 0), shape[0] - 1), min(max(b, 0), shape[1] - 1)
-            table[n, a * shape[1] + b] -= 0.25
-    return np.linalg.solve(table, right).reshape(shape)
-
-
-@pytest.mark.parametrize("size", [(16, 16), (13, 21), (3, 9)])
-def test_a_membrane(size):
-    values = picture(*size)
-    held = torch.ones(size, dtype=torch.bool)
-    held[size[0] // 4 : -(size[0] // 4) or None, size[1] // 4 : -(size[1] // 4)] = False
-    found = smooth_fill(values, held[None].float())
-    assert torch.equal(found[:, held], values[:, held])
-    level = smooth_fill(torch.where(held, 0.3, 9.0).expand(3, *size), held[None].float())
-    assert torch.allclose(level, torch.full_like(level, 0.3), atol=1e-6)
-    if min(size) > 4:
-        exact = np.stack([laplace(channel.numpy(), held.numpy()) for channel in values])
-        assert np.abs(found.numpy() - exact).max() < 0.15 * (values.max() - values.min()).item()
-        assert np.abs(found.numpy() - exact).mean() < 0.03
-
-
-def test_doubling_is_bilinear():
-    image = picture(9, 14)
-    expected = interpolate(image[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
-    assert torch.allclose(doubled(image), expected, atol=1e-6)
-    assert torch.equal(doubled(image[:, :1, :1]), image[:, :1, :1].expand(3, 2, 2))
-
-
 def test_edges_that_go_on_are_left_alone_and_others_are_matched():
     hole = make_task(30, 34).hole[0]
     rows, columns = torch.meshgrid(torch.linspace(-0.1, 0.1, 30), torch.linspace(-0.1, 0.1, 34), indexing="ij")
@@ -323,64 +271,6 @@ def test_edges_that_go_on_are_left_alone_and_others_are_matched():
         assert torch.allclose(moved_back, torch.full_like(moved_back, -off), atol=0.15 * abs(off))
     border = match_edge(torch.where(hole, flat + 1.5, flat), hole, 0.15)[:, hole]
     assert border.abs().max() < 0.05, "another thing begins there"
-
-
-def small_level(cell: int = 1, height: int = 24, width: int = 32) -> Level:
-    hole = torch.zeros(1, height, width, dtype=torch.bool)
-    hole[0, 8:16, 20:28] = True
-    level = build_level(picture(height, width), hole, cell, 3, 12)
-    assert level is not None
-    return level
-
-
-def chosen_by(level: Level, row: int, column: int, mirrored: bool) -> torch.Tensor:
-    """(M, 1): each cell's match in a copy of the hole so far away, or in one that is mirrored at that column."""
-    rows, columns = level.places.T
-    across = column - columns if mirrored else columns + column
-    return ((rows + row) * level.shape[1] + across + mirrored * level.hole.numel())[:, None]
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize("step", [(0, 1), (1, 0), (0, -1), (-1, 0)])
-def test_matches_go_on_from_neighbours(step, mirrored):
-    """Where neighbours have moved alike, a cell finds its own match again; at the hole's edge it keeps it."""
-    level = small_level()
-    own = chosen_by(level, 2, 31 if mirrored else -16, mirrored)
-    assert torch.equal(moved(level, own, step), own)
-    other = own.clone()
-    middle = int(level.order[12, 24])
-    other[int(level.order[12 + step[0], 24 + step[1]])] += 1  # one column to the right
-    found = moved(level, other, step)
-    assert found[middle] == own[middle] + 1 and (found != own).sum() <= 2
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_matches_go_on_at_the_finer_scale(mirrored):
-    coarse, fine = small_level(2), small_level(1)
-    found = inherited(coarse, fine, chosen_by(coarse, 1, 13 if mirrored else -8, mirrored))
-    assert torch.equal(found, chosen_by(fine, 2, 27 if mirrored else -16, mirrored))
-
-
-def test_a_match_that_is_not_known_becomes_the_nearest_that_is():
-    coarse, fine = small_level(2), small_level(1)
-    lost = chosen_by(coarse, 0, 0, False)  # the hole's cells themselves
-    query = fine.query(picture(24, 32))
-    precision = Precision.at(0.9, 0.1, fine, shift=0.02, rows=1.0, columns=9.0)
-    found, distance = refine_matches(coarse, fine, lost, query, precision, 1)
-    assert fine.known[found].all() and torch.equal(distance, distances(fine, query, found, precision))
-    rows, columns = (found // 32)[:, 0], (found % 32)[:, 0]
-    away = (torch.stack([rows, columns], 1) - fine.places).square().sum(1)
-    known = fine.windows[: len(fine.windows) // 2]
-    places = torch.stack([known // 32, known % 32], 1)
-    assert torch.equal(away, (fine.places[:, None] - places).square().sum(2).amin(1))
-
-
-def test_the_nearest_are_each_taken_once():
-    chosen = torch.tensor([[5, 3, 5, 9, 3], [1, 1, 1, 1, 1]])
-    away = torch.tensor([[2.0, 4.0, 2.0, 1.0, 4.0], [7.0] * 5])
-    numbers, found = nearest(chosen, away.clone(), 3)
-    assert numbers[0].tolist() == [9, 5, 3] and found[0].tolist() == [1, 2, 4]
-    assert found[1, 0] == 7 and found[1, 1:].isinf().all()
 
 
 def test_no_unknown_window_counts():

@@ -3,7 +3,6 @@
 import io
 import os
 import struct
-import time
 import zipfile
 import zlib
 
@@ -13,7 +12,7 @@ from configured import write_editbench
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image
 
 from isdiff.cli.command import call as call_command
 from isdiff.config.settings import text_of
@@ -21,7 +20,7 @@ from isdiff.data.base import MAX_ID_BYTES, read_table, safe_id
 from isdiff.data.drawn import DrawnDataset
 from isdiff.data.editbench import EditBench
 from isdiff.data.files import BenchmarkDataset, FolderDataset
-from isdiff.data.images import guided_diffusion, load_rgb
+from isdiff.data.images import load_rgb
 from isdiff.data.photos import PhotoDataset
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import read_hashes
@@ -46,10 +45,6 @@ def picture(path, value=0, size=(8, 6)):
 
 def ids_of(path) -> list[str]:
     return FolderDataset(str(path), 8).ids()
-
-
-def corner(path):
-    return tuple(np.asarray(load_rgb(path))[0, 0])
 
 
 def test_every_file_keeps_an_id_of_its_own(tmp_path):
@@ -90,15 +85,18 @@ def test_formats(tmp_path):
     for frame in frames:
         frame.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
     frames[1].save(tmp_path / "moving.gif", save_all=True, append_images=frames[2:])
+    picture(tmp_path / "z.png", 9, (1, 40))  # a sliver
     data = FolderDataset(str(tmp_path), 4)
-    assert data.ids() == [*"abcdejkl", "moving"] and data.notes() == []
+    assert data.ids() == [*"abcdejkl", "moving", "z"] and data.notes() == []
     for image_id in data.ids():
         assert data.image(image_id).shape == (4, 4, 3)
     assert tuple(data.image("moving")[0, 0]) == (255, 0, 0), "the first frame"
-    for name in ("x.ppm", "x.jp2", "x.tga"):
-        picture(tmp_path / "other" / name).rename(tmp_path / "other.png")
-        with pytest.raises(UserError, match=r"other\.png cannot be read as an image"):
-            load_rgb(tmp_path / "other.png")
+    picture(tmp_path / "other" / "x.tga").rename(tmp_path / "other.png")
+    with pytest.raises(UserError, match=r"other\.png cannot be read as an image"):
+        load_rgb(tmp_path / "other.png")
+    picture(tmp_path / "long.png", 9, (1, 60_000))
+    with pytest.raises(UserError, match=r"long\.png .*long"):
+        FolderDataset(str(tmp_path), 256, "guided_diffusion").image("long")
 
 
 def test_files_start_no_other_program(tmp_path):
@@ -120,7 +118,6 @@ def test_what_is_left_out_is_said_in_one_line(tmp_path):
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "round.png").symlink_to(tmp_path / "round.png")
     os.mkfifo(tmp_path / "pipe.png")
-    (tmp_path / "folder.png").mkdir()
     data = FolderDataset(str(tmp_path), 8)
     assert data.ids() == ["x"]
     (line,) = data.notes()
@@ -141,39 +138,26 @@ def test_links_in_circles_end(tmp_path):
     (root / "a_link").symlink_to(tmp_path / "elsewhere")
     (root / "zz_link").symlink_to(tmp_path / "elsewhere")
     assert ids_of(root) == ["a_link__y", "deep__x"], "every folder once, and nothing from above the dataset"
-    manifest = tmp_path / "m.csv"
-    manifest.write_text("id,number\nn-1,1\n")
-    picture(root / "deep" / "1.png")
-    assert BenchmarkDataset("n", str(root), 8, str(manifest), ["{number}.png"], "").file("n-1") is not None
     with pytest.raises(Missing, match="EditBench is not below"):
         EditBench(str(root)).ids()
 
 
-@pytest.mark.parametrize("values, suffix", [([0, 257 * 3], "png"), ([0, 300, 65535], "tiff")])
-def test_sixteen_bits_are_never_guessed_from_the_values(tmp_path, values, suffix):
-    deep = np.array([values], np.uint16)
-    Image.fromarray(deep).save(tmp_path / f"deep.{suffix}")
-    assert np.array_equal(np.asarray(load_rgb(tmp_path / f"deep.{suffix}"))[..., 0], np.rint(deep / 257))
-
-
-@pytest.mark.parametrize("values", [np.float32([[0, 0.5]]), np.int32([[0, 65535]])])
-def test_fractions_and_32_bits_are_refused(tmp_path, values):
-    Image.fromarray(values).save(tmp_path / "v.tiff")
-    with pytest.raises(UserError, match=r"v\.tiff cannot be used: it is of mode [FI]; save it with 8 or 16"):
-        load_rgb(tmp_path / "v.tiff")
-
-
-def test_modes(tmp_path):
-    red = Image.new("RGB", (6, 4), (250, 10, 10))
-    for mode, suffix in [("1", "png"), ("CMYK", "tiff"), ("CMYK", "jpg"), ("P", "png"), ("LA", "png")]:
-        red.convert("L" if mode == "LA" else "RGB").convert(mode).save(tmp_path / f"{mode}.{suffix}")
-        assert load_rgb(tmp_path / f"{mode}.{suffix}").size == (6, 4)
+def test_depths_and_modes(tmp_path):
+    """Sixteen bits are never guessed from the values, 32 and fractions are refused, and what is clear is white."""
+    for name, values in (("a.png", [0, 257 * 3]), ("b.tiff", [0, 300, 65535])):
+        deep = np.array([values], np.uint16)
+        Image.fromarray(deep).save(tmp_path / name)
+        assert np.array_equal(np.asarray(load_rgb(tmp_path / name))[..., 0], np.rint(deep / 257))
+    for values in (np.float32([[0, 0.5]]), np.int32([[0, 65535]])):
+        Image.fromarray(values).save(tmp_path / "v.tiff")
+        with pytest.raises(UserError, match=r"v\.tiff cannot be used: it is of mode [FI]; save it with 8 or 16"):
+            load_rgb(tmp_path / "v.tiff")
     clear = Image.new("P", (6, 4), 1)
     clear.putpalette([0, 0, 0, 200, 0, 0])
     clear.save(tmp_path / "clear.gif", transparency=1)
     Image.merge("LA", [Image.new("L", (6, 4), 9), Image.new("L", (6, 4), 0)]).save(tmp_path / "la.png")
     for name in ("clear.gif", "la.png"):
-        assert corner(tmp_path / name) == (255, 255, 255), name
+        assert tuple(np.asarray(load_rgb(tmp_path / name))[0, 0]) == (255, 255, 255), name
 
 
 @pytest.mark.parametrize("limit", [100, 30], ids=["error", "warning"])
@@ -186,42 +170,22 @@ def test_images_that_are_too_large(tmp_path, monkeypatch, limit):
             read(tmp_path / "x.png")
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "gif"])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_truncated_files(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / f"whole.{suffix}")
     data = (tmp_path / f"whole.{suffix}").read_bytes()
-    for part in (len(data) // 2, 20, 3, 0):
+    for part in (len(data) // 2, 20, 0):
         (tmp_path / f"torn.{suffix}").write_bytes(data[:part])
         for read in (load_rgb, lambda path: read_mask(path, 8, 8)):
             with pytest.raises(UserError, match=rf"torn\.{suffix} cannot be read"):
                 read(tmp_path / f"torn.{suffix}")
 
 
-def test_slivers(tmp_path):
-    picture(tmp_path / "a.png", 9, (1, 1))
-    picture(tmp_path / "b.png", 9, (1, 40))
-    for way in ("center_crop_long_edge", "guided_diffusion"):
-        data = FolderDataset(str(tmp_path), 16, way)
-        assert all(data.image(i).shape == (16, 16, 3) and (data.image(i) == 9).all() for i in data.ids())
-    picture(tmp_path / "c.png", 9, (1, 60_000))
-    with pytest.raises(UserError, match=r"c\.png .*long"):
-        FolderDataset(str(tmp_path), 256, "guided_diffusion").image("c")
-    assert guided_diffusion(Image.new("RGB", (3000, 2000)), 256).size == (256, 256)
-
-
 @pytest.fixture
 def editbench(tmp_path):
     write_editbench(tmp_path, (1,), (1,), 16)
     return tmp_path
-
-
-def test_editbench_masks_go_with_editbench(editbench):
-    masks = EditBenchMask(str(editbench))
-    assert masks.hole("natural-1", 16, 16).sum() == 160
-    for image_id in ("avatars-test-00000", "x"):
-        with pytest.raises(UserError, match=rf"{image_id}.*editbench"):
-            masks.hole(image_id, 16, 16)
 
 
 def test_shipped_splits_that_are_damaged(tmp_path):
@@ -312,10 +276,8 @@ def test_masks_in_every_kind_of_file(tmp_path):
         "palette": (white.convert("P"), "m.png"),
         "1 bit": (white.convert("1"), "m.png"),
         "gif": (white, "m.gif"),
-        "CMYK": (white.convert("RGB").convert("CMYK"), "m.tiff"),
         "black, drawn in alpha": (Image.merge("LA", [Image.new("L", (16, 16), 0), white]), "m.png"),
         "white, drawn in alpha": (Image.merge("RGBA", [Image.new("L", (16, 16), 255)] * 3 + [white]), "m.webp"),
-        "white strokes on clear black": (Image.merge("LA", [white, white]), "m.png"),
         "opaque": (white.convert("RGBA"), "m.png"),
     }
     for kind, (image, name) in kinds.items():
@@ -325,16 +287,11 @@ def test_masks_in_every_kind_of_file(tmp_path):
     assert not half(tmp_path, low).any(), "255 of 65535 is black"
     with pytest.raises(UserError, match="both in its colours and in its transparency"):
         half(tmp_path, Image.merge("LA", [white, Image.fromarray(255 - HALF)]))
-
-
-def test_masks_are_turned_as_their_images_are(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(HALF).save(tmp_path / "m.jpg", exif=exif, quality=95)
-    turned = np.asarray(load_rgb(tmp_path / "m.jpg"))[..., 0] > 127
-    assert np.array_equal(read_mask(tmp_path / "m.jpg", 16, 16), turned) and not turned[0, 0] and turned[-1, 0]
-    Image.fromarray(HALF.astype(np.uint16) * 257).save(tmp_path / "m.png", exif=exif)
-    assert np.array_equal(read_mask(tmp_path / "m.png", 16, 16), turned)
+    turned = half(tmp_path, white, "m.jpg", exif=exif, quality=95)
+    assert np.array_equal(turned, np.asarray(load_rgb(tmp_path / "m.jpg"))[..., 0] > 127), "turned as an image is"
+    assert not turned[0, 0] and turned[-1, 0]
 
 
 def test_folders_of_masks(tmp_path):
@@ -353,12 +310,8 @@ def test_folders_of_masks(tmp_path):
     [
         (lambda p: WideMask(seed=True), "seed is True"),
         (lambda p: FolderDataset(p, 10**30), f"size is {10**30}; it must be at most 16384 pixels"),
-        (lambda p: FolderDataset(p, 8, ["x"]), r"preprocess is \['x'\]"),
         (lambda p: DrawnDataset("cats"), "name is 'cats'; drawn datasets are avatars, drawings, landscapes"),
         (lambda p: PhotoDataset(size=100), "32, 64, 128 or 256"),
-        (lambda p: DrawnDataset("avatars", "dev", p, 64, 0), "count is 0"),
-        (lambda p: DrawnDataset("avatars", size=96), "avatars have 64 pixels"),
-        (lambda p: BenchmarkDataset("n", p, 8, p, [], ""), r"patterns is \[\]"),
         (lambda p: BenchmarkDataset("n", p, 8, p, ["{n}.png"], ""), "patterns"),
     ],
 )  # fmt: skip
@@ -383,26 +336,8 @@ def test_stamps_of_files_change_with_them(tmp_path, editbench):
         assert before and before == source.stamp(image_id) and source.stamp("nobody-else") in ("", before)
         os.utime(file, ns=(time_of_change, time_of_change))
         assert source.stamp(image_id) not in ("", before)
-    file = root / "images" / "a.png"
-    before = cases[0][0].stamp("a")
-    file.write_bytes(file.read_bytes() + b"x")
-    os.utime(file, ns=(1, 1))
-    assert cases[0][0].stamp("a") != before
-    file.unlink()
+    (root / "images" / "a.png").unlink()
     assert cases[0][0].stamp("a") == ""
-
-
-def test_stamps_of_files_that_change_places(tmp_path):
-    """Of one size and date, as archives unpack them."""
-    for name, value in (("a", 0), ("b", 255)):
-        Image.new("L", (4, 4), value).save(tmp_path / f"{name}.bmp")
-        os.utime(tmp_path / f"{name}.bmp", ns=(1, 1))
-    before = [FileMask(str(tmp_path)).stamp(i) for i in "ab"]
-    time.sleep(0.05)  # beyond the grain of the file system's clock
-    for old, new in (("a", "c"), ("b", "a"), ("c", "b")):
-        (tmp_path / f"{old}.bmp").rename(tmp_path / f"{new}.bmp")
-    after = [FileMask(str(tmp_path)).stamp(i) for i in "ab"]
-    assert after[0] not in before and after[1] not in before
 
 
 FORMATS = ["png", "jpeg", "gif", "webp", "tiff", "bmp", "ppm", "tga", "jpeg2000"]  # what is read, and others
@@ -416,13 +351,9 @@ def files(draw) -> bytes:
         return draw(st.binary(max_size=200))
     mode, size = draw(st.sampled_from(MODES)), (draw(st.integers(1, 20)), draw(st.integers(1, 20)))
     noise = np.random.default_rng(draw(st.integers(0, 99))).integers(0, 256, size[0] * size[1] * 4, np.uint8).tobytes()
-    bits = (
-        -(-size[0] // 8) * size[1]
-        if mode == "1"
-        else size[0] * size[1] * {"I;16": 2, "I": 4, "F": 4}.get(mode, len(mode))
-    )
-    bits = size[0] * size[1] if mode == "P" else size[0] * size[1] * 3 if mode == "YCbCr" else bits
-    image, stream = Image.frombytes(mode, size, noise[:bits]), io.BytesIO()
+    deep = {"1": 1, "P": 1, "I;16": 2, "I": 4, "F": 4, "YCbCr": 3}.get(mode, len(mode))
+    count = -(-size[0] // 8) * size[1] if mode == "1" else size[0] * size[1] * deep
+    image, stream = Image.frombytes(mode, size, noise[:count]), io.BytesIO()
     for kind in draw(st.permutations(FORMATS)):
         try:
             image.save(stream, kind)
@@ -435,34 +366,18 @@ def files(draw) -> bytes:
     return bytes(data[: draw(st.sampled_from([len(data), len(data), len(data) // 2]))])
 
 
-@given(files())
-def test_any_bytes_are_an_image_or_one_sentence(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("any") / "file.png"
-    path.write_bytes(data)
-    try:
-        pixels = np.asarray(load_rgb(path))
-        assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3 and min(pixels.shape) > 0
-    except UserError as error:
-        assert "file.png" in str(error) and "\n" not in str(error)
-
-
 @given(files(), st.booleans(), st.integers(1, 20), st.integers(1, 20))
-def test_any_bytes_are_a_mask_or_one_sentence(tmp_path_factory, data, invert, height, width):
+def test_any_bytes_are_an_image_and_a_mask_or_one_sentence(tmp_path_factory, data, invert, height, width):
     path = tmp_path_factory.mktemp("any") / "file.png"
     path.write_bytes(data)
-    try:
-        hole = read_mask(path, height, width, invert)
-        assert hole.shape == (height, width) and hole.dtype == bool
-    except UserError as error:
-        assert "file.png" in str(error) and "\n" not in str(error)
-
-
-def test_a_decoder_that_breaks_is_one_sentence(tmp_path, monkeypatch):
-    picture(tmp_path / "x.png")
-    for error in (MemoryError(), AssertionError("no\nway"), RuntimeError("x"), KeyError(3), RecursionError()):
-        monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self, error=error: (_ for _ in ()).throw(error))
-        with pytest.raises(UserError, match=r"x\.png cannot be read"):
-            load_rgb(tmp_path / "x.png")
+    for read in (load_rgb, lambda path: read_mask(path, height, width, invert)):
+        try:
+            found = np.asarray(read(path))
+        except UserError as error:
+            assert "file.png" in str(error) and "\n" not in str(error)
+            continue
+        expected = (height, width) if read is not load_rgb else (*found.shape[:2], 3)
+        assert found.shape == expected and found.size and found.dtype == (np.uint8 if read is load_rgb else bool)
 
 
 @pytest.fixture
@@ -478,18 +393,13 @@ def script(capsys):
 
 def test_the_script_says_what_is_wrong_in_one_line(tmp_path, script):
     here = f"dataset.path={picture(tmp_path / 'images' / 'x.png').parent}"
-    (tmp_path / "manifests").mkdir()
-    (tmp_path / "manifests" / "folder_256.sha256").write_text("what is this\n")
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "x.png").write_text("")
     cases = [
         (["check", "folder"], "dataset.path has no value"),
         (["check", "nothing"], "there is no dataset 'nothing'; there are "),
-        (["check", "folder", here, "dataset.size=x"], "size is 'x'"),
-        (["check", "folder", here, "dataset.size=256", f"data_root={tmp_path}"], "folder_256.sha256"),
         (["check", "folder", f"dataset.path={tmp_path / 'torn'}"], "x.png cannot be read"),
         (["check", "celeba", f"dataset.manifest={tmp_path / 'none.csv'}"], "none.csv is missing"),
-        (["masks", "folder", "files", here, f"mask.path={tmp_path / 'torn'}"], "mask"),
         (["masks", "folder", "half", here, "--out", tmp_path / "torn" / "x.png" / "out"], "x.png"),
     ]
     for args, message in cases:
@@ -497,10 +407,3 @@ def test_the_script_says_what_is_wrong_in_one_line(tmp_path, script):
         assert code in (1, 2) and message in said, args
         assert said.strip().splitlines()[-1].startswith("isdiff: ") and said.count("isdiff: ") == 1, said
     assert script("check", "folder", here)[0] == 0
-
-
-def test_ids_that_can_be_names_of_files():
-    for text in ("a", "natural-1", "x" * 200, "été 2024", "a.b", "名前", "a  b"):
-        assert safe_id(text)
-    for text in ("..", "a/b", "a\\b", "a\0", ".a", " a", "a ", "a..b", "", "x" * 201, "é" * 101, "a\nb", "\udcff"):
-        assert not safe_id(text)

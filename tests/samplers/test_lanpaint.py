@@ -1,7 +1,5 @@
 """LanPaint: recorded runs of its authors' benchmark code, and what its moves must obey."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -51,22 +49,6 @@ def test_lanpaint_replays(path, golden_prior):
     torch.testing.assert_close(final, torch.from_numpy(run["final"]), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "friction, h, expected",
-    [
-        (15, 0.15, (0.864003742, 0.057858552, -0.003874534, 0.500149899, 0.100398261, 0.993256042)),
-        (15, 1.35, (0.258836303, 0.017333135, -0.001160724, 0.965765671, 0.004666312, 0.999838207)),
-        (1.5, 0.1, (0.989567631, 0.133819802, 0.788837928, 0.053368205, 0.503326069, 0.326327829)),
-        (2, 0.15, (0.963063687, 0.222245466, 0.518572754, 0.152037126, 0.649749814, 0.509425588)),
-    ],
-    ids=["overdamped", "stiff", "oscillating", "critical"],
-)
-def test_coefficients_of_a_move(friction, h, expected):
-    move = Oscillator(*coefficients(1.0, h, friction, 1.0))
-    found = (move.keep, move.drive, move.calm, move.shake, move.both, move.stir)
-    assert found == pytest.approx(expected, abs=2e-9)
-
-
 @pytest.mark.parametrize("friction", [0.7, 2.0, 15.0])
 @pytest.mark.parametrize("h", [1e-3, 0.3, 5.0, 400.0])
 def test_moves_keep_the_equilibrium(friction, h):
@@ -77,14 +59,3 @@ def test_moves_keep_the_equilibrium(friction, h):
     # d' = keep d - drive v - shake z0 over sqrt(A); v' = drive sqrt(A) d + calm v + both z0 + stir z1
     crossed = m.keep * m.drive - m.drive * m.calm - m.shake * m.both
     assert (distance, velocity, crossed) == pytest.approx((1, 1, 0), abs=1e-9)
-
-
-def test_two_half_moves_are_a_whole_one():
-    """In the mean: the same linear map."""
-    whole, half = (Oscillator(*coefficients(2.0, 0.4, 1.7, part)) for part in (1.0, 0.5))
-    width = math.sqrt(2.0)
-
-    def matrix(m):
-        return np.array([[m.keep, -m.drive / width], [m.drive * width, m.calm]])
-
-    assert np.allclose(matrix(half) @ matrix(half), matrix(whole), atol=1e-12)

@@ -10,46 +10,11 @@ from omegaconf import OmegaConf
 
 from isdiff.diffusion.schedule import named_betas
 from isdiff.io.models import load_net
-from isdiff.nets.unet import UNet, group_norm
 from training.health import corner_errors, spikes
 from training.loop import Trainer
 
 ABAR = torch.cumprod(1 - named_betas("linear"), 0)
 SHIPPED = {"photos64": "photos", "avatars64": "avatars", "drawings64": "drawings"}
-
-
-def small_net(**options) -> UNet:
-    torch.manual_seed(0)
-    net = UNet(model_channels=32, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(), **options)
-    for p in net.parameters():  # an untrained network answers zero
-        torch.nn.init.normal_(p, std=0.05)
-    return net.eval()
-
-
-@pytest.mark.parametrize(
-    "channels, least, groups",
-    [(32, 1, 32), (256, 1, 32), (32, 8, 4), (96, 8, 12), (192, 8, 24), (288, 8, 32), (20, 8, 2), (4, 8, 1)],
-)
-def test_groups_are_at_least_so_wide(channels, least, groups):
-    assert group_norm(channels, least).num_groups == groups
-
-
-def test_a_spike_is_found():
-    net, x0 = small_net(), torch.rand(4, 3, 16, 16) * 2 - 1
-    sound = spikes(net, x0, 100, ABAR)
-    assert list(sound) == [f"output_blocks.{i}.0" for i in (1, 2, 3)]
-    block = net.output_blocks[-1][0]
-    forward = block.forward
-
-    def spiked(x, emb):
-        out = forward(x, emb).clone()
-        out[:, :, -1, -1] += 100
-        return out
-
-    block.forward = spiked
-    found = spikes(net, x0, 100, ABAR)
-    assert found["output_blocks.3.0"] > 10 * sound["output_blocks.3.0"]
-    assert found["output_blocks.1.0"] == sound["output_blocks.1.0"]
 
 
 OPTIONS = {

@@ -15,9 +15,7 @@ from isdiff.io.models import load_net
 from isdiff.nets.unet import UNet
 from train import configured
 from training import CONFIGS
-from training.autoencoder import known_distance, untouched
-from training.latent import velocity
-from training.loop import Trainer, learning_rate
+from training.loop import Trainer
 from training.pixel import HybridLoss, Posterior, log_likelihood_8bit
 
 BETAS = named_betas("linear")
@@ -63,12 +61,6 @@ def test_8bit_likelihood_sums_to_one():
     for mean, std in ((0.1, 0.2), (-0.99, 0.05), (0.3, 0.002)):
         mean, std = torch.full_like(values, mean), torch.full_like(values, std)
         assert log_likelihood_8bit(values, mean, std).exp().sum().item() == pytest.approx(1, abs=1e-4)
-
-
-def test_learning_rate():
-    at = lambda s: learning_rate(s, peak=1.0, warmup=100, total=1000, decay=0.3)  # noqa: E731
-    assert at(0) == pytest.approx(0.01) and at(99) == at(500) == at(700) == 1.0
-    assert at(850) == pytest.approx(0.5) and at(1000) == 0.0
 
 
 OPTIONS = OmegaConf.create(
@@ -118,9 +110,7 @@ def test_trainings_compose():
         assert configured(overrides).export.startswith("models/")
 
 
-@pytest.mark.parametrize(
-    "override", ["=3", "train=nothing", "train.colour=1", "train.kind=odd", "train", "seed=[", "train.seed=${x}"]
-)
+@pytest.mark.parametrize("override", ["=3", "train=nothing", "train.colour=1", "train.seed=${x}"])
 def test_wrong_overrides_of_a_training_get_one_sentence(override):
     done = run_script(override, script="train.py", check=False)
     assert done.returncode == 1 and done.stderr.startswith("isdiff: ") and done.stderr.count("\n") == 1
@@ -149,25 +139,6 @@ def test_the_real_script_trains_resumes_and_exports(tmp_path):
     run_script(*small, *elsewhere, weights, "train.optim.total_samples=4", "train.optim.lr=0", script="train.py")
     again = load_net(tmp_path / "new" / "unet.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
-
-
-def test_velocity_and_noised_latents_give_noise_and_latents_back():
-    x0, noise = torch.randn(2, 2, 4, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    alphas_cumprod = torch.tensor([0.9, 0.01], dtype=torch.float64).view(-1, 1, 1, 1)
-    x_t, v = add_noise(x0, noise, alphas_cumprod), velocity(x0, noise, alphas_cumprod)
-    torch.testing.assert_close(alphas_cumprod.sqrt() * v + (1 - alphas_cumprod).sqrt() * x_t, noise)
-    torch.testing.assert_close(alphas_cumprod.sqrt() * x_t - (1 - alphas_cumprod).sqrt() * v, x0)
-
-
-def test_known_cells_are_those_without_a_hole_pixel():
-    hole = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
-    hole[0, 0, 3, 4] = True
-    hole[1] = True
-    known = untouched(hole, 4)
-    assert known[0, 0].tolist() == [[True, False], [True, True]] and not known[1].any()
-    a, b = torch.zeros(2, 3, 2, 2), torch.full((2, 3, 2, 2), 2.0)
-    b[0, :, 0, 1] = 100.0
-    assert known_distance(a, b, known).tolist() == [4.0, 0.0]
 
 
 @pytest.mark.long

@@ -20,7 +20,6 @@ from isdiff.seeds.distributions import (
     OracleSeed,
     PositionSeed,
     fit_with_sklearn,
-    known_vectors,
 )
 from isdiff.seeds.mixture import Mixture, features, fit_mixture
 from isdiff.trajectory import Stream, Task
@@ -133,24 +132,6 @@ def test_one_component_has_the_moments_and_draws_have_those_of_the_mixture():
     assert np.allclose(drawn.mean(0), mean, atol=0.02) and np.allclose(np.cov(drawn.T), second, atol=0.02)
 
 
-def test_a_fit_is_the_same_again_and_with_every_number_of_threads():
-    from threadpoolctl import threadpool_limits
-
-    known, _ = next(halves_of("photos"))
-    first = fit_mixture(known, 5)
-    with threadpool_limits(1):
-        second = fit_mixture(known, 5)
-    assert all(np.array_equal(getattr(first, name), getattr(second, name)) for name in vars(first))
-
-
-def test_scikit_learn_can_be_asked_for():
-    task = two_colors()
-    own, other = (fit(known_vectors(task), 2) for fit in (fit_mixture, fit_with_sklearn))
-    assert np.allclose(np.sort(own.weights), np.sort(other.weights), atol=1e-3)
-    with pytest.raises(ValueError, match=r"fit is 'mle'; it must be one of em, sklearn"):
-        MixtureSeed(fit="mle")
-
-
 def test_start_composes_then_noises():
     """Eq. 7 at three steps: mean and spread of the start, inside the hole and outside."""
     task = two_colors()
@@ -221,17 +202,6 @@ def test_rows_beyond_the_known_ones_are_the_paper_s():
     seed.fits[task].given_first(np.zeros(1)).draw(np.zeros(1600, int), rng)  # the draws before
     plain = torch.from_numpy(MixtureSeed().sample(task, 800, rng)).float().T
     assert torch.equal(torch.cat([drawn[:, :10].flatten(1), drawn[:, 30:].flatten(1)], 1), plain)
-
-
-def test_one_fit_of_rows_serves_all_attempts():
-    task, seed = sky_and_grass(slice(0, 25)), PositionSeed()
-    first, second = (seed.fill(task, Stream(0, "rows", attempt)) for attempt in (0, 1))
-    assert not torch.equal(first, second) and len(seed.fits) == len(seed.plain.fits) == 1
-    assert torch.equal(second, PositionSeed().fill(sky_and_grass(slice(0, 25)), Stream(0, "rows", 1)))
-    del task
-    assert not seed.fits and not seed.plain.fits
-    with pytest.raises(ValueError, match="no known pixel"):
-        seed.fill(Task("none", torch.zeros(3, 8, 8), torch.ones(1, 8, 8, dtype=torch.bool)), Stream(0, "none"))
 
 
 def test_the_patches_seed_is_a_run_on_the_patch_prior():

@@ -32,15 +32,11 @@ def overrides(root: Path, method: str, mask: str) -> list[str]:
 
 
 def plan_of(root: Path, n: int = 7, masks=MASKS, **more) -> dict:
-    cells = [
-        {
-            "dataset": "faces",
-            "mask": mask,
-            "runs": {label: {"overrides": overrides(root, method, mask)} for label, method in METHODS.items()},
-        }
-        for mask in masks
-    ]
-    return {"n": n, "cells": cells, **more}
+    def cell(mask: str) -> dict:
+        runs = {label: {"overrides": overrides(root, method, mask)} for label, method in METHODS.items()}
+        return {"dataset": "faces", "mask": mask, "runs": runs}
+
+    return {"n": n, "cells": [cell(mask) for mask in masks], **more}
 
 
 def write_plan(path: Path, plan: dict) -> Path:

@@ -10,18 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from study_parts import IMAGES, MASKS, METHODS, answer_file, overrides, plan_of, study_runs, write_plan
 
 from isdiff.cli.command import call
 from isdiff.errors import UserError
 from isdiff.runs.store import RunFolder
-from isdiff.study.build import build_study, generator_of, orders
+from isdiff.study.build import build_study
 from isdiff.study.collect import KeyCell, answer_files, collect, read_key
 from isdiff.study.plan import read_plan
-from isdiff.study.report import bootstrap, cell_shares, equal_shares
+from isdiff.study.report import cell_shares, equal_shares
 
 main = partial(call, "study")
 __all__ = ["study_runs"]
@@ -35,15 +33,6 @@ def study(study_runs, tmp_path_factory):
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-@given(k=st.integers(2, 6), n=st.integers(1, 40), seed=st.integers(0, 5))
-def test_every_method_stands_at_every_place_equally_often(k, n, seed):
-    found = orders(k, n, generator_of(seed))
-    assert len(found) == n and all(sorted(order) == list(range(k)) for order in found)
-    for place in range(k):
-        counts = Counter(dict.fromkeys(range(k), 0) | Counter(order[place] for order in found))
-        assert set(counts.values()) <= {n // k, -(-n // k)}
 
 
 def test_a_study_is_balanced_in_every_cell(study):
@@ -99,31 +88,22 @@ def test_the_key_knows_every_picture(study, study_runs):
             assert set(np.unique(given[~known])) == {172, 196}, "the hole is hatched"
 
 
-def test_the_same_seed_gives_the_same_study_to_the_byte(study, study_runs, tmp_path):
-    plan = read_plan(write_plan(tmp_path / "plan.yaml", plan_of(study_runs)))
-    again = build_study(plan, tmp_path / "again")
-    assert contents(again.folder) == contents(study.folder)
-    assert again.key.read_bytes() == study.key.read_bytes() and again.id == study.id
-    other = build_study(read_plan(tmp_path / "plan.yaml", seed=1), tmp_path / "other")
-    assert other.id != study.id and not set(contents(other.folder)) & set(contents(study.folder)) - {"index.html"}
-    few = build_study(read_plan(tmp_path / "plan.yaml", n=2), tmp_path / "few")
-    assert len(few.questions) == 4
-
-
 def test_another_study_is_not_overwritten_unasked(study_runs, tmp_path, capsys):
     plan = str(write_plan(tmp_path / "plan.yaml", plan_of(study_runs, n=2, masks=["half"])))
     build = ["build", plan, "--out", str(tmp_path / "study")]
     assert main(build) == 0
     before = contents(tmp_path)
-    assert main(build) == 0 and contents(tmp_path) == before, "the same one may be built again"
+    assert main(build) == 0 and contents(tmp_path) == before, "the same seed gives the same study to the byte"
     assert main([*build, "--seed", "1"]) == 1 and contents(tmp_path) == before
     assert "holds another study" in capsys.readouterr().err
     assert main([*build, "--seed", "1", "--overwrite"]) == 0
-    assert len(contents(tmp_path / "study")) == 9 and contents(tmp_path) != before
+    assert len(contents(tmp_path / "study")) == 9 and set(contents(tmp_path)) & set(before) == {
+        "plan.yaml", "study/index.html", "study.key.json"
+    }  # fmt: skip
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     assert main(["build", plan, "--out", str(tmp_path / "mine"), "--overwrite"]) == 1
-    assert contents(tmp_path / "mine") == {"notes.txt": b"mine"} and not list(tmp_path.glob(".*"))
+    assert contents(tmp_path / "mine") == {"notes.txt": b"mine"}
 
 
 def made(root: Path, method: str, mask: str) -> dict:
@@ -138,21 +118,12 @@ def altered(content: dict, **changes) -> dict:
     "change, message",
     [
         (lambda p, r: {**p, "n": 8}, r"faces, half: .* share 7 images, n is 8; .*limit=8"),
-        (lambda p, r: {**p, "n": 0}, "n is 0"),
         (lambda p, r: {**p, "seeds": 1}, "Key 'seeds'"),
         (lambda p, r: altered(p, mask="expand"), "has a cell twice"),
         (lambda p, r: altered(p, runs={"ddnm": "x"}), "cell faces, half: give at least two methods"),
-        (lambda p, r: altered(p, runs={"a": 3, "b": "x"}), "a is 3; give {overrides"),
         (lambda p, r: altered(p, runs={"a": "outputs/run", "b": "x"}), "a is 'outputs/run'; give {overrides"),
-        (lambda p, r: altered(p, runs={"a": {"row": "ddnm"}, "b": "x"}), "a is .* with the cell's table"),
         (lambda p, r: altered(p, table="table1", runs={"a": {"row": "d*"}, "b": "x"}), "no run of row 'd[*]'"),
-        (lambda p, r: altered(p, table="table1", runs={"a": {"row": "si"}, "b": "x"}), "no latent model of photo"),
-        (lambda p, r: altered(p, masks="folder"), "Key 'masks'"),
         (lambda p, r: altered(p, runs=dict.fromkeys("ab", made(r, "ddnm", "half"))), "a and b have the same run"),
-        (
-            lambda p, r: altered(p, runs={"a": made(r, "ddnm", "half"), "b": made(r, "ddnm", "expand")}),
-            r"the runs \(a 7, b 7\) share 0 images, n is 7; sample more of the same images and masks",
-        ),
     ],
 )
 def test_plans_that_cannot_be_are_refused_in_a_sentence(change, message, study_runs, tmp_path, capsys):
@@ -161,18 +132,6 @@ def test_plans_that_cannot_be_are_refused_in_a_sentence(change, message, study_r
     said = capsys.readouterr().err
     assert re.search(message, said) and said.startswith("isdiff: ") and said.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["plan.yaml"]
-
-
-def test_the_plan_of_the_paper_s_table_is_whole():
-    plan = read_plan(ROOT / "configs" / "study" / "table3.yaml")
-    assert plan.n == 20 and [cell.label for cell in plan.cells] == [
-        f"{dataset}, {mask}" for dataset in ("celeba", "imagenet") for mask in ("wide", "half", "expand")
-    ]
-    for cell in plan.cells:
-        table = {"celeba": "table2", "imagenet": "table1"}[cell.dataset]
-        assert cell.table == (table, "profile=paper")
-        rows = {method: run.row for method, run in cell.runs.items()}
-        assert rows == {"ddnm": "ddnm_eta0_resampled", "repaint": "repaint", "isdiff": "ddnm_eta0+isdiff"}
 
 
 def test_runs_are_found_by_rows_and_by_overrides(study, study_runs, tmp_path, capsys):
@@ -194,7 +153,12 @@ def test_runs_are_found_by_rows_and_by_overrides(study, study_runs, tmp_path, ca
     assert "isdiff run dataset=avatars method=ddnm+isdiff mask=half sampler.steps=2" in said
 
 
-def test_the_shipped_study_is_whole():
+def test_the_shipped_studies_are_whole():
+    papers = read_plan(ROOT / "configs" / "study" / "table3.yaml")
+    for cell in papers.cells:
+        assert cell.table == ({"celeba": "table2", "imagenet": "table1"}[cell.dataset], "profile=paper")
+        rows = {method: run.row for method, run in cell.runs.items()}
+        assert rows == {"ddnm": "ddnm_eta0_resampled", "repaint": "repaint", "isdiff": "ddnm_eta0+isdiff"}
     plan = read_plan(ROOT / "configs" / "study" / "demo.yaml")
     assert {cell.dataset for cell in plan.cells} == {"photos", "avatars"} and len(plan.cells) == 6
     paths = [run.folder.path for cell in plan.cells[1:5:3] for run in cell.runs.values()]
@@ -233,15 +197,11 @@ def test_pictures_that_would_give_a_method_away_are_refused_and_missing_ones_not
         build_study(plan, tmp_path / "study")
     study = build_study(read_plan(tmp_path / "plan.yaml", n=6), tmp_path / "study")
     assert sorted(q.image for q in study.questions) == sorted(rest)
-
-
-def test_masks_of_other_runs_are_refused(copied, tmp_path):
-    root, plan = copied
     for path in root.rglob("per_image.jsonl"):
         records = [json.loads(line) | {"mask_sha": "0" * 16} for line in path.read_text().splitlines()]
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
     with pytest.raises(UserError, match="its mask is not the one that the runs were made with"):
-        build_study(plan, tmp_path / "study")
+        build_study(read_plan(tmp_path / "plan.yaml", n=6), tmp_path / "other")
 
 
 def chosen(study, method: str, count: int | None = None, mask: str | None = None) -> dict[str, str]:
@@ -259,19 +219,13 @@ def test_votes_are_counted_by_method(study, tmp_path):
     assert answers.votes(key, 0).tolist() == [[0, 7, 0], [7, 0, 0]]
     assert answers.votes(key, 1).tolist() == [[0, 7, 0]], "who said nothing is not counted there"
     assert answers.complete(key) == 1 and not answers.refused
-
-
-def test_files_of_one_participant_are_merged_and_the_newest_answer_counts(study, tmp_path):
-    key = read_key(study.key)
+    # Files of one participant are merged, and the newest answer counts.
     early = answer_file(tmp_path / "a", study.id, "a" * 16, chosen(study, "ddnm", count=9), at=10)
     late = answer_file(tmp_path / "b", study.id, "a" * 16, chosen(study, "ours", count=4), at=20)
-    for files in ([early, late], [late, early], [early, late, early]):
+    for files in ([early, late], [late, early]):
         answers = collect(key, files)
         assert len(answers.given) == 1
         assert sum(answers.votes(key, cell).sum(0) for cell in (0, 1)).tolist() == [5, 4, 0]
-    same = answer_file(tmp_path / "c", study.id, "a" * 16, chosen(study, "repaint"), at=10)
-    one, other = collect(key, [early, same]), collect(key, [same, early])
-    assert one.given == other.given, "the order of files decides nothing"
 
 
 def test_files_that_cannot_be_used_are_named_and_the_others_count(study, tmp_path, capsys):
@@ -283,11 +237,9 @@ def test_files_that_cannot_be_used_are_named_and_the_others_count(study, tmp_pat
         return {**good, "answers": {**good["answers"], question: {**good["answers"][question], **change}}}
 
     bad = {
-        "torn": good, "list": [good], "other": {**good, "study": "0123456789abcdef"}, "format": {**good, "format": 2},
-        "nobody": {**good, "participant": "../x"}, "text": {**good, "answers": {question: "yes"}},
-        "question": {**good, "answers": {"ffff": {"choice": "x", "at": 1}}}, "choice": answers(choice="0" * 16),
-        "odd": answers(choice=["x"]), "when": answers(at="now"), "nan": answers(at=float("nan")),
-        "huge": answers(at=10**400),
+        "torn": good, "other": {**good, "study": "0123456789abcdef"}, "format": {**good, "format": 2},
+        "nobody": {**good, "participant": "../x"}, "choice": answers(choice="0" * 16), "odd": answers(choice=["x"]),
+        "when": answers(at=float("nan")), "question": {**good, "answers": {"ffff": {"choice": "x", "at": 1}}},
     }  # fmt: skip
     for name, content in bad.items():
         (tmp_path / f"answers-{name}.json").write_text(json.dumps(content)[: 500 if name == "torn" else None])
@@ -297,22 +249,17 @@ def test_files_that_cannot_be_used_are_named_and_the_others_count(study, tmp_pat
     assert "belongs to another study" in found.refused[str(tmp_path / "answers-other.json")]
     assert main(["collect", str(study.key), str(tmp_path), "--out", str(tmp_path / "out")]) == 3
     said = capsys.readouterr()
-    assert said.err.count("is left out") == len(bad) and "12 of 13 files" in said.err
+    assert said.err.count("is left out") == len(bad) and "8 of 9 files" in said.err
     assert "100.0" in said.out and "1 participant, 1 of them with all 14 answers" in said.out
-    assert "12 files could not be used" in (tmp_path / "out" / "table3.md").read_text()
-
-
-@pytest.mark.parametrize("text", ["", '{"format": 9}', '{"format": 1, "cells": 3}'])
-def test_keys_that_are_none(text, tmp_path):
-    (tmp_path / "a.key.json").write_text(text)
-    for name in "ab":
-        with pytest.raises(UserError, match=rf"no whole key of a study in .*{name}\.key\.json"):
-            read_key(tmp_path / f"{name}.key.json")
+    assert "8 files could not be used" in (tmp_path / "out" / "table3.md").read_text()
+    for key in (tmp_path / "none.key.json", tmp_path / "answers-torn.json"):
+        with pytest.raises(UserError, match=rf"no whole key of a study in .*{key.stem}"):
+            read_key(key)
 
 
 def test_without_answers_one_sentence_says_what_to_do(study, tmp_path, capsys):
     answer_file(tmp_path / "some", study.id, "a" * 16, {})
-    for places in ([], [str(tmp_path)], [str(tmp_path / "some"), str(tmp_path / "answers-*.json")]):
+    for places in ([], [str(tmp_path)]):
         assert main(["collect", str(study.key), *places]) == 1
         said = capsys.readouterr().err
         assert said.startswith("isdiff: there are no answer files") and said.count("\n") == 1
@@ -333,31 +280,25 @@ def test_intervals_and_p_values_are_the_textbook_s():
     assert equal_shares(np.array([20, 10, 30])) == pytest.approx(np.exp(-5)), "chi-squared of 10 with 2 degrees"
     assert equal_shares(np.array([4, 4, 4])) is None, "too few for the approximation"
     assert cell_shares(CELL, np.zeros((0, 2), int)) is None
-
-
-def test_the_bootstrap_knows_that_a_participant_s_votes_go_together():
-    rng = np.random.default_rng(0)
-    hits = {"wilson": 0, "bootstrap": 0}
-    for _ in range(100):
-        liking = rng.beta(1, 1, size=30)  # of one person for method a: 0.5 on average, but everyone has a taste
-        votes = rng.binomial(20, liking)
-        found = cell_shares(CELL, np.stack([votes, 20 - votes], 1))["methods"]["a"]
-        for kind in hits:
-            low, high = found[kind]
-            hits[kind] += low <= 0.5 <= high
-    assert hits["bootstrap"] >= 85 and hits["wilson"] <= 70, hits
-
-
-def test_the_bootstrap_needs_people_who_differ():
     for votes, drawn in (
         (np.tile([[3, 1], [1, 3]], (5, 1)), True),
         (np.tile([[3, 1], [1, 3], [2, 2]], (3, 1)), False),  # nine people
         (np.tile([[4, 0]], (12, 1)), False),  # alike, which is not [1, 1]
     ):
         assert bool(cell_shares(CELL, votes)["methods"]["a"]["bootstrap"]) == drawn
-    votes = np.array([[5, 1]] * 7 + [[1, 5]] * 5)
-    low, high = bootstrap(votes)[:, 0]
-    assert low < votes[:, 0].sum() / votes.sum() < high
+
+
+def test_the_bootstrap_knows_that_a_participant_s_votes_go_together():
+    rng = np.random.default_rng(0)
+    hits = {"wilson": 0, "bootstrap": 0}
+    for _ in range(50):
+        liking = rng.beta(1, 1, size=30)  # of one person for method a: 0.5 on average, but everyone has a taste
+        votes = rng.binomial(20, liking)
+        found = cell_shares(CELL, np.stack([votes, 20 - votes], 1))["methods"]["a"]
+        for kind in hits:
+            low, high = found[kind]
+            hits[kind] += low <= 0.5 <= high
+    assert hits["bootstrap"] >= 42 and hits["wilson"] <= 35, hits
 
 
 def test_tables_stand_beside_the_paper_s_numbers(tmp_path, capsys):
@@ -381,10 +322,7 @@ def test_tables_stand_beside_the_paper_s_numbers(tmp_path, capsys):
     assert text.count("; paper 48.8 |") == 1
     assert rows["votes"].startswith("| votes | 24 |") and rows["people"].startswith("| people | 12 |")
     assert "bootstrap over participants" in text and "12 participants, 12 of them with all 4" in text
-    told = json.loads((results / "table3.json").read_text())
-    ours = told["cells"][0]["methods"]["ddnm+isdiff"]
+    ours = json.loads((results / "table3.json").read_text())["cells"][0]["methods"]["ddnm+isdiff"]
     assert ours["votes"] == 16 and ours["share"] == pytest.approx(2 / 3) and ours["paper_percent"] == 48.8
-    assert told["cells"][1]["methods"]["ddnm"]["paper_percent"] is None
     assert ours["bootstrap"][1] - ours["bootstrap"][0] > ours["wilson"][1] - ours["wilson"][0]
-    lines = (results / "table3.csv").read_text().splitlines()
-    assert len(lines) == 7 and lines[1].startswith("celeba,wide,ddnm,8,24,12,33.3333,")
+    assert (results / "table3.csv").read_text().splitlines()[1].startswith("celeba,wide,ddnm,8,24,12,33.3333,")
