@@ -18,12 +18,13 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+from isdiff.config.search_path import config_names
 from isdiff.engine import Engine
 from isdiff.errors import Missing
 from isdiff.io.files import atomic_open
 from isdiff.runs.experiment import Experiment
 from isdiff.tables.cells import cell_config, cell_setups
-from isdiff.tables.plan import names, plan
+from isdiff.tables.plan import plan
 
 RESULTS = Path(__file__).parent / "results"
 GPUS = (1, 8, 64)
@@ -97,7 +98,8 @@ def runs_of(tables: Sequence[str]) -> list[Run]:
                     folder = str(experiment.store.path)
                     found.setdefault(folder, Run(
                         name, cell.mask, row.name, folder, model.name,
-                        model.image_size or int(setup.config["dataset"]["size"]), images, calls, most, row.paper_time,
+                        model.image_size or int(setup.config["dataset"]["size"]), images, calls, most,
+                        row.paper_time and float(row.paper_time),
                     ))  # fmt: skip
     return list(found.values())
 
@@ -164,7 +166,7 @@ def hours(runs: list[Run], seconds: dict[str, tuple[float, str]]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", nargs="*", default=[], metavar="NETWORK=S", help="of one call for one image")
-    parser.add_argument("--tables", nargs="*", default=names("table"))
+    parser.add_argument("--tables", nargs="*", default=list(config_names("table")))
     parser.add_argument("--out", type=Path, default=RESULTS / "scaling.md")
     args = parser.parse_args()
     given = {name: float(value) for name, _, value in (item.partition("=") for item in args.seconds)}

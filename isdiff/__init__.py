@@ -30,24 +30,12 @@ try:
 except PackageNotFoundError:  # the code lies on the path, but nobody installed it
     __version__ = "unknown"
 
-PLACES = {
-    "apply": "plugin.apply",
-    "remove": "plugin.apply",
-    "inpaint": "pictures.inpaint",
-    "Inpainted": "pictures.inpaint",
-    "Inpainter": "pictures.jobs",
-    "Job": "pictures.jobs",
-    "run": "runs.api",
-    "Run": "runs.api",
-    "results": "runs.api",
-    "compare": "runs.api",
-    "Engine": "engine",
-    "Method": "method",
-    "LoadedModel": "models.base",
-    "Task": "trajectory",
-    "Missing": "errors",
-    "UserError": "errors",
-}
+MODULES = {
+    "engine": "Engine", "errors": "Missing UserError", "method": "Method", "models.base": "LoadedModel",
+    "pictures.inpaint": "inpaint Inpainted", "pictures.jobs": "Inpainter Job", "plugin.apply": "apply remove",
+    "runs.api": "run Run results compare", "trajectory": "Task",
+}  # fmt: skip
+PLACES = {name: module for module, names in MODULES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

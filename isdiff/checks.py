@@ -11,40 +11,30 @@ from typing import Any
 from isdiff.errors import UserError
 
 LONGEST_SIDE = 16384  # what comes above it is a slip, and ends in the middle of things for want of memory
-MOST_BITS = 1024  # of whole numbers, about 300 digits
+LARGEST = 1e100  # of numbers: above it one is no float, or a slip
 
 
 class BadValue(UserError, ValueError):
     """A value that cannot be used."""
 
 
-def shown(value: Any) -> str:
-    """Write a value for a message; Python refuses to write numbers of thousands of digits."""
-    return "too long a number" if isinstance(value, int) and value.bit_length() > MOST_BITS else repr(value)
-
-
 def is_number(value: Any) -> bool:
     """Whether it is a finite number and no bool, which Python would count as 0 or 1."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number that is no float
-        return False
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def check_flag(key: str, value: Any) -> None:
     """Refuse what is no bool; ``"no"`` would otherwise mean yes."""
     if not isinstance(value, bool):
-        raise BadValue(f"{key} is {shown(value)}; it must be true or false")
+        raise BadValue(f"{key} is {value!r}; it must be true or false")
 
 
 def check_whole(key: str, value: Any, low: int | None = 1) -> None:
     """Refuse what is no whole number, or below ``low``."""
-    whole = isinstance(value, int) and not isinstance(value, bool) and value.bit_length() <= MOST_BITS
+    whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or (low is not None and value < low):
         bounds = "" if low is None else f" of at least {low}"
-        raise BadValue(f"{key} is {shown(value)}; it must be a whole number{bounds}")
+        raise BadValue(f"{key} is {value!r}; it must be a whole number{bounds}")
 
 
 def check_side(key: str, value: Any) -> None:
@@ -58,17 +48,17 @@ def check_number(key: str, value: Any, low: float = 0, high: float = math.inf) -
     """Refuse what is no finite number, or not between ``low`` and ``high``."""
     if not is_number(value) or not low <= value <= high:
         bounds = f"a number of at least {low:g}" if high == math.inf else f"a number between {low:g} and {high:g}"
-        raise BadValue(f"{key} is {shown(value)}; it must be {bounds}")
+        raise BadValue(f"{key} is {value!r}; it must be {bounds}")
 
 
 def check_text(key: str, value: Any) -> None:
     """Refuse what is no text, or an empty one (as a path, that would be the current folder)."""
     if not isinstance(value, (str, os.PathLike)) or not str(value):
-        quoted = f"; a number in quotes is one: '\"{shown(value)}\"'" if isinstance(value, (int, float)) else ""
-        raise BadValue(f"{key} is {shown(value)}; it must be a text that is not empty{quoted}")
+        quoted = f"; a number in quotes is one: '\"{value!r}\"'" if isinstance(value, (int, float)) else ""
+        raise BadValue(f"{key} is {value!r}; it must be a text that is not empty{quoted}")
 
 
 def check_choice(key: str, value: Any, allowed: Sequence[Any], what: str = "it must be one of") -> None:
     """Refuse what is none of the values allowed."""
     if not isinstance(value, str) or value not in allowed:
-        raise BadValue(f"{key} is {shown(value)}; {what} {', '.join(map(str, allowed))}")
+        raise BadValue(f"{key} is {value!r}; {what} {', '.join(map(str, allowed))}")

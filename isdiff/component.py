@@ -1,7 +1,5 @@
 """What a configuration can name: an object that remembers the arguments that it was made with."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Errors that a user can mend: shown as one sentence, without a traceback."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Progress that a person can read: a bar with the time left on a terminal, a line now and then in a log file."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -39,7 +37,7 @@ class Reporter:
         self.bar = Progress("{task.description}", BarColumn(), "{task.fields[note]}", console=Console(stderr=True))
         self.quiet, self.has_bar = quiet, self.bar.console.is_terminal and not quiet
 
-    def __enter__(self) -> Reporter:
+    def __enter__(self) -> "Reporter":
         if self.has_bar:
             self.bar.start()
             self.task = self.bar.add_task(self.title, total=max(self.total, 1), completed=self.first, note="")

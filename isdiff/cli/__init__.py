@@ -1,13 +1,15 @@
 """The command ``isdiff``: one module for each of its commands, imported when it is called for."""
 
+import io
 import os
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 
 from isdiff import __version__
-from isdiff.cli.command import Output, call
+from isdiff.cli.command import guard
+from isdiff.errors import UserError
 from isdiff.packages import add_package
 
 COMMANDS = {
@@ -43,23 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         add_package(words[1])
         words = words[2:]
     warnings.filterwarnings("ignore", module="PIL")  # of odd files; what matters is said in our own words
-    with redirect_stdout(Output(sys.stdout)), redirect_stderr(Output(sys.stderr)):
-        try:
-            if "TORCHELASTIC_RUN_ID" in os.environ:
-                from isdiff.parallel.ranks import together
-
-                return together(words, alone)
-            return alone(words)
-        finally:
-            sys.stdout.flush()  # here a closed pipe is heard of
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what its encoding lacks becomes ?
+    return guard(lambda: dispatch(words))
 
 
-def alone(words: list[str]) -> int:
+def dispatch(words: list[str]) -> int:
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        if os.environ["RANK"] != "0":
+            return 0  # rank 0 is the command, and starts as many processes itself
+        from isdiff.parallel.pool import take_over
+
+        take_over()
     if words and words[0] in COMMANDS:
-        return call(words[0], words[1:])
+        return import_module(f"isdiff.cli.{words[0]}").main(words[1:])
     if words[:1] in (["--version"], ["--help"], ["-h"]):
         print(f"isdiff {__version__}" if words[0] == "--version" else usage())
         return 0
     what = f"there is no command {words[0]!r}" if words else "no command is given"
-    print(f"isdiff: {what}; there are {', '.join(COMMANDS)} (isdiff --help)", file=sys.stderr)
-    return 1
+    raise UserError(f"{what}; there are {', '.join(COMMANDS)} (isdiff --help)")

@@ -1,7 +1,6 @@
-"""What all commands share: reading options, telling errors, and a stream to print to that ends none with an error."""
+"""What all commands share: reading options, and telling errors."""
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -50,34 +49,17 @@ def call(name: str, arguments: list[str]) -> int:
 def guard(action: Callable[[], int | None]) -> int:
     """Return the exit code of what a command does; what went wrong is told on stderr."""
     try:
-        return action() or 0
+        try:
+            return action() or 0
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()  # here a closed pipe is heard of
     except KeyboardInterrupt:
         print("isdiff: stopped; what is finished is kept, the same command goes on from here", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
+        return CLOSED
     except Exception as error:
         print(f"isdiff: {tell(error)}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
-
-
-class Output:
-    """A stream: what its encoding lacks becomes ``?``; where nobody reads any more, the command ends in silence."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream or io.StringIO()  # there is none where it was closed before the command began
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-    def write(self, text: str) -> int:
-        encoding = self.stream.encoding or "utf-8"
-        return self.heard(self.stream.write, text.encode(encoding, "replace").decode(encoding))
-
-    def flush(self) -> None:
-        self.heard(self.stream.flush)
-
-    def heard(self, action: Callable[..., Any], *given: str) -> Any:
-        try:
-            return action(*given)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())  # for what is flushed at the end
-            raise SystemExit(CLOSED) from None

@@ -12,6 +12,9 @@ The table also stands in a folder, as Markdown (summary.md), CSV (table.csv) and
 from isdiff.cli.command import Parser
 from isdiff.cli.table import conclude
 from isdiff.config.search_path import config_names
+from isdiff.parallel.runner import jobs_of, split
+from isdiff.tables.cells import configs_of
+from isdiff.tables.compare import asked_plan, compare, narrow, read_plan, table_of
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -26,11 +29,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=whole_numbers, help="such as 0,1,2")
     parser.add_argument("--masks", type=lambda text: text.split(","), help="such as half,expand")
     args, overrides = parser.parse_with_overrides(arguments)
-    from isdiff.parallel.runner import jobs_of, split
-    from isdiff.tables.asked import asked_plan
-    from isdiff.tables.cells import configs_of
-    from isdiff.tables.compare import compare, narrow, read_plan, table_of
-
     runner, overrides = split(overrides)
     if args.names[0] in plans and len(args.names) == 1:
         plan = narrow(read_plan(plans[args.names[0]]), args.limit, args.seeds, args.masks)

@@ -63,11 +63,9 @@ def main(arguments: list[str]) -> int:
 
 def print_comparison(jobs: list[list[str]]) -> None:
     """The table of ``isdiff compare`` over the jobs of a multirun, where they can stand in one."""
-    from isdiff.parallel import ranks
-    from isdiff.tables.asked import swept_plan
-    from isdiff.tables.compare import compare
+    from isdiff.tables.compare import compare, swept_plan
 
-    plan = swept_plan(jobs) if len(jobs) > 1 and ranks.size == 1 else None
+    plan = swept_plan(jobs) if len(jobs) > 1 else None
     if plan is not None:
         folder, _ = compare(plan)
         print(f"\n{(folder / 'summary.md').read_text('utf-8')}\npictures and numbers: {folder}")
@@ -108,7 +106,7 @@ def start(job: Callable[[DictConfig], None], arguments: Sequence[str], elsewhere
         with own_hydra() as folder:
             hydra.main(version_base="1.3", config_path=folder, config_name="config")(noted)()
     except Exception as error:  # Hydra's own and, where it had not thought of it, Python's
-        if within:
+        if within or isinstance(error, BrokenPipeError):
             raise
         overrides = [word for word in arguments if not word.startswith("-") and ("=" in word or word.startswith("~"))]
         if not elsewhere or isinstance(error, HydraException) or any(fault_of(text, True) for text in overrides):

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
     view = around(job.hole)
     size, shape = "{1}x{0}".format(*job.hole.shape), job.hole[view].shape
     caption = size if shape == job.hole.shape else f"{shape[1]}x{shape[0]} of {size}"
-    tiles = [(squared(with_hole(job.pixels, job.hole)[view]), caption)]
+    tiles = [(with_hole(job.pixels, job.hole)[view], caption)]
     with Reporter("strip", len(inpainters), unit="method") as bar:
         for method, inpainter in zip(methods, inpainters, strict=True):
             (filled,) = inpainter.stream([job], progress=bar.work, expected=bar.expect)
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
                 raise UserError(f"{method}: {filled.failure}")
             calls = sum(trace.network_calls for trace in filled.trace)
             seconds = sum(trace.seconds for trace in filled.trace)
-            tiles.append((squared(filled.paste(filled.values)[view]), f"{calls} calls, {seconds:.1f} s"))
+            tiles.append((filled.paste(filled.values)[view], f"{calls} calls, {seconds:.1f} s"))
             bar.finish(calls)
     print(contact_sheet(out, ["input", *methods], [tiles], TILE))
 
@@ -74,11 +74,3 @@ def around(hole: np.ndarray) -> tuple[slice, ...]:
         for span, whole in zip(spans, hole.shape, strict=True)
     ]
     return tuple(slice(first, first + side) for first in firsts)
-
-
-def squared(pixels: np.ndarray) -> np.ndarray:
-    """Pixels (H, W, 3) uint8 in the middle of a white square."""
-    side = max(pixels.shape)
-    before = [(side - length) // 2 for length in pixels.shape[:2]]
-    margins = [(first, side - length - first) for first, length in zip(before, pixels.shape, strict=False)]
-    return np.pad(pixels, [*margins, (0, 0)], constant_values=255)

@@ -13,6 +13,10 @@ from pathlib import Path
 from isdiff.cli.command import Parser
 from isdiff.errors import SomeFailed, UserError, printable
 from isdiff.paths import located, placed
+from isdiff.study.build import build_study
+from isdiff.study.collect import answer_files, collect, read_key, write
+from isdiff.study.plan import read_plan
+from isdiff.tables.render import show
 
 KEY_ENDING = ".key.json"
 
@@ -38,9 +42,6 @@ def main(arguments: list[str]) -> None:
 
 
 def build(args: argparse.Namespace) -> None:
-    from isdiff.study.build import build_study
-    from isdiff.study.plan import read_plan
-
     plan = read_plan(located(args.plan), args.set, n=args.n, seed=args.seed)
     study = build_study(plan, args.out, args.overwrite)
     print(f"study {study.id}, {len(study.questions)} questions: give people the folder {study.folder}")
@@ -48,11 +49,6 @@ def build(args: argparse.Namespace) -> None:
 
 
 def gather(args: argparse.Namespace) -> None:
-    from rich.console import Console
-
-    from isdiff.study.collect import answer_files, collect, read_key
-    from isdiff.study.report import Results, write
-
     files = answer_files(args.answers)
     key = read_key(args.key)
     answers = collect(key, files)
@@ -60,14 +56,8 @@ def gather(args: argparse.Namespace) -> None:
         print(printable(f"isdiff: {path} is left out: {reason}"), file=sys.stderr)
     if not any(answers.given.values()):
         raise UserError("none of the files holds an answer to this study; nothing was written")
-    results = Results(key, answers)
     folder = args.out or args.key.with_name(f"{args.key.name.removesuffix(KEY_ENDING)}.results")
-    write(results, folder)
-    console = Console()
-    part = results.part()
-    console.print(*(grid.terminal(part.title) for grid in part.grids))
-    for note in part.notes:
-        console.print(printable(note), markup=False, highlight=False)
+    show(write(key, answers, folder))
     print(f"results: {folder}")
     if answers.refused:
         raise SomeFailed(f"{len(answers.refused)} of {len(files)} files could not be used; the others count")

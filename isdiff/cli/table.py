@@ -11,32 +11,24 @@ Exit codes: 0 all is there; 1 it cannot be made; 2 weights or images are missing
 cells or images failed, the others are there.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from isdiff.cli.command import Parser
+from isdiff.config.composing import compose_run
 from isdiff.errors import Missing, SomeFailed, UserError, printable
-
-if TYPE_CHECKING:
-    from isdiff.tables.sheet import Gaps
+from isdiff.parallel.runner import jobs_of, split
+from isdiff.tables.cells import configs_of
+from isdiff.tables.figures import figure_names
+from isdiff.tables.make import Maker, logger_of, plans_of, table_names
+from isdiff.tables.render import show
+from isdiff.tables.sheet import Gaps
 
 OWN = ("profile", "limit", "seeds", "masks", "rows", "runner")  # keys that are no overrides of runs
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code; 2 where something waits for weights or images, 3 where a run or images of one failed."""
-    from rich.console import Console
-
-    from isdiff.config.composing import compose_run
-    from isdiff.parallel.runner import jobs_of, split
-    from isdiff.tables.cells import configs_of
-    from isdiff.tables.figures import figure_names
-    from isdiff.tables.make import Maker, logger_of, plans_of, table_names
-    from isdiff.tables.sheet import Gaps
-
     parser = Parser("isdiff table", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"report, {', '.join(table_names())}; then KEY=VALUE")
     parser.add_argument("--no-run", action="store_true", help="show what is there, run nothing")
@@ -52,15 +44,15 @@ def main(arguments: list[str]) -> int:
     logger_of(options["extra"]).prepare()  # once, before its refusal becomes every cell's
     plans = plans_of(asked, profile, **options)
     every = [plan for its in plans.values() for plan in its]
-    first = next((cell for plan in every for row in plan.rows for cell in row.cells if not cell.impossible), None)
+    first = next((cell for plan in every for _, cell in plan.cells() if not cell.impossible), None)
     if first is not None:
         compose_run(first.overrides, also=OWN)  # before a mistyped key becomes every cell's failure
     if runner and run:
         runner(jobs_of(configs_of(plan for its in plans_of(asked, profile, **options).values() for plan in its)))
-    console, gaps, maker = Console(), Gaps(), Maker(profile, run, options)
+    gaps, maker = Gaps(), Maker(profile, run, options)
     if "report" in asked:
         path, gaps = maker.report(plans, [name for name in asked if name != "report"])
-        console.print(f"report: {path}", highlight=False)
+        print(f"report: {path}")
         return conclude(gaps)
     for name in asked:
         if name in figure_names():
@@ -70,9 +62,9 @@ def main(arguments: list[str]) -> int:
         else:
             part, sheet = maker.table(name, plans[name])
             gaps.add(sheet.gaps if sheet else Gaps(), name if len(asked) > 1 else "")
-            console.print(*(grid.terminal(part.title) for grid in part.grids))
+            show(part)
             made = f"{maker.folder / name}.md, .csv, .tex, .html"
-        console.print(f"{name}: {made}", highlight=False)
+        print(f"{name}: {made}")
     return conclude(gaps)
 
 

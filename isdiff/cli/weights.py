@@ -3,20 +3,19 @@
 ``list --for table1`` and ``get --for table1`` mean all that a table needs with the paper's data (``profile=paper``).
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from isdiff.cli.command import Parser
+from isdiff.config.composing import compose_run
+from isdiff.config.setup import Setup
 from isdiff.errors import UserError
-
-if TYPE_CHECKING:
-    from isdiff.io.weights import Weights
-
+from isdiff.io.hub import SUMS, download, verify
+from isdiff.io.weights import Weights
+from isdiff.runs.measure import absent
+from isdiff.tables.plan import plan
 
 COMMANDS = {
     "list": "what there is, and what is here",
@@ -38,8 +37,6 @@ def main(arguments: list[str]) -> None:
         made[name].add_argument("name", nargs="?" if name == "get" else None)
     made["register"].add_argument("path", type=Path)
     args = parser.parse_args(arguments)
-    from isdiff.io.weights import Weights
-
     if args.command == "get" and (args.name is None) == (args.table is None):
         raise UserError("isdiff weights get takes a name, or --for and a table: isdiff weights get --for table1")
     weights = Weights(args.root)
@@ -53,8 +50,6 @@ def main(arguments: list[str]) -> None:
 
 
 def show(weights: Weights, table: str | None) -> None:
-    from isdiff.io.hub import SUMS
-
     wanted = needed_for(table) if table else [*weights.entries, *weights.repositories]
     for entry in [entry for name, entry in weights.entries.items() if name in wanted]:
         print(f"{entry.name:20} {weights.status(entry):12} {entry.file}: {entry.source} ({entry.licence})")
@@ -65,11 +60,6 @@ def show(weights: Weights, table: str | None) -> None:
 
 def needed_for(table: str) -> list[str]:
     """Names of the weights that a table needs with the paper's data: those of its models and its metrics."""
-    from isdiff.config.composing import compose_run
-    from isdiff.config.setup import Setup
-    from isdiff.runs.measure import absent
-    from isdiff.tables.plan import plan
-
     made = plan(table, "paper")
     cells = [row.cells[0] for row in made.rows if not row.cells[0].impossible]
     by_model = {tuple(o for o in cell.overrides if o.startswith("model=")): cell for cell in reversed(cells)}
@@ -84,8 +74,6 @@ def needed_for(table: str) -> list[str]:
 
 def check(weights: Weights) -> None:
     """Print of everything that is here that it is whole; what is damaged is one error, after all has been looked at."""
-    from isdiff.io.hub import SUMS, verify
-
     places = {name: weights.path(entry) for name, entry in weights.entries.items()}
     places |= {name: weights.root / name / SUMS for name in weights.repositories}
     damaged = []
@@ -106,13 +94,11 @@ def check(weights: Weights) -> None:
 
 
 def change(weights: Weights, command: str, name: str, path: Path | None) -> None:
-    from isdiff.io import hub
-
     if name in weights.repositories:
         if command != "get":
             place = weights.root / name
             raise UserError(f"{name} is a folder from the hub, used as it is; put a copy of it at {place}")
-        print(f"downloaded {hub.download(weights.repositories[name], weights.root / name)}")
+        print(f"downloaded {download(weights.repositories[name], weights.root / name)}")
         return
     if command == "get":
         print(f"downloaded {weights.get(name)}")

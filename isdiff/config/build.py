@@ -14,7 +14,6 @@ from yaml import YAMLError
 from isdiff.checks import BadValue
 from isdiff.component import parameters
 from isdiff.errors import UserError
-from isdiff.io.files import plain
 from isdiff.packages import is_allowed, package_folder
 
 T = TypeVar("T")
@@ -107,7 +106,7 @@ def under(where: str) -> Iterator[None]:
 def read_checked(path: str | Path, shape: object, what: str) -> DictConfig:
     """Read a YAML file with the defaults of ``shape``, an object of a dataclass; errors call the file a ``what``."""
     try:
-        checked = OmegaConf.merge(OmegaConf.structured(shape), OmegaConf.load(plain(path)))
+        checked = OmegaConf.merge(OmegaConf.structured(shape), OmegaConf.load(path))
         if lacking := sorted(OmegaConf.missing_keys(checked)):
             raise ValueError(f"{lacking[0]} is missing")
     except FileNotFoundError:

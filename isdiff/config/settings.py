@@ -14,7 +14,6 @@ from isdiff.component import Component
 from isdiff.config.build import resolved
 from isdiff.data.images import paste, scale
 from isdiff.errors import UserError
-from isdiff.io.files import plain
 
 GROUPS = ("dataset", "mask", "model", "method", "sampler", "isdiff", "latent", "runtime", "metrics", "logger", "output")
 TEXTS = ("prompt", "negative_prompt")
@@ -113,7 +112,7 @@ def text_of(value: Any) -> str:
         return text
     path = Path(text[1:])
     try:
-        marked = plain(path).read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Windows' editors and shells do
+        marked = path.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff")  # as Windows' editors and shells do
         found = path.read_text("utf-16" if marked else "utf-8-sig").strip()
         if "\0" in found:  # UTF-16 without its mark
             raise ValueError

@@ -1,7 +1,5 @@
 """From a composed configuration to objects, every value checked before any work begins."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
@@ -54,7 +52,7 @@ class Setup(Method):
     logger: Logger
 
     @classmethod
-    def of(cls, cfg: DictConfig, method: Method | None = None, model: Model | None = None, **texts: str) -> Setup:
+    def of(cls, cfg: DictConfig, method: Method | None = None, model: Model | None = None, **texts: str) -> "Setup":
         """Build what ``cfg`` describes, checked; a value that cannot work is one sentence with its key.
 
         Args:
@@ -85,14 +83,13 @@ class Setup(Method):
         )  # fmt: skip
 
     @classmethod
-    def again(cls, config: Mapping[str, Any]) -> Setup:
+    def again(cls, config: Mapping[str, Any]) -> "Setup":
         """Build the setup whose ``config`` this is, in another process."""
         cfg = OmegaConf.create({**config, **dict.fromkeys(TEXTS, "")})
         return cls.of(cfg, **{key: config[key] for key in TEXTS})
 
     @property
     def names(self) -> tuple[str, str]:
-        """Names of the dataset and of the mask."""
         return self.config["dataset"]["name"], self.config["mask"]["name"]
 
     @property

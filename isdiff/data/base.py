@@ -14,7 +14,6 @@ import numpy as np
 
 from isdiff.component import Component
 from isdiff.errors import Missing, UserError
-from isdiff.io.files import plain
 
 UNSAFE = ("Cc", "Cs", "Zl", "Zp")  # Unicode's kinds: control characters, half characters, ends of lines
 MAX_ID_BYTES = 200  # file systems take 255: ``.<id>.png.<process>.tmp`` has to fit as well
@@ -111,7 +110,7 @@ def read_table(file: Path, columns: Mapping[str, type], advice: str, prefix: str
     """
     found: dict[str, dict[str, Any]] = {}
     try:
-        with plain(file).open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets put a mark in front
+        with file.open(encoding="utf-8-sig", newline="") as stream:  # spreadsheets put a mark in front
             rows: list[dict[str, Any]] = list(csv.DictReader(stream))
     except FileNotFoundError:
         raise Missing([f"{quote(file)} is missing. {advice}"]) from None

@@ -1,7 +1,6 @@
 """The drawn datasets, which come with the repository."""
 
 import io
-import math
 import zipfile
 import zlib
 from functools import cached_property
@@ -13,7 +12,6 @@ from PIL import Image
 from isdiff.checks import BadValue, check_choice, check_text, check_whole
 from isdiff.data.base import Dataset, file_stamp, read_table
 from isdiff.errors import UserError
-from isdiff.io.files import plain
 from isdiff.paths import located
 
 LARGEST = 1 << 20  # bytes of one image
@@ -33,7 +31,7 @@ class DrawnDataset(Dataset):
         self.name, self.size, self.count = name, size, count
         self.path, self.table = (located(Path(root) / name / f"{split}.{kind}") for kind in ("zip", "csv"))
         try:
-            self.archive = zipfile.ZipFile(plain(self.path, math.inf))
+            self.archive = zipfile.ZipFile(self.path)
         except FileNotFoundError:
             raise UserError(f"{self.path} is missing; {MEND}") from None
         except (OSError, zipfile.BadZipFile) as error:

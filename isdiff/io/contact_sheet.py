@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from isdiff.io.files import atomic_save
 
@@ -14,7 +13,6 @@ TILE = 144
 CAPTION = 30
 LINE, MARGIN = 17, 6
 GAP = 6
-NOTE = "isdiff"
 
 
 def with_hole(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -25,12 +23,10 @@ def with_hole(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return np.where(hole[..., None], hatch, image)
 
 
-def contact_sheet(
-    path: Path, header: Sequence[str], rows: Sequence[Sequence[Tile]], tile: int = TILE, note: str = ""
-) -> Path:
+def contact_sheet(path: Path, header: Sequence[str], rows: Sequence[Sequence[Tile]], tile: int = TILE) -> Path:
     """Write a PNG with a titled column for each kind of picture, ``tile`` pixels wide, and a row for each image.
 
-    Captions have at most two lines; ``note`` is kept in the file, as text under ``NOTE``.
+    Captions have at most two lines.
     """
     columns = len(header)
     bold, small = ImageFont.load_default(13), ImageFont.load_default(10)
@@ -47,13 +43,10 @@ def contact_sheet(
         for column, (picture, caption) in enumerate(tiles):
             left = GAP + column * (tile + GAP)
             # Enlarge without blur, reduce without aliasing.
-            way = Image.Resampling.NEAREST if len(picture) <= tile else Image.Resampling.LANCZOS
-            canvas.paste(Image.fromarray(picture).resize((tile, tile), way), (left, top))
+            way = Image.Resampling.NEAREST if max(picture.shape) <= tile else Image.Resampling.LANCZOS
+            canvas.paste(ImageOps.pad(Image.fromarray(picture), (tile, tile), way, "white"), (left, top))
             draw.multiline_text((left, top + tile + 3), caption, (70, 70, 70), small, spacing=2)
-    texts = PngInfo()
-    if note:
-        texts.add_text(NOTE, note)
-    return atomic_save(path, lambda stream: canvas.save(stream, "png", pnginfo=texts))
+    return atomic_save(path, lambda stream: canvas.save(stream, "png"))
 
 
 def wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

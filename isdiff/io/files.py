@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -44,20 +43,10 @@ def atomic_save(path: str | Path, content: str | Callable[[IO[bytes]], object]) 
     return Path(path)
 
 
-def plain(path: str | Path, most: float = 1 << 27) -> Path:
-    """``path`` where it can be read whole: a pipe would wait for ever, and a giant takes all memory."""
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
-        raise OSError(f"{path} is a pipe or device; give a plain file")
-    if found.st_size > most:
-        raise OSError(f"{path} has {found.st_size:,} bytes, more than such a file may have ({most:,}); remove it")
-    return Path(path)
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object that may be lost; empty where it is not there or damaged."""
     with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(plain(path).read_bytes())
+        found = json.loads(path.read_bytes())
         return found if isinstance(found, dict) else {}
     return {}
 
@@ -78,7 +67,7 @@ def read_hashes(file: Path, advice: str) -> dict[str, str]:
     """Read lines ``<sha256>  <name>``, by name. Of a damaged file the error says: delete it and ``advice``."""
     found = {}
     try:
-        for line in plain(file).read_text("utf-8").splitlines():
+        for line in file.read_text("utf-8").splitlines():
             if line.strip() and not line.startswith("#"):
                 digest, _, name = line.partition("  ")
                 path = PurePosixPath(name)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from isdiff.errors import Missing, UserError
-from isdiff.io.files import plain, sha256_file
+from isdiff.io.files import sha256_file
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.hub import SUMS, brief, check_finite, load_part, verify
 from isdiff.nets.classifier import Classifier
@@ -70,7 +70,7 @@ def open_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         if not path.is_file():
             raise ValueError("it is a folder or a device")
-        if note.exists() and remembered_sha256(path) not in plain(note).read_bytes().decode(errors="replace").split():
+        if note.exists() and remembered_sha256(path) not in note.read_bytes().decode(errors="replace").split():
             raise ValueError(f"the sha256 in {note.name} is another one")
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -107,7 +107,6 @@ def save_weights(path: Path, net: nn.Module, header: dict[str, str], dtype: torc
 
 
 def json_of(path: Path, header: Mapping[str, str], key: str) -> dict[str, Any]:
-    """Read the JSON object under ``key`` of a weights file's header."""
     try:
         return dict(json.loads(header[key]))
     except (KeyError, ValueError, TypeError, RecursionError) as error:
@@ -123,7 +122,6 @@ def load_net(path: Path) -> nn.Module:
 
 
 def load_attribute_net(path: Path) -> AttributeNet:
-    """Load an attribute classifier."""
     tensors, header = open_weights(path)
     classes = json_of(path, header, "classes")
     return make_net(path, tensors, lambda: AttributeNet(classes)).eval()

@@ -22,6 +22,5 @@ def markdown_line(text: str) -> str:
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Its lines."""
     lines = [f"| {' | '.join(map(markdown_line, row))} |" for row in (heads, *rows)]
     return [lines[0], "|" + "---|" * len(heads), *lines[1:]]

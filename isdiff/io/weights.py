@@ -4,7 +4,6 @@ A download goes to a temporary name, resumes where it stopped, and gets its own 
 Where no hash is published, the file must fit its network.
 """
 
-import errno
 import http.client
 import json
 from dataclasses import dataclass
@@ -15,12 +14,10 @@ import torch
 import yaml
 
 from isdiff.errors import Missing, UserError
-from isdiff.io.files import fetch, plain, sha256_file
+from isdiff.io.files import fetch, sha256_file
 from isdiff.io.hub import HubEntry, brief, check_finite
 from isdiff.io.models import build_net, fill, open_weights, plain_state, save_weights
 from isdiff.paths import located, placed
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -38,11 +35,10 @@ class Entry:
 
 
 def read_manifest(path: Path) -> tuple[dict[str, Entry], dict[str, HubEntry]]:
-    """Read the files and the hub folders of a manifest, by name."""
     if not path.is_file():
         raise Missing([f"{path} is missing: give the folder that has the manifest (isdiff weights --root ...)"])
     try:
-        content = yaml.safe_load(plain(path).read_text("utf-8"))
+        content = yaml.safe_load(path.read_text("utf-8"))
         files = {name: Entry(name, **fields) for name, fields in (content.get("files") or {}).items()}
         hub = {name: HubEntry(name, **fields) for name, fields in (content.get("hub") or {}).items()}
         for text in [*files, *hub, *(entry.file for entry in files.values())]:
@@ -104,7 +100,7 @@ class Weights:
                 partial.unlink(missing_ok=True)  # what does not fit is no start for another try
                 reasons.append(f"{url}: {error}")
             except (OSError, http.client.HTTPException, ValueError) as error:
-                if getattr(error, "filename", None) or getattr(error, "errno", None) in FULL:
+                if getattr(error, "filename", None):
                     raise  # the error is this machine's, and no mirror helps
                 reasons.append(f"{url}: {brief(error)}")  # a broken connection: what came is kept for the next try
             else:

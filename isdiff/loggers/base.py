@@ -1,7 +1,5 @@
 """Where a run is reported besides its folder. Nothing here changes a result or its hash."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +17,6 @@ Tables = Mapping[str, Sequence[Mapping[str, Any]]]  # by name, rows whose keys a
 
 @dataclass(frozen=True)
 class Subject:
-    """What is reported."""
-
     name: str
     folder: Path
     config: Mapping[str, Any]
@@ -45,7 +41,7 @@ class Images:
 class Session:
     """One run as it is reported. This one reports nowhere."""
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> "Session":
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -68,7 +64,6 @@ class Logger(Component):
         """Raise ``UserError``, before hours of sampling, if it will not be able to log."""
 
     def session(self, subject: Subject) -> Session:
-        """What reports this run."""
         return Session()
 
     def tables(self, subject: Subject, tables: Tables) -> None:

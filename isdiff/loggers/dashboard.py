@@ -4,8 +4,6 @@ Bars are means over the runs of a ``cell`` (dataset, mask, and a table's row or 
 in their seeds. The workspace is a specification; it can be written to a file without any account.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Weights & Biases as a logger: live progress, metrics, images with pictures, histograms of the refinement."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -33,8 +31,6 @@ UPLOAD_SECONDS = 900.0  # most that the end of a run waits for a slow line
 
 @dataclass(eq=False)
 class WandbLogger(Logger):
-    """Reports to wandb."""
-
     project: str = "isdiff"
     entity: str | None = None
     mode: str = "offline"  # to be synchronised later, without an account; or online, shared, disabled
@@ -80,7 +76,7 @@ class WandbSession(Session):
         names = (logger.mode, logger.entity, logger.project, self.group, self.job_type)
         self.key = " / ".join(name or "-" for name in names)
 
-    def __enter__(self) -> WandbSession:
+    def __enter__(self) -> "WandbSession":
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -6,14 +6,13 @@ Keys name content (hashes of pixels and texts), so that a row never becomes wron
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from isdiff.io.files import atomic_save, plain
+from isdiff.io.files import atomic_save
 
 
 class ArrayStore:
@@ -57,7 +56,7 @@ class ArrayStore:
 def read_rows(path: Path) -> dict[str, np.ndarray]:
     """The rows of one file; none if it is damaged (the checksums in it tell)."""
     try:
-        with np.load(plain(path, math.inf), allow_pickle=False) as content:
+        with np.load(path, allow_pickle=False) as content:
             if any(member.compress_type for member in content.zip.infolist()):
                 raise ValueError("could hold any amount")
             keys, rows = content["keys"], content["rows"]

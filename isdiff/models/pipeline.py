@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from isdiff.errors import UserError
-from isdiff.io.files import plain
 from isdiff.io.fingerprint import remembered_sha256
 from isdiff.io.hub import SUMS, brief, check_finite, load_part, verify
 from isdiff.nets.drawings import build_tokenizer
@@ -75,7 +74,7 @@ def whole_pipeline(
     import diffusers
     import transformers
 
-    index = json.loads(plain(folder / "model_index.json").read_text())
+    index = json.loads((folder / "model_index.json").read_text())
     networks = {}
     for part in NETWORKS:
         library, kind = index.get(part) or (None, None)

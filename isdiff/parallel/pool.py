@@ -6,6 +6,7 @@ Results are in folders, and what is there is not made again: a dead process cost
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +25,7 @@ Work = Callable[[T, int, Callable[..., None]], R]  # takes an item, the number o
 
 RETRIES = 3  # new pools, or new tries of Ray's, after processes died
 GO_ON = "what is finished is kept, run the same command again to go on"
+launched = 1  # processes that torchrun was asked for
 own: dict[str, Any] = {}  # what a process of a pool knows of itself: its ``place``, and ``messages`` to its parent
 
 
@@ -85,6 +87,24 @@ def end_with_parent() -> None:
 
 def call(work: Work[T, R], number: int, item: T) -> R:
     return work(item, own["place"], lambda *content: own["messages"].put((number, *content)))
+
+
+def take_over() -> None:
+    """Do as rank 0 what torchrun's ranks were asked for: runs are sampled by as many processes of this one.
+
+    torchrun ends this process, but not if it was killed.
+    """
+    global launched
+    if os.environ["LOCAL_WORLD_SIZE"] != os.environ["WORLD_SIZE"]:
+        raise UserError("torchrun was given several machines; isdiff uses one: take runner=ray or Slurm for more")
+    launched = int(os.environ["WORLD_SIZE"])
+    threading.Thread(target=end_with_launcher, args=(os.getppid(),), daemon=True).start()
+
+
+def end_with_launcher(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os._exit(1)
 
 
 def cpus() -> int:

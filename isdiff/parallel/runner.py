@@ -16,7 +16,6 @@ import torch
 from isdiff.config.nodes import Config
 from isdiff.errors import UserError
 from isdiff.packages import import_extra
-from isdiff.parallel import ranks
 from isdiff.parallel.pool import GO_ON, RETRIES, cpus, in_processes, own_gpu
 from isdiff.progress import Reporter
 from isdiff.runs.experiment import Experiment
@@ -149,8 +148,6 @@ def split(items: Sequence[str]) -> tuple[Runner | None, list[str]]:
     given = dict(item.split("=", 1) for item in items if item.startswith(("runner=", "runner.")) and "=" in item)
     if not given:
         return None, list(items)
-    if ranks.size > 1:
-        raise UserError("runner=... has processes of its own; start it without torchrun")
     rest = [item for item in items if item.partition("=")[0] not in given]
     try:
         run, settings = RUNNERS[given.pop("runner", "")]

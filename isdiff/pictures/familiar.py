@@ -15,7 +15,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from isdiff.io.files import plain
 from isdiff.io.fingerprint import weights_fingerprint
 from isdiff.paths import located
 
@@ -62,7 +61,7 @@ def known_of(weights: str) -> FamiliarImages | None:
 @lru_cache
 def read(file: Path) -> FamiliarImages | None:
     try:
-        known = FamiliarImages(**json.loads(plain(file).read_text("utf-8")))
+        known = FamiliarImages(**json.loads(file.read_text("utf-8")))
         return known if np.isfinite(known.distance(np.zeros(FEATURES))) else None
     except (OSError, ValueError, TypeError, ArithmeticError):  # it only advises
         return None

@@ -12,7 +12,6 @@ from typing import Any
 
 import isdiff
 from isdiff.data.base import file_stamp
-from isdiff.io.files import plain
 from isdiff.pictures.canvas import Filled, Job
 
 NAME, VERSION = "isdiff.jsonl", 1
@@ -24,7 +23,7 @@ class Finished:
     def __init__(self, folder: Path | None, inpainter: Any) -> None:
         self.path, self.inpainter = folder and folder / NAME, inpainter
         self.lines: dict[str, dict[str, Any]] = {}
-        there = self.path and self.path.exists() and plain(self.path).read_text("utf-8", errors="replace")
+        there = self.path and self.path.exists() and self.path.read_text("utf-8", errors="replace")
         for line in (there or "").splitlines():
             with suppress(ValueError, KeyError, TypeError):  # a torn line: its picture is made again
                 record = json.loads(line)

@@ -1,7 +1,5 @@
 """Runs from Python, and their results as tables of pandas: ``isdiff.run``, ``isdiff.results``, ``isdiff.compare``."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,7 +38,7 @@ class Run:
     summary: dict[str, Any] = field(repr=False)
     experiment: Experiment = field(repr=False)
 
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> "pd.DataFrame":
         return results(self.folder)
 
 
@@ -60,7 +58,7 @@ def run(overrides: Sequence[str] | str, progress: bool = False) -> Run:
     return Run(outcome.experiment.store.path.absolute(), outcome.summary, outcome.experiment)
 
 
-def results(folder: str | Path = "outputs") -> pd.DataFrame:
+def results(folder: str | Path = "outputs") -> "pd.DataFrame":
     """Every finished run in ``folder`` and below: one row an image.
 
     Returns:
@@ -97,7 +95,7 @@ def results(folder: str | Path = "outputs") -> pd.DataFrame:
     return pandas.concat([runs.iloc[images.pop("number")].reset_index(drop=True), images], axis=1)
 
 
-def compare(runs: Sequence[Run], metrics: Sequence[str] | None = None, bootstrap: int = 1000) -> pd.DataFrame:
+def compare(runs: Sequence[Run], metrics: Sequence[str] | None = None, bootstrap: int = 1000) -> "pd.DataFrame":
     """Values of runs with 95 % intervals, and their paired differences to the first run on the images that both have.
 
     Args:

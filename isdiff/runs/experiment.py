@@ -1,7 +1,5 @@
 """One experiment: what a configuration describes with its folder and its model."""
 
-from __future__ import annotations
-
 import gc
 import time
 from collections.abc import Callable
@@ -91,7 +89,7 @@ class Experiment:
         self.store = RunFolder(setup.folder / setup.names[1] / setup.label / f"{setup.steps.name}-{self.hash}")
 
     @classmethod
-    def of(cls, cfg: Config, **given: Any) -> Self:
+    def of(cls, cfg: Config, **given: Any) -> "Self":
         """The experiment that a configuration describes; ``given`` as :meth:`Setup.of` takes it."""
         return cls(Setup.of(cfg, **given))
 
@@ -210,7 +208,6 @@ class Experiment:
         return to_uint8(self.prior.decode([clean], [task])[0])
 
     def finish(self, result: Result, inputs: Inputs) -> np.ndarray:
-        """The picture that is saved, (H, W, 3) uint8."""
         return self.setup.output(to_uint8(result.picture), inputs.pixels, inputs.hole)
 
     def record(self, result: Result, inputs: Inputs) -> dict[str, Any]:

@@ -100,18 +100,16 @@ class RunFeatures:
         """Return what is kept of the wanted kinds, after a look at what is not."""
         DEVICE.set(str(self.experiment.device))
         for start in range(0, len(self.records), PORTION):
-            places = range(start, min(start + PORTION, len(self.records)))
-            self.look(*(self.missing(kind, places) if wanted[kind] else [] for kind in (PAIRS, RESULTS, TRUTHS)))
+            self.look(range(start, min(start + PORTION, len(self.records))), wanted)
         return [s.take(k) if w else None for s, k, w in zip(self.stores, self.keys, wanted, strict=True)]
 
     def missing(self, kind: int, places: Sequence[int]) -> list[int]:
         first = {self.keys[kind][i]: i for i in reversed(places)}
         return sorted(i for key, i in first.items() if key not in self.stores[kind])
 
-    def look(self, pairs: list[int], results: list[int], truths: list[int]) -> None:
-        read = [{}, *({i: self.read(k, i) for i in {*pairs, *of}} for k, of in ((RESULTS, results), (TRUTHS, truths)))]
-        if pairs:
-            before, after = ([read[kind][i] for i in pairs] for kind in (RESULTS, TRUTHS))
+    def look(self, places: Sequence[int], wanted: Sequence[bool]) -> None:
+        if pairs := self.missing(PAIRS, places) if wanted[PAIRS] else []:
+            before, after = ([self.read(kind, i) for i in pairs] for kind in (RESULTS, TRUTHS))
             given: list[Any] = [self.prompts[i] for i in pairs]  # beside result and truth
             if self.extractor.masked:
                 holes, ids = self.experiment.setup.masks, [self.records[i]["id"] for i in pairs]
@@ -120,9 +118,9 @@ class RunFeatures:
             for kind, rows in enumerate((seen.values, seen.results, seen.truths)):
                 if rows is not None:
                     self.keep(kind, pairs, rows)
-        for kind, places in ((RESULTS, results), (TRUTHS, truths)):
-            if places := self.missing(kind, places):
-                self.keep(kind, places, self.extractor.features([read[kind][i] for i in places]))
+        for kind in (RESULTS, TRUTHS):
+            if rest := self.missing(kind, places) if wanted[kind] else []:
+                self.keep(kind, rest, self.extractor.features([self.read(kind, i) for i in rest]))
 
     def keep(self, kind: int, places: list[int], rows: np.ndarray) -> None:
         """What is kept already stays as it is: other portions give other last digits."""

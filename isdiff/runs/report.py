@@ -153,8 +153,6 @@ def draw_grid(experiment: Experiment, records: Records) -> None:
 
 
 def logged_images(experiment: Experiment, records: Records) -> Images:
-    """Return the finished images of a run for a logger that shows them."""
-
     def pictures(image_id: str) -> dict[str, np.ndarray]:
         given = experiment.read(image_id)
         return {

@@ -11,7 +11,6 @@ from isdiff.config.nodes import Config
 from isdiff.config.setup import Setup
 from isdiff.errors import SomeFailed, UserError, summed_up
 from isdiff.loggers.base import Session, Subject
-from isdiff.parallel import ranks
 from isdiff.progress import Reporter
 from isdiff.runs.experiment import MODEL_CACHE, Experiment
 from isdiff.runs.measure import absent
@@ -111,10 +110,7 @@ def sample_missing(
         if listen:
             listen(numbers)
 
-    if ranks.size > 1:
-        title += f" (shown: rank 0's share, 1 of {ranks.size})"
-    done = count - len(todo)
-    with Reporter(title, done + len(todo[:: ranks.size]), done=done, listen=hear, quiet=quiet) as bar:
+    with Reporter(title, count, done=count - len(todo), listen=hear, quiet=quiet) as bar:
         return sample_all(experiment, todo, bar)
 
 

@@ -1,6 +1,4 @@
-"""Sampling the images of an experiment: in this process, in several of its own, or in those that torchrun started."""
-
-from __future__ import annotations
+"""Sampling the images of an experiment, in this process or in several of its own."""
 
 import sys
 import traceback
@@ -17,8 +15,7 @@ from isdiff.config.settings import AUTO
 from isdiff.config.setup import Setup
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError, explained
-from isdiff.parallel import ranks
-from isdiff.parallel.pool import GO_ON, in_processes, own_gpu
+from isdiff.parallel import pool
 from isdiff.priors.batches import best_batch_size
 from isdiff.progress import Reporter
 from isdiff.runs.experiment import MODEL_CACHE, Experiment, Inputs
@@ -42,7 +39,7 @@ class Writer:
         self.pool = ThreadPoolExecutor(1, thread_name_prefix="isdiff-writer")
         self.pending: deque[Future[str]] = deque()
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> "Writer":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -127,20 +124,15 @@ def sample_all(experiment: Experiment, ids: list[str], bar: Reporter) -> dict[st
             bar.drop(1)
 
     workers = experiment.setup.runtime.workers
-    if workers > 1 and ranks.size > 1:
-        raise UserError(f"runtime.workers is {workers}, but torchrun starts the processes; leave it")
-    count = ranks.size if ranks.size > 1 else min(workers, len(ids))
+    count = min(workers if workers > 1 else pool.launched, len(ids))
     if count < 2:
         sample(experiment, ids, report)
     else:
         shares = [(experiment.setup.config, ids[place::count]) for place in range(count)]
-        if ranks.size > 1:
-            ended = ranks.in_ranks([(sample_share, share) for share in shares], report) or []
-        else:
-            ended = in_processes(sample_share, shares, count, lambda _, *content: report(*content))
+        ended = pool.in_processes(sample_share, shares, count, lambda _, *content: report(*content))
         if errors := [error for _, error in ended if error]:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-            raise UserError(f"{errors[0]}{more}; {GO_ON}")
+            raise UserError(f"{errors[0]}{more}; {pool.GO_ON}")
         for failures, _ in ended:
             failed |= failures
     if vanished:
@@ -160,7 +152,7 @@ def sample_share(share: tuple[Mapping[str, Any], list[str]], place: int, tell: R
 
     try:
         setup = Setup.again(share[0])
-        own_gpu(setup.runtime, place)
+        pool.own_gpu(setup.runtime, place)
         experiment = Experiment(setup, model_cache=MODEL_CACHE)
         there = experiment.store.records()  # of a process before that died
         if ids := [image_id for image_id in share[1] if image_id not in there]:

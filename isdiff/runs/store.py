@@ -16,14 +16,13 @@ from isdiff.checks import is_number
 from isdiff.data.base import file_stamp, safe_id
 from isdiff.data.images import load_rgb, pixels_hash
 from isdiff.errors import UserError
-from isdiff.io.files import atomic_save, plain, read_json
+from isdiff.io.files import atomic_save, read_json
 
 try:
     import fcntl
 except ImportError:  # Windows: one process a folder
     fcntl = None  # type: ignore[assignment]
 
-TOO_LARGE = 1e100
 VERSION = 1  # of records; those without one are older, and read as such
 KINDS = {  # of what a record has
     "id": str, "run": str, "model": str, "weights": str, "size": str, "image_sha": str, "mask_sha": str,
@@ -42,7 +41,7 @@ def parsed(line: str) -> dict[str, Any] | None:
         dce, starts, share = record["dce"], record["start_timesteps"], record.get("hole", 0)  # older ones have no share
         whole = (
             all(re.fullmatch("[0-9a-f]{16}", record[key]) for key in KINDS if key.endswith("_sha"))
-            and all(is_number(x) and abs(x) < TOO_LARGE for x in (*counts, *dce, *starts, share))
+            and all(is_number(x) for x in (*counts, *dce, *starts, share))
             and min(counts) >= 0 <= share <= 1
             and type(version := record.get("version", VERSION)) is int and version >= 1
             and record["stamps"] and all(isinstance(text, str) for text in record["stamps"])
@@ -85,7 +84,7 @@ class RunFolder:
 
     def lines(self) -> list[str]:
         with suppress(FileNotFoundError):
-            return plain(self.records_path).read_text("utf-8", errors="replace").splitlines(keepends=True)
+            return self.records_path.read_text("utf-8", errors="replace").splitlines(keepends=True)
         return []
 
     def records(self) -> dict[str, dict[str, Any]]:
@@ -179,7 +178,7 @@ class RunFolder:
 
     def read_text(self, name: str) -> str | None:
         try:
-            return plain(self.path / name).read_text("utf-8")
+            return (self.path / name).read_text("utf-8")
         except (OSError, ValueError):
             return None
 

@@ -18,7 +18,7 @@ from PIL import Image
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import with_hole
-from isdiff.io.files import atomic_open, atomic_save, plain
+from isdiff.io.files import atomic_open, atomic_save
 from isdiff.runs.store import RunFolder
 from isdiff.study.plan import Cell, StudyPlan
 
@@ -37,8 +37,6 @@ class Source:
 
 @dataclass(frozen=True)
 class Question:
-    """One set of pictures."""
-
     id: str  # a random name
     source: Source
     image: str
@@ -141,27 +139,24 @@ def build_study(plan: StudyPlan, folder: Path, overwrite: bool = False) -> Study
     if folder.exists() and before is None and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is no study and is never removed; give another --out")
     key = folder.with_name(f"{folder.name}.key.json")  # beside it: who is given the folder is not given the key
-    fresh, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{ending}") for ending in ("tmp", "old"))
-    shutil.rmtree(fresh, ignore_errors=True)
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         study = write_folder(plan, questions, fresh)
         if before not in (None, study) and not overwrite:
             advice = "give another --out, or --overwrite, after which answers to it can no longer be collected"
             raise UserError(f"{folder} holds another study ({before}); {advice}")
         atomic_save(key, json.dumps(key_content(plan, study, questions), indent=1) + "\n")
-        if folder.exists():
-            folder.rename(old)
+        shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
     finally:
-        for each in (fresh, old):
-            shutil.rmtree(each, ignore_errors=True)
+        shutil.rmtree(fresh, ignore_errors=True)
     return Study(study, folder, key, questions)
 
 
 def study_in(folder: Path) -> str | None:
     """The id of the study in a folder; None where there is none."""
     try:
-        found = re.search(r'<html [^>]*data-study="([0-9a-f]+)"', plain(folder / PAGE).read_text("utf-8"))
+        found = re.search(r'<html [^>]*data-study="([0-9a-f]+)"', (folder / PAGE).read_text("utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
     return found[1] if found else None

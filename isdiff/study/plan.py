@@ -1,29 +1,24 @@
 """What a study is made from: a YAML file with cells, each with a run of every method over the same images and masks."""
 
-from __future__ import annotations
-
 import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from isdiff.config.build import read_checked
 from isdiff.config.composing import compose_run
 from isdiff.config.nodes import MISSING, Config
 from isdiff.errors import UserError
+from isdiff.runs.experiment import Experiment
 from isdiff.runs.store import RunFolder
-
-if TYPE_CHECKING:
-    from isdiff.runs.experiment import Experiment
+from isdiff.tables.plan import plan
 
 
 @dataclass
 class CellFile:
-    """A cell as the file gives it."""
-
     dataset: str = MISSING
     mask: str = MISSING
     runs: dict[str, Any] = MISSING
@@ -51,14 +46,7 @@ class Run:
     @cached_property
     def experiment(self) -> Experiment:
         """Where it lies and with which masks; it need not be there."""
-        from isdiff.runs.experiment import Experiment  # imports torch
-
         return Experiment.of(compose_run(self.overrides))
-
-    @property
-    def folder(self) -> RunFolder:
-        """Where it lies."""
-        return self.experiment.store
 
 
 @dataclass(frozen=True)
@@ -76,14 +64,13 @@ class Cell:
 
     def folders(self) -> dict[str, RunFolder]:
         """The runs by method, methods in alphabetical order."""
-        found = {method: self.runs[method].folder for method in sorted(self.runs)}
+        found = {method: self.runs[method].experiment.store for method in sorted(self.runs)}
         counts = Counter(run.path.resolve() for run in found.values())
         if twice := [method for method, run in found.items() if counts[run.path.resolve()] > 1]:
             raise UserError(f"cell {self.label}: {' and '.join(twice)} have the same run; give each method its own")
         return found
 
     def commands(self, runs: Sequence[Run]) -> list[str]:
-        """Commands that make these runs."""
         found = [["isdiff", "run", *run.overrides] for run in runs if not run.row]
         if rows := [run.row for run in runs if run.row]:
             chosen = f"rows={','.join(rows)}", f"masks={self.mask}"
@@ -93,8 +80,6 @@ class Cell:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a study is drawn from."""
-
     cells: tuple[Cell, ...]
     n: int  # sets of pictures for each cell
     seed: int  # chooses the sets, who stands where, the order of the questions and the names of the pictures
@@ -104,12 +89,12 @@ class StudyPlan:
         """Refuse to begin while runs are missing; gives the commands that make them."""
         missing = []
         for cell in self.cells:
-            runs = [run for run in cell.runs.values() if not run.folder.records_path.exists()]
+            runs = [run for run in cell.runs.values() if not run.experiment.store.records_path.exists()]
             missing += [(cell, runs)] * bool(runs)
         if missing:
             count, first = sum(len(runs) for _, runs in missing), missing[0][1][0]
             commands = "; ".join(command for cell, runs in missing for command in cell.commands(runs))
-            raise UserError(f"{count} runs are not there (first: {first.folder.path}); make them: {commands}")
+            raise UserError(f"{count} runs are not there (first: {first.experiment.store.path}); make them: {commands}")
 
 
 def read_plan(path: str | Path, extra: Sequence[str] = (), n: int | None = None, seed: int | None = None) -> StudyPlan:
@@ -125,7 +110,6 @@ def read_plan(path: str | Path, extra: Sequence[str] = (), n: int | None = None,
 
 
 def read_cell(path: str | Path, given: Config, profile: str, extra: Sequence[str]) -> Cell:
-    """A cell of the file, with its runs."""
     try:
         if len(given.runs) < 2:
             raise UserError("give at least two methods in runs, each with a run")
@@ -143,8 +127,6 @@ def read_run(method: str, content: Any, cell: Config, profile: str, extra: Seque
     if kind != "row" or not isinstance(value, str) or cell.table is None:
         kinds = "{overrides: [KEY=VALUE]}, or {row: NAME} with the cell's table beside runs"
         raise UserError(f"{method} is {content!r}; give {kinds}")
-    from isdiff.tables.plan import plan
-
     rows = {row.name: row for row in plan(cell.table, profile, masks=[cell.mask], rows=[value], extra=extra).rows}
     found = rows[value].cells[0] if value in rows else None
     if found is None or found.impossible:

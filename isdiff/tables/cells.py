@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from isdiff.config.nodes import Config
 from isdiff.config.setup import Setup
 from isdiff.errors import Missing, UserError, explained, summed_up
 from isdiff.loggers.base import set_group
-from isdiff.metrics.base import Metric, Unavailable
-from isdiff.metrics.contrast import Contrast, contrast
+from isdiff.metrics.base import Unavailable
+from isdiff.metrics.contrast import contrast
 from isdiff.metrics.diversity import Diversity
 from isdiff.metrics.intervals import Estimate, estimate
 from isdiff.metrics.samples import SeedsStatistic
@@ -26,9 +25,8 @@ from isdiff.models.base import RANDOM
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import Records, result_features, samples, sources
 from isdiff.runs.run import execute
-from isdiff.tables.agreement import printed_difference
 from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
-from isdiff.tables.sheet import Column, Comparison, Gaps, Line, Sheet, Value
+from isdiff.tables.sheet import Column, Gaps, Pair, Sheet, Value, printed_difference
 
 
 @dataclass
@@ -88,7 +86,7 @@ def fill(
     sheet = Sheet(plan, columns)
     cells: Cells = {}
     reasons: Reasons = {}
-    todo = [(row, cell) for row in plan.rows for cell in row.cells]
+    todo = plan.cells()
     for place, (row, cell) in enumerate(todo, 1):
         key, named = (row.name, cell.mask), f"{row.label} ({cell.mask})"
         made_with = (cell.mask, cell.seeds, *sorted(cell.overrides), *plan.metrics.values())
@@ -119,10 +117,15 @@ def fill(
                 raise
             reasons[key] = explained(error)
             sheet.gaps.failed.setdefault(explained(error), []).append(named)
-    sheet.lines = [line(row, plan, metrics, cells, reasons) for row in plan.rows]
+    sheet.values = [
+        value_of(row, cell, column, plan, cells.get((row.name, cell.mask)), reasons)
+        for row, cell in todo
+        for column in columns
+        if column.mask == cell.mask
+    ]
     sheet.here = describe(cells.values())
-    sheet.comparisons = list(compare_rows(plan, columns, cells)) if paired else []
-    sheet.notes = [*plan.notes, *name_papers(plan), *explain_gaps(plan, reasons, sheet.gaps)]
+    sheet.pairs = list(compare_rows(plan, columns, cells)) if paired else []
+    sheet.notes = [*plan.notes, *name_papers(plan), *explain_gaps(plan, sheet.gaps)]
     sheet.rank()
     return sheet, cells
 
@@ -149,24 +152,21 @@ def is_finished(setup: Setup) -> bool:
     return set(ids) <= set(experiment.store.records())
 
 
-def line(row: RowPlan, plan: TablePlan, metrics: Sequence[Metric], cells: Cells, reasons: Reasons) -> Line:
-    """A row's values in the order of the columns."""
-    values = []
-    for cell in row.cells:
-        found = cells.get((row.name, cell.mask))
-        for place, metric in enumerate(metrics):
-            value = Value(paper=cell.paper[place] if cell.paper else None)
-            if found is None:
-                value.missing = reasons[row.name, cell.mask]
-            else:
-                value.calls, value.seconds = found.mean("network_calls"), found.mean("seconds")
-                value.protocol = protocol(found.experiment)
-                value.missing = found.skipped.get(metric.name, "")
-                if (sample := found.samples.get(metric.name)) is not None:
-                    value.ours, value.missing = found.estimate(metric.name, plan.bootstrap), ""
-                    value.seed_sd = sample.spread() if len(sample.seeds) > 1 else None
-            values.append(value)
-    return Line(row, values)
+def value_of(
+    row: RowPlan, cell: CellPlan, column: Column, plan: TablePlan, found: Row | None, reasons: Reasons
+) -> Value:
+    """One cell's value of one metric, or why there is none."""
+    place, name = list(plan.metrics).index(column.paper_metric), column.metric.name
+    value = Value(row, column, paper=cell.paper[place] if cell.paper else None)
+    if found is None:
+        value.missing = reasons[row.name, cell.mask]
+        return value
+    value.calls, value.seconds = found.mean("network_calls"), found.mean("seconds")
+    value.protocol, value.missing = protocol(found.experiment), found.skipped.get(name, "")
+    if (sample := found.samples.get(name)) is not None:
+        value.ours, value.missing = found.estimate(name, plan.bootstrap), ""
+        value.seed_sd = sample.spread() if len(sample.seeds) > 1 else None
+    return value
 
 
 def protocol(experiment: Experiment) -> str:
@@ -189,24 +189,21 @@ def describe(rows: Iterable[Row]) -> str:
     return "; ".join([*shown, *([f"networks {', '.join(networks)}"] if networks else [])])
 
 
-def compare_rows(plan: TablePlan, columns: Sequence[Column], cells: Cells) -> Iterator[Comparison]:
+def compare_rows(plan: TablePlan, columns: Sequence[Column], cells: Cells) -> Iterator[Pair]:
     """Each row against each of its partners, where there is a difference of ours or of the paper's."""
     rows, metrics = {row.name: row for row in plan.rows}, list(plan.metrics)
     for row, partner in [(each, rows[name]) for each in plan.rows for name in each.against]:
-        found: list[Contrast | None] = []
-        printed: list[Decimal | None] = []
         for column in columns:
-            name, place = column.metric.name, metrics.index(column.paper_metric)
+            name, found = column.metric.name, None
             both = [cells.get((each.name, column.mask)) for each in (partner, row)]
             measured = [each for each in both if each is not None and name in each.samples]
-            printed.append(printed_difference(row, partner, column.mask, place))
-            found.append(None)
             if len(measured) == 2:
                 first, second = measured
                 ids, higher = (first.ids, second.ids), column.metric.higher_is_better
-                found[-1] = contrast(first.samples[name], second.samples[name], plan.bootstrap, ids, higher)
-        if any(each is not None for each in (*found, *printed)):
-            yield Comparison(row, partner, tuple(found), tuple(printed))
+                found = contrast(first.samples[name], second.samples[name], plan.bootstrap, ids, higher)
+            printed = printed_difference(row, partner, column.mask, metrics.index(column.paper_metric))
+            if found is not None or printed is not None:
+                yield Pair(row, partner, column, found, printed)
 
 
 def name_papers(plan: TablePlan) -> list[str]:
@@ -218,25 +215,19 @@ def name_papers(plan: TablePlan) -> list[str]:
     return [f"The paper's values of {'; '.join(labels)} were {source}." for source, labels in grouped.items()]
 
 
-def explain_gaps(plan: TablePlan, reasons: Reasons, gaps: Gaps) -> list[str]:
+def explain_gaps(plan: TablePlan, gaps: Gaps) -> list[str]:
     """One sentence for every reason that neither a download nor a run mends, for cells and for single images."""
     masks = defaultdict[tuple[str, str], list[str]](list)
-    for (name, mask), reason in reasons.items():
-        if reason != NOT_YET and not any(thing in reason for thing in gaps.waits):
-            masks[reason, name].append(mask)
-    labels = {row.name: row.label for row in plan.rows}
+    for row, cell in plan.cells():
+        if cell.impossible:
+            masks[cell.impossible, row.label].append(cell.mask)
     grouped = defaultdict[str, list[str]](list)
-    for (reason, name), its in masks.items():
-        grouped[reason].append(labels[name] if its == list(plan.masks) else f"{labels[name]} ({', '.join(its)})")
+    for (reason, label), its in masks.items():
+        grouped[reason].append(label if its == list(plan.masks) else f"{label} ({', '.join(its)})")
     return [f"{reason}: {'; '.join(cells)}." for reason, cells in (grouped | gaps.failed).items()]
 
 
-def cell_config(
-    cell: CellPlan,
-    metrics: Sequence[str],
-    group: str = "",
-    name: str = "",
-) -> Config:
+def cell_config(cell: CellPlan, metrics: Sequence[str], group: str = "", name: str = "") -> Config:
     """The runs of a cell, which differ in their seeds; loggers show them in a ``group`` under ``name``."""
     composed = compose_run([f"mask={cell.mask}", f"metrics.names=[{','.join(metrics)}]", *cell.overrides])
     if group:
@@ -250,7 +241,9 @@ def configs_of(plans: Iterable[TablePlan], strict: bool = False) -> Iterator[tup
     What does not compose is left to the tables to explain, unless ``strict``.
     """
     for table in plans:
-        for row, cell in [(each, cell) for each in table.rows for cell in each.cells if not cell.impossible]:
+        for row, cell in table.cells():
+            if cell.impossible:
+                continue
             try:
                 composed = cell_config(cell, list(table.metrics.values()), table.name, row.name)
             except UserError:

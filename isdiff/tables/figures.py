@@ -10,12 +10,13 @@ import numpy as np
 
 from isdiff.config.metrics import build_metrics
 from isdiff.config.nodes import make_config
+from isdiff.config.search_path import config_names
 from isdiff.io.files import atomic_save
 from isdiff.metrics.contrast import contrast
 from isdiff.metrics.intervals import Estimate
 from isdiff.tables.cells import Cells, Row, fill
 from isdiff.tables.kl import KL, add_divergences, divergences
-from isdiff.tables.plan import TablePlan, load, names
+from isdiff.tables.plan import TablePlan, load
 from isdiff.tables.render import comma_separated, value_entries
 from isdiff.tables.sheet import Gaps
 
@@ -45,7 +46,7 @@ class Panel:
 
 def figure_names() -> list[str]:
     """Fig. 4 before Fig. 10."""
-    return sorted(names("figure"), key=lambda name: (len(name), name))
+    return sorted(config_names("figure"), key=lambda name: (len(name), name))
 
 
 def as_table(figure: Any, dataset: str, profile: str) -> Any:
@@ -137,7 +138,7 @@ def draw(
             add_divergences(sheet, table, cells, spread)
         lines += comma_separated(value_entries(sheet)).splitlines(keepends=True)[1 if lines else 0 :]
         drawn.gaps.add(sheet.gaps)
-        lacking += sum(not cell.impossible for row in table.rows for cell in row.cells) - len(cells)
+        lacking += sum(not cell.impossible for _, cell in table.cells()) - len(cells)
         if cells:
             panels.append(Panel(next(iter(cells.values())).experiment.setup.names[0], table, cells))
     atomic_save(folder / f"{name}.csv", "".join(lines))

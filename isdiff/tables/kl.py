@@ -48,13 +48,16 @@ def add_divergences(sheet: Sheet, table: TablePlan, cells: Cells, spread: Mappin
     """Another column: the mean of :func:`divergences`, which ``spread`` has by row, over images."""
     (mask,) = table.masks
     sheet.columns.append(Column(mask, KL))
-    for line in sheet.lines:
-        value = Value(missing=line.values[0].missing)
-        if (row := cells.get((line.row.name, mask))) is not None:
-            sample = MeanStatistic(np.array(list(spread[line.row.name].values())))
-            sample.groups = sources(row.experiment, [{"id": image_id} for image_id in spread[line.row.name]])
-            value = Value(ours=estimate(sample, table.bootstrap))
-        line.values.append(value)
+    missing = {value.row.name: value.missing for value in sheet.values}
+    for row in table.rows:
+        value = Value(row, sheet.columns[-1], missing=missing[row.name])
+        if (found := cells.get((row.name, mask))) is not None:
+            sample = MeanStatistic(np.array(list(spread[row.name].values())))
+            sample.groups = sources(found.experiment, [{"id": image_id} for image_id in spread[row.name]])
+            value.ours, value.missing = estimate(sample, table.bootstrap), ""
+        sheet.values.append(value)
+    order = [row.name for row in table.rows]
+    sheet.values.sort(key=lambda value: order.index(value.row.name))
 
 
 def divergence(truth: torch.Tensor, filled: torch.Tensor, hole: torch.Tensor) -> float:

@@ -1,6 +1,7 @@
 """A table, a figure or the whole report of a profile, from plan to files."""
 
 import hashlib
+import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,21 +11,24 @@ from typing import Any
 
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
+from isdiff.config.search_path import config_names
+from isdiff.environment import git_commit, package_versions
+from isdiff.io.files import atomic_save
 from isdiff.loggers.base import Logger, Subject
 from isdiff.paths import placed
 from isdiff.tables import votes
 from isdiff.tables.cells import Row, fill
 from isdiff.tables.figures import Drawn, as_table, draw, figure_names
-from isdiff.tables.plan import NothingChosen, TablePlan, load, names, plan
-from isdiff.tables.render import Part, logged_tables, part_of, write
-from isdiff.tables.report import answer, spent, spent_text, write_page
-from isdiff.tables.sheet import Gaps, Sheet
+from isdiff.tables.plan import NothingChosen, TablePlan, load, plan
+from isdiff.tables.render import Part, logged_tables, part_of, template, write
+from isdiff.tables.report import answer, spent
+from isdiff.tables.sheet import Agreement, Gaps, Sheet
 from isdiff.tables.strips import page_strips
 
 
 def table_names() -> list[str]:
     """The paper's tables in its order, with that of people's votes."""
-    return sorted([*names("table"), votes.NAME])
+    return sorted([*config_names("table"), votes.NAME])
 
 
 def plans_of(asked: Sequence[str], profile: str, **options: Any) -> dict[str, list[TablePlan]]:
@@ -58,7 +62,6 @@ def is_logging(override: str) -> bool:
 
 
 def logger_of(overrides: Sequence[str]) -> Logger:
-    """The logger that runs with these overrides have."""
     return build(compose_run([each for each in overrides if is_logging(each)]).logger, Logger)
 
 
@@ -82,14 +85,13 @@ class Maker:
     options: dict[str, Any]
     known: dict[object, Row] = field(default_factory=dict)
 
-    @property
-    def folder(self) -> Path:
-        return folder_of(self.profile, self.options)
+    def __post_init__(self) -> None:
+        self.folder = folder_of(self.profile, self.options)
 
     def table(self, name: str, plans: Sequence[TablePlan]) -> tuple[Part, Sheet | None]:
         """Run a table, write it, and report it to the logger of its runs, in their group; votes have no sheet."""
         if name == votes.NAME:
-            part, sheet = votes.votes_part(self.profile), None
+            part, sheet = votes.table_part(self.profile), None
         else:
             (table,) = plans
             sheet, cells = fill(table, self.run, self.known)
@@ -102,11 +104,13 @@ class Maker:
         return part, sheet
 
     def figure(self, name: str, plans: Sequence[TablePlan]) -> Drawn:
-        """Run and draw a figure."""
         return draw(name, plans, self.folder, self.run, self.options.get("limit"), self.known)
 
     def report(self, plans: dict[str, list[TablePlan]], only: Sequence[str]) -> tuple[Path, Gaps]:
-        """One page with all ``plans``, or ``only`` those asked for by name; returns its path, and what it lacks."""
+        """One page with all ``plans``, or ``only`` those asked for by name; returns its path, and what it lacks.
+
+        It opens offline. Beside it lies, as JSON, what comes of the paper, what was spent, and facts.
+        """
         sheets, parts, figures, gaps = [], [], [], Gaps()
         for name, its in plans.items():
             if name in figure_names():
@@ -118,16 +122,24 @@ class Maker:
             if sheet:
                 sheets.append(sheet)
                 gaps.add(sheet.gaps, name)
-        cost = spent(self.known.values())
         voted = votes.vote_agreements(votes.read_cells(self.profile)) if votes.NAME in plans else []
-        path = folder_of(self.profile, self.options | {"only": list(only)}) / "report.html"
+        cost, facts = spent(self.known.values()), {"commit": git_commit(), **package_versions()}
+        content = {"answer": answer(sheets, voted), "facts": facts, "spent": cost}
         given = {key: value for key, value in self.options.items() if key != "extra" and value not in (None, [])}
         typed = [f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}" for k, v in given.items()]
-        told = {
-            "title": f"Does IS-Diff do what its paper says? Here: {load('profile', self.profile).title}",
-            "command": shlex.join(["isdiff", "table", "report", *only, f"profile={self.profile}", *typed,
-                                   *self.options.get("extra", ())]),
-        }  # fmt: skip
-        write_page(path, parts, figures, answer(sheets, voted), cost, **told)
-        print(spent_text(cost), file=sys.stderr)
+        said = (
+            f"All runs: {cost['network_calls']:,} network calls for {cost['images']:,} pictures, "
+            f"{cost['seconds'] / 3600:.1f} hours of one worker."
+        )
+        page = template("report.html").render(
+            content, parts=parts, figures=[figure for figure in figures if figure.svg], words=list(Agreement),
+            titles={part.name: part.title for part in parts}, spent_text=said,
+            title=f"Does IS-Diff do what its paper says? Here: {load('profile', self.profile).title}",
+            command=shlex.join(["isdiff", "table", "report", *only, f"profile={self.profile}", *typed,
+                                *self.options.get("extra", ())]),
+        )  # fmt: skip
+        path = folder_of(self.profile, self.options | {"only": list(only)}) / "report.html"
+        atomic_save(path, page)
+        atomic_save(path.with_suffix(".json"), json.dumps(content, indent=1))
+        print(said, file=sys.stderr)
         return path, gaps

@@ -4,10 +4,9 @@ A table (``configs/table``) lists rows and columns in the paper's words; a profi
 mean: which dataset stands for ImageNet, which metric for LPIPS, how many images, which seeds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -27,7 +26,7 @@ class CellPlan:
     overrides: tuple[str, ...]  # that all seeds share; empty where the cell cannot exist
     seeds: tuple[int, ...]
     impossible: str = ""  # why it cannot exist in this profile
-    paper: tuple[float | None, ...] = ()  # the printed values by metric; empty where there are none
+    paper: tuple[Decimal | None, ...] = ()  # the printed values by metric; empty where there are none
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class RowPlan:
     label: str
     cells: tuple[CellPlan, ...]
     against: tuple[str, ...] = ()  # names of the rows that this one is compared with
-    paper_time: float | None = None  # the paper's seconds per image on its own GPU
+    paper_time: Decimal | None = None  # the paper's seconds per image on its own GPU
     source: str = ""  # where its printed values come from, if not from the paper
     isdiff: bool = False  # whether it runs with IS-Diff
 
@@ -60,36 +59,21 @@ class TablePlan:
     own_data: bool = True  # whether that dataset itself is used, and not one in its place
     times: str = ""  # how its seconds were taken
 
-
-class Printed(float):
-    """A number of the paper's, which is written as it was printed: 143.00."""
-
-    text: str
-
-    def __new__(cls, text: str) -> Printed:
-        made = super().__new__(cls, text)
-        made.text = text
-        return made
-
-    def __str__(self) -> str:
-        return self.text
+    def cells(self) -> list[tuple[RowPlan, CellPlan]]:
+        """Row by row."""
+        return [(row, cell) for row in self.rows for cell in row.cells]
 
 
 class PaperLoader(yaml.SafeLoader):
-    """Decimal numbers as :class:`Printed`."""
+    """The paper's numbers as they are printed: 143.00."""
 
 
-PaperLoader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: Printed(str(node.value)))
+PaperLoader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: Decimal(str(node.value)))
 
 
 def paper_values() -> Any:
     """``configs/paper_values.yaml``: what the paper prints, by table, row and mask."""
     return yaml.load(located("configs/paper_values.yaml").read_text("utf-8"), PaperLoader)
-
-
-def names(group: str) -> list[str]:
-    """What ``configs/<group>`` holds."""
-    return list(config_names(group))
 
 
 def load(group: str, name: str) -> Any:
@@ -191,7 +175,7 @@ class Planner:
     seeds: Sequence[int] | None
     extra: Sequence[str]
 
-    def cell(self, row: Any, mask: str, paper: tuple[float | None, ...]) -> CellPlan:
+    def cell(self, row: Any, mask: str, paper: tuple[Decimal | None, ...]) -> CellPlan:
         """One cell. What comes later wins: the profile's steps and resampling stand behind a row's single keys."""
         table, setting = self.table, self.setting
         data, kind = setting.datasets[table.dataset], row.get("model", "pixel")
@@ -243,7 +227,6 @@ def single_keys(row: Any) -> list[str]:
 
 
 def method_of(row: Any) -> str:
-    """The name of a row's method."""
     return values_of(row.overrides)["method"]
 
 

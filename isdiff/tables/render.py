@@ -3,21 +3,30 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup  # text that is markup already, such as a macro's
+from rich.console import Console
+from rich.markdown import Markdown
 
+from isdiff.errors import printable
 from isdiff.io.files import atomic_save
-from isdiff.io.texts import csv_text, markdown_line
+from isdiff.io.texts import csv_text, markdown_line, markdown_table
 from isdiff.loggers.base import Tables
-from isdiff.tables.agreement import agreement
-from isdiff.tables.grid import Grid
-from isdiff.tables.sheet import Sheet, footnotes
+from isdiff.tables.grid import Grid, Text, footnotes, mask_grid
+from isdiff.tables.sheet import Sheet
 
 TEMPLATES = Path(__file__).parent / "templates"
+MARKUP = {"best": "**", "second": "*", "bad": "**", "": ""}  # in Markdown
+LATEX = str.maketrans({
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--",
+    "é": r"\'e", "×": r"$\times$",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,19 +43,31 @@ class Part:
 
 
 def part_of(sheet: Sheet, pictures: Mapping[str, Any] | None = None) -> Part:
-    """A sheet as it is shown."""
+    """A sheet as it is shown, with a grid for every mask."""
     plan, waits = sheet.plan, [f"Waits for {what}: {', '.join(cells)}" for what, cells in sheet.gaps.waits.items()]
     setting, notes = ": ".join(filter(None, [plan.setting, sheet.here])), [*footnotes(sheet), *waits]
-    return Part(plan.name, plan.title, setting, sheet.grids(), notes, value_entries(sheet), pictures or {})
+    grids = [mask_grid(sheet, mask) for mask in dict.fromkeys(column.mask for column in sheet.columns)]
+    return Part(plan.name, plan.title, setting, grids, notes, value_entries(sheet), pictures or {})
 
 
 def markdown(part: Part, level: str = "#") -> str:
     """Best bold, second best italic; ``level`` is that of the heading."""
+
+    def cell(text: Text) -> str:
+        value, note = (f"{MARKUP[m]}{t}{MARKUP[m]}" for t, m in ((text.value, text.mark), (text.note, text.note_mark)))
+        return "; ".join(filter(None, [f"{value} {text.detail}".strip(), note]))
+
     lines = [markdown_line(f"{level} {part.title}"), ""]
     lines += [markdown_line(f"Here: {part.setting}."), ""] if part.setting else []
     for grid in part.grids:
-        lines += [*([markdown_line(f"{grid.title}:"), ""] if len(part.grids) > 1 else []), *grid.markdown(), ""]
+        lines += [markdown_line(f"{grid.title}:"), ""] if len(part.grids) > 1 else []
+        lines += [*markdown_table(grid.heads, [list(map(cell, row)) for row in grid.rows]), ""]
     return "\n".join([*lines, *(markdown_line(f"- {note}") for note in part.notes)]) + "\n"
+
+
+def show(part: Part) -> None:
+    """Print the table; words that do not fit a narrow terminal are folded."""
+    Console().print(Markdown(printable(markdown(part))))
 
 
 def value_entries(sheet: Sheet) -> list[dict[str, Any]]:
@@ -54,13 +75,12 @@ def value_entries(sheet: Sheet) -> list[dict[str, Any]]:
     return [
         {
             "table": sheet.plan.name, "profile": sheet.plan.profile, "dataset": sheet.plan.dataset,
-            "row": line.row.name, "label": line.row.label, "mask": column.mask, "metric": column.metric.name,
-            **{key: getattr(value.ours, key, None) for key in ("value", "low", "high", "n")},
-            "seed_sd": value.seed_sd, "paper_metric": column.paper_metric, "paper": value.paper,
-            "network_calls": value.calls, "seconds_per_image": value.seconds, "protocol": value.protocol or None,
-            "missing": value.missing,
+            "row": v.row.name, "label": v.row.label, "mask": v.column.mask, "metric": v.column.metric.name,
+            **{key: getattr(v.ours, key, None) for key in ("value", "low", "high", "n")},
+            "seed_sd": v.seed_sd, "paper_metric": v.column.paper_metric, "paper": v.paper, "network_calls": v.calls,
+            "seconds_per_image": v.seconds, "protocol": v.protocol or None, "missing": v.missing,
         }
-        for line, column, value in sheet.cells()
+        for v in sheet.values
     ]  # fmt: skip
 
 
@@ -68,19 +88,18 @@ def comparison_entries(sheet: Sheet) -> list[dict[str, Any]]:
     """Every paired difference with full numbers, and the paper's."""
     return [
         {
-            "method": each.row.label, "against": each.against.label, "mask": column.mask, "metric": column.metric.name,
-            "difference": found.difference.value, "low": found.difference.low, "high": found.difference.high,
-            "relative_percent": found.relative, "p": found.p, "n": found.difference.n, "verdict": str(found.verdict),
-            "paper": None if printed is None else float(printed),
-            "agreement": agreement(printed, found, column.metric.higher_is_better),
+            "method": pair.row.label, "against": pair.against.label, "mask": pair.column.mask,
+            "metric": pair.column.metric.name, "difference": found.difference.value, "low": found.difference.low,
+            "high": found.difference.high, "relative_percent": found.relative, "p": found.p, "n": found.difference.n,
+            "verdict": str(found.verdict), "paper": None if pair.printed is None else float(pair.printed),
+            "agreement": pair.agreement,
         }
-        for each, column, found, printed in sheet.paired()
-        if found is not None
+        for pair in sheet.pairs
+        if (found := pair.found) is not None
     ]  # fmt: skip
 
 
 def comma_separated(entries: Sequence[dict[str, Any]]) -> str:
-    """One line a cell."""
     rows = [["" if value is None else value for value in entry.values()] for entry in entries]
     return csv_text([list(entries[0]), *rows])
 
@@ -88,21 +107,21 @@ def comma_separated(entries: Sequence[dict[str, Any]]) -> str:
 def logged_tables(sheet: Sheet) -> Tables:
     """For loggers: the table as people read it, one with every number, and the comparisons."""
     overview = []
-    for line in sheet.lines:
-        columns = zip(sheet.columns, line.values, strict=True)
-        row: dict[str, Any] = {"method": line.row.label}
-        row |= {f"{c.mask}: {c.metric.heading}": getattr(value.ours, "value", None) for c, value in columns}
+    for planned in sheet.plan.rows:
+        its = [value for value in sheet.values if value.row is planned]
+        made = [value for value in its if value.protocol]
+        row: dict[str, Any] = {"method": planned.label}
+        row |= {f"{v.column.mask}: {v.column.metric.heading}": getattr(v.ours, "value", None) for v in its}
         for key, cost in (("network_calls", "calls"), ("seconds_per_image", "seconds")):
-            known = [getattr(value, cost) for value in line.values if value.protocol]
-            row[key] = float(np.mean(known)) if known else None
-        overview.append(row | {"paper_seconds": line.row.paper_time})
+            row[key] = float(np.mean([getattr(value, cost) for value in made])) if made else None
+        overview.append(row | {"paper_seconds": planned.paper_time})
     tables = {"table": overview, "values": value_entries(sheet), "comparisons": comparison_entries(sheet)}
     return {name: [plain_numbers(row) for row in rows] for name, rows in tables.items()}
 
 
 def plain_numbers(entry: dict[str, Any]) -> dict[str, Any]:
     """None for numbers that are not finite; the paper's as plain ones."""
-    floats = {key: float(value) for key, value in entry.items() if isinstance(value, float)}
+    floats = {key: float(value) for key, value in entry.items() if isinstance(value, (float, Decimal))}
     return entry | {key: value if math.isfinite(value) else None for key, value in floats.items()}
 
 
@@ -113,22 +132,10 @@ def template(name: str) -> Template:
         options = {
             "block_start_string": "<%", "block_end_string": "%>", "variable_start_string": "<<",
             "variable_end_string": ">>", "comment_start_string": "<#", "comment_end_string": "#>",
-            "finalize": lambda x: x if isinstance(x, Markup) else latex_text(str(x)),
+            "finalize": lambda x: x if isinstance(x, Markup) else str(x).translate(LATEX),
         }  # fmt: skip
     loader = FileSystemLoader(TEMPLATES)
     return Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, **options).get_template(name)
-
-
-SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "–": "--",
-    "é": r"\'e", "×": r"$\times$",
-}  # fmt: skip
-
-
-def latex_text(text: str) -> str:
-    """Text as LaTeX writes it."""
-    return "".join(SPECIAL.get(letter, letter) for letter in text)
 
 
 def latex(part: Part) -> str:

@@ -31,7 +31,6 @@ def strip(rows: Sequence[Row], image_id: str) -> list[tuple[str, np.ndarray]]:
 
 
 def draw_strips(path: Path, rows: Sequence[Row], ids: Sequence[str]) -> Path:
-    """A picture with a line for each of ``ids``."""
     lines = [strip(rows, image_id) for image_id in ids]
     tiles = [
         [(pixels, "" if place else image_id) for place, (_, pixels) in enumerate(line)]

@@ -6,10 +6,10 @@ from typing import Any
 
 from isdiff.errors import UserError
 from isdiff.paths import placed
-from isdiff.tables.agreement import Agreement
 from isdiff.tables.grid import Grid, Text
 from isdiff.tables.plan import load, paper_values
 from isdiff.tables.render import Part
+from isdiff.tables.sheet import Agreement
 
 NAME, TITLE = "table3", "Table III: which pictures people prefer"
 COLLECTED = "outputs/study.results/table3.json"  # where isdiff study collect writes, unless told otherwise
@@ -44,21 +44,41 @@ def read_cells(profile: str) -> list[dict[str, Any]]:
     return cells
 
 
-def votes_part(profile: str) -> Part:
-    """The table as it is shown."""
+def table_part(profile: str) -> Part:
+    """The table of a profile, with the votes that are there."""
     cells, key = read_cells(profile), placed("outputs/study.key.json")
     plan = f"configs/study/{'table3' if profile == 'paper' else 'demo'}.yaml"
     state = "In brackets 95 % intervals." if any(cell["votes"] for cell in cells) else "Nobody has voted yet."
-    notes = [
+    note = (
         f"{state} isdiff study build {plan} makes the study's page; isdiff study collect {key} FILES counts the "
         "answers, and then this table shows them."
-    ]
-    entries = [
-        {"dataset": cell["dataset"], "mask": cell["mask"], "method": method, "votes": share.get("votes"),
-         "of": cell["votes"], "share": share.get("share"), "paper_percent": share["paper_percent"]}
-        for cell in cells for method, share in cell["methods"].items()
-    ]  # fmt: skip
+    )
+    return votes_part(cells, [note])
+
+
+def votes_part(cells: Sequence[Cell], notes: list[str]) -> Part:
+    """Cells as they are shown, with a line for each method of each cell; shares and bounds in %."""
+    entries = []
+    for cell in cells:
+        for method, share in cell["methods"].items():
+            wilson = share.get("wilson")
+            bounds = share.get("bootstrap") or wilson
+            entries.append({
+                "dataset": cell["dataset"], "mask": cell["mask"], "method": method, "votes": share.get("votes"),
+                "of": cell["votes"], "participants": cell.get("participants"),
+                **percents(("share",), wilson and (share["share"],)), **percents(("low", "high"), bounds),
+                "interval": bounds and ("wilson" if bounds is wilson else "bootstrap"),
+                **percents(("wilson_low", "wilson_high"), wilson), "paper": share["paper_percent"],
+                "p_equal_shares": cell.get("p_equal_shares"),
+            })  # fmt: skip
     return Part(NAME, TITLE, "shares of votes in %", vote_grids(cells), notes, entries)
+
+
+def percents(keys: Sequence[str], shares: Sequence[float] | None) -> dict[str, float | None]:
+    """Shares from 0 to 1 as %, by key; None where nobody voted."""
+    return (
+        {key: round(100 * share, 4) for key, share in zip(keys, shares, strict=True)} if shares else dict.fromkeys(keys)
+    )
 
 
 def vote_grids(cells: Sequence[Cell]) -> list[Grid]:

@@ -18,10 +18,8 @@ from process_parts import below, gone, needs_proc, stat
 
 from isdiff.cli import main
 from isdiff.config.composing import compose_run
-from isdiff.errors import UserError
-from isdiff.parallel import ranks
+from isdiff.parallel import pool
 from isdiff.parallel.pool import own_gpu
-from isdiff.parallel.runner import split
 from isdiff.runs.report import CIRCUMSTANCES
 from isdiff.runs.run import execute
 
@@ -60,15 +58,7 @@ def left(folder: Path) -> dict:
     return {"summary": json.dumps(summary), "records": json.dumps(records), "folder": path.parent.name} | files
 
 
-def test_processes_are_started_by_one_of_the_two(place, tmp_path, monkeypatch):
-    monkeypatch.setattr(ranks, "size", 2)
-    with pytest.raises(UserError, match=r"runtime\.workers is 2, but torchrun starts the processes"):
-        execute(compose_run(overrides(place, tmp_path, "good", "runtime.workers=2")))
-    with pytest.raises(UserError, match=r"runner=\.\.\. has processes of its own; start it without torchrun"):
-        split(["runner=local"])
-
-
-def test_each_rank_has_the_gpu_of_its_place(monkeypatch):
+def test_each_process_has_the_gpu_of_its_place(monkeypatch):
     monkeypatch.setattr("isdiff.parallel.pool.resolve_device", lambda name: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     for named, place, found in (("auto", 2, "cuda:2"), ("cuda", 5, "cuda:1"), ("cuda:3", 0, "cuda:3")):
@@ -77,13 +67,15 @@ def test_each_rank_has_the_gpu_of_its_place(monkeypatch):
         assert cfg.runtime.device == found
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_commands_that_are_one_process_say_so_once(monkeypatch, capsys, rank):
-    for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("WORLD_SIZE", "2"), ("RANK", str(rank))):
+def test_ranks_but_the_first_have_nothing_to_do(monkeypatch, capsys):
+    values = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "1"}
+    for name, value in values.items():
         monkeypatch.setenv(name, value)
-    assert main(["methods"]) == (rank == 0)
-    said = capsys.readouterr()
-    assert not said.out and ("isdiff methods is one process; start it without torchrun" in said.err) == (rank == 0)
+    assert main(["run", "no", "such", "words"]) == 0 and capsys.readouterr() == ("", "")
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "4")):
+        monkeypatch.setenv(name, value)
+    assert main(["run"]) == 1 and "torchrun was given several machines" in capsys.readouterr().err
+    assert pool.launched == 1
 
 
 def torchrun(count: int, *arguments: str, **options) -> subprocess.Popen:
@@ -119,7 +111,7 @@ def test_a_multirun_of_several_ranks(place, tmp_path):
     words = overrides(place, tmp_path / "ranks", "images", "sampler.steps=10", "seed=1,x,0")
     process = torchrun(2, "-m", "isdiff", "run", "-m", *words)
     out, err = process.communicate(timeout=250)
-    assert process.returncode and "seed is 'x'" in err and "rank 0's share, 1 of 2" in err
+    assert process.returncode and "seed is 'x'" in err
     assert out.count("results:") == 2 and out.count(": 8 images, 2 failed") == 2
     (other,) = (path.parent for path in (tmp_path / "ranks").rglob("summary.json") if '"seed": 1' in path.read_text())
     shutil.rmtree(other)
@@ -133,7 +125,7 @@ def test_torchrun_goes_on_where_a_killed_rank_left_it(place, tmp_path):
     words = overrides(place, tmp_path / "ranks", "good", *LONG)
     process = torchrun(2, "--max-restarts=1", "-m", "isdiff", "run", *words)
     pids = once_under_way(process, tmp_path, 2)
-    os.kill(pids[1], signal.SIGKILL)
+    os.kill(pids[0], signal.SIGKILL)
     before = stamps(tmp_path)
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
@@ -152,7 +144,7 @@ def test_ranks_end_with_torchrun_and_one_process_goes_on(place, tmp_path):
     pids = once_under_way(process, tmp_path, 2)
     process.kill()
     process.communicate(timeout=30)
-    assert len(pids) == 2 and gone(pids.values())
+    assert gone(pids.values())
     before = stamps(tmp_path)
     outcome = execute(compose_run(words))
     assert outcome.summary["n"] == 8 and before.items() <= stamps(tmp_path).items()

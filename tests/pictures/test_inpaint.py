@@ -191,7 +191,6 @@ TENSOR = torch.from_numpy(IMAGE.copy()).permute(2, 0, 1)
         (IMAGE, HOLE, {"steps": 0}, "steps is 0"),
         (IMAGE, HOLE, {"size": 100}, "multiple of 32"),
         (IMAGE, HOLE, {"seed": 1.5}, "seed is 1.5"),
-        (IMAGE, HOLE, {"seed": 10**5000}, "seed is too long a number; it must be a whole number"),
         (IMAGE, HOLE, {"reduction": 0}, "reduction is 0"),
         (IMAGE, HOLE, {"ids": ["a", "b"]}, "a text for each of 1 images"),
         (IMAGE, HOLE, {"prompt": ["a", "b"]}, "2 prompts for 1 images"),

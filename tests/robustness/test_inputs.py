@@ -15,23 +15,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from isdiff.cli.command import call as call_command
-from isdiff.config.settings import text_of
-from isdiff.data.base import MAX_ID_BYTES, read_table, safe_id
+from isdiff.data.base import MAX_ID_BYTES, safe_id
 from isdiff.data.drawn import DrawnDataset
 from isdiff.data.editbench import EditBench
 from isdiff.data.files import BenchmarkDataset, FolderDataset
 from isdiff.data.images import load_rgb
 from isdiff.data.photos import PhotoDataset
 from isdiff.errors import Missing, UserError
-from isdiff.io.files import read_hashes
-from isdiff.io.weights import Weights
 from isdiff.masks.files import EditBenchMask, FileMask, read_mask
 from isdiff.masks.wide import WideMask
 from isdiff.metrics.store import read_rows
 from isdiff.pictures.files import png_chunk, read_picture
 from isdiff.runs.store import RunFolder
-from isdiff.study.collect import Key, read_answers, read_key
-from isdiff.study.plan import read_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Pillow, on the files that are damaged here
 HALF = np.repeat([[0] * 8 + [255] * 8], 16, axis=0).astype(np.uint8)  # a mask whose right half is white
@@ -201,39 +196,6 @@ def test_shipped_splits_that_are_damaged(tmp_path):
     for act in (lambda: data.image("avatars-test-00000"), lambda: data.image("nobody"), lambda: data.caption("nobody")):
         with pytest.raises(UserError):
             act()
-
-
-def pipe(path):
-    os.mkfifo(path)
-
-
-def giant(path):
-    path.touch()
-    os.truncate(path, 1 << 33)  # which takes no room on the disk
-
-
-READERS = {
-    "per_image.jsonl": lambda path: RunFolder(path.parent).records(),
-    "summary.json": lambda path: RunFolder(path.parent).read_json(path.name),
-    "answers.json": lambda path: read_answers(path, Key("0", (), {})),
-    "key.json": read_key,
-    "plan.yaml": read_plan,
-    "test.csv": lambda path: read_table(path, {"id": str}, "get it"),
-    "prompt.txt": lambda path: text_of(f"@{path}"),
-    "SHA256SUMS": lambda path: read_hashes(path, "get it again"),
-    "manifest.yaml": lambda path: Weights(path.parent),
-    "rows.npz": read_rows,
-}
-
-
-@pytest.mark.parametrize("name", READERS)
-@pytest.mark.parametrize("make", [pipe, giant])
-def test_pipes_do_not_hang_and_giants_are_not_read(tmp_path, name, make):
-    make(tmp_path / name)
-    try:
-        assert READERS[name](tmp_path / name) == {}, "it counts as absent"
-    except (UserError, OSError) as error:  # which every command says in one line
-        assert "\n" not in str(error) and len(str(error)) < 500
 
 
 def bomb(side: int) -> bytes:

@@ -197,7 +197,7 @@ def test_an_image_that_changes_meanwhile_spoils_nothing(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "run" / "truths" / "00001.png")
     with pytest.raises(UserError, match="image 00001 changed while it was measured; run the same command again"):
         samples(experiment, records, [CountedKernel(Counted())])
-    assert not list((tmp_path / "run").rglob("*.npz"))
+    assert not [path for path in (tmp_path / "run").rglob("*.npz") if "ddnm" not in path.parts], "of truths nothing"
 
 
 def peak(folder: Path, images: int) -> int:
@@ -216,7 +216,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     size = 128 * 128 * 3
     few, many = peak(tmp_path / "few", PORTION), peak(tmp_path / "many", 5 * PORTION)
-    assert few > 2 * PORTION * size, "a portion of results and truths is held"
+    assert few > PORTION * size, "a portion of results or truths is held"
     assert many - few < PORTION * size, "of four times as many more, not even one portion more"
 
 

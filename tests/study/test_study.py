@@ -17,9 +17,8 @@ from isdiff.cli.command import call
 from isdiff.errors import UserError
 from isdiff.runs.store import RunFolder
 from isdiff.study.build import build_study
-from isdiff.study.collect import KeyCell, answer_files, collect, read_key
+from isdiff.study.collect import KeyCell, answer_files, cell_shares, collect, equal_shares, read_key
 from isdiff.study.plan import read_plan
-from isdiff.study.report import cell_shares, equal_shares
 
 main = partial(call, "study")
 __all__ = ["study_runs"]
@@ -161,7 +160,7 @@ def test_the_shipped_studies_are_whole():
         assert rows == {"ddnm": "ddnm_eta0_resampled", "repaint": "repaint", "isdiff": "ddnm_eta0+isdiff"}
     plan = read_plan(ROOT / "configs" / "study" / "demo.yaml")
     assert {cell.dataset for cell in plan.cells} == {"photos", "avatars"} and len(plan.cells) == 6
-    paths = [run.folder.path for cell in plan.cells[1:5:3] for run in cell.runs.values()]
+    paths = [run.experiment.store.path for cell in plan.cells[1:5:3] for run in cell.runs.values()]
     assert [path.parts[-4:-1] for path in paths] == [
         (dataset, "half", method) for dataset in ("photos", "avatars") for method in ("ddnm", "repaint", "ddnm+isdiff")
     ]

@@ -15,8 +15,7 @@ from isdiff.config.composing import compose_run
 from isdiff.config.search_path import config_names
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import wrap
-from isdiff.tables.asked import swept_plan
-from isdiff.tables.compare import compare, narrow, read_plan, table_of
+from isdiff.tables.compare import compare, narrow, read_plan, swept_plan, table_of
 
 
 @pytest.mark.slow

@@ -9,22 +9,16 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from rich.console import Console
 
 from isdiff.config.metrics import build_metrics
 from isdiff.metrics.contrast import Contrast, Verdict
 from isdiff.metrics.intervals import Estimate
-from isdiff.tables.agreement import Agreement, agreement, printed_difference
-from isdiff.tables.plan import CellPlan, Printed, RowPlan, TablePlan
-from isdiff.tables.render import comma_separated, comparison_entries, html, latex, markdown, part_of
+from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
+from isdiff.tables.render import comma_separated, comparison_entries, html, latex, markdown, part_of, show
 from isdiff.tables.report import answer
-from isdiff.tables.sheet import Column, Comparison, Gaps, Line, Sheet, Value
+from isdiff.tables.sheet import Agreement, Column, Gaps, Measure, Pair, Sheet, Value, printed_difference
 
 NAMES = ["DDNM & Co_1", "DDNM + IS-Diff", "RePaint <50 %>", "SI"]
-
-
-def terminal(sheet):
-    return [grid.terminal(sheet.plan.title) for grid in sheet.grids()]
 
 
 def around(value: float) -> Estimate:
@@ -38,22 +32,27 @@ def sheet():
         Column("half", lpips, "lpips", True), Column("half", kid, "fid", False), Column("expand", ssim, "ssim", True),
     ]  # fmt: skip
     values = [[0.2, 14.0, 0.5], [0.13, 12.25, 0.7], [0.1, 150.0, 0.6], [None, None, None]]
-    lines = []
+    cells, rows = [], []
     for i, (name, row) in enumerate(zip(NAMES, values, strict=True)):
-        cells = [Value(missing="weights x.safetensors") if v is None else Value(around(v)) for v in row]
-        cells[0].paper = 0.25
-        cells[0].seed_sd = 0.01 if row[0] else None
-        protocol = "photos64, fp32, batch 16" if i < 2 else "celeba_hq, bf16, batch 16"
-        for cell in cells if row[0] else ():
-            cell.calls, cell.seconds, cell.protocol = 100, 1.5, protocol
-        planned = RowPlan(name.lower(), name, (), ("ddnm & co_1",), 4.0 if i == 1 else None, isdiff=i == 1)
-        lines.append(Line(planned, cells))
+        rows.append(RowPlan(name.lower(), name, (), ("ddnm & co_1",), Decimal(4) if i == 1 else None, isdiff=i == 1))
+        for column, value in zip(columns, row, strict=True):
+            cell = (
+                Value(rows[-1], column, missing="weights x.safetensors") if value is None else Value(rows[-1], column)
+            )
+            if value is not None:
+                cell.ours, cell.calls, cell.seconds = around(value), 100, 1.5
+                cell.protocol = "photos64, fp32, batch 16" if i < 2 else "celeba_hq, bf16, batch 16"
+            if column is columns[0]:
+                cell.paper, cell.seed_sd = Decimal("0.25"), 0.01 if row[0] else None
+            cells.append(cell)
     found = Contrast(Estimate(-0.07, -0.1, -0.04, 48), 0.002, -35.0, Verdict.GAIN)
-    rows = tuple(line.row for line in lines)
-    printed = Decimal("-0.005"), None, Decimal("-0.012")  # of SSIM the paper says the opposite
+    pairs = [
+        Pair(rows[1], rows[0], columns[0], found, Decimal("-0.005")),
+        Pair(rows[1], rows[0], columns[2], found, Decimal("-0.012")),
+    ]  # of SSIM the paper says the opposite
     sheet = Sheet(
-        TablePlan("table1", "Table I: 100 % & more", "demo", "shipped data", ("half", "expand"), {}, rows),
-        columns, lines, [Comparison(rows[1], rows[0], (found, None, found), printed)],
+        TablePlan("table1", "Table I: 100 % & more", "demo", "shipped data", ("half", "expand"), {}, tuple(rows)),
+        columns, cells, pairs,
         Gaps({"weights x.safetensors: get them": ["SI, half", "SI, expand"]}), "photos, 64x64",
         ["A note_with {braces}."],
     )  # fmt: skip
@@ -62,18 +61,19 @@ def sheet():
 
 
 def test_best_and_second_best_follow_the_direction(sheet):
-    assert [line.values[0].mark for line in sheet.lines] == ["", "second", "best", ""]
-    assert [line.values[1].mark for line in sheet.lines] == ["second", "best", "", ""]
-    assert [line.values[2].mark for line in sheet.lines] == ["", "best", "second", ""]  # higher is better
+    marks = [[value.mark for value in sheet.values[first::3]] for first in range(3)]
+    assert marks == [["", "second", "best", ""], ["second", "best", "", ""], ["", "best", "second", ""]]
+    assert sheet.columns[2].metric.higher_is_better
 
 
 def test_marks_are_among_rows_of_as_many_images(sheet):
     """A distance between sets depends on their size, and fewer images are other images."""
-    sheet.lines[2].values[0].ours = Estimate(0.01, 0.0, 0.1, 16)
-    for line in sheet.lines:
-        line.values[0].mark = ""
+    first = sheet.values[::3]
+    first[2].ours = Estimate(0.01, 0.0, 0.1, 16)
+    for value in first:
+        value.mark = ""
     sheet.rank()
-    assert [line.values[0].mark for line in sheet.lines] == ["", "best", "", ""]
+    assert [value.mark for value in first] == ["", "best", "", ""]
     assert "marked, among the rows with the most images." in markdown(part_of(sheet))
 
 
@@ -110,12 +110,13 @@ def test_seconds_of_two_networks_are_told_apart(sheet):
 )  # fmt: skip
 def test_a_word_says_whether_ours_points_where_the_papers_does(printed, verdict, higher, word):
     found = verdict and Contrast(Estimate(0.0, 0.0, 0.0, 48), 0.5, 0.0, verdict)
-    assert agreement(printed and Decimal(printed), found, higher) == word
+    row, column = RowPlan("a", "a", ()), Column("half", Measure("m", "m", "m", higher))
+    assert Pair(row, row, column, found, printed and Decimal(printed)).agreement == word
 
 
 def test_the_papers_differences_are_exact_and_of_one_paper():
-    first = RowPlan("a", "a", (CellPlan("half", (), (0,), "", (Printed("0.351"), Printed("143.00"))),))
-    second = RowPlan("b", "b", (CellPlan("half", (), (0,), "", (Printed("0.3"), Printed("42.95"))),))
+    first = RowPlan("a", "a", (CellPlan("half", (), (0,), "", (Decimal("0.351"), Decimal("143.00"))),))
+    second = RowPlan("b", "b", (CellPlan("half", (), (0,), "", (Decimal("0.3"), Decimal("42.95"))),))
     assert [str(printed_difference(second, first, "half", i)) for i in (0, 1)] == ["-0.051", "-100.05"]
     assert printed_difference(second, first, "wide", 0) is None
     assert printed_difference(second, replace(first, source="another paper"), "half", 0) is None
@@ -132,7 +133,7 @@ def test_the_answer_counts_words_and_says_what_they_mean(sheet):
     assert "over 48 to 48 images" in found["said"][2] and "of the 2 in these tables" in found["said"][2]
     assert "gains in 2 of 2 columns" in found["said"][-1]
     few = Contrast(Estimate(-0.07, -0.1, -0.04, 2), 0.002, -35.0, Verdict.FEW)
-    sheet.comparisons = [replace(sheet.comparisons[0], contrasts=(few, None, None))]  # gives no verdict
+    sheet.pairs = [replace(pair, found=None if place else few) for place, pair in enumerate(sheet.pairs)]  # no verdict
     found = answer([sheet], [Agreement.AGREES])
     assert found["tables"] == [("table1", [0, 0, 0, 2]), ("table3", [1, 0, 0, 0])] and len(found["said"]) == 1
     assert found["headline"].startswith("Yes")
@@ -151,17 +152,20 @@ def test_csv_has_full_numbers(sheet):
 
 
 @pytest.mark.parametrize("sign", "=+-@")
-def test_labels_of_others_are_no_formulas_and_no_markup(sheet, sign):
+def test_labels_of_others_are_no_formulas_and_no_markup(sheet, sign, capsys):
     label = f"{sign}1|2 <img src=x> ![x](http://example.org/x.png) a < b \\| *c* \x1b[31m"
-    sheet.lines[0].row = replace(sheet.lines[0].row, label=label)
+    first, *rest = sheet.plan.rows
+    renamed = replace(first, label=label)
+    sheet.plan = replace(sheet.plan, rows=(renamed, *rest))
+    for value in sheet.values[:3]:
+        value.row = renamed
     cells = [row["label"] for row in csv.DictReader(io.StringIO(comma_separated(part_of(sheet).entries)))]
-    assert cells[0] == f"'{label}" and cells[-1] == sheet.lines[-1].row.label
+    assert cells[0] == f"'{label}" and cells[-1] == NAMES[-1]
     row = next(line for line in markdown(part_of(sheet)).splitlines() if "img" in line)
     whole = r"1\|2 \<img src=x> ![x\](http://example.org/x.png) a < b \\\| *c*"
     assert f"| {sign}{whole}" in row and len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 7
-    console = Console(width=400, file=io.StringIO())
-    console.print(*terminal(sheet))
-    assert "\x1b" not in console.file.getvalue()
+    show(part_of(sheet))
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_latex_compiles(sheet, tmp_path):
@@ -195,12 +199,13 @@ def test_html_escapes_and_stands_alone(sheet):
     assert page.count('class="word best"') == page.count('class="word bad"') == 1 and "<details" not in page
 
 
-def test_a_narrow_terminal_cuts_nothing(sheet):
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(*terminal(sheet))
-    text = console.export_text()
+def test_a_narrow_terminal_cuts_nothing(sheet, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    part = part_of(sheet)
+    show(part)
+    text = capsys.readouterr().out
     assert "…" not in text and max(map(len, text.splitlines())) <= 80
-    words = set(text.replace("│", " ").replace("┃", " ").split())
-    for grid in sheet.grids():
-        cells = [*grid.heads, *(part for row in grid.rows for cell in row for part, _ in cell.marked)]
+    words = {word.strip(";") for word in text.split()}
+    for grid in part.grids:
+        cells = [*grid.heads, *(t for row in grid.rows for cell in row for t in (cell.value, cell.detail, cell.note))]
         assert {word for cell in cells for word in cell.split()} <= words
