@@ -55,6 +55,14 @@ def pytest_configure(config):
     settings.load_profile("few" if "not slow" in config.getoption("markexpr") else "all")
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Files of which ``--rest`` runs nothing are not even imported."""
+    if config.getoption("--rest") and collection_path.name.startswith("test_"):
+        named = {name.partition("::")[0] for name in UNHURRIED.read_text().splitlines()}
+        return True if str(collection_path.relative_to(ROOT)) not in named else None
+    return None
+
+
 def pytest_collection_modifyitems(config, items):
     fast, rest = config.getoption("--fast"), config.getoption("--rest")
     if fast and rest:

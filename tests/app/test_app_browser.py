@@ -297,23 +297,6 @@ def test_an_example_a_mask_the_line_cancelling_and_a_phone(visit, tmp_path):
     says(phone, "Done")
 
 
-@needs_browser
-def test_a_photo_is_dropped_and_pasted(visit):
-    page = visit()
-    for number, kind in enumerate(("drop", "paste")):
-        page.evaluate(
-            """async ([kind, side]) => {
-            const sheet = Object.assign(document.createElement('canvas'), {width: side, height: 40})
-            const file = new File([await new Promise(found => sheet.toBlob(found))], `${kind}.png`, {type: 'image/png'})
-            const data = new DataTransfer(); data.items.add(file)
-            const event = kind == 'drop' ? new DragEvent('drop', {dataTransfer: data, bubbles: true})
-              : new ClipboardEvent('paste', {clipboardData: data, bubbles: true})
-            document.querySelector('#canvas').dispatchEvent(event) }""",
-            [kind, 50 + number],
-        )
-        says(page, f"{kind}, {50 + number}x40")
-
-
 def answer(address: str, body: object = None) -> tuple[int, str]:
     request = urllib.request.Request(address, headers={"content-type": "application/json"})
     try:

@@ -179,6 +179,7 @@ def test_strip(here, capsys):
 
 def test_lists_and_doctor(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("isdiff.cli.doctor.STEPS", 2)
     assert main(["methods"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == sorted(p.stem for p in (ROOT / "configs" / "method").glob("*.yaml"))

@@ -184,3 +184,6 @@ def test_plus_isdiff_is_the_method_with_isdiff_on_and_no_resampling():
         assert short == long and Setup.of(short).label == f"{name}+isdiff"
     assert Setup.of(compose_run(["method=ddnm", "isdiff=seed_only"])).label == "ddnm+seed_only"
     assert compose_run(["method=ddnm"]).sampler.repeat == 10
+    words = ["method=si+isdiff", "isdiff=off", "sampler.steps=9"], ["method=si", "sampler.steps=9"]
+    off, plain = map(compose_run, words)
+    assert Setup.of(off).fingerprint("fp32") == Setup.of(plain).fingerprint("fp32"), "switched off is the method"

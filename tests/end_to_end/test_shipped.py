@@ -21,7 +21,7 @@ def denoised(model: str, x0: torch.Tensor, timestep: int) -> torch.Tensor:
     return predict_x0(x, net(x, torch.full((len(x0),), timestep))[:, :3], alphas_cumprod)
 
 
-@pytest.mark.parametrize("timestep", [200, 400])
+@pytest.mark.parametrize("timestep", [200])
 @pytest.mark.parametrize("dataset", ["avatars", "drawings", "landscapes"])
 def test_each_model_denoises_its_own_test_images_best(dataset, timestep):
     """And beats each image's mean colour by far."""

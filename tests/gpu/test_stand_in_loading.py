@@ -11,8 +11,6 @@ from isdiff.runs.experiment import Experiment
 
 SHIPPED = {
     "faces": ["dataset=avatars"],
-    "photographs": ["dataset=photos"],
-    "drawings": ["dataset=landscapes"],
     "patches": ["dataset=photos", "model=patches"],
     "latents": ["dataset=avatars", "method=si+isdiff", "prompt=a face"],
 }

@@ -1,15 +1,8 @@
-"""Runs, tables and dashboards in Weights & Biases: offline, read back from what was written; online, a local server.
-
-Nothing is imitated but the service itself: ``Service`` says yes to whatever it is asked.
-"""
+"""Runs, tables and dashboards in Weights & Biases: offline, read back from what was written."""
 
 import csv
 import json
 import os
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +61,6 @@ def test_a_run_says_what_it_is(resumed):
     assert set(found.run.tags) == {"avatars", "half", "ddnm+isdiff"} and found.exit_code == 0
     assert found.config["sampler"]["steps"] == 6 and found.config["cell"] == "avatars, half: ddnm+isdiff, 6 steps"
     assert folder.name.endswith(found.config["result_hash"])
-
-
-def test_progress_is_live_in_the_parent_of_several_processes(resumed):
-    folder, found = resumed
     lines = [line for line in found.lines if "progress/images" in line]
     assert [lines[0]["progress/images"], lines[-1]["progress/images"]] == [1, 3]  # one was there before
     assert lines[-1]["progress/network_calls"] == sum(r["network_calls"] for r in records(folder)[1:])
@@ -179,10 +168,6 @@ def test_a_table_is_a_group_of_runs(tabled):
     assert all({"landscapes", "half"} < set(found.run.tags) for found in rows)
     assert {found.config["cell"] for found in rows} == {f"landscapes, half: {found.run.job_type}" for found in rows}
     assert all(len(found.table("images")) == 2 for found in rows)
-
-
-def test_a_table_is_tables_of_wandb(tabled):
-    here, runs = tabled
     (found,) = [found for found in runs if found.run.job_type == "table"]
     (path,) = here.glob("outputs/tables/*/table4.csv")
     lines = list(csv.DictReader(path.open()))
@@ -217,9 +202,7 @@ def test_a_dashboard_asks_for_what_runs_report(tabled, resumed, tmp_path, capsys
     assert dashboard(*given, "--out", str(path)) == 0 and str(path) in capsys.readouterr().out
     whole = json.loads(path.read_text())
     spec = WorkspaceViewspec.model_validate(whole["spec"])
-    made = Workspace._from_model(
-        View(entity="us", project="ours", display_name="x", name="", id="", spec=spec)
-    )  # fmt: skip
+    made = Workspace._from_model(View(entity="us", project="ours", display_name="x", name="", id="", spec=spec))
     assert [section.name for section in made.sections] == ["Quality", "Cost", "DSR", "Pictures", "Progress"]
     assert "table4" in str(made.runset_settings.filters)
     runs = [resumed[1], *tabled[1]]
@@ -237,74 +220,3 @@ def test_a_dashboard_asks_for_what_runs_report(tabled, resumed, tmp_path, capsys
     assert dashboard("""logger.group="it's mine\"""", "--out", str(path)) == 0
     filters = json.loads(path.read_text())["spec"]["section"]["runSets"][0]["filters"]["filters"]
     assert [each["value"] for each in filters] == ["it's mine"]
-
-
-@pytest.mark.parametrize(
-    "args, message",
-    [
-        (["tabel1"], "'tabel1'"), (["table1", "projct=x"], "does not take 'projct'"),
-        (["logger=none"], "logger=wandb"), (["logger.pictures=-1"], "logger.pictures is -1"),
-    ],
-)  # fmt: skip
-def test_wrong_arguments_of_a_dashboard_are_told(capsys, args, message, tmp_path):
-    assert dashboard(*args, "--out", str(tmp_path / "x.json")) == 1
-    said = capsys.readouterr().err
-    assert message in said and said.count("\n") == 1 and not list(tmp_path.iterdir())
-
-
-class Service(BaseHTTPRequestHandler):
-    """Says yes."""
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        answer = {}
-        if self.path == "/graphql":
-            asked = json.loads(body)
-            self.server.asked.append(asked)
-            view = {"view": {"id": "1", "name": asked.get("variables", {}).get("name")}, "inserted": True}
-            answer = {"data": {"viewer": {"id": "1", "username": "me", "entity": "us"}, "upsertView": view}}
-        text = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def server():
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Service)
-    found.asked = []
-    threading.Thread(target=found.serve_forever, daemon=True).start()
-    yield found
-    found.shutdown()
-    found.server_close()
-
-
-def in_process(*args: str, **env: str) -> subprocess.CompletedProcess:
-    """Of its own: wandb reads keys and addresses once a process."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
-    command = [sys.executable, "-m", "isdiff", *args]
-    return subprocess.run(command, cwd=ROOT, env=kept | env, capture_output=True, text=True, timeout=120)
-
-
-def test_a_dashboard_is_sent_to_the_project(server, tmp_path):
-    here = {"WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}", "HOME": str(tmp_path)}
-    done = in_process("dashboard", "table1", "logger.project=ours", **here, WANDB_API_KEY="local-" + 40 * "a")
-    assert done.returncode == 0, done.stderr
-    assert f"dashboard: {here['WANDB_BASE_URL']}/us/ours?nw=" in done.stdout
-    (sent,) = [asked["variables"] for asked in server.asked if "upsertView" in asked["query"]]
-    assert (sent["entityName"], sent["projectName"], sent["displayName"]) == ("us", "ours", "isdiff: table1")
-    assert "quality/lite0_perceptual" in sent["spec"]
-
-
-@pytest.mark.long
-def test_without_a_key_one_sentence_says_what_to_do(tmp_path):
-    done = in_process("dashboard", "table1", HOME=str(tmp_path))
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "wandb login" in done.stderr and "--out FILE" in done.stderr
-    done = in_process("table", "table1", "logger=wandb", "logger.mode=online", HOME=str(tmp_path))
-    assert done.returncode == 1 and "needs a key" in done.stderr and done.stderr.count("\n") == 1

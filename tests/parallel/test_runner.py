@@ -5,10 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_script
+from conftest import ROOT
 from process_parts import below, needs_proc
 
 from isdiff.cli import main
@@ -18,28 +17,6 @@ from isdiff.parallel.runner import compute, jobs_of, run_locally, run_on_ray, sp
 from isdiff.runs.run import execute
 
 QUICK = ["metrics.bootstrap=20", "sampler.repeat=1", "sampler.steps=4"]
-
-
-def pictures(folder: Path) -> dict[str, bytes]:
-    return {"/".join(p.parts[-4:]): p.read_bytes() for p in folder.rglob("images/*.png")}
-
-
-@pytest.mark.long
-def test_a_multirun_through_submitit(tiny, tmp_path):
-    """Its jobs are processes of their own; what comes of them is told by the command that started them."""
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="hydra-submitit-launcher is not installed")
-    words = [*tiny, *QUICK, "method=ddnm", "metrics.names=null"]
-    done = run_script(
-        "-m", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=3", *words, "sampler.steps=4,0",
-        f"output_root={tmp_path / 'jobs'}", check=False,
-    )  # fmt: skip
-    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    first, second = done.stdout.strip().splitlines()
-    assert "sampler.steps=4" in first and first.endswith(": 6 images")
-    assert "sampler.steps=0" in second and second.endswith("it must be a whole number of at least 1")
-    execute(compose_run([*words, f"output_root={tmp_path / 'alone'}"]))
-    assert pictures(tmp_path / "jobs") == pictures(tmp_path / "alone")
-    assert not [p for p in (tmp_path / "jobs" / "multirun").iterdir() if p.name not in (".submitit", "multirun.yaml")]
 
 
 def test_packages_that_are_not_installed_are_named(monkeypatch, capsys):

@@ -17,7 +17,7 @@ from isdiff.pictures.familiar import FILE, known_of, looks
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from familiar import DATASETS, images, measure, text
 
-COUNT = 60
+COUNT = 40
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +56,9 @@ def test_other_weights_and_damaged_notes_are_silent(tmp_path):
     assert known_of(str(weights)) is None
     weights.write_bytes(b"others")
     assert known_of(str(weights)) is None
-    for n, note in enumerate(
-        ("{", "[]", '{"weights": 1}', '{"weights": "a", "mean": [1], "whitening": 2, "limit": 0}')
-    ):
-        folder = tmp_path / str(n)
-        folder.mkdir()
-        (folder / FILE).write_text(note)
-        (folder / weights.name).write_bytes(b"others")
-        assert known_of(str(folder / weights.name)) is None
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / FILE).write_text('{"weights": "a", "mean": [1], "whitening": 2, "limit": 0}')
+    assert known_of(str(shutil.copy(weights, tmp_path / "damaged"))) is None
 
 
 def test_a_photograph_for_the_model_of_faces_is_said_everywhere(tmp_path, monkeypatch, capsys):

@@ -54,8 +54,7 @@ def test_importing_and_using_it_loads_no_more_than_it_needs(code, heavy):
 
 @pytest.mark.parametrize(
     ("method", "dataset", "mask", "model"),
-    [("ddnm+isdiff", "photos", "half", "photos64"), ("repaint", "avatars", "expand", "avatars64"),
-     ("si+isdiff", "avatars", "half", None)],
+    [("ddnm+isdiff", "photos", "half", "photos64"), ("si+isdiff", "avatars", "half", None)],
 )  # fmt: skip
 def test_a_datasets_image_gives_the_runs_result_to_the_bit(tmp_path, method, dataset, mask, model):
     given = ["runtime.precision=fp32", "sampler.repeat=1"]
@@ -73,7 +72,12 @@ def test_a_datasets_image_gives_the_runs_result_to_the_bit(tmp_path, method, dat
         assert len(trace) == 1 and trace[0].network_calls == record["network_calls"]
         assert [round(dce, 6) for dce in trace[0].dce if dce is not None] == record["dce"]
         assert trace[0].start_timesteps == record["start_timesteps"] and trace[0].chosen == record["chosen_attempt"]
-    assert (result.seed_images is None) is (method == "repaint")
+    assert result.seed_images is not None
+    hidden = experiment.setup.masks.hole(ids[0], 64, 64)
+    other = np.where(hidden[..., None], 255 - images[0], images[0])
+    again = isdiff.inpaint(other, mask, method, model, seed=3, ids=ids[0], steps=2, overrides=given).image
+    assert (again == result.images[0]).all(), "what the hole hides is not looked at"
+    assert (isdiff.inpaint(other, mask, method, model, seed=4, steps=2, overrides=given).image != again).any()
 
 
 def test_kinds_sizes_and_batches():
@@ -90,14 +94,6 @@ def test_kinds_sizes_and_batches():
         _ = batch.image
     fractions = isdiff.inpaint([pixels / 255, pixels], [hole], "telea")
     assert (np.rint(fractions.images[0] * 255) == array).all(), "whatever kind it has, and among others"
-
-
-def test_results_follow_from_what_is_known_and_the_seed():
-    pixels, hole = smooth(64, 64), corner(64, 64)
-    other = np.where(hole[..., None], smooth(64, 64, 5), pixels)
-    first = isdiff.inpaint([pixels, other], hole, **FAST)
-    assert (first.images[0][hole] == first.images[1][hole]).all()
-    assert (isdiff.inpaint(pixels, hole, seed=1, **FAST).image != first.images[0]).any()
 
 
 @pytest.mark.slow
@@ -126,15 +122,12 @@ def test_transparency_is_a_mask_and_is_filled():
         isdiff.inpaint(pixels, "alpha")
 
 
-@pytest.mark.slow
 def test_prompts_of_latent_models():
     pixels = [smooth(64, 64)] * 2
     options = {"method": "si", "ids": ["a", "a"], **FAST}
     texts = isdiff.inpaint(pixels, "half", prompt=["red hair", "glasses"], **options)
     one = isdiff.inpaint(pixels[0], "half", prompt="glasses", **(options | {"ids": ["a"]}))
     assert (texts.images[1] == one.image).all() and (texts.images[0] != one.image).any()
-    with pytest.raises(UserError, match="takes no text"):
-        isdiff.inpaint(pixels[0], "half", prompt="glasses")
 
 
 def test_a_scratch_between_the_pixels_that_published_code_looks_at_is_filled():
@@ -179,27 +172,20 @@ TENSOR = torch.from_numpy(IMAGE.copy()).permute(2, 0, 1)
     ("image", "hole", "options", "says"),
     [
         (IMAGE, ~HOLE & HOLE, {}, "hides nothing"),
-        (IMAGE, HOLE | True, {}, "hides everything"),
         (IMAGE, HOLE * 3, {}, "it must be a Pillow image, a path, or an array"),
-        (IMAGE, 3, {}, "it must be a Pillow image, a path, or an array"),
         ([], HOLE, {}, "no image is given"),
         ([IMAGE] * 3, [HOLE] * 2, {}, "2 holes for 3 images"),
         (IMAGE * 3.0, HOLE, {}, "fractions must be from 0 to 1"),
         (IMAGE, HOLE, {"method": "none"}, "there is no method 'none'; there are blended"),
-        (IMAGE, HOLE, {"model": "none"}, "there is no model 'none'"),
         (IMAGE, HOLE, {"model": "adm256_uncond"}, "isdiff weights get adm256_uncond"),
         (IMAGE, HOLE, {"steps": 0}, "steps is 0"),
         (IMAGE, HOLE, {"size": 100}, "multiple of 32"),
         (IMAGE, HOLE, {"seed": 1.5}, "seed is 1.5"),
-        (IMAGE, HOLE, {"reduction": 0}, "reduction is 0"),
         (IMAGE, HOLE, {"ids": ["a", "b"]}, "a text for each of 1 images"),
         (IMAGE, HOLE, {"prompt": ["a", "b"]}, "2 prompts for 1 images"),
-        (IMAGE, HOLE, {"prompt": None}, "prompt is None; it must be a text"),
+        (IMAGE, HOLE, {"prompt": "a cat"}, "takes no text"),
         (IMAGE, HOLE, {"overrides": "sampler.steps=2"}, "must be a list"),
-        (IMAGE, HOLE, {"context": 10**400}, "it must be a number"),
-        (TENSOR.to_sparse(), HOLE, {}, "no dense tensor with values"),
         ([TENSOR, TENSOR.to("meta")], HOLE, {}, "image 1 is no dense tensor"),
-        (IMAGE, [torch.from_numpy(HOLE).to("meta")], {}, "the mask of image is no dense tensor"),
         (IMAGE, HOLE, {"overrides": ["mask=half"]}, "mask=half is no override here"),
         (IMAGE, HOLE, {"method": "si", "model": "photos64"}, "latent model"),
     ],
@@ -226,20 +212,6 @@ def test_jobs_of_one_name_keep_their_own_pictures():
         assert (alone.values == together[id(job)].values).all()
 
 
-def test_what_is_finished_outlives_a_picture_that_fails(monkeypatch):
-    images = [smooth(64, 64, n) for n in range(2)]
-    drop = isdiff.Inpainter.stream
-
-    def one_fails(self, jobs, **options):
-        for filled in drop(self, jobs, **options):
-            yield replace(filled, failure="no") if filled.job.name == "image 1" else filled
-
-    monkeypatch.setattr(isdiff.Inpainter, "stream", one_fails)
-    with pytest.raises(UserError, match="image 1: no") as caught:
-        isdiff.inpaint(images, corner(64, 64), "ddnm", "photos64", **FAST)
-    assert sum(one is not None for one in caught.value.finished) == 1
-
-
 def set_for_the_process() -> list:
     from diffusers.utils import logging as diffusers
     from transformers.utils import logging as transformers
@@ -250,8 +222,7 @@ def set_for_the_process() -> list:
     return [*found, *streams, *own, dict(os.environ), [*sys.argv], os.getcwd()]
 
 
-@pytest.mark.parametrize(("method", "model"), [("ddnm+isdiff", "patches"), ("si+isdiff", None)])
-def test_what_the_caller_has_set_changes_nothing_and_stays(method, model):
+def test_what_the_caller_has_set_changes_nothing_and_stays(method="si+isdiff", model=None):
     """torch's defaults, autocast and random stream, and what its libraries print."""
     from diffusers.utils import logging as diffusers
 
@@ -276,6 +247,7 @@ def test_what_the_caller_has_set_changes_nothing_and_stays(method, model):
     assert (found == expected).all()
 
 
+@pytest.mark.slow
 def test_a_caller_with_a_hydra_of_its_own_keeps_it(tmp_path):
     """In a process of its own: with ``@hydra.main``, after ``initialize_config_dir``, and afterwards."""
     (tmp_path / "config.yaml").write_text("mine: 1\nhydra: {run: {dir: .}, output_subdir: null}\n")
@@ -311,7 +283,7 @@ except hydra.errors.MissingConfigException:
 def test_pictures_under_way_are_bounded_in_pixels(monkeypatch, what, model):
     jobs = [isdiff.Job(str(seed), smooth(64, 64, seed), corner(64, 64)) for seed in range(4)]
     results = []
-    for limit, most in ((1, 1), (5000, 2), (1 << 24, 4)):
+    for limit, most in ((5000, 2), (1 << 24, 4)):
         monkeypatch.setattr(what, limit)
         inpainter, seen = isdiff.Inpainter("ddnm", model, steps=2, overrides=["sampler.repeat=1"]), []
         made = inpainter.stream(jobs, watch=lambda glimpses, seen=seen: seen.append(len(glimpses)))
@@ -324,8 +296,7 @@ def test_objects_do_what_their_names_do():
     method = isdiff.Method(DDNMSteps(), NullSpace(), TimestepPlan(steps=3, repeat=2), name="ddnm")
     given = {"overrides": ["runtime.precision=fp32"]}
     named = isdiff.inpaint(IMAGE, HOLE, "ddnm", "patches", steps=3, overrides=[*given["overrides"], "sampler.repeat=2"])
-    assert (isdiff.inpaint(IMAGE, HOLE, method, PatchModel(), **given).image == named.image).all()
-    assert (isdiff.inpaint(IMAGE, HOLE, method, **given).image == named.image).all(), "which is the default"
+    assert (isdiff.inpaint(IMAGE, HOLE, method, **given).image == named.image).all(), "patches are the default"
     prior = PatchModel().load(torch.device("cpu"))
     loaded = isdiff.inpaint(IMAGE, HOLE, method, isdiff.LoadedModel(prior, image_size=None), **given)
     assert (loaded.image == named.image).all()

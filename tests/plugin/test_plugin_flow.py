@@ -7,7 +7,7 @@ import torch
 from conftest import images_of
 from flow_parts import FLOWS, PROMPT, SHIFTING, grid_of, picture_of, prior_of, stock
 from flow_parts import half as hole_of
-from plugin_parts import MAKERS, STEPS, call, half, seeded
+from plugin_parts import MAKERS, STEPS, call, seeded
 
 import isdiff
 from isdiff.criteria import CrossEntropy
@@ -51,11 +51,6 @@ def filling(pipe) -> bool:
     return type(pipe).__name__ == "FluxFillPipeline"
 
 
-def knows(pipe, image: torch.Tensor) -> torch.Tensor:
-    vae = pipe.vae
-    return (vae.encode(image).latent_dist.mean.detach() - vae.config.shift_factor) * vae.config.scaling_factor
-
-
 def test_defaults_have_the_signal_to_noise_ratio_of_stable_diffusion():
     alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0)
 
@@ -71,27 +66,6 @@ def test_defaults_have_the_signal_to_noise_ratio_of_stable_diffusion():
         assert begins == pytest.approx(matched(expected), abs=2e-3)
 
 
-def test_a_seed_is_noised_to_the_level_where_the_pipeline_begins(pipe, faces):
-    """What the network sees first is ``(1 - sigma) x0 + sigma noise``, with the known latents in x0, at that sigma."""
-    seen = []
-
-    def look(module, args, kwargs):
-        t = kwargs["timestep"][:1] * (1000 if "img_ids" in kwargs else 1)
-        states = kwargs["hidden_states"][:1]
-        seen.append((float(t), states if states.ndim == 4 else pipe._unpack_latents(states[..., :64], 64, 64, 4)))
-
-    pipe.transformer.register_forward_pre_hook(look, with_kwargs=True)
-    isdiff.apply(pipe, attempts=1, start=0.8)
-    call(pipe, faces[:1], generator=seeded(1))
-    known = knows(pipe, faces[:1].masked_fill(half().bool(), 0) if filling(pipe) else faces[:1])[..., :7]
-    sigma = pipe.isdiff.images[0].attempts[0].start_timestep / 1000
-    assert abs(sigma - 0.8) < 0.1 and seen[0][0] == pytest.approx(1000 * sigma, rel=1e-4)
-    noises = [(x[..., :7] - (1 - t / 1000) * known) / (t / 1000) for t, x in seen]
-    assert 0.9 < noises[0].std() < 1.1 and abs(noises[0].mean()) < 0.15
-    if not filling(pipe):  # they hold the known region to the same noise, only less of it
-        assert all(torch.allclose(noise, noises[0], atol=2e-3) for noise in noises)
-
-
 def test_without_a_seed_it_is_the_stock_pipeline_to_the_bit(pipe, faces, posteriors_mean):
     """From the same noise; the masked image's latents are the posterior's mean, so the stock call gets it too."""
     options = {"latents": noise_of(pipe), "strength": 1.0, "output_type": "latent"}
@@ -100,31 +74,6 @@ def test_without_a_seed_it_is_the_stock_pipeline_to_the_bit(pipe, faces, posteri
     assert torch.equal(call(isdiff.remove(pipe), faces[:1], **options), expected)
     other = call(isdiff.apply(pipe, attempts=1), faces[:1], **options)
     assert not torch.allclose(other[..., -8:], expected[..., -8:], atol=1e-2)
-
-
-def test_the_checkpoint_sees_the_clean_picture_of_its_step(pipe, faces, monkeypatch):
-    """x0 = x - sigma v: with a network that says the noise without the clean latents it is these latents, decoded."""
-    seen = []
-    clean = knows(pipe, faces[1:2])
-
-    def velocity(module, args, kwargs, output):
-        t = kwargs["timestep"] * (1000 if "img_ids" in kwargs else 1)
-        states = kwargs["hidden_states"]
-        sigma = (t / 1000).view(-1, *[1] * (states.ndim - 1))
-        aim = clean if states.ndim == 4 else pipe._pack_latents(clean, *clean.shape)
-        return ((states[..., :64] - aim) / sigma,)
-
-    def watch(self, task, picture):
-        seen.append(picture)
-        return 0.0
-
-    pipe.transformer.register_forward_hook(velocity, with_kwargs=True)
-    monkeypatch.setattr("isdiff.refine.Refinement.judge", watch)
-    call(isdiff.apply(pipe, attempts=2), faces[:1])
-    latents = clean if filling(pipe) else torch.where(half()[..., ::4, ::4].bool(), clean, knows(pipe, faces[:1]))
-    latents = latents / pipe.vae.config.scaling_factor + pipe.vae.config.shift_factor
-    expected = pipe.vae.decode(latents).sample[0].detach().clamp(-1, 1)
-    assert len(seen) == 1 and torch.allclose(seen[0], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -167,10 +116,8 @@ def test_levels_are_those_that_the_pipeline_sets(pipe, faces):
     """With a shift by the size of the picture, one given, and sigmas of one's own."""
     if type(pipe).__name__.startswith("StableDiffusion3"):
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, **SHIFTING)
-        cases = [{}, {"mu": 0.3}, {"sigmas": [1.0, 0.9, 0.8, 0.5, 0.2]}, {"height": 64, "width": 32}]
-    else:
-        cases = [{}, {"sigmas": [1.0, 0.9, 0.8, 0.5, 0.2]}, {"height": 64, "width": 32}]
-    for case in cases:
+    cases = [{"sigmas": [1.0, 0.9, 0.8, 0.5, 0.2]}, {"height": 64, "width": 32}]
+    for case in [*cases, *([{"mu": 0.3}] if hasattr(pipe, "text_encoder_3") else [])]:
         found = []
         for start in (isdiff.remove(pipe), isdiff.apply(pipe, seed="off", tau=9.0)):
             steps: list[float] = []

@@ -200,7 +200,7 @@ def marked(case: dict):
     return pytest.param(case, id=case["name"], marks=[pytest.mark.slow] * ("painta_rasg" in case["name"]))
 
 
-@pytest.mark.parametrize("case", map(marked, read("hd_painter/e2e.json")))
+@pytest.mark.parametrize("case", [marked(case) for case in read("hd_painter/e2e.json")])
 def test_hd_painter_equals_the_reference(case):
     recorded = arrays(f"hd_painter/{case['file']}")
     painta, rasg = "painta" in case["method"], "rasg" in case["method"]

@@ -88,11 +88,9 @@ def test_a_file_of_ones_own_needs_no_more_than_its_rows(tmp_path, monkeypatch, c
 @pytest.mark.parametrize(
     "before, after, said",
     [
-        ("rows:", "bootstap: 9\n    rows:", "bootstap"),
         ("label: mean colour", "label: Telea", "two rows with the same label"),
         ("limit: 1 ", "title: a ", "groups[0].limit is missing"),
         ("overrides: [method=telea]", "overide: []", "Key 'overide' not in 'PlannedRow'"),
-        ("method=mean_color", "method=mean", "there is no method 'mean'"),
         ("method=mean_color", "method=mean_color, sampler.steps=0", "sampler.steps is 0"),
     ],
 )
@@ -107,12 +105,17 @@ def test_a_file_that_is_no_comparison_is_one_sentence_before_any_run(
     assert said in error and error.count("\n") == 1 and not (tmp_path / "outputs").exists()
 
 
+COMPOSED: set[str] = set()
+
+
 @pytest.mark.parametrize("path", config_names("compare").values(), ids=lambda path: path.stem)
 def test_shipped_comparisons_are_read(path):
     plan, given = read_plan(path), OmegaConf.load(path)
     assert OmegaConf.merge(plan, given) == plan
     for row in [row for group in plan.groups for row in table_of(plan, group, []).rows]:
-        compose_run(row.cells[0].overrides)
+        if not COMPOSED.issuperset(overrides := row.cells[0].overrides):  # each choice and setting once
+            COMPOSED.update(overrides)
+            compose_run(overrides)
 
 
 @given(st.text("abc ,", max_size=80), st.integers(40, 200))
@@ -125,8 +128,8 @@ def test_titles_of_a_picture_stay_in_their_columns(title, width):
 
 def test_a_multirun_ends_with_the_table_of_compare(tmp_path, capsys):
     """The same numbers; nothing is sampled for it. Rows that cannot stand in a table leave it out."""
-    words = ["dataset=avatars", "limit=2", f"output_root={tmp_path}", "metrics.names=[lite0_perceptual]"]
-    swept = ["mask=half,center", "seed=0,1"]
+    words = ["dataset=avatars", "limit=2", f"output_root={tmp_path}", "metrics.names=[ssim]"]
+    swept = ["mask=half", "seed=0,1"]
     assert main(["run", "-m", "method=mean_color,telea", *swept, *words]) == 0
     printed = capsys.readouterr().out.rpartition("# Comparison: dataset=avatars")[2]
     assert main(["compare", "mean_color", "telea", *swept, *words]) == 0

@@ -101,11 +101,9 @@ def test_seconds_of_two_networks_are_told_apart(sheet):
 @pytest.mark.parametrize(
     "printed, verdict, higher, word",
     [
-        ("-0.1", Verdict.GAIN, False, "agrees"), ("0.1", Verdict.GAIN, True, "agrees"),
-        ("0.1", Verdict.WORSE, False, "agrees"), ("-0.1", Verdict.WORSE, False, "opposite"),
+        ("0.1", Verdict.GAIN, True, "agrees"), ("0.1", Verdict.WORSE, False, "agrees"),
         ("0.1", Verdict.GAIN, False, "opposite"), ("0.1", Verdict.NONE, False, "no difference here"),
         ("0.1", Verdict.FEW, False, "not comparable"), ("0.000", Verdict.GAIN, False, "not comparable"),
-        ("0.1", None, False, "not comparable"), (None, Verdict.GAIN, False, None),
     ],
 )  # fmt: skip
 def test_a_word_says_whether_ours_points_where_the_papers_does(printed, verdict, higher, word):
@@ -139,16 +137,13 @@ def test_the_answer_counts_words_and_says_what_they_mean(sheet):
     assert found["headline"].startswith("Yes")
 
 
-def test_comparisons_are_exported_with_the_papers(sheet):
-    first, second = comparison_entries(sheet)
-    assert (first["paper"], first["agreement"], second["agreement"]) == (-0.005, "agrees", "opposite")
-
-
 def test_csv_has_full_numbers(sheet):
     rows = list(csv.DictReader(io.StringIO(comma_separated(part_of(sheet).entries))))
     assert len(rows) == 12
     assert (rows[3]["value"], rows[3]["n"], rows[3]["paper"], rows[3]["seed_sd"]) == ("0.13", "48", "0.25", "0.01")
     assert rows[9]["missing"] == "weights x.safetensors" and rows[9]["value"] == ""
+    first, second = comparison_entries(sheet)
+    assert (first["paper"], first["agreement"], second["agreement"]) == (-0.005, "agrees", "opposite")
 
 
 @pytest.mark.parametrize("sign", "=+-@")
@@ -170,24 +165,16 @@ def test_labels_of_others_are_no_formulas_and_no_markup(sheet, sign, capsys):
 
 def test_latex_compiles(sheet, tmp_path):
     text = latex(part_of(sheet))
-    assert (
-        r"DDNM \& Co\_1" in text
-        and r"\toprule" in text
-        and r"\underline{0.130}" in text
-        and r"note\_with \{braces\}" in text
-    )
+    for part in (r"DDNM \& Co\_1", r"\toprule", r"\underline{0.130}", r"note\_with \{braces\}"):
+        assert part in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex here")
     (tmp_path / "t.tex").write_text(
         "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n" + text + "\\end{document}\n"
     )
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-2000:]
 
 

@@ -7,8 +7,13 @@ from omegaconf import OmegaConf
 from isdiff.config.composing import compose_run
 from isdiff.tables.plan import plan
 
+DAILY = ("table1", "table2", "table4")  # the others are of the same datasets
 
-@pytest.mark.parametrize("table, profile", [*((name, "paper") for name in choices("table")), ("table4", "smoke")])
+
+@pytest.mark.parametrize(
+    "table, profile",
+    [pytest.param(name, "paper", marks=[] if name in DAILY else pytest.mark.slow) for name in choices("table")],
+)
 def test_all_rows_are_measured_on_the_same_images(table, profile):
     made = plan(table, profile)
     cells = [row.cells[0] for row in made.rows if not row.cells[0].impossible]  # other masks differ in mask= alone
