@@ -1,5 +1,6 @@
 """Picture grids: what a person looks at first."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def contact_sheet(path: Path, header: Sequence[str], rows: Sequence[Sequence[Til
     """
     columns = len(header)
     bold, small = ImageFont.load_default(13), ImageFont.load_default(10)
-    titles = [wrap(title, bold, tile) for title in header]
+    titles = [textwrap.fill(title, tile // 8, break_long_words=False, break_on_hyphens=False) for title in header]
     head = MARGIN + LINE * max(title.count("\n") + 1 for title in titles)
     size = (columns * (tile + GAP) + GAP, head + len(rows) * (tile + CAPTION + GAP) + GAP)
     canvas = Image.new("RGB", size, "white")
@@ -47,15 +48,3 @@ def contact_sheet(path: Path, header: Sequence[str], rows: Sequence[Sequence[Til
             canvas.paste(ImageOps.pad(Image.fromarray(picture), (tile, tile), way, "white"), (left, top))
             draw.multiline_text((left, top + tile + 3), caption, (70, 70, 70), small, spacing=2)
     return atomic_save(path, lambda stream: canvas.save(stream, "png"))
-
-
-def wrap(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """``text`` in lines that are no wider than ``width`` pixels, broken between words."""
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return "\n".join(lines)

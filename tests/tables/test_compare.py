@@ -5,16 +5,12 @@ import re
 
 import pytest
 from conftest import ROOT
-from hypothesis import given
-from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from PIL import ImageFont
 
 from isdiff.cli import main
 from isdiff.config.composing import compose_run
 from isdiff.config.search_path import config_names
 from isdiff.errors import UserError
-from isdiff.io.contact_sheet import wrap
 from isdiff.tables.compare import compare, narrow, read_plan, swept_plan, table_of
 
 
@@ -116,14 +112,6 @@ def test_shipped_comparisons_are_read(path):
         if not COMPOSED.issuperset(overrides := row.cells[0].overrides):  # each choice and setting once
             COMPOSED.update(overrides)
             compose_run(overrides)
-
-
-@given(st.text("abc ,", max_size=80), st.integers(40, 200))
-def test_titles_of_a_picture_stay_in_their_columns(title, width):
-    font = ImageFont.load_default(13)
-    lines = wrap(title, font, width).split("\n")
-    assert " ".join(lines).split() == title.split()
-    assert all(font.getlength(line) <= width or " " not in line for line in lines)
 
 
 def test_a_multirun_ends_with_the_table_of_compare(tmp_path, capsys):
