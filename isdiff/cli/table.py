@@ -11,6 +11,7 @@ Exit codes: 0 all is there; 1 it cannot be made; 2 weights or images are missing
 cells or images failed, the others are there.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -48,10 +49,11 @@ def main(arguments: list[str]) -> int:
     if first is not None:
         compose_run(first.overrides, also=OWN)  # before a mistyped key becomes every cell's failure
     if runner and run:
-        runner(jobs_of(configs_of(plan for its in plans_of(asked, profile, **options).values() for plan in its)))
+        runner(jobs_of(configs_of(every)))
     gaps, maker = Gaps(), Maker(profile, run, options)
     if "report" in asked:
-        path, gaps = maker.report(plans, [name for name in asked if name != "report"])
+        only = [name for name in asked if name != "report"]
+        path, gaps = maker.report(plans, only, shlex.join(["isdiff", "table", *arguments]))
         print(f"report: {path}")
         return conclude(gaps)
     for name in asked:

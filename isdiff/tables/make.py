@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -106,10 +105,11 @@ class Maker:
     def figure(self, name: str, plans: Sequence[TablePlan]) -> Drawn:
         return draw(name, plans, self.folder, self.run, self.options.get("limit"), self.known)
 
-    def report(self, plans: dict[str, list[TablePlan]], only: Sequence[str]) -> tuple[Path, Gaps]:
+    def report(self, plans: dict[str, list[TablePlan]], only: Sequence[str], command: str) -> tuple[Path, Gaps]:
         """One page with all ``plans``, or ``only`` those asked for by name; returns its path, and what it lacks.
 
-        It opens offline. Beside it lies, as JSON, what comes of the paper, what was spent, and facts.
+        It opens offline and shows the ``command`` that makes it. Beside it lies, as JSON, what comes of the paper, what
+        was spent, and facts.
         """
         sheets, parts, figures, gaps = [], [], [], Gaps()
         for name, its in plans.items():
@@ -125,8 +125,6 @@ class Maker:
         voted = votes.vote_agreements(votes.read_cells(self.profile)) if votes.NAME in plans else []
         cost, facts = spent(self.known.values()), {"commit": git_commit(), **package_versions()}
         content = {"answer": answer(sheets, voted), "facts": facts, "spent": cost}
-        given = {key: value for key, value in self.options.items() if key != "extra" and value not in (None, [])}
-        typed = [f"{k}={','.join(map(str, v)) if isinstance(v, list) else v}" for k, v in given.items()]
         said = (
             f"All runs: {cost['network_calls']:,} network calls for {cost['images']:,} pictures, "
             f"{cost['seconds'] / 3600:.1f} hours of one worker."
@@ -135,8 +133,7 @@ class Maker:
             content, parts=parts, figures=[figure for figure in figures if figure.svg], words=list(Agreement),
             titles={part.name: part.title for part in parts}, spent_text=said,
             title=f"Does IS-Diff do what its paper says? Here: {load('profile', self.profile).title}",
-            command=shlex.join(["isdiff", "table", "report", *only, f"profile={self.profile}", *typed,
-                                *self.options.get("extra", ())]),
+            command=command,
         )  # fmt: skip
         path = folder_of(self.profile, self.options | {"only": list(only)}) / "report.html"
         atomic_save(path, page)
