@@ -47,11 +47,8 @@ class Session:
     def __exit__(self, *exc: object) -> None:
         pass
 
-    def begin(self) -> None:
-        """Sampling begins; without it, all images were there already."""
-
     def progress(self, now: Mapping[str, float]) -> None:
-        """Where sampling stands: :meth:`isdiff.progress.Reporter.numbers`."""
+        """Where sampling stands, :meth:`isdiff.progress.Reporter.numbers`; not called if all images were there."""
 
     def finish(self, summary: Mapping[str, Any], images: Images) -> None:
         """The run is done: its folder has ``summary.json`` and ``grid.png``; ``images`` are all that it has."""

@@ -56,7 +56,7 @@ class WandbLogger(Logger):
 
     def tables(self, subject: Subject, tables: Tables) -> None:
         if self.mode != "disabled":
-            with WandbSession(self, subject) as session:
+            with (session := WandbSession(self, subject)):
                 session.send(tables, lambda: {name: table_of(rows) for name, rows in tables.items() if rows}, {})
 
 
@@ -75,9 +75,6 @@ class WandbSession(Session):
         self.group, self.job_type = logger.group or subject.group, logger.job_type or subject.job_type
         names = (logger.mode, logger.entity, logger.project, self.group, self.job_type)
         self.key = " / ".join(name or "-" for name in names)
-
-    def __enter__(self) -> "WandbSession":
-        return self
 
     def __exit__(self, *exc: object) -> None:
         if self.run is not None:  # it did not come to its end
@@ -106,9 +103,6 @@ class WandbSession(Session):
         entries = read_json(self.ledger) | {self.key: {"id": run_id, "sent": sent}}
         atomic_save(self.ledger, json.dumps(entries, indent=1))
 
-    def begin(self) -> None:
-        self.attempt(self.open)
-
     def open(self) -> None:
         """Begin the run, beside whatever others this process has."""
         if self.run is not None:
@@ -128,11 +122,12 @@ class WandbSession(Session):
 
     def progress(self, now: Mapping[str, float]) -> None:
         self.now = now
-        if self.run is not None and time.monotonic() >= self.next_line:
+        if time.monotonic() >= self.next_line:
             self.next_line = time.monotonic() + SECONDS_BETWEEN_LINES
             self.attempt(self.show_progress)
 
     def show_progress(self) -> None:
+        self.open()
         if self.now:
             self.run.log({f"progress/{LIVE[name]}": value for name, value in self.now.items() if name in LIVE})
         self.now = {}
@@ -155,7 +150,6 @@ class WandbSession(Session):
         def everything() -> None:
             if self.run is None and self.reported("sent") == digest:
                 return
-            self.open()
             self.show_progress()
             self.run.log(content())
             self.run.summary.update(facts)

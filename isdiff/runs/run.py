@@ -83,7 +83,6 @@ def execute(run: Config | Setup, listen: Listener | None = None, quiet: bool = F
         kept = yaml.safe_dump(experiment.kept, sort_keys=False, allow_unicode=True)
         store.write_text("config.yaml", f"# {experiment.hash}: hash of what the results depend on\n{kept}")
         if todo:
-            session.begin()
             failed = sample_missing(experiment, len(ids), todo, session, listen, quiet)
         records = store.tidy(ids)
         chosen = [records[image_id] for image_id in ids if image_id in records]
