@@ -27,7 +27,7 @@ MOST = 256  # images that runtime.batch_size=auto tries in one call
 WAITING = 64  # pictures that wait for a slow disk
 
 
-class Writer:
+class Writer(ThreadPoolExecutor):
     """Stores images in one thread, in their order, while the network is at the next ones.
 
     As a context it ends when all are on the disk, also after an interrupt. ``stored`` is called with the id of each
@@ -35,15 +35,12 @@ class Writer:
     """
 
     def __init__(self, store: RunFolder, stored: Callable[[str], None]) -> None:
+        super().__init__(1, thread_name_prefix="isdiff-writer")
         self.store, self.stored = store, stored
-        self.pool = ThreadPoolExecutor(1, thread_name_prefix="isdiff-writer")
         self.pending: deque[Future[str]] = deque()
 
-    def __enter__(self) -> "Writer":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.pool.shutdown()
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        super().__exit__(kind, *rest)
         if kind is None:
             self.settle()
 
@@ -52,7 +49,7 @@ class Writer:
             self.store.add(picture, record | {"picture_sha": pixels_hash(picture)})
             return record["id"]
 
-        self.pending.append(self.pool.submit(write))
+        self.pending.append(self.submit(write))
         self.settle(WAITING)
 
     def settle(self, most: float = float("inf")) -> None:
