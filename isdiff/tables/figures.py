@@ -128,7 +128,7 @@ def draw(
     drawn, figure, profile = Drawn(name), load("figure", name), plans[0].profile
     of_seeds = figure.get("kind") == "initialisations"
     panels: list[Panel] = []
-    lines: list[str] = []
+    entries: list[dict[str, Any]] = []
     lacking = 0
     for table in plans:
         sheet, cells = fill(table, run, known, paired=False)
@@ -136,12 +136,12 @@ def draw(
             first = min(figure.get("divergences", {}).get(profile, 0), limit or sys.maxsize)
             spread = {name: divergences(row, first) for (name, _), row in cells.items()}
             add_divergences(sheet, table, cells, spread)
-        lines += comma_separated(value_entries(sheet)).splitlines(keepends=True)[1 if lines else 0 :]
+        entries += value_entries(sheet)
         drawn.gaps.add(sheet.gaps)
         lacking += sum(not cell.impossible for _, cell in table.cells()) - len(cells)
         if cells:
             panels.append(Panel(next(iter(cells.values())).experiment.setup.names[0], table, cells))
-    atomic_save(folder / f"{name}.csv", "".join(lines))
+    atomic_save(folder / f"{name}.csv", comma_separated(entries))
     if not panels:
         return drawn
     picture = draw_initialisations(figure, panels[0], spread) if of_seeds else draw_sweep(figure, panels)
