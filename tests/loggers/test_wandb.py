@@ -116,7 +116,6 @@ def test_nothing_is_lost_where_logging_fails_at_the_end(data, tmp_path, capsys):
     subject = Subject("run", tmp_path, {"seed": 0}, job_type="ddnm")
     for _ in range(2):
         with WandbLogger().session(subject) as session:
-            session.begin()
             session.progress({"done": 1, "total": 2, "steps": 3})
             session.finish(summary, images)
         said = capsys.readouterr().err
