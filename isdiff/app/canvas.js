@@ -31,6 +31,7 @@ const fit = () => {
   scale = +zoom.value || Math.min((around.width - 2) / width, (around.height - 2) / height)
   sheet.style.width = `${width * scale}px`
   sheet.style.height = `${height * scale}px`
+  sheet.style.setProperty('--scale', `${scale}px`)
   photo.style.imageRendering = scale > 1 ? 'pixelated' : 'auto'
 }
 const resize = by => { size.value = Math.round(size.value * by + (by > 1 ? 0.5 : -0.5)); ring.setAttribute('r', size.value / 2) }

@@ -15,12 +15,18 @@ from isdiff.app.guard import DESKS, Shares
 from isdiff.app.photo import Photo, to_screen
 from isdiff.app.studio import Variant
 from isdiff.errors import UserError
+from isdiff.pictures.edges import FEATHER, PASTED, POISSON, Edge
 from isdiff.pictures.inpaint import DRAWN, hole_of
 from isdiff.pictures.shapes import grow_hole, reshape
 
 LONGEST = 12  # photos in a history; the second one goes first, the first one never
 CHANGES = {"Grow": 1, "Shrink": -1, "Invert": 0}
-READY = ("ready-made mask", *DRAWN)
+EDGES = {
+    "sharp edge": PASTED,
+    **{f"feather {band} px": Edge(FEATHER, band) for band in (4, 8, 16, 32)},
+    "even colours": Edge(POISSON),
+}
+READY = ("add a mask", *DRAWN)
 SHAPES = ("10 %", "25 %", "50 %", "1:1", "4:3", "3:2", "16:9", "3:4", "2:3", "9:16")  # that borders make
 
 

@@ -19,7 +19,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from isdiff.app import show
 from isdiff.app.catalog import NORMAL, examples, method_of, starts
-from isdiff.app.desk import READY, Desk, Desks, borders_for
+from isdiff.app.desk import EDGES, READY, Desk, Desks, borders_for
 from isdiff.app.guard import LOCAL, Guard
 from isdiff.app.line import Line, Ticket
 from isdiff.app.parts import GO, Parts, beside
@@ -32,6 +32,7 @@ LARGEST_UPLOAD = "64mb"
 FONTS: dict[str, Any] = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
 LOOK = """() => setTimeout(
     () => document.querySelector('#%s').scrollIntoView({block: innerWidth < 768 ? 'start' : 'nearest'}), 200)"""
+SOFTEN = "edge => document.querySelector('#canvas').style.setProperty('--feather', parseInt(edge.slice(8)) || 0)"
 OPEN = "file => { if (file?.url) window.open(file.url) }"
 Changes = dict[Any, Any]
 
@@ -85,6 +86,7 @@ class Page(Parts):
         self.take.click(None, js=LOOK % "canvas")
         matters = [self.canvas.input, *(part.change for part in self.choices)]
         gr.on(matters, self.estimate, asked, self.go, trigger_mode="always_last", **quiet)
+        self.edge.change(None, self.edge, js=SOFTEN)
         self.cancel.click(self.give_up, None, None, queue=False, **quiet)
         self.full.click(None, self.png, js=OPEN)
         self.blocks.unload(self.give_up)
@@ -197,11 +199,12 @@ class Page(Parts):
     def order(self, given: Changes) -> tuple[Desk, Order]:
         """What is asked for, checked; the desk keeps it."""
         desk = self.painted(given[self.name], given[self.canvas])
-        method, model, prompt, strength, *numbers = choices = [given[part] for part in self.choices]
+        method, model, prompt, strength, edge, *numbers = choices = [given[part] for part in self.choices]
         steps, variants, seed = (int(number or 0) for number in numbers)
         method_of(method)
         start = starts(method, model).get(strength)
-        order = Order(desk.step.photo, desk.step.hole, method, model, prompt or "", start, steps, seed, variants)
+        photo, hole = desk.step.photo, desk.step.hole
+        order = Order(photo, hole, method, model, prompt or "", start, EDGES[edge], steps, seed, variants)
         if given[self.canvas] is not None:
             desk.choices = choices
         order.check()
@@ -242,7 +245,7 @@ class Page(Parts):
             made = ticket.result()
             if made is not None:
                 desk.before, desk.variants, desk.chosen = order.photo, made, 0
-            said = show.note("Cancelled.") if made is None else show.done(made)
+            said = show.note("Cancelled.") if made is None else show.done(made, order.edge)
             yield idle | {self.status: said, self.live: gr.HTML("", visible=False)} | self.outcome(desk)
         except Exception as error:  # of the work; the line has logged what is no mistake of the visitor's
             yield idle | {self.status: show.note(explained(error), trouble=True)} | self.outcome(desk)

@@ -9,7 +9,7 @@ import gradio as gr
 
 from isdiff.app import show
 from isdiff.app.catalog import NORMAL, STRENGTHS, examples, method_of, methods, starts
-from isdiff.app.desk import CHANGES, READY, SHAPES
+from isdiff.app.desk import CHANGES, EDGES, READY, SHAPES
 from isdiff.app.photo import to_screen
 from isdiff.app.studio import Limits
 
@@ -41,6 +41,7 @@ class Parts:
             self.model,
             self.prompt,
             self.strength,
+            self.edge,
             self.steps,
             self.variants,
             self.seed,
@@ -52,6 +53,8 @@ class Parts:
             self.upload = gr.UploadButton("Load a photo", elem_id="upload", variant="primary", **SMALL)
             self.mask = gr.UploadButton("Load a mask", elem_id="load-mask", **SMALL)
             self.changes = [gr.Button(how, elem_id=how.lower(), **SMALL) for how in CHANGES]
+            edges: dict[str, Any] = {"label": "Edge of the fill", "show_label": False, "container": False}
+            self.edge = gr.Dropdown(list(EDGES), elem_id="edge", **edges)
             self.ready = gr.Dropdown(list(READY), label=READY[0], show_label=False, container=False, elem_id="ready")
         self.canvas = gr.HTML(
             html_template=beside("canvas.html"), js_on_load=beside("canvas.js"), photo=None, elem_id="canvas",

@@ -6,6 +6,7 @@ import html
 
 from isdiff.app.photo import in_page, to_screen
 from isdiff.app.studio import Sight, Variant
+from isdiff.pictures.edges import FEATHER, Edge
 
 SMALL = 320  # most pixels on a side of what is shown while it samples
 
@@ -32,10 +33,11 @@ def about(seconds: float) -> str:
     return f"about {max(1, round(seconds, -1 if seconds > 20 else 0)):.0f} s"
 
 
-def done(variants: list[Variant]) -> str:
+def done(variants: list[Variant], edge: Edge) -> str:
     """Sentences about variants that are finished."""
     more = f" Pick one of {len(variants)}." if len(variants) > 1 else ""
-    what = f"Done.{more} Outside of the hole no bit has changed."
+    soft = f" and the {edge.band} pixels around it" if edge.kind == FEATHER else ""
+    what = f"Done.{more} Outside of the hole{soft} no bit has changed."
     return "".join(map(note, [what, *sorted({variant.advice for variant in variants if variant.advice})]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from isdiff.checks import check_number, check_whole
 from isdiff.errors import UserError
 from isdiff.io.contact_sheet import with_hole
 from isdiff.models.base import NO_MODEL
-from isdiff.pictures.canvas import Filled, Glimpse
+from isdiff.pictures.canvas import Filled, Glimpse, Job
+from isdiff.pictures.edges import PASTED, Edge
 from isdiff.pictures.inpaint import job_of
 from isdiff.pictures.jobs import Inpainter
 from isdiff.pictures.picture import picture_of
@@ -25,6 +26,7 @@ from isdiff.progress import Reporter
 from isdiff.runs.experiment import ModelCache
 
 LONGEST_PROMPT, BETWEEN_SIGHTS = 500, 0.4  # letters, seconds
+SEARCH = 10  # times a known pixel that a hidden one costs models of any size, which search for it
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Order:
     model: str
     prompt: str = ""
     strength: float | None = None  # start step of IS-Diff's first attempt; None for the usual one
+    edge: Edge = PASTED
     steps: int = 50
     seed: int = 0  # of the first variant; each further one has the next
     variants: int = 1
@@ -68,6 +71,11 @@ class Order:
             raise UserError(f"the prompt has {len(self.prompt)} letters and may have {LONGEST_PROMPT}; shorten it")
         if not self.hole.any():
             raise UserError("there is no hole yet: paint over a part of the picture, or pick a mask")
+
+    def jobs(self) -> list[Job]:
+        """One for each variant; the prompt is the job's, so that no ``@file`` is ever opened."""
+        first = job_of(self.photo.picture, self.hole, self.seed, prompt=self.prompt.strip(), edge=self.edge)
+        return [replace(first, seed=self.seed + n) for n in range(self.variants)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +103,7 @@ class Studio:
 
     def __init__(self, limits: Limits) -> None:
         self.limits, self.model_cache = limits, ModelCache()
-        # What a method with a model took, in seconds: the first network batch, then each call and megapixel.
+        # What a method with a model took, in seconds a megapixel: before the first network call, and each call.
         self.costs: dict[tuple[str, str], tuple[float, float]] = {}
         self.calls: dict[tuple[Any, ...], tuple[int, Sizes]] = {}  # in a window, of a method, model, start and steps
 
@@ -115,14 +123,15 @@ class Studio:
         if key not in self.calls:
             inpainter = self.inpainter(order)
             self.calls[key] = inpainter.experiment.setup.calls_expected(), inpainter.sizes
-        (first, each), (calls, sizes) = cost, self.calls[key]
-        return first + each * calls * order.variants * sum(seen(order.hole, sizes))
+        (before, each), (calls, sizes) = cost, self.calls[key]
+        return (before + each * calls) * order.variants * sum(seen(order.jobs()[0].hole, sizes))
 
     def measure(self, method: str, model: str) -> None:
-        """Fill a small hole, so that it is known what that costs; the model is then loaded, too."""
-        noise, hole = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8), np.zeros((96, 96), bool)
-        hole[32:48, 32:48] = True
-        self.make(Order(Photo("sample", picture_of(noise)), hole, method, model, steps=10), stop=lambda: False)
+        """Fill a hole twice, so that it is known what that costs once the model is loaded and all of it is warm."""
+        noise, hole = np.random.default_rng(0).integers(0, 256, (256, 384, 3), np.uint8), np.zeros((256, 384), bool)
+        hole[96:160, 144:240] = True
+        for steps in (2, 10):
+            self.make(Order(Photo("sample", picture_of(noise)), hole, method, model, steps=steps), stop=lambda: False)
         self.costs.setdefault((method, model), (0.0, 0.0))  # what is too fast to be measured
 
     def make(
@@ -130,16 +139,14 @@ class Studio:
     ) -> list[Variant]:
         """The variants of an order by seed, which are finished before ``stop`` says yes; ``tell`` hears of the work."""
         order.check()
-        picture, prompt = order.photo.picture, order.prompt.strip()  # the job's, so that no ``@file`` is ever opened
-        jobs = [job_of(picture, order.hole, order.seed + n, prompt=prompt) for n in range(order.variants)]
-        inpainter = self.inpainter(order)
-        megapixels = seen(order.hole, inpainter.sizes)
+        jobs, inpainter = order.jobs(), self.inpainter(order)
+        megapixels = seen(jobs[0].hole, inpainter.sizes)
         if len(megapixels) > self.limits.crops:
             raise UserError(
                 f"the hole takes {len(megapixels)} crops for model {order.model}, and up to "
                 f"{self.limits.crops} are made here; make the hole smaller, or the photo"
             )
-        advice = inpainter.unlike_said([picture.name]) if inpainter.unlike(jobs[0]) else ""
+        advice = inpainter.unlike_said([order.photo.picture.name]) if inpainter.unlike(jobs[0]) else ""
         inpainter.load()
         watcher = Watcher(order.variants, tell, self.seconds(order))
         bar = watcher.reporter
@@ -148,15 +155,22 @@ class Studio:
                 raise UserError(filled.failure)
             bar.finish(sum(window.network_calls for window in filled.trace))
             watcher.variants[filled.job.seed] = finished(order, filled, advice)
-        if (each := bar.numbers().get("seconds_each")) is not None and bar.warm is not None:
-            work = bar.steps_expected * sum(megapixels) / len(megapixels)
-            self.costs[order.method, order.model] = bar.warm[0] - bar.start, each / work
+        if bar.warm is not None and (passed := time.monotonic() - bar.warm[0]) > 0.1:  # less would say nothing
+            first, each = (
+                bar.warm[1] * bar.steps_expected,
+                sum(megapixels) / len(megapixels),
+            )  # calls of the first batch
+            before, then = (bar.warm[0] - bar.start) / first, passed / (bar.all_steps - first)
+            self.costs[order.method, order.model] = before / each, then / each
         return [variant for _, variant in sorted(watcher.variants.items()) if variant.photo]
 
 
 def seen(hole: np.ndarray, sizes: Sizes) -> list[float]:
-    """The megapixels that a model sees of each window that a hole takes."""
-    return [math.prod(sizes.shape(window)) / 1e6 for window in plan(mirror(hole), sizes)]
+    """What each window that a hole takes costs, in megapixels that a model sees; hidden ones may cost more."""
+    hidden, more = mirror(hole), SEARCH if sizes.model is None else 0
+    return [
+        math.prod(sizes.shape(window)) / 1e6 * (1 + more * hidden[window.area].mean()) for window in plan(hidden, sizes)
+    ]
 
 
 def finished(order: Order, filled: Filled, advice: str) -> Variant:

@@ -32,7 +32,7 @@ class AutoInpainter:
         options: those of an ``Inpainter`` but for its method and model.
     """
 
-    label, model, squares = AUTO, "a model for each picture", ""
+    label, model = AUTO, "a model for each picture"
 
     def __init__(self, model: Any = None, **options: Any) -> None:
         if model is not None:
@@ -41,6 +41,12 @@ class AutoInpainter:
         self.named = cache(lambda name: Inpainter(name, **pixels))
         self.public = cache(lambda: next((i for i in (Inpainter("si", p, **options) for p in PUBLIC) if i.ready), None))
         self.took: dict[str, set[str]] = {}
+        self.at_work: Inpainter | None = None
+
+    @property
+    def squares(self) -> str:
+        """As of the :class:`Inpainter` that is at work."""
+        return self.at_work.squares if self.at_work else ""
 
     def choice(self, job: Job) -> tuple[Inpainter, str]:
         """The inpainter for a picture, and why."""
@@ -82,6 +88,7 @@ class AutoInpainter:
     def stream(self, jobs: Iterable[Job], **options: Any) -> Iterator[Filled]:
         """Yield what comes of jobs as :meth:`Inpainter.stream` does; neighbours of one method share batches."""
         for inpainter, group in groupby(jobs, self.inpainter):
+            self.at_work = inpainter
             yield from inpainter.stream(group, **options)
 
 

@@ -24,6 +24,7 @@ class Finished:
         self.path, self.inpainter = folder and folder / NAME, inpainter
         self.lines: dict[str, dict[str, Any]] = {}
         there = self.path and self.path.exists() and self.path.read_text("utf-8", errors="replace")
+        self.torn = not (there or "\n").endswith("\n")  # by a command that was killed
         for line in (there or "").splitlines():
             with suppress(ValueError, KeyError, TypeError):  # a torn line: its picture is made again
                 record = json.loads(line)
@@ -35,9 +36,13 @@ class Finished:
         content = [method, file, job.noise_key, job.seed, vars(job.edge), isdiff.__version__]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
+    def name(self, place: Path) -> str:
+        """A result as lines name it, from the folder on."""
+        return place.relative_to(self.path.parent).as_posix() if self.path else place.name
+
     def has(self, place: Path, job: Job, source: Path) -> bool:
         """Whether the result is there."""
-        record = self.lines.get(place.name, {})
+        record = self.lines.get(self.name(place), {})
         same = place.exists() and record.get("stamp") == file_stamp(place)
         return same and record.get("key") == self.key(job, source)
 
@@ -45,11 +50,12 @@ class Finished:
         """Note a result that has been written."""
         if self.path is not None:
             record = {
-                "version": VERSION, "file": place.name, "image": str(source), "seed": filled.job.seed,
+                "version": VERSION, "file": self.name(place), "image": str(source), "seed": filled.job.seed,
                 "method": self.inpainter.name_of(filled.job), "squares": len(filled.trace),
                 "network_calls": sum(trace.network_calls for trace in filled.trace),
                 "seconds": round(sum(trace.seconds for trace in filled.trace), 3),
                 "key": self.key(filled.job, source), "stamp": file_stamp(place),
             }  # fmt: skip
             with open(self.path, "a", encoding="utf-8") as stream:
-                stream.write(json.dumps(record) + "\n")
+                stream.write("\n" * self.torn + json.dumps(record) + "\n")
+            self.torn = False

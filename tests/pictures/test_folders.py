@@ -1,6 +1,7 @@
 """Folders of pictures: going on where a command stopped, squares in the progress, and a method for each picture."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -54,7 +55,17 @@ def test_the_same_command_goes_on_where_it_stopped(folders, capsys):
     captured = capsys.readouterr()
     assert sorted(captured.out.split()) == sorted(printed.split()) and "1 results were there already" in captured.err
     assert {name for name in "abc" if (out / f"{name}.png").stat().st_mtime_ns == times[name]} == {"a"}
+    assert main(command(folders)) == 0 and "3 results were there already" in capsys.readouterr().err
     assert main(command(folders, "--edge", "poisson")) == 0 and "were there" not in capsys.readouterr().err
+
+
+def test_pictures_of_one_name_in_several_folders_go_on_too(folders, capsys):
+    for sub in ("one", "two"):
+        (folders / "photos" / sub).mkdir()
+        shutil.copy(folders / "photos" / "a.png", folders / "photos" / sub)
+    asked = ["inpaint", str(folders / "photos"), "--mask", "half", "-o", str(folders / "out"), "--method", "telea"]
+    assert main(asked) == 0 and main(asked) == 0
+    assert "5 results were there already" in capsys.readouterr().err
 
 
 def test_auto_takes_telea_for_thin_lines_and_patches_else(folders, capsys):
@@ -100,3 +111,21 @@ def test_several_holes_far_apart_have_squares_of_their_own_at_their_own_scale():
         shapes[size] = [trace.window.shape for trace in filled.trace], filled.values
     assert shapes[1][0] == shapes[4][0] == [(64, 64), (256, 256)] and max(batches) == 2
     assert np.array_equal(shapes[1][1], shapes[4][1])
+
+
+def test_progress_counts_pictures_and_squares():
+    pixels, hole = np.zeros((64, 200, 3), np.uint8), np.zeros((64, 200), bool)
+    hole[20:40, 10:30] = hole[20:40, 150:170] = True
+    inpainter = Inpainter("ddnm", "photos64", steps=2, overrides=["sampler.repeat=1"])
+    seen = []
+    list(inpainter.stream([isdiff.Job("a", pixels, hole)], progress=lambda _: seen.append(inpainter.squares)))
+    assert seen[0] == "0/2 squares" and inpainter.squares == "2/2 squares"
+
+
+def test_auto_counts_squares_too():
+    pixels, hole = np.zeros((300, 3600, 3), np.uint8), np.zeros((300, 3600), bool)
+    hole[20:22, 10:30] = hole[20:22, 3400:3420] = True
+    inpainter = auto.AutoInpainter()
+    assert inpainter.squares == ""
+    list(inpainter.stream([isdiff.Job("a", pixels, hole)]))
+    assert inpainter.squares == "2/2 squares"
