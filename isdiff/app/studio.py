@@ -155,13 +155,11 @@ class Studio:
                 raise UserError(filled.failure)
             bar.finish(sum(window.network_calls for window in filled.trace))
             watcher.variants[filled.job.seed] = finished(order, filled, advice)
-        if bar.warm is not None and (passed := time.monotonic() - bar.warm[0]) > 0.1:  # less would say nothing
-            first, each = (
-                bar.warm[1] * bar.steps_expected,
-                sum(megapixels) / len(megapixels),
-            )  # calls of the first batch
-            before, then = (bar.warm[0] - bar.start) / first, passed / (bar.all_steps - first)
-            self.costs[order.method, order.model] = before / each, then / each
+        warm, share = bar.warm or (bar.start, 0.0)
+        passed, first = time.monotonic() - warm, share * bar.steps_expected  # calls of the first batch
+        if passed > 0.1 and (calls := bar.all_steps - first) > 0.5:  # less would say nothing
+            each = sum(megapixels) / len(megapixels)
+            self.costs[order.method, order.model] = (warm - bar.start) / first / each, passed / calls / each
         return [variant for _, variant in sorted(watcher.variants.items()) if variant.photo]
 
 
