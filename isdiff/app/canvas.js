@@ -36,13 +36,15 @@ const fit = () => {
 }
 const resize = by => { size.value = Math.round(size.value * by + (by > 1 ? 0.5 : -0.5)); ring.setAttribute('r', size.value / 2) }
 const place = paint => {  // a photo on the canvas, with what is painted on it already
+  const alike = ['width', 'height'].every(side => shown?.[side] === props.photo[side])
   shown = props.photo
   photo.src = shown.url
   for (const part of [canvas, svg]) for (const side of ['width', 'height']) part.setAttribute(side, shown[side])
   svg.setAttribute('viewBox', `0 0 ${shown.width} ${shown.height}`)
   const longer = Math.max(shown.width, shown.height)
-  size.max = Math.max(8, Math.round(longer / 4)), size.value = Math.max(2, Math.round(longer / 20))
-  sheet.hidden = false, find('.view p').hidden = true, zoom.value = '0'
+  size.max = Math.max(8, Math.round(longer / 4))
+  if (!alike) size.value = Math.max(2, Math.round(longer / 20)), zoom.value = '0'  // else one goes on with the same photo
+  sheet.hidden = false, find('.view p').hidden = true
   done = paint.image ? [paint] : [], undone = []
   ready(), redraw(), fit()
   trigger('input')

@@ -13,7 +13,7 @@ import numpy as np
 
 from isdiff.app.guard import DESKS, Shares
 from isdiff.app.photo import Photo, to_screen
-from isdiff.app.studio import Variant
+from isdiff.app.studio import Order, Variant
 from isdiff.errors import UserError
 from isdiff.pictures.edges import FEATHER, PASTED, POISSON, Edge
 from isdiff.pictures.inpaint import DRAWN, hole_of
@@ -49,7 +49,7 @@ class Desk:
 
     steps: list[Step] = field(default_factory=list)  # the history, oldest first
     at: int = 0  # the step that is on the canvas
-    before: Photo | None = None  # that was filled last
+    filled: Order | None = None  # what was asked for last
     variants: list[Variant] = field(default_factory=list)  # its fills; none once one is gone on with
     chosen: int = 0  # which of them is looked at
     choices: list[Any] = field(default_factory=list)  # method, model and so on, as the page has them

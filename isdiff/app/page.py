@@ -23,7 +23,7 @@ from isdiff.app.desk import EDGES, READY, Desk, Desks, borders_for
 from isdiff.app.guard import LOCAL, Guard
 from isdiff.app.line import Line, Ticket
 from isdiff.app.parts import GO, Parts, beside
-from isdiff.app.photo import Photo, paint_of, to_screen, uploaded
+from isdiff.app.photo import Photo, close_up, paint_of, to_screen, uploaded
 from isdiff.app.studio import Limits, Order, Sight, Studio
 from isdiff.errors import UserError, explained
 from isdiff.pictures.picture import picture_of
@@ -244,7 +244,7 @@ class Page(Parts):
                 yield {self.status: show.progress(seen), **live}
             made = ticket.result()
             if made is not None:
-                desk.before, desk.variants, desk.chosen = order.photo, made, 0
+                desk.filled, desk.variants, desk.chosen = order, made, 0
             said = show.note("Cancelled.") if made is None else show.done(made, order.edge)
             yield idle | {self.status: said, self.live: gr.HTML("", visible=False)} | self.outcome(desk)
         except Exception as error:  # of the work; the line has logged what is no mistake of the visitor's
@@ -256,7 +256,11 @@ class Page(Parts):
 
     def outcome(self, desk: Desk) -> Changes:
         """Results, and what can be downloaded."""
-        pictures = [(to_screen(each.pixels), f"seed {each.seed}") for each in desk.variants]
+        pictures = [
+            (to_screen(close_up(variant.pixels, desk.filled.hole)), f"seed {variant.seed}")
+            for variant in desk.variants
+            if desk.filled
+        ]
         gallery = gr.Gallery(pictures, visible=len(pictures) > 1, selected_index=desk.chosen)
         return {self.gallery: gallery, **self.looked_at(desk)}
 
@@ -267,10 +271,10 @@ class Page(Parts):
             self.png: png, self.jpg: jpg, self.taking: gr.Row(visible=True),
             self.slider: gr.ImageSlider(visible=False), self.take: gr.Button(visible=False),
         }  # fmt: skip
-        if not desk.variants or desk.before is None:
+        if not desk.variants or desk.filled is None:
             return changes
         variant = desk.variants[desk.chosen]
-        pair = to_screen(desk.before.picture.rgb()), to_screen(variant.pixels)
+        pair = to_screen(desk.filled.photo.picture.rgb()), to_screen(variant.pixels)
         return changes | {
             self.slider: gr.ImageSlider(pair, visible=True),
             self.take: gr.Button(f"Go on with this (seed {variant.seed})", visible=True),

@@ -90,6 +90,15 @@ def to_screen(pixels: np.ndarray, longest: int = 1024) -> np.ndarray:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
 
 
+def close_up(pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """The part of a picture about its hole, (H, W) bool, nearly square."""
+    spans = [np.flatnonzero(hole.any(axis)) for axis in (1, 0)]
+    reach = max(32, *(int(np.ptp(span)) for span in spans))
+    middles = [(span[0] + span[-1]) // 2 for span in spans]
+    rows, columns = (slice(max(0, middle - reach), middle + reach) for middle in middles)
+    return pixels[rows, columns]
+
+
 @contextmanager
 def reading(path: str | Path, name: str, megapixels: float) -> Iterator[None]:
     """Refuse an image that is too large before it is decoded; what is said of others has ``name`` for the path."""

@@ -20,7 +20,7 @@ from isdiff import Inpainter, Job, UserError
 from isdiff.app import show
 from isdiff.app.catalog import CLOSE, FREE, NORMAL, examples, methods, starts
 from isdiff.app.line import Line
-from isdiff.app.photo import Photo, in_page, paint_of, uploaded
+from isdiff.app.photo import Photo, close_up, in_page, paint_of, uploaded
 from isdiff.app.studio import Limits, Order, Studio
 from isdiff.cli import main
 from isdiff.config.composing import compose_run
@@ -284,6 +284,13 @@ def test_paint_goes_to_the_page_and_back_without_loss_and_no_other_size_is_decod
     for sent in (paint_of(np.ones((8, 13_300), bool)), "data:image/png;base64,AAAA", "data:,%!PS-Adobe-3.0"):
         with pytest.raises(UserError, match="does not fit the photo on the page"):
             given.painted(sent)
+
+
+def test_thumbnails_show_what_is_about_the_hole():
+    pixels, hole = noisy(300, 400), np.zeros((300, 400), bool)
+    hole[280:300, 10:60] = True
+    assert (close_up(pixels, hole) == pixels[289 - 49 : 300, 0 : 34 + 49]).all()
+    assert close_up(pixels, ~hole).shape == pixels.shape
 
 
 def test_a_desk_keeps_the_history_and_changes_the_hole(tmp_path):

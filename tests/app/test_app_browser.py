@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser_parts import browser, needs_browser
+from browser_parts import browser, needs_browser, playwright
 from conftest import ROOT
 from PIL import Image
 
@@ -118,7 +118,11 @@ def press(page, words: str) -> None:
 
 
 def waits(page, check: str) -> None:
-    page.wait_for_function(f"() => {{ const canvas = document.querySelector('#canvas canvas'); return {check} }}")
+    """Wait until something is true of the canvas; else what the page says tells why not."""
+    try:
+        page.wait_for_function(f"() => {{ const canvas = document.querySelector('#canvas canvas'); return {check} }}")
+    except playwright.TimeoutError as error:
+        raise AssertionError(f"{check}: {page.inner_text('#status')}") from error
 
 
 def choose_method(page, name: str) -> None:

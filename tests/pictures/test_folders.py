@@ -113,15 +113,6 @@ def test_several_holes_far_apart_have_squares_of_their_own_at_their_own_scale():
     assert np.array_equal(shapes[1][1], shapes[4][1])
 
 
-def test_progress_counts_pictures_and_squares():
-    pixels, hole = np.zeros((64, 200, 3), np.uint8), np.zeros((64, 200), bool)
-    hole[20:40, 10:30] = hole[20:40, 150:170] = True
-    inpainter = Inpainter("ddnm", "photos64", steps=2, overrides=["sampler.repeat=1"])
-    seen = []
-    list(inpainter.stream([isdiff.Job("a", pixels, hole)], progress=lambda _: seen.append(inpainter.squares)))
-    assert seen[0] == "0/2 squares" and inpainter.squares == "2/2 squares"
-
-
 def test_auto_counts_squares_too():
     pixels, hole = np.zeros((300, 3600, 3), np.uint8), np.zeros((300, 3600), bool)
     hole[20:22, 10:30] = hole[20:22, 3400:3420] = True
