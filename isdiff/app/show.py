@@ -23,7 +23,7 @@ def progress(seen: int | Sight) -> str:
         return note(f"Filling: {seen.share:.0%}{left}.")
     if seen:
         return note(f"Waiting: {'one job' if seen == 1 else f'{seen} jobs'} ahead of yours.")
-    return note("Starting: the model is loaded.")
+    return note("Starting: photo and model are prepared.")
 
 
 def about(seconds: float) -> str:
