@@ -144,10 +144,10 @@ def comes_into_view(page, *names: str) -> None:
     """Wait until parts are wholly within the window, and have stopped moving."""
     page.wait_for_function(
         """names => {
-        const boxes = names.map(name => document.querySelector(name).getBoundingClientRect())
-        const now = String(boxes.map(box => box.top)), still = window.lately === now
+        const boxes = names.map(name => document.querySelector(name)?.getBoundingClientRect())
+        const now = String(boxes.map(box => box?.top)), still = window.lately === now
         window.lately = now
-        return still && boxes.every(box => box.height && box.top >= 0 && box.bottom <= innerHeight) }""",
+        return still && boxes.every(box => box?.height && box.top >= 0 && box.bottom <= innerHeight) }""",
         arg=names,
         polling=300,
     )
