@@ -25,9 +25,9 @@ from torch import Tensor
 
 from isdiff import environment
 from isdiff.config.composing import compose_run
-from isdiff.criteria import CrossEntropy
 from isdiff.devices import resolve_device
 from isdiff.engine import Engine
+from isdiff.refine import CrossEntropy
 from isdiff.runs import sampling
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.store import RunFolder

@@ -13,7 +13,6 @@ from isdiff.config.composing import compose_run
 from isdiff.data.images import to_tensor
 from isdiff.diffusion.schedule import add_noise, named_betas
 from isdiff.io.files import atomic_open
-from isdiff.priors.latent import decode, encode
 from isdiff.runs.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]
@@ -50,9 +49,10 @@ def measure(folder: Path, count: int) -> list[str]:
     first = experiment("half", folder)
     names, prior = first.dataset.ids()[:count], first.prior
     images = torch.stack([to_tensor(first.dataset.image(name)) for name in names])
-    latents = encode(prior.vae, images)
+    autoencoder = prior.autoencoder
+    latents = autoencoder.encode(images)
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
-    kept, worse = (decode(prior.vae, x) for x in (latents, latents + 0.2 * noise))
+    kept, worse = (autoencoder.decode(x) for x in (latents, latents + 0.2 * noise))
     lines = [f"- The autoencoder gives images back with a PSNR of {psnr(kept, images)},"]
     lines += [f"  and {psnr(worse, images)} with noise of 0.2 added to the latents.", ""]
     lines += ["| mask | known latents move by | " + " | ".join(f"t = {t}" for t in TIMESTEPS) + " |"]

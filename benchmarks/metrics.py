@@ -17,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isdiff.metrics.contrast import contrast
-from isdiff.metrics.intervals import estimate, selections
+from isdiff.metrics.intervals import contrast, estimate, selections
 from isdiff.metrics.samples import FrechetStatistic, frechet_distance, frechet_terms
 
 

@@ -5,8 +5,6 @@ for into one network batch, whatever timestep each is at, and sends the answers 
 by the next one at once. A sampler sees a single image, so nothing can leak between images.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -75,7 +73,7 @@ class Live:
     calls: int = 0
     seconds: float = 0.0
     attempts: list[Attempt] = field(default_factory=list)
-    judged_attempts: list[Live | None] = field(default_factory=list)
+    judged_attempts: list["Live | None"] = field(default_factory=list)
     sums: list[Tensor] = field(default_factory=list)
     broken: bool = False
 

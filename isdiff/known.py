@@ -1,7 +1,5 @@
 """Rules for the known region: what happens to it while an image is sampled."""
 
-from __future__ import annotations
-
 import math
 
 from torch import Tensor

@@ -1,10 +1,8 @@
 """A method as one object: how images move through the noise levels, how known regions are treated, where it begins."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
-from isdiff.diffusion.timesteps import TimestepPlan
+from isdiff.diffusion.schedule import TimestepPlan
 from isdiff.known import KnownRegion
 from isdiff.priors.conditioning import Conditioning
 from isdiff.refine import Refinement

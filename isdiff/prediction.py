@@ -1,7 +1,5 @@
 """What a model answers for one image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,7 +28,7 @@ class Prediction:
     clean: Tensor | None = None
 
     @classmethod
-    def of(cls, output: Tensor, kind: str, x: Tensor, alpha: Level, sigma: Level) -> Prediction:
+    def of(cls, output: Tensor, kind: str, x: Tensor, alpha: Level, sigma: Level) -> "Prediction":
         """What a network says of ``x = alpha image + sigma noise``, whatever it predicts.
 
         Args:
@@ -47,7 +45,7 @@ class Prediction:
             return cls((x - alpha * output) / sigma, clean=output)
         raise ValueError(f"a network that predicts {kind!r}: noise, velocity, clean and flow are known")
 
-    def detached(self) -> Prediction:
+    def detached(self) -> "Prediction":
         """Without the graph that gradients need."""
         parts = {key: value.detach() for key, value in vars(self).items() if value is not None}
         return replace(self, **parts)

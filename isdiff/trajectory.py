@@ -1,7 +1,5 @@
 """One image on its way: what is asked, where it stands, and its own source of noise."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, replace
 from typing import Any

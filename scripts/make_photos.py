@@ -14,7 +14,7 @@ from pathlib import Path
 import installed  # noqa: F401
 
 from isdiff.data.images import pixels_hash
-from isdiff.data.photos import crop, open_photo
+from isdiff.data.shipped import crop, open_photo
 from isdiff.io.files import atomic_open
 from training.crops import fixed_box, photo_rows, split_files
 

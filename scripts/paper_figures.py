@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 import isdiff
-from isdiff.data.drawn import DrawnDataset
 from isdiff.data.images import load_rgb, to_tensor, to_uint8
+from isdiff.data.shipped import DrawnDataset
 from isdiff.io.contact_sheet import contact_sheet, with_hole
 from isdiff.paths import located, placed
 from isdiff.seeds.distributions import GaussianSeed, MixtureSeed, PositionSeed

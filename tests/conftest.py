@@ -122,9 +122,8 @@ class Answers:
 
 def images_of(dataset: str, count: int) -> torch.Tensor:
     """The first images of a shipped test split, (count, 3, 64, 64) in [-1, 1]."""
-    from isdiff.data.drawn import DrawnDataset
     from isdiff.data.images import to_tensor
-    from isdiff.data.photos import PhotoDataset
+    from isdiff.data.shipped import DrawnDataset, PhotoDataset
 
     root = str(ROOT / "data")
     data = PhotoDataset(root=root) if dataset == "photos" else DrawnDataset(dataset, root=root)

@@ -12,7 +12,7 @@ FLOORS = [
     ("errors", "environment", "devices", "packages", "paths", "progress", "checks", "component", "process_state"),
     ("diffusion",),
     ("prediction", "trajectory"),
-    ("nets", "known", "seeds", "criteria", "refine"),
+    ("nets", "known", "seeds", "refine"),
     ("io", "samplers"),
     ("priors", "data"),
     ("masks",),

@@ -4,17 +4,14 @@ import pytest
 import torch
 from conftest import Answers
 
-from isdiff.criteria import CrossEntropy
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.schedule import leading_timesteps, named_betas
-from isdiff.diffusion.timesteps import resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas, resampling_plan
 from isdiff.engine import Engine
 from isdiff.known import KnownRegion, NullSpace, Renoised
 from isdiff.prediction import Prediction
-from isdiff.refine import Refinement
+from isdiff.refine import CrossEntropy, Refinement
 from isdiff.samplers.base import Pull, Sampler, steps_down
-from isdiff.samplers.first_order import DDIM, DDNMSteps
-from isdiff.samplers.second_order import DPMPP2M
+from isdiff.samplers.solvers import DDIM, DPMPP2M, DDNMSteps
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MeanSeed, MixtureSeed
 from isdiff.trajectory import Stream, Task

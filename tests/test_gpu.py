@@ -5,11 +5,10 @@ import torch
 
 from isdiff import Engine, Task
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.schedule import leading_timesteps, named_betas
-from isdiff.diffusion.timesteps import resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas, resampling_plan
 from isdiff.known import NullSpace
 from isdiff.priors.pixel import PixelPrior
-from isdiff.samplers.first_order import DDNMSteps
+from isdiff.samplers.solvers import DDNMSteps
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
 

@@ -11,8 +11,7 @@ from isdiff.cli import main
 from isdiff.config.composing import compose_run
 from isdiff.config.search_path import config_names
 from isdiff.config.setup import Setup, config_hash
-from isdiff.data.drawn import DrawnDataset
-from isdiff.data.photos import PhotoDataset
+from isdiff.data.shipped import DrawnDataset, PhotoDataset
 from isdiff.errors import Missing
 from isdiff.io.hub import is_hub_id
 from isdiff.io.weights import Weights

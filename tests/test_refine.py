@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isdiff import Task, UserError
-from isdiff.criteria import Criterion, CrossEntropy
-from isdiff.refine import Refinement
+from isdiff.refine import Criterion, CrossEntropy, Refinement
 
 SMOOTH = 1e-3
 

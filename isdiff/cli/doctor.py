@@ -37,9 +37,9 @@ def main(arguments: list[str]) -> None:
 
 def try_one(device: str) -> None:
     """Fill half of a shipped photograph, twice: the second time nothing is set up any more."""
-    from isdiff.data.photos import PhotoDataset
+    from isdiff.data.shipped import PhotoDataset
     from isdiff.errors import UserError
-    from isdiff.masks.fixed import HalfMask
+    from isdiff.masks.generated import HalfMask
     from isdiff.pictures.jobs import Inpainter, Job
 
     dataset = PhotoDataset()

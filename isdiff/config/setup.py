@@ -14,9 +14,8 @@ from isdiff.component import plain
 from isdiff.config.build import as_dict, build, fill, resolved, under
 from isdiff.config.metrics import configured_metrics
 from isdiff.config.settings import KEYS, TEXTS, VALUES, Output, Runtime, check_settings, text_of
-from isdiff.criteria import Criterion
 from isdiff.data.base import Dataset
-from isdiff.diffusion.timesteps import TimestepPlan
+from isdiff.diffusion.schedule import TimestepPlan
 from isdiff.engine import Engine, calls_expected
 from isdiff.errors import UserError
 from isdiff.known import KnownRegion
@@ -28,7 +27,7 @@ from isdiff.models.base import Model, NoModel
 from isdiff.paths import placed
 from isdiff.priors.base import Prior
 from isdiff.priors.conditioning import Conditioning
-from isdiff.refine import Refinement
+from isdiff.refine import Criterion, Refinement
 from isdiff.samplers.base import Fill, Sampler
 from isdiff.seeds.base import FilledStart, NoiseStart, Seed, SeededStart, Start
 

@@ -1,7 +1,5 @@
 """Image files as models need them: decoded like a viewer would show them, cropped and resized in one named way."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os
@@ -151,14 +149,14 @@ def pixels_hash(pixels: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
 
 
-def to_tensor(image: np.ndarray) -> torch.Tensor:
+def to_tensor(image: np.ndarray) -> "torch.Tensor":
     """Convert (H, W, 3) uint8 to (3, H, W) float32 in [-1, 1]."""
     import torch  # here: a finished run answers without it
 
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def to_uint8(x: torch.Tensor) -> np.ndarray:
+def to_uint8(x: "torch.Tensor") -> np.ndarray:
     """Convert (3, H, W) in [-1, 1] to (H, W, 3) uint8, clamped and rounded."""
     return ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
 

@@ -1,7 +1,5 @@
 """The levels of noise that a sampler visits: one signal level and one noise level for each of its timesteps."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -31,7 +29,7 @@ class Grid:
     step_alphas: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, betas: Tensor, timesteps: Sequence[int], last: float = 1.0) -> Grid:
+    def of(cls, betas: Tensor, timesteps: Sequence[int], last: float = 1.0) -> "Grid":
         """Timesteps of the variance-preserving process with these ``betas``, (T,) float64.
 
         Args:
@@ -44,7 +42,7 @@ class Grid:
         return cls(tuple(chosen), alphas, sigmas, len(betas), levels[-1], tuple(step_alphas[chosen].tolist()))
 
     @classmethod
-    def between(cls, betas: Tensor, timesteps: Sequence[float], last: float = 1.0) -> Grid:
+    def between(cls, betas: Tensor, timesteps: Sequence[float], last: float = 1.0) -> "Grid":
         """As ``of``, for timesteps that may lie between those of the process.
 
         There ``sigma / alpha`` is on the line between its neighbours, as in diffusers' Euler scheduler.
@@ -62,7 +60,7 @@ class Grid:
         return cls(tuple(map(float, timesteps)), alphas, sigmas, len(betas), (last**0.5, (1 - last) ** 0.5))
 
     @classmethod
-    def flow(cls, sigmas: Sequence[float], num_timesteps: int = 1000) -> Grid:
+    def flow(cls, sigmas: Sequence[float], num_timesteps: int = 1000) -> "Grid":
         """Levels of rectified flow (Liu et al. 2023), ``alpha = 1 - sigma``, ascending in (0, 1]."""
         timesteps = tuple(sigma * num_timesteps for sigma in sigmas)
         return cls(timesteps, tuple(1 - sigma for sigma in sigmas), tuple(sigmas), num_timesteps)

@@ -13,8 +13,7 @@ from PIL import Image, ImageOps
 
 from isdiff.checks import check_flag, check_text
 from isdiff.data.base import quote, stamp_of, stem_of
-from isdiff.data.editbench import find_root, place
-from isdiff.data.files import walk
+from isdiff.data.files import find_root, place, walk
 from isdiff.data.images import SUFFIXES, decode, eight_bits, suffix_of
 from isdiff.errors import UserError
 from isdiff.masks.base import MaskSource

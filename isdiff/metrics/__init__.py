@@ -1,1 +1,1 @@
-"""Distances between results and truths, one short file each; ``configs/metric`` names them."""
+"""Distances between results and truths; ``configs/metric`` names them."""

@@ -4,24 +4,17 @@ A metric's *extractor* looks at images, in portions, and gives a value or a feat
 From these the metric makes a statistic (:mod:`isdiff.metrics.samples`).
 """
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from isdiff.errors import UserError
 from isdiff.io.fingerprint import remembered_sha256
-from isdiff.metrics.samples import FrechetStatistic, MeanStatistic, Statistic
-
-T = TypeVar("T")
+from isdiff.metrics.samples import MeanStatistic, Statistic
 
 
 class Unavailable(Exception):
@@ -97,12 +90,14 @@ class Metric(ABC):
     Attributes:
         name: key in summaries and of its file in ``configs/metric``.
         title: what people read.
+        extractor: what looks for it; equal ones look once for all metrics that have them.
         higher_is_better: its better direction.
         of_sets: whether it takes features of both sets, and not a value for each image.
     """
 
     name: str
     title: str
+    extractor: FeatureExtractor
     higher_is_better: bool = False
     of_sets: bool = False
 
@@ -110,11 +105,6 @@ class Metric(ABC):
     def heading(self) -> str:
         """The title with an arrow for the better direction."""
         return f"{self.title} {'↑' if self.higher_is_better else '↓'}"
-
-    @property
-    @abstractmethod
-    def extractor(self) -> FeatureExtractor:
-        """Equal ones look once for all metrics that have them."""
 
     @property
     def version(self) -> str:
@@ -148,7 +138,7 @@ class PairMetric(FeatureExtractor, MeanMetric):
     """The mean of ``values``, by a metric that is its own extractor and so needs nothing but that method."""
 
     @property
-    def extractor(self) -> FeatureExtractor:
+    def extractor(self) -> FeatureExtractor:  # type: ignore[override]
         return self
 
     @abstractmethod
@@ -172,44 +162,3 @@ class SetMetric(Metric):
     def sample(self, seen: Features) -> Statistic:
         assert seen.results is not None and seen.truths is not None
         return self.between(seen.results.astype(np.float64), seen.truths.astype(np.float64))
-
-
-class FrechetMetric(SetMetric):
-    """The Frechet distance of the extractor's features (Heusel et al. 2017)."""
-
-    def between(self, results: np.ndarray, truths: np.ndarray) -> Statistic:
-        return FrechetStatistic(results, truths)
-
-
-DEVICE: ContextVar[str] = ContextVar("device", default="cpu")  # that metrics' networks run on
-
-
-def load_once(load: Callable[..., T], version: str, *places: Path) -> T:
-    """Return what ``load(*places)`` makes, a network or a tuple that begins with one, once and on ``DEVICE``.
-
-    ``version`` tells one content of the places from another.
-    """
-    return load_on(DEVICE.get(), load, version, *places)
-
-
-@lru_cache(maxsize=4)
-def load_on(device: str, load: Callable[..., T], version: str, *places: Path) -> T:
-    try:
-        made = load(*places)
-    except UserError as error:
-        raise Unavailable(str(error)) from None
-    net: Any = made[0] if isinstance(made, tuple) else made
-    net.to(device)
-    return made
-
-
-def load_pretrained(model: str, processor: str, folder: Path) -> tuple[Any, Any]:
-    """Load a model and its processor by their classes in ``transformers``; ``Unavailable`` if the folder has none."""
-    import transformers
-
-    try:
-        net = getattr(transformers, model).from_pretrained(folder, local_files_only=True).eval()
-        return net, getattr(transformers, processor).from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # damaged files raise many things
-        reason = " ".join(str(error).split())[:200]
-        raise Unavailable(f"{folder} holds no whole {model} ({reason}); get it again") from None

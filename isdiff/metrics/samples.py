@@ -4,8 +4,6 @@ Means of per-image distances and distances between sets are then alike to the bo
 on the same selections.
 """
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

@@ -3,8 +3,6 @@
 Keys name content (hashes of pixels and texts), so that a row never becomes wrong: it is found, or it is not.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress

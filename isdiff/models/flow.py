@@ -11,8 +11,8 @@ from isdiff.checks import BadValue, check_choice, check_flag, check_number
 from isdiff.devices import DTYPES, compiled
 from isdiff.diffusion.grid import Grid
 from isdiff.errors import UserError
-from isdiff.io.fingerprint import weights_fingerprint
-from isdiff.models.base import RANDOM, Model, check_keys
+from isdiff.models.base import check_keys
+from isdiff.models.latent import DiffusersModel
 from isdiff.models.pipeline import load_pipeline
 from isdiff.priors.conditioning import Conditioning
 from isdiff.priors.families import FAMILIES, Family
@@ -50,11 +50,7 @@ class Levels:
 
         try:
             scheduler: Any = FlowMatchEulerDiscreteScheduler(**self.settings)
-            even = self.family.even(steps)
-            how: dict[str, Any] = {"num_inference_steps": steps} if even is None else {"sigmas": even}
-            if scheduler.config.use_dynamic_shifting:
-                how["mu"] = self.family.shift(self.tokens, steps, scheduler.config)
-            scheduler.set_timesteps(**how)
+            self.family.set_levels(scheduler, steps, self.tokens)
         except (TypeError, ValueError) as error:
             raise UserError(f"model.scheduler does not fit {SCHEDULER} ({error})") from None
         sigmas, timesteps = scheduler.sigmas[:-1].tolist()[::-1], scheduler.timesteps.tolist()[::-1]
@@ -62,47 +58,35 @@ class Levels:
 
 
 @dataclass(eq=False)
-class FlowModel(Model):
+class FlowModel(DiffusersModel):
     """A model that draws from a text, or fills holes, in the layout of diffusers.
 
     Args:
-        weights: a diffusers folder or an id on the hub.
         image_size: side of its images, a multiple of 16; with a shift by size the noise levels follow from it.
         family: how the network is asked: ``sd3``, ``flux``, ``flux_fill``, ``flux2_klein``, ``qwen_image``,
             ``z_image`` or ``chroma``.
         scheduler: settings of its scheduler, as in ``scheduler/scheduler_config.json``.
         guidance: that the network is told, where guidance is distilled into it (FLUX.1); null: none.
-        text_guidance: classifier-free guidance where there is text; 1: none.
         tiling: whether the autoencoder works tile by tile, which saves memory and changes results a little.
-        revision: of an id on the hub.
-        variant: of the files in a folder or on the hub.
     """
 
     family: str = "sd3"
     scheduler: Mapping[str, Any] | None = None
     guidance: float | None = None
-    text_guidance: float = 1.0
     tiling: bool = False
-    revision: str | None = None
-    variant: str | None = None
 
-    not_hashed = (*Model.not_hashed, "path", "revision", "variant", "text_guidance")
-    latent = takes_text = True
+    takes_text = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("family", self.family, tuple(FAMILIES))
         self.sees_hole = FAMILIES[self.family].fills
         check_keys("scheduler", self.scheduler, SETTINGS)
-        check_number("text_guidance", self.text_guidance, 1)
         check_flag("tiling", self.tiling)
         if self.guidance is not None:
             check_number("guidance", self.guidance)
         if self.image_size is None or self.image_size % PIXELS:
             raise BadValue(f"image_size is {self.image_size}; it must be a multiple of {PIXELS}")
-        for key in ("revision", "variant"):
-            if (value := getattr(self, key)) is not None and not isinstance(value, str):
-                raise BadValue(f"{key} is {value!r}; it must be a text or null")
 
     @cached_property
     def schedule(self) -> Levels:
@@ -118,9 +102,6 @@ class FlowModel(Model):
             given = "none" if conditioning is None else type(conditioning).__name__
             raise UserError(f"method {method} asks with {given}; model {self.name} takes a plain Conditioning")
 
-    def identity(self) -> str:
-        return weights_fingerprint(self.weights, name=self.name, revision=self.revision, variant=self.variant)
-
     def load(
         self, device: torch.device, precision: str = "fp32", *, pad_to: int = 4, compile: bool | str = False,
         conditioning: Conditioning | None = None, enough: int = 50,
@@ -129,10 +110,7 @@ class FlowModel(Model):
 
         On a GPU the text encoders wait in the computer's memory while no text is read.
         """
-        if compile == "graphs":
-            raise UserError("runtime.compile is graphs, which is for models of pixels; give true or false")
-        if self.weights == RANDOM:
-            raise UserError(f"model {self.name} cannot have random weights: its configuration lists no sizes")
+        self.check_loading(compile)
         cls = FAMILIES[self.family]
         pipe = load_pipeline(self.weights, self.revision, self.variant, cls.pipeline, DTYPES[precision])
         self.check_pipeline(pipe)

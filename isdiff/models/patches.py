@@ -1,7 +1,5 @@
 """The patch prior as a model without weights, and as a seed for other models."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Any
 
@@ -9,12 +7,12 @@ import torch
 from torch import Tensor
 
 from isdiff.checks import BadValue, check_number, check_whole
-from isdiff.diffusion.timesteps import TimestepPlan
+from isdiff.diffusion.schedule import TimestepPlan
 from isdiff.engine import Engine
 from isdiff.known import NullSpace
 from isdiff.models.base import FLOW, NOTHING, OWN, Model
 from isdiff.priors.patches.prior import PatchPrior, PatchSettings
-from isdiff.samplers.first_order import DDIM
+from isdiff.samplers.solvers import DDIM
 from isdiff.seeds.base import PerTask, Seed
 from isdiff.seeds.fills import check_picture
 from isdiff.trajectory import Stream, Task

@@ -1,7 +1,5 @@
 """Pixel-space models from safetensors files, with or without a classifier that guides them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

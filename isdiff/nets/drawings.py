@@ -1,7 +1,5 @@
 """Networks of drawn images: a classifier of attributes, a tokenizer, and a small CLIP (Radford et al. 2021)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +80,7 @@ class CaptionNet(nn.Module):
     """An image encoder beside a CLIP text model, whose state at the token ``end`` stands for the caption."""
 
     def __init__(
-        self, text: CLIPTextModel, end: int, widths: tuple[int, ...] = (32, 64, 96, 128), dim: int = 64
+        self, text: "CLIPTextModel", end: int, widths: tuple[int, ...] = (32, 64, 96, 128), dim: int = 64
     ) -> None:
         super().__init__()
         self.text, self.end = text, end

@@ -17,7 +17,7 @@ from PIL import Image
 
 from isdiff.config.settings import text_of
 from isdiff.data.images import to_tensor
-from isdiff.diffusion.timesteps import TimestepPlan
+from isdiff.diffusion.schedule import TimestepPlan
 from isdiff.engine import Live, Result
 from isdiff.errors import UserError
 from isdiff.method import Method

@@ -1,7 +1,5 @@
 """``apply`` adds IS-Diff to a diffusers inpainting pipeline, ``remove`` takes it away again."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -9,12 +7,11 @@ from typing import Any, TypeVar
 import torch
 
 from isdiff.checks import BadValue, check_choice, check_whole
-from isdiff.criteria import Criterion, CrossEntropy
 from isdiff.paths import config_folders
 from isdiff.plugin.call import Call, Plugin
 from isdiff.plugin.pipelines import Kind, kind_of
 from isdiff.plugin.tasks import named_arguments
-from isdiff.refine import Refinement
+from isdiff.refine import Criterion, CrossEntropy, Refinement
 from isdiff.seeds.base import NoiseStart, Seed, SeededStart
 from isdiff.seeds.distributions import GaussianSeed, MeanSeed, MixtureSeed, OracleSeed, PositionSeed
 

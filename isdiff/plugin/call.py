@@ -1,7 +1,5 @@
 """One call of a pipeline with IS-Diff: attempts, retries of what fails, and the end of what is kept."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -219,9 +217,8 @@ class Call:
         chosen = {key: pick(self.given[key], self.counts[key], leg.rows) for key in ("image", "mask_image")}
         dtype, known = self.kind.network.dtype, stack_latents([self.tasks[row] for row in leg.rows])
         latents = (leg.states / self.scale).to(dtype)
-        if self.kind.plain and self.given.get("padding_mask_crop") is None:
-            image = self.kind.as_image(known)  # or the pipeline would encode it, with noise of the generators
-            chosen |= {} if image is None else {"image": image}
+        if self.kind.plain and self.kind.takes_image and self.given.get("padding_mask_crop") is None:
+            chosen["image"] = self.kind.as_image(known)  # or it would be encoded, with noise of the generators
         if "masked_image_latents" in self.given:
             chosen["masked_image_latents"] = known.to(dtype) if self.kind.takes_masked else None
         callback = self.given.get("callback_on_step_end")
@@ -280,7 +277,7 @@ class Call:
         for row, latents in zip(leg.rows, clean, strict=True):
             task, made = self.tasks[row], self.made[row]
             guess = task.compose(latents) if self.kind.plain else latents
-            made.attempts[leg.attempt].dce = self.refinement.judge(task, self.kind.decode(guess[None])[0])
+            made.attempts[leg.attempt].dce = self.refinement.judge(task, self.kind.autoencoder.decode(guess[None])[0])
             made.chosen = self.refinement.decide([a.dce for a in made.attempts if a.dce is not None])
         return all(self.made[row].chosen == leg.attempt for row in leg.rows)
 

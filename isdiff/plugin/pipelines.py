@@ -1,7 +1,5 @@
 """Families of pipelines: their networks, the levels that they set, and the forms in which they have latents."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,8 +8,8 @@ from torch import Tensor
 
 from isdiff.errors import UserError
 from isdiff.plugin.scheduler import DIFFUSION, FLOW
-from isdiff.priors.families import FAMILIES
-from isdiff.priors.latent import decode, encode, means
+from isdiff.priors import families
+from isdiff.priors.latent import Autoencoder
 
 
 class Kind:
@@ -21,57 +19,45 @@ class Kind:
         pipe: a pipeline.
         given: what it is called with, by name.
     Attributes:
-        names: of the classes in diffusers.
+        autoencoder: the pipeline's.
         part: the pipeline's attribute that is its network.
         values: start, lambda, tau and checkpoint where none are given; for 256 pixels and more, as ``configs/isdiff``.
         schedulers: that are known to fit.
         nudge: steps that are added to the share of them that ``strength`` is to be, so that rounding hits it.
+        takes_image: whether it takes latents for its image, or encodes that, if its network is ``plain``.
         takes_masked: whether the latents of the masked image can be given.
         takes_looped: whether the call takes its ``latents`` as :meth:`looped` has them.
     """
 
-    names: tuple[str, ...] = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
     part = "unet"
     values: Mapping[str, float] = {"start": 1.0, "lambda": 0.05, "tau": 2.5, "checkpoint": 0.65}
     schedulers: tuple[str, ...] = DIFFUSION
     nudge = 0.5
+    takes_image = True
     takes_masked = True
     takes_looped = False
 
     def __init__(self, pipe: Any, given: Mapping[str, Any] | None = None) -> None:
         self.pipe, self.given = pipe, given or {}
-        self.network = getattr(pipe, self.part)
+        self.network, self.autoencoder = getattr(pipe, self.part), Autoencoder(pipe.vae)
 
-    def channels(self) -> tuple[int | None, int | None]:
-        """How many a network takes that is not made for inpainting, and one that is; None: there is none."""
-        return 4, 9
+    def channels(self) -> list[int]:
+        """How many a network may take."""
+        return [4, 9]
 
     @property
     def plain(self) -> bool:
         """Whether the network is not made for inpainting: its pipeline itself keeps the known region."""
-        return self.network.config.in_channels == self.channels()[0]
+        return self.network.config.in_channels == 4
 
     def sides(self) -> tuple[int, int]:
         """Height and width of the pictures: what is asked for, or the model's own."""
-        own = self.cells() * self.pipe.vae_scale_factor
+        cells = getattr(self.pipe, "default_sample_size", None) or self.network.config.sample_size
+        own = cells * self.pipe.vae_scale_factor
         return self.given.get("height") or own, self.given.get("width") or own
 
-    def cells(self) -> int:
-        return self.network.config.sample_size
-
-    @property
-    def factor(self) -> int:
-        """Pixels a side of a cell."""
-        return self.pipe.vae_scale_factor
-
-    def encode(self, images: Tensor) -> Tensor:
-        return encode(self.pipe.vae, images)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return decode(self.pipe.vae, latents)
-
-    def as_image(self, known: Tensor) -> Tensor | None:
-        """Known latents as a pipeline takes them for its image, or it would encode that; None: it does not ask."""
+    def as_image(self, known: Tensor) -> Tensor:
+        """Known latents as a pipeline takes them for its image."""
         return known
 
     def set_levels(self, scheduler: Any) -> int:
@@ -101,89 +87,74 @@ class StableDiffusion3(Kind):
     times its signal. At sigma 1, where these pipelines begin, nothing of a seed is left.
     """
 
-    names: tuple[str, ...] = ("StableDiffusion3InpaintPipeline",)
+    family: type[families.Family] = families.Family
     part = "transformer"
-    family = "sd3"
     values: Mapping[str, float] = {"start": 0.936, "lambda": 0.022, "tau": 2.5, "checkpoint": 0.732}
     schedulers = FLOW
     nudge = -0.5  # these pipelines round the steps down that they leave out, not those that they make
 
     def __init__(self, pipe: Any, given: Mapping[str, Any] | None = None) -> None:
         super().__init__(pipe, given)
-        self.model: Any = FAMILIES[self.family](pipe)
+        self.autoencoder: families.Family = self.family(pipe)
 
-    def channels(self) -> tuple[int | None, int | None]:
-        return 16, None
-
-    def cells(self) -> int:
-        return self.pipe.default_sample_size
+    def channels(self) -> list[int]:
+        return [16]
 
     @property
-    def factor(self) -> int:
-        return self.model.factor
+    def plain(self) -> bool:
+        return not self.family.fills
 
-    def encode(self, images: Tensor) -> Tensor:
-        return self.model.encode(images)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return self.model.decode(latents)
+    def cells(self, unit: int) -> tuple[int, int]:
+        """Height and width in units of so many pixels."""
+        height, width = self.sides()
+        return int(height) // unit, int(width) // unit
 
     def set_levels(self, scheduler: Any) -> int:
-        sigmas, mu, steps = self.given.get("sigmas"), self.given.get("mu"), self.given["num_inference_steps"]
-        sigmas = self.model.even(steps) if sigmas is None else sigmas
-        levels = {"num_inference_steps": steps} if sigmas is None else {"sigmas": sigmas}
-        if scheduler.config.get("use_dynamic_shifting"):
-            height, width = (int(length) // self.model.unit for length in self.sides())
-            levels["mu"] = self.model.shift(height * width, steps, scheduler.config) if mu is None else mu
-        scheduler.set_timesteps(**levels)
+        height, width = self.cells(self.autoencoder.unit)
+        given = self.given.get("sigmas"), self.given.get("mu")
+        self.family.set_levels(scheduler, self.given["num_inference_steps"], height * width, *given)
         return len(scheduler.timesteps)
 
     def looped(self, latents: Tensor) -> Tensor:
-        return self.model.packed(latents)
+        return self.autoencoder.packed(latents)
 
     def spatial(self, latents: Tensor) -> Tensor:
-        height, width = (int(length) // self.model.factor for length in self.sides())
-        return self.model.unpacked(latents, height, width)
+        return self.autoencoder.unpacked(latents, *self.cells(self.autoencoder.factor))
 
 
-class FluxInpaint(StableDiffusion3):
+class Flux(StableDiffusion3):
     """Flux; latents are packed: (B, h/2 * w/2, 4 C)."""
 
-    names = ("FluxInpaintPipeline",)
-    family = "flux"
+    family = families.Flux
 
-    def channels(self) -> tuple[int | None, int | None]:
-        return 4 * self.pipe.latent_channels, None
+    def channels(self) -> list[int]:
+        return [4 * self.pipe.latent_channels]
 
 
-class FluxFill(FluxInpaint):
+class FluxFill(Flux):
     """Flux Fill, whose network is told of the masked image."""
 
-    names = ("FluxFillPipeline",)
-    family = "flux_fill"
+    family = families.FluxFill
     takes_masked = False  # its call refuses them beside the image, which it needs
     takes_looped = True
 
-    def channels(self) -> tuple[int | None, int | None]:
-        return None, 4 * (2 * self.pipe.vae.config.latent_channels + self.pipe.vae_scale_factor**2)
+    def channels(self) -> list[int]:
+        return [4 * (2 * self.pipe.vae.config.latent_channels + self.pipe.vae_scale_factor**2)]
 
     @staticmethod
     def methods(cls: Any) -> dict[str, Callable]:
         def prepare_mask_latents(self: Any, mask: Tensor, masked_image: Tensor, *args: Any, **kwargs: Any) -> Any:
             """With the posteriors' means, or the latents would be others when a paused attempt goes on."""
-            return cls.prepare_mask_latents(self, mask, means(self.vae, masked_image), *args, **kwargs)
+            return cls.prepare_mask_latents(self, mask, Autoencoder(self.vae).means(masked_image), *args, **kwargs)
 
         return {"prepare_mask_latents": prepare_mask_latents}
 
 
-class Chroma(FluxInpaint):
-    """Chroma, which takes no latents for its image."""
+class Chroma(Flux):
+    """Chroma."""
 
-    names = ("ChromaInpaintPipeline",)
-    family = "chroma"
-
-    def as_image(self, known: Tensor) -> Tensor | None:
-        return None
+    family = families.Chroma
+    takes_image = False
 
 
 def noise_alone(cls: Any, looped: Callable[[Any, Tensor], Tensor]) -> dict[str, Callable]:
@@ -198,19 +169,21 @@ def noise_alone(cls: Any, looped: Callable[[Any, Tensor], Tensor]) -> dict[str, 
     return {"prepare_latents": prepare_latents}
 
 
-class QwenImage(FluxInpaint):
+class QwenImage(Flux):
     """Qwen-Image."""
 
-    names = ("QwenImageInpaintPipeline",)
-    family = "qwen_image"
+    family = families.QwenImage
 
     @staticmethod
     def methods(cls: Any) -> dict[str, Callable]:
         return noise_alone(cls, lambda pipe, latents: pipe._pack_latents(latents, *latents.shape))
 
 
-class OwnSides(StableDiffusion3):
-    """Pipelines that take pictures at their own size."""
+class ZImage(StableDiffusion3):
+    """Z-Image, which takes pictures at their own size, and encodes them for nothing where it is given the noise."""
+
+    family = families.ZImage
+    takes_image = False
 
     def sides(self) -> tuple[int, int]:
         if (image := self.given.get("image")) is None:
@@ -218,34 +191,24 @@ class OwnSides(StableDiffusion3):
         height, width = self.pipe.image_processor.preprocess(image).shape[-2:]
         return height, width
 
-
-class ZImage(OwnSides):
-    """Z-Image, which takes no latents for its image, and encodes it for nothing where it is given the noise."""
-
-    names = ("ZImageInpaintPipeline",)
-    family = "z_image"
-
-    def as_image(self, known: Tensor) -> Tensor | None:
-        return None
-
     @staticmethod
     def methods(cls: Any) -> dict[str, Callable]:
         def prepare_mask_latents(self: Any, mask: Tensor, masked_image: Tensor, *args: Any) -> Any:
-            cells = 2 ** (len(self.vae.config.block_out_channels) - 1)
+            cells = Autoencoder(self.vae).factor
             return F.interpolate(mask, scale_factor=1 / cells).to(self._execution_device), None
 
         return noise_alone(cls, lambda pipe, latents: latents) | {"prepare_mask_latents": prepare_mask_latents}
 
 
-class Klein(OwnSides):
+class Klein(StableDiffusion3):
     """FLUX.2 Klein, whose mask is made hard: soft cells would be part noise, part image, at levels of their own."""
 
-    names = ("Flux2KleinInpaintPipeline",)
-    family = "flux2_klein"
-    channels = FluxInpaint.channels
+    family = families.Klein
+    autoencoder: families.Klein
+    channels, sides = Flux.channels, ZImage.sides
 
-    def as_image(self, known: Tensor) -> Tensor | None:
-        mean, std = self.model.scales()
+    def as_image(self, known: Tensor) -> Tensor:
+        mean, std = self.autoencoder.scales()
         return known * std + mean
 
     @staticmethod
@@ -257,17 +220,18 @@ class Klein(OwnSides):
         return {"prepare_mask_latents": prepare_mask_latents}
 
 
-KINDS = (Kind, StableDiffusion3, FluxInpaint, FluxFill, Chroma, QwenImage, ZImage, Klein)
+FLOWS = (StableDiffusion3, Flux, FluxFill, Chroma, QwenImage, ZImage, Klein)
+KINDS: dict[str, type[Kind]] = {"StableDiffusionInpaintPipeline": Kind, "StableDiffusionXLInpaintPipeline": Kind}
+KINDS |= {kind.family.pipeline: kind for kind in FLOWS}
 
 
 def kind_of(pipe: Any) -> type[Kind]:
-    kinds = {name: kind for kind in KINDS for name in kind.names}
     bases = [cls.__name__ for cls in type(pipe).__mro__ if cls.__module__.startswith("diffusers.")]
-    kind = next((kinds[name] for name in bases if name in kinds), None)
+    kind = next((KINDS[name] for name in bases if name in KINDS), None)
     if kind is None:
-        raise UserError(f"isdiff.apply takes {', '.join(kinds)}; this is a {type(pipe).__name__}")
+        raise UserError(f"isdiff.apply takes {', '.join(KINDS)}; this is a {type(pipe).__name__}")
     of_this = kind(pipe)
-    takes, found = [each for each in of_this.channels() if each is not None], of_this.network.config.in_channels
+    takes, found = of_this.channels(), of_this.network.config.in_channels
     if found not in takes:
         usable = " or ".join(map(str, takes))
         raise UserError(

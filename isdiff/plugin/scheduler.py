@@ -1,7 +1,5 @@
 """A pipeline's scheduler: the levels that it visits, and what its steps are given."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import math

@@ -1,7 +1,5 @@
 """What a pipeline is given: its pictures as tasks in its latent space, and its batch row by row."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +51,7 @@ def masked_latents(kind: Kind, images: Tensor, holes: Tensor) -> Tensor:
         raise UserError(f"the image has {images.shape[1]} channels; give pictures of 3{other}")
     count = max(len(images), len(holes))
     images, holes = (x.repeat(count // len(x), 1, 1, 1) for x in (images, holes))
-    return kind.encode(images.masked_fill(holes, 0.0))
+    return kind.autoencoder.encode(images.masked_fill(holes, 0.0))
 
 
 def tasks_of(
@@ -77,12 +75,12 @@ def tasks_of(
         )
     wholes = None
     if truth or kind.plain:  # pictures may be latents already, as diffusers allows
-        wholes = kind.encode(images) if images.shape[1] == 3 else images
+        wholes = kind.autoencoder.encode(images) if images.shape[1] == 3 else images
     latents = masked_latents(kind, images, holes) if wholes is None or not kind.plain else wholes
     counts["masked_image_latents"] = len(latents)
     if rows % len(latents):
         raise UserError(f"there are {len(latents)} masked_image_latents for {rows} pictures; give one for each")
-    factor, made = kind.factor, dict[tuple[int, ...], LatentTask]()
+    factor, made = kind.autoencoder.factor, dict[tuple[int, ...], LatentTask]()
     places = [tuple(row % count for count in counts.values()) for row in range(rows)]
     for picture, mask, place in dict.fromkeys(places):
         hole = holes[mask]

@@ -1,7 +1,5 @@
 """How a latent model is asked: prompts, classifier-free guidance, masks as diffusers reduces them; PowerPaint."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +25,7 @@ class PromptPair:
     weight: float = 1.0
 
     @classmethod
-    def plain(cls, prompt: str, negative: str) -> PromptPair:
+    def plain(cls, prompt: str, negative: str) -> "PromptPair":
         return cls((prompt, prompt), (negative, negative))
 
 
@@ -95,7 +93,7 @@ class Conditioning(Component):
         check_number("guidance_scale", self.guidance_scale, low=1)
         self.guidance_scale = float(self.guidance_scale)
 
-    def reading(self, text: TextEncoder | None) -> Conditioning:
+    def reading(self, text: TextEncoder | None) -> "Conditioning":
         """The same with a model's text encoder."""
         bound = copy.copy(self)
         bound.text = text

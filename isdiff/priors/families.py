@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from isdiff.priors.base import LatentTask
-from isdiff.priors.latent import decode, encode, means, wide_enough
+from isdiff.priors.latent import Autoencoder
 
 Texts = dict[str, Tensor]
 
@@ -28,7 +28,7 @@ def positions(*lengths: int, first: int = 0) -> Tensor:
     return torch.cartesian_prod(axes[0] + first, *axes[1:])
 
 
-class Family:
+class Family(Autoencoder):
     """Stable Diffusion 3 and 3.5; the others say what is different.
 
     Args:
@@ -45,7 +45,8 @@ class Family:
     length = 256
 
     def __init__(self, pipe: Any, guidance: float | None = None) -> None:
-        self.pipe, self.network, self.vae, self.guidance = pipe, pipe.transformer, pipe.vae, guidance
+        super().__init__(pipe.vae)
+        self.pipe, self.network, self.guidance = pipe, pipe.transformer, guidance
 
     @staticmethod
     def even(steps: int) -> Any:
@@ -59,21 +60,19 @@ class Family:
         low, high = settings["base_shift"], settings["max_shift"]
         return low + (high - low) * (tokens - few) / (many - few)
 
-    @property
-    def factor(self) -> int:
-        """Pixels a side of a cell."""
-        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+    @classmethod
+    def set_levels(cls, scheduler: Any, steps: int, tokens: int, sigmas: Any = None, mu: float | None = None) -> None:
+        """Set a scheduler's levels as the pipeline does for so many image tokens."""
+        sigmas = cls.even(steps) if sigmas is None else sigmas
+        levels: dict[str, Any] = {"num_inference_steps": steps} if sigmas is None else {"sigmas": sigmas}
+        if scheduler.config.get("use_dynamic_shifting"):
+            levels["mu"] = cls.shift(tokens, steps, scheduler.config) if mu is None else mu
+        scheduler.set_timesteps(**levels)
 
     @property
     def unit(self) -> int:
         """Pixels a side of a token."""
         return 2 * self.factor
-
-    def encode(self, images: Tensor) -> Tensor:
-        return encode(self.vae, images)
-
-    def decode(self, latents: Tensor) -> Tensor:
-        return decode(self.vae, latents)
 
     def read(self, text: str, device: torch.device) -> Texts:
         """What the network is told of a text: its arguments, each (1, ...)."""
@@ -185,14 +184,13 @@ class QwenImage(Flux):
         return mean, std
 
     def encode(self, images: Tensor) -> Tensor:
-        latents = means(self.vae, images.unsqueeze(2)).squeeze(2).float()
+        latents = self.means(images.unsqueeze(2)).squeeze(2).float()
         mean, std = self.scales(latents)
         return (latents - mean) / std
 
     def decode(self, latents: Tensor) -> Tensor:
         mean, std = self.scales(latents)
-        frames = (latents * std + mean).unsqueeze(2).to(self.vae.dtype)
-        return self.vae.decode(frames, return_dict=False)[0].squeeze(2).float().clamp(-1, 1)
+        return self.paint((latents * std + mean).unsqueeze(2)).squeeze(2)
 
     def read(self, text: str, device: torch.device) -> Texts:
         states, _ = self.pipe.encode_prompt(text, device=device, max_sequence_length=self.length)
@@ -237,6 +235,7 @@ class Klein(Family):
     length = 512
     reference = 10  # its place on the first axis of positions
     even = staticmethod(Flux.even)
+    read = QwenImage.read
 
     @staticmethod
     def shift(tokens: int, steps: int, settings: Mapping[str, Any]) -> float:
@@ -259,17 +258,11 @@ class Klein(Family):
 
     def encode(self, images: Tensor) -> Tensor:
         mean, std = self.scales()
-        return (F.pixel_unshuffle(means(self.vae, images).float(), 2) - mean) / std
+        return (F.pixel_unshuffle(self.means(images).float(), 2) - mean) / std
 
     def decode(self, latents: Tensor) -> Tensor:
         mean, std = self.scales()
-        with wide_enough(self.vae):
-            cells = F.pixel_shuffle(latents * std + mean, 2).to(self.vae.dtype)
-            return self.vae.decode(cells, return_dict=False)[0].float().clamp(-1, 1)
-
-    def read(self, text: str, device: torch.device) -> Texts:
-        states, _ = self.pipe.encode_prompt(text, device=device, max_sequence_length=self.length)
-        return {"encoder_hidden_states": states}
+        return self.paint(F.pixel_shuffle(latents * std + mean, 2))
 
     def ask(self, x: Tensor, timesteps: Tensor, texts: Texts, tasks: Sequence[LatentTask]) -> Tensor:
         count, (height, width) = len(x), x.shape[2:]

@@ -30,22 +30,8 @@ class FlowPrior(LatentSpace):
     whole = True  # or the grey of the blanked hole would stay in cells that count as known
 
     def __init__(self, family: Family, conditioning: Conditioning, device: torch.device, **options: int) -> None:
-        super().__init__(family.vae, conditioning, device, **options)
+        super().__init__(family, conditioning, device, **options)
         self.family, self.texts = family, dict[str, Texts]()
-
-    @property
-    def factor(self) -> int:
-        return self.family.factor
-
-    @property
-    def unit(self) -> int:
-        return self.family.unit
-
-    def encode(self, images: Tensor) -> Tensor:
-        return self.family.encode(images)
-
-    def decoded(self, latents: Tensor) -> Tensor:
-        return self.family.decode(latents)
 
     def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> list[Tensor]:
         """What people see of clean states; known cells are the image's, as diffusers' pipelines end."""

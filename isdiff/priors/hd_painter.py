@@ -4,8 +4,6 @@ Nothing here keeps state between calls: what a call needs comes with it (:class:
 ``cross_attention_kwargs``), for a batch in which every image has its own hole, prompt and timestep.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -5,8 +5,6 @@ mask channel. Seeds, steps and retries then are those of the pixel models; only 
 are decoded in batches.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,51 +17,64 @@ from torch import Tensor
 from isdiff.diffusion.schedule import alphas_cumprod_at
 from isdiff.errors import UserError
 from isdiff.prediction import Prediction
-from isdiff.priors.base import LatentTask
-from isdiff.priors.batches import Halving
+from isdiff.priors.base import Halving, LatentTask
 from isdiff.priors.conditioning import Conditioning
 from isdiff.priors.hd_painter import KEY
 from isdiff.trajectory import Task
 
 
-@contextmanager
-def wide_enough(vae: Any) -> Iterator[Any]:
-    """The autoencoder; one in float16 whose configuration says that it overflows is in float32 meanwhile."""
-    moved = vae.dtype == torch.float16 and vae.config.get("force_upcast", False)
-    if moved:
-        vae.to(torch.float32)
-    try:
-        yield vae
-    finally:
+class Autoencoder:
+    """A pipeline's autoencoder: between pictures (B, 3, H, W) in [-1, 1] and the network's latents (B, C, h, w)."""
+
+    def __init__(self, vae: Any) -> None:
+        self.vae = vae
+
+    @property
+    def factor(self) -> int:
+        """Pixels a side of a cell."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def unit(self) -> int:
+        """What divides the sides of images."""
+        return self.factor
+
+    @contextmanager
+    def wide_enough(self) -> Iterator[None]:
+        """Keeps one in float16 whose configuration says that it overflows in float32 meanwhile."""
+        moved = self.vae.dtype == torch.float16 and self.vae.config.get("force_upcast", False)
         if moved:
-            vae.to(torch.float16)
+            self.vae.to(torch.float32)
+        try:
+            yield
+        finally:
+            if moved:
+                self.vae.to(torch.float16)
 
+    def means(self, images: Tensor) -> Tensor:
+        """The posteriors' means; of one image after the other, so that none depends on others."""
+        with self.wide_enough():
+            return torch.cat([self.vae.encode(image[None].to(self.vae.dtype)).latent_dist.mean for image in images])
 
-def means(vae: Any, images: Tensor) -> Tensor:
-    """(B, C, h, w), the posteriors' means, of (B, 3, H, W) in [-1, 1]; one by one, so that none depends on others."""
-    with wide_enough(vae):
-        return torch.cat([vae.encode(image[None].to(vae.dtype)).latent_dist.mean for image in images])
+    def encode(self, images: Tensor) -> Tensor:
+        """float32; as diffusers' inpainting pipelines: without ``latents_mean``, which only their decoding heeds."""
+        config = self.vae.config
+        return (self.means(images).float() - (config.get("shift_factor") or 0.0)) * config.scaling_factor
 
+    def decode(self, latents: Tensor) -> Tensor:
+        """float32 in [-1, 1]."""
+        config, latents = self.vae.config, latents / self.vae.config.scaling_factor
+        if config.get("latents_mean") is None or config.get("latents_std") is None:
+            latents = latents + (config.get("shift_factor") or 0.0)
+        else:
+            mean, std = (torch.tensor(v).view(-1, 1, 1).to(latents) for v in (config.latents_mean, config.latents_std))
+            latents = latents * std + mean
+        return self.paint(latents)
 
-def encode(vae: Any, images: Tensor) -> Tensor:
-    """(B, C, h, w) float32, the network's latents, of (B, 3, H, W) in [-1, 1].
-
-    As diffusers' inpainting pipelines encode: without ``latents_mean``, which only their decoding heeds.
-    """
-    return (means(vae, images).float() - (vae.config.get("shift_factor") or 0.0)) * vae.config.scaling_factor
-
-
-def decode(vae: Any, latents: Tensor) -> Tensor:
-    """(B, 3, H, W) float32 in [-1, 1], of the network's latents."""
-    latents = latents / vae.config.scaling_factor
-    scales = (vae.config.get("latents_mean"), vae.config.get("latents_std"))
-    if None in scales:
-        latents = latents + (vae.config.get("shift_factor") or 0.0)
-    else:
-        mean, std = (torch.tensor(values).view(-1, 1, 1).to(latents) for values in scales)
-        latents = latents * std + mean
-    with wide_enough(vae):
-        return vae.decode(latents.to(vae.dtype), return_dict=False)[0].float().clamp(-1, 1)
+    def paint(self, inputs: Tensor) -> Tensor:
+        """What the decoder makes of its own inputs, float32 in [-1, 1]."""
+        with self.wide_enough():
+            return self.vae.decode(inputs.to(self.vae.dtype), return_dict=False)[0].float().clamp(-1, 1)
 
 
 def hidden_shares(hole: np.ndarray, factor: int) -> np.ndarray:
@@ -88,7 +99,7 @@ class LatentSpace:
     The modules are used as they are: nothing is cast, moved, frozen or wrapped here.
 
     Args:
-        vae: the autoencoder of a diffusers pipeline.
+        autoencoder: between pictures and latents.
         conditioning: how the model is asked.
         pad_to: batches are filled up to a multiple of it.
         enough: known cells that must remain for the cautious choice of what seeds are fitted to.
@@ -99,27 +110,17 @@ class LatentSpace:
     whole = False
 
     def __init__(
-        self, vae: Any, conditioning: Conditioning, device: torch.device, *, pad_to: int = 4, enough: int = 50
-    ) -> None:
-        self.vae, self.conditioning, self.device = vae, conditioning, device
+        self, autoencoder: Autoencoder, conditioning: Conditioning, device: torch.device, *, pad_to: int = 4,
+        enough: int = 50,
+    ) -> None:  # fmt: skip
+        self.autoencoder, self.conditioning, self.device = autoencoder, conditioning, device
         self.pad_to, self.enough = pad_to, enough
         self.fitting, self.decoding = Halving(self.batch), Halving(self.pictures)
 
     @property
-    def factor(self) -> int:
-        """Pixels a side of a cell."""
-        return 2 ** (len(self.vae.config.block_out_channels) - 1)
-
-    @property
     def unit(self) -> int:
         """What divides the sides of images."""
-        return self.factor
-
-    def encode(self, images: Tensor) -> Tensor:
-        return encode(self.vae, images)
-
-    def decoded(self, latents: Tensor) -> Tensor:
-        return decode(self.vae, latents)
+        return self.autoencoder.unit
 
     def asked(self, prompt: str) -> dict[str, Any]:
         """Fields of a task that say what ``prompt`` asks for."""
@@ -133,42 +134,38 @@ class LatentSpace:
     @torch.inference_mode()
     def prepare(self, task: Task, prompt: str = "") -> LatentTask:
         """The task in latent space, with its prompt embedded."""
-        height, width = task.hole.shape[1:]
+        (height, width), factor = task.hole.shape[1:], self.autoencoder.factor
         if height % self.unit or width % self.unit:
             raise UserError(f"image {task.id} is {width}x{height}; this model needs sides that {self.unit} divides")
         asked = self.asked(prompt)
         hole = task.hole[0].cpu().numpy()
-        blanked, mask = self.conditioning.reduced(hole, self.factor)
+        blanked, mask = self.conditioning.reduced(hole, factor)
         if self.whole or self.conditioning.whole:
-            mask = mask | (hidden_shares(blanked, self.factor) > 0)
+            mask = mask | (hidden_shares(blanked, factor) > 0)
 
         def tensor(array: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(array))[None].to(self.device)
 
-        def latents_of(image: Tensor | None) -> Tensor | None:
-            return None if image is None else self.encode(image[None])[0]
-
-        latents = self.encode(task.image[None].masked_fill(tensor(blanked), 0.0))[0]
+        wholes = (None if image is None else self.encode(image) for image in (task.truth, task.guess))
+        latents = self.encode(task.image.masked_fill(tensor(blanked), 0.0))
         if not torch.isfinite(latents).all():
             raise UserError(f"the latents of image {task.id} are not finite numbers; check the autoencoder's weights")
+        truth, guess = wholes
+        sure = tensor(sure_cells(hole, factor, self.enough))
         return LatentTask(
-            task.id,
-            latents,
-            tensor(mask),
-            truth=latents_of(task.truth),
-            guess=latents_of(task.guess),
-            sure=tensor(sure_cells(hole, self.factor, self.enough)),
-            hidden=task.hole,
-            **asked,
-            **self.conditioning.extras(prompt, blanked, self.factor),
-        )
+            task.id, latents, tensor(mask), truth=truth, guess=guess, sure=sure, hidden=task.hole, **asked,
+            **self.conditioning.extras(prompt, blanked, factor),
+        )  # fmt: skip
+
+    def encode(self, image: Tensor) -> Tensor:
+        return self.autoencoder.encode(image[None])[0]
 
     @torch.inference_mode()
     def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> list[Tensor]:
         return self.decoding(states)
 
     def pictures(self, states: Sequence[Tensor]) -> list[Tensor]:
-        return list(self.decoded(torch.stack(self.filled(states)))[: len(states)])
+        return list(self.autoencoder.decode(torch.stack(self.filled(states)))[: len(states)])
 
     def filled(self, row: Sequence[Any]) -> list[Any]:
         """One column of a batch, filled up with its last entry."""
@@ -183,6 +180,7 @@ class LatentPrior(LatentSpace):
 
     Args:
         unet: of diffusers, with 9 input channels (latents, mask, masked image's latents).
+        vae: of diffusers.
         velocity: (T,) alphas_cumprod, for a U-Net that predicts velocity (Salimans & Ho 2022) instead of noise.
         options: those of :class:`LatentSpace`.
     """
@@ -197,7 +195,7 @@ class LatentPrior(LatentSpace):
         velocity: Tensor | None = None,
         **options: int,
     ) -> None:
-        super().__init__(vae, conditioning, device, **options)
+        super().__init__(Autoencoder(vae), conditioning, device, **options)
         channels = unet.config.in_channels
         if channels != 9:
             raise UserError(f"the model's U-Net takes {channels} channels; inpainting models take 9")
@@ -206,7 +204,7 @@ class LatentPrior(LatentSpace):
 
     @property
     def unit(self) -> int:
-        return self.conditioning.unit(self.factor, len(self.unet.config.block_out_channels))
+        return self.conditioning.unit(self.autoencoder.factor, len(self.unet.config.block_out_channels))
 
     def asked(self, prompt: str) -> dict[str, Any]:
         return {"context": self.conditioning.embedded(prompt).to(self.device)}

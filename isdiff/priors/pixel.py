@@ -1,7 +1,5 @@
 """Pixel-space networks as priors: with classifier guidance, and asked at the levels of rectified flow."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,8 +10,7 @@ from torch import Tensor, nn
 
 from isdiff.devices import DTYPES
 from isdiff.prediction import Prediction
-from isdiff.priors.base import OnPixels, Prior
-from isdiff.priors.batches import Halving
+from isdiff.priors.base import Halving, OnPixels, Prior
 from isdiff.trajectory import Task
 
 

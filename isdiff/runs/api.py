@@ -11,8 +11,7 @@ import yaml
 from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
 from isdiff.errors import Missing, UserError
-from isdiff.metrics.contrast import contrast
-from isdiff.metrics.intervals import estimate
+from isdiff.metrics.intervals import contrast, estimate
 from isdiff.metrics.samples import Statistic
 from isdiff.packages import import_extra
 from isdiff.paths import placed
@@ -105,7 +104,7 @@ def compare(runs: Sequence[Run], metrics: Sequence[str] | None = None, bootstrap
     Returns:
         One row a run and metric: ``value``, ``low``, ``high``, ``n``; of all but the first run also ``difference`` with
         ``difference_low`` and ``difference_high``, ``relative_percent``, ``p`` and ``verdict``, as
-        :class:`isdiff.metrics.contrast.Contrast` has them.
+        :class:`isdiff.metrics.intervals.Contrast` has them.
     """
     pandas = import_extra("pandas", "tables of results need", "notebook")
     if not runs:

@@ -15,8 +15,8 @@ from isdiff.config.nodes import Config
 from isdiff.config.settings import GRAPHS
 from isdiff.config.setup import Setup, config_hash
 from isdiff.data.base import Dataset
-from isdiff.data.drawn import DrawnDataset
 from isdiff.data.images import pixels_hash, scale, scale_known, to_tensor, to_uint8
+from isdiff.data.shipped import DrawnDataset
 from isdiff.devices import resolve_device, resolve_precision
 from isdiff.engine import Engine, Result
 from isdiff.errors import Missing, UserError

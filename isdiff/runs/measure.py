@@ -12,7 +12,8 @@ import numpy as np
 
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError
-from isdiff.metrics.base import DEVICE, Absent, FeatureExtractor, Features, Metric, Unavailable
+from isdiff.metrics.base import Absent, FeatureExtractor, Features, Metric, Unavailable
+from isdiff.metrics.networks import DEVICE
 from isdiff.metrics.samples import Statistic
 from isdiff.metrics.store import ArrayStore
 from isdiff.runs.experiment import Experiment

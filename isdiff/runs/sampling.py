@@ -16,7 +16,7 @@ from isdiff.config.setup import Setup
 from isdiff.data.images import pixels_hash
 from isdiff.errors import UserError, explained
 from isdiff.parallel import pool
-from isdiff.priors.batches import best_batch_size
+from isdiff.priors.base import best_batch_size
 from isdiff.progress import Reporter
 from isdiff.runs.experiment import MODEL_CACHE, Experiment, Inputs
 from isdiff.runs.store import RunFolder

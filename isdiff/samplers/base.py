@@ -8,8 +8,6 @@ what the generators of many images yield; a paused generator is a snapshot to wh
 A sampler with ``pulls`` may then yield a :class:`Pull`, and is sent the gradient that it asks for.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass

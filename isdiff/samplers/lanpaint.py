@@ -4,8 +4,6 @@ At one level they move hole and known pixels together, so that both come to fit.
 of the dynamics is solved exactly, while the rest of the force stands still.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -83,13 +81,13 @@ class LanPaint(Sampler):
             velocity = half.move(tr, force, velocity + full.kick * (new - force))
             force = new
 
-    def force(self, prediction: Prediction, tr: Trajectory, grid: Grid, t: int, oscillator: Oscillator) -> Tensor:
+    def force(self, prediction: Prediction, tr: Trajectory, grid: Grid, t: int, oscillator: "Oscillator") -> Tensor:
         """What the score leaves beside the oscillator's own ``-stiffness * x``."""
         target = pushed(tr, prediction.x0(tr.x, grid, t), self.known_weight)
         score = (grid.alpha(t) * target - tr.x) / grid.sigma(t) ** 2
         return score + oscillator.stiffness * tr.x
 
-    def oscillator(self, tr: Trajectory, grid: Grid, t: int, part: float) -> Oscillator:
+    def oscillator(self, tr: Trajectory, grid: Grid, t: int, part: float) -> "Oscillator":
         """Of a move over ``part`` of an iteration; the two regions differ in stiffness and in time."""
         noise, signal = grid.sigma(t) ** 2, grid.alpha(t) ** 2
         widened = noise + self.signal_share * signal

@@ -1,7 +1,5 @@
 """Where a trajectory begins: pure noise, or a seed composed with the image and noised to a start step."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar

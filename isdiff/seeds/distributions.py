@@ -1,7 +1,5 @@
 """Seeds for the hole (paper Sec. III-A and III-B): samples of a distribution of pixels, one draw per hole pixel."""
 
-from __future__ import annotations
-
 import warnings
 from abc import abstractmethod
 

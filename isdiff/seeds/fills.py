@@ -1,7 +1,5 @@
 """Seeds that libraries make: ways to fill holes that need no network, and stand on their own as methods."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 
 import cv2

@@ -4,8 +4,6 @@ Both steps are products with the same features of a vector, its entries and thei
 the mixture does. They are summed by ``einsum`` and not by BLAS, whose last bits depend on the number of threads.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,7 +28,7 @@ class Mixture:
         normal = rng.standard_normal((count, self.means.shape[1]))
         return self.means[which] + np.einsum("nij,nj->ni", np.linalg.cholesky(self.covariances)[which], normal)
 
-    def given_first(self, values: np.ndarray) -> Conditional:
+    def given_first(self, values: np.ndarray) -> "Conditional":
         """What is known of vectors whose first entries are ``values`` (N,)."""
         variances, towards = self.covariances[:, 0, 0], self.covariances[:, 1:, 0]
         away = values[:, None] - self.means[:, 0]

@@ -1,7 +1,5 @@
 """SONIC (Baek et al. 2025, arXiv 2511.19985): the noise that an attempt begins with is optimised before it is used."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from itertools import pairwise
 from typing import Any

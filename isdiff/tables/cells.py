@@ -17,10 +17,9 @@ from isdiff.config.setup import Setup
 from isdiff.errors import Missing, UserError, explained, summed_up
 from isdiff.loggers.base import set_group
 from isdiff.metrics.base import Unavailable
-from isdiff.metrics.contrast import contrast
-from isdiff.metrics.diversity import Diversity
-from isdiff.metrics.intervals import Estimate, estimate
+from isdiff.metrics.intervals import Estimate, contrast, estimate
 from isdiff.metrics.samples import SeedsStatistic
+from isdiff.metrics.sets import Diversity
 from isdiff.models.base import RANDOM
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import Records, result_features, samples, sources

@@ -12,8 +12,7 @@ from isdiff.config.metrics import build_metrics
 from isdiff.config.nodes import make_config
 from isdiff.config.search_path import config_names
 from isdiff.io.files import atomic_save
-from isdiff.metrics.contrast import contrast
-from isdiff.metrics.intervals import Estimate
+from isdiff.metrics.intervals import Estimate, contrast
 from isdiff.tables.cells import Cells, Row, fill
 from isdiff.tables.kl import KL, add_divergences, divergences
 from isdiff.tables.plan import TablePlan, load

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isdiff.metrics.contrast import Verdict
-from isdiff.metrics.intervals import Estimate
+from isdiff.metrics.intervals import Estimate, Verdict
 from isdiff.tables.plan import RowPlan
 from isdiff.tables.sheet import Agreement, Pair, Sheet, Value
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Any
 
-from isdiff.metrics.contrast import Verdict
+from isdiff.metrics.intervals import Verdict
 from isdiff.tables.cells import Row
 from isdiff.tables.sheet import Agreement, Sheet
 

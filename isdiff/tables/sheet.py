@@ -8,8 +8,7 @@ from enum import Enum
 import numpy as np
 
 from isdiff.metrics.base import Metric
-from isdiff.metrics.contrast import Contrast, Verdict
-from isdiff.metrics.intervals import Estimate
+from isdiff.metrics.intervals import Contrast, Estimate, Verdict
 from isdiff.tables.plan import RowPlan, TablePlan
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from isdiff.data.base import read_table
-from isdiff.data.photos import Box, crop
+from isdiff.data.shipped import Box, crop
 from isdiff.errors import Missing
 from isdiff.paths import located
 from training.drawn import rng_for

@@ -15,10 +15,9 @@ from rich.progress import track
 from torch import Tensor
 
 from isdiff.data.images import load_rgb
-from isdiff.data.photos import crop
+from isdiff.data.shipped import crop
 from isdiff.io.files import atomic_save
-from isdiff.masks.fixed import ExpandMask, HalfMask
-from isdiff.masks.wide import WideMask
+from isdiff.masks.generated import ExpandMask, HalfMask, WideMask
 from isdiff.paths import located
 from training.crops import random_box, require_photos, split_files
 from training.drawn import caption_of, design, draw, split_ids

@@ -17,8 +17,7 @@ from torch import nn
 
 from isdiff.devices import resolve_precision
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.schedule import leading_timesteps, named_betas
-from isdiff.diffusion.timesteps import resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas, resampling_plan
 from isdiff.engine import Engine
 from isdiff.environment import device_name, package_versions
 from isdiff.io.files import atomic_open, atomic_save, sha256_file
@@ -27,7 +26,7 @@ from isdiff.io.models import save_weights
 from isdiff.known import KnownRegion
 from isdiff.paths import placed
 from isdiff.priors.pixel import PixelPrior
-from isdiff.samplers.first_order import DDNMSteps
+from isdiff.samplers.solvers import DDNMSteps
 from isdiff.trajectory import Task
 from training.health import LEVELS
 from training.loop import Trainer

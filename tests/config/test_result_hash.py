@@ -227,7 +227,7 @@ def test_a_key_that_nobody_reads_is_refused_in_one_sentence(key):
     "gone",
     [
         "~dataset", "~isdiff.refine", "~method.known", "isdiff.seed=null", "latent=3", "~model.weights",
-        "logger._target_=os.system", "model._target_=isdiff.masks.fixed.HalfMask",
+        "logger._target_=os.system", "model._target_=isdiff.masks.generated.HalfMask",
     ],
 )  # fmt: skip
 def test_what_is_missing_or_of_another_kind_is_one_sentence(gone):

@@ -11,7 +11,7 @@ from isdiff import Task, UserError
 from isdiff.config.composing import compose_run
 from isdiff.config.settings import REPAID, Runtime
 from isdiff.devices import compiled
-from isdiff.priors.batches import best_batch_size
+from isdiff.priors.base import best_batch_size
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.run import execute
 

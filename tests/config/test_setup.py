@@ -18,7 +18,7 @@ from isdiff.config.build import named_class
 from isdiff.config.composing import compose_run
 from isdiff.config.settings import text_of
 from isdiff.config.setup import Setup, config_hash
-from isdiff.data.drawn import DrawnDataset
+from isdiff.data.shipped import DrawnDataset
 from isdiff.errors import UserError
 from isdiff.masks.base import MaskSource
 
@@ -98,7 +98,7 @@ def test_strings_are_no_switches_and_names_no_paths(override):
     "target",
     [
         "os.system", "isdiff.environment.subprocess.Popen", "isdiff.nets.unet.UNet", "isdiff.no_such.Thing", "isdiff",
-        "", None, "isdiff..masks", "isdiff.masks.fixed.np.ndarray", "isdiffer.masks.Fake",
+        "", None, "isdiff..masks", "isdiff.masks.generated.np.ndarray", "isdiffer.masks.Fake",
     ],
 )  # fmt: skip
 def test_only_masks_can_be_named_as_masks(target):

@@ -12,8 +12,7 @@ from PIL import Image
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import build
 from isdiff.data.base import Dataset, safe_id
-from isdiff.data.editbench import EditBench
-from isdiff.data.files import BenchmarkDataset, FolderDataset
+from isdiff.data.files import BenchmarkDataset, EditBench, FolderDataset
 from isdiff.errors import Missing, UserError
 from isdiff.masks.base import GENERATED, MaskSource
 

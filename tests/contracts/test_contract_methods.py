@@ -15,7 +15,7 @@ from PIL import Image
 
 from isdiff.config.setup import is_floor
 from isdiff.errors import UserError
-from isdiff.masks.fixed import HalfMask
+from isdiff.masks.generated import HalfMask
 from isdiff.runs.run import execute
 
 COUNT = 3

@@ -7,11 +7,11 @@ from conftest import ROOT
 
 from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
-from isdiff.data.drawn import DrawnDataset
+from isdiff.data.shipped import DrawnDataset
 from isdiff.metrics.base import Unavailable
-from isdiff.metrics.diversity import Diversity
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.samples import Statistic
+from isdiff.metrics.sets import Diversity
 
 COUNT = 10
 DATA = DrawnDataset("avatars", root=str(ROOT / "data"))

@@ -11,12 +11,12 @@ from conftest import Answers
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import build_steps, is_floor
-from isdiff.criteria import Criterion
 from isdiff.diffusion.grid import Grid
 from isdiff.engine import Engine
 from isdiff.known import KnownRegion, NullSpace
 from isdiff.models.base import Model
 from isdiff.prediction import Prediction
+from isdiff.refine import Criterion
 from isdiff.seeds.base import Seed, SeededStart
 from isdiff.trajectory import Stream, Task
 

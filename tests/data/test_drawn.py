@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from isdiff.data.drawn import DrawnDataset
+from isdiff.data.shipped import DrawnDataset
 from make_drawn import write_split
 from training.data import leading, rendered_split, shares, split_attributes
 from training.drawn import draw, split_ids

@@ -18,8 +18,7 @@ from isdiff.data.files import FolderDataset
 from isdiff.data.images import paste
 from isdiff.errors import Missing, UserError
 from isdiff.masks.base import MaskSource
-from isdiff.masks.fixed import ExpandMask, HalfMask
-from isdiff.masks.wide import WideMask
+from isdiff.masks.generated import ExpandMask, HalfMask, WideMask
 
 
 def picture(path, size=(40, 30), mode="RGB"):

@@ -9,7 +9,7 @@ from conftest import ROOT, run_script
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isdiff.data.photos import PhotoDataset, open_photo
+from isdiff.data.shipped import PhotoDataset, open_photo
 from isdiff.errors import UserError
 from training.crops import fixed_box, is_flat, photo_rows, random_box, split_files
 

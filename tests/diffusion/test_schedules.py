@@ -16,9 +16,9 @@ from isdiff.diffusion.schedule import (
     alphas_cumprod_at,
     leading_timesteps,
     named_betas,
+    resampling_plan,
     spaced_timesteps,
 )
-from isdiff.diffusion.timesteps import resampling_plan
 
 
 @pytest.mark.parametrize("case", golden_json("schedules/named_betas.json")["cases"], ids=lambda c: c["schedule"])

@@ -21,11 +21,10 @@ from isdiff.cli import main
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.schedule import leading_timesteps, named_betas
-from isdiff.diffusion.timesteps import resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas, resampling_plan
 from isdiff.known import KnownRegion, NullSpace
 from isdiff.packages import installed_packages
-from isdiff.samplers.first_order import DDIM
+from isdiff.samplers.solvers import DDIM
 from isdiff.seeds.base import SeededStart
 
 README = (ROOT / "README.md").read_text("utf-8")

@@ -20,13 +20,12 @@ from conftest import ROOT, Answers
 
 from isdiff import Engine, Task
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.schedule import leading_timesteps, named_betas
-from isdiff.diffusion.timesteps import resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas, resampling_plan
 from isdiff.known import KnownRegion, NullSpace, Renoised
 from isdiff.prediction import Prediction
 from isdiff.runs.run import execute
-from isdiff.samplers.first_order import DDIM, Ancestral
 from isdiff.samplers.lanpaint import LanPaint
+from isdiff.samplers.solvers import DDIM, Ancestral
 
 
 def is_left_out(file: str, function: str) -> bool:

@@ -13,8 +13,8 @@ from plugin_parts import MAKERS
 
 from isdiff.cli import main
 from isdiff.cli.inpaint import parse
-from isdiff.data.drawn import DrawnDataset
-from isdiff.masks.fixed import HalfMask
+from isdiff.data.shipped import DrawnDataset
+from isdiff.masks.generated import HalfMask
 
 PAGES = {path: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 TEXT = "\n".join(PAGES.values())

@@ -15,7 +15,7 @@ from isdiff.config.build import build
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
 from isdiff.data.base import Dataset
-from isdiff.data.drawn import DrawnDataset
+from isdiff.data.shipped import DrawnDataset
 from isdiff.errors import UserError
 from isdiff.io.files import sha256_file
 from isdiff.paths import located, placed

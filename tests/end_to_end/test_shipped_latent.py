@@ -8,11 +8,11 @@ import torch
 from conftest import ROOT, run_script
 from PIL import Image
 
-from isdiff.data.drawn import DrawnDataset
 from isdiff.data.images import to_tensor
+from isdiff.data.shipped import DrawnDataset
 from isdiff.io.hub import verify
 from isdiff.io.models import load_caption_net
-from isdiff.masks.fixed import ExpandMask, HalfMask
+from isdiff.masks.generated import ExpandMask, HalfMask
 from training.autoencoder import known_distance, untouched
 
 FOLDER = ROOT / "models" / "avatars64-latent"

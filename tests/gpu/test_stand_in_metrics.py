@@ -7,8 +7,8 @@ from stand_in import stand_in
 
 from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
-from isdiff.data.drawn import DrawnDataset
-from isdiff.metrics import base
+from isdiff.data.shipped import DrawnDataset
+from isdiff.metrics import networks
 
 DATA = DrawnDataset("avatars", root=str(ROOT / "data"))
 TRUTHS = [DATA.image(name) for name in DATA.ids()[:3]]
@@ -21,14 +21,14 @@ def test_metrics_give_the_cpu_s_values(name):
     cfg = compose_run(["dataset=avatars", f"model_root={ROOT / 'models'}"])
     look = build_metrics([name], cfg)[0].extractor
     expected = look.extract(RESULTS, TRUTHS, PROMPTS)
-    base.load_on.cache_clear()
-    before = base.DEVICE.set("meta")
+    networks.load_on.cache_clear()
+    before = networks.DEVICE.set("meta")
     try:
         with stand_in() as waits:
             found = look.extract(RESULTS, TRUTHS, PROMPTS)
     finally:
-        base.DEVICE.reset(before)
-        base.load_on.cache_clear()
+        networks.DEVICE.reset(before)
+        networks.load_on.cache_clear()
     for mine, its in ((found.values, expected.values), (found.results, expected.results)):
         assert (mine is None) == (its is None) and (mine is None or np.allclose(mine, its, atol=1e-4))
     assert sum(waits.values()), "it ran there"

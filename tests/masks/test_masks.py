@@ -14,8 +14,7 @@ from scipy.stats import ks_2samp
 from isdiff.data.images import center_crop_long_edge
 from isdiff.errors import UserError
 from isdiff.masks.files import FileMask, hole_in
-from isdiff.masks.fixed import ExpandMask, HalfMask
-from isdiff.masks.wide import MAX_HOLE, THICK, WideMask, candidate
+from isdiff.masks.generated import MAX_HOLE, THICK, ExpandMask, HalfMask, WideMask, candidate
 
 SOURCES = [HalfMask(), ExpandMask(), WideMask()]
 

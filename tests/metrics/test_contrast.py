@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from isdiff.metrics.contrast import Verdict, contrast
-from isdiff.metrics.intervals import estimate
+from isdiff.metrics.intervals import Verdict, contrast, estimate
 from isdiff.metrics.samples import FrechetStatistic, KernelStatistic, MeanStatistic, frechet_distance
 
 RESAMPLES = 200
@@ -135,7 +134,7 @@ def test_false_alarms_are_rare(images):
 
 def test_plain_percentiles_would_raise_more(monkeypatch):
     monkeypatch.setattr(
-        "isdiff.metrics.contrast.independent", lambda n, groups: 10**9
+        "isdiff.metrics.intervals.independent", lambda n, groups: 10**9
     )  # as of so many images: nothing to correct
     assert 0.075 < false_alarms(16) < 0.1
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from isdiff.metrics.edge import EdgeGradientError
+from isdiff.metrics.pairs import EdgeGradientError
 
 TRUTH = np.full((32, 32, 3), 100, np.uint8)
 HOLE = np.zeros((32, 32), bool)

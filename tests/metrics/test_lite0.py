@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageFilter
 
-from isdiff.data.photos import PhotoDataset, open_photo
+from isdiff.data.shipped import PhotoDataset, open_photo
 from isdiff.metrics import lite0
 from isdiff.metrics.base import Unavailable
-from isdiff.metrics.contrast import contrast
+from isdiff.metrics.intervals import contrast
+from isdiff.metrics.networks import load_once
+from isdiff.metrics.pairs import Lite0Perceptual
 from isdiff.metrics.samples import KernelStatistic
+from isdiff.metrics.sets import Lite0Frechet, Lite0KID
 
-METRICS = {metric.name: metric for metric in (lite0.Lite0Perceptual, lite0.Lite0Frechet, lite0.Lite0KID)}
+METRICS = {metric.name: metric for metric in (Lite0Perceptual, Lite0Frechet, Lite0KID)}
 PHOTOS = PhotoDataset(root=str(ROOT / "data"))
 
 
@@ -50,7 +53,7 @@ def animals() -> list[tuple[str, set[int]]]:
 def test_the_network_names_the_animals_of_photographs():
     """In its first three guesses, for most of the photographs whose file name is an ImageNet class."""
     shown = animals()
-    net = lite0.lite0()
+    net = load_once(lite0.Lite0, lite0.SHA256)
     hits = []
     with torch.inference_mode():
         for file, classes in shown:
@@ -88,7 +91,7 @@ def test_distances_grow_with_damage(damage):
     """All three from one look at the images. Pooled features are made not to see a shift."""
     truths = some(32)
     seen = [lite0.Lite0Features().extract([damage(image, x) for image in truths], truths) for x in DAMAGES[damage]]
-    metrics = [lite0.Lite0Perceptual(), *([] if damage is shifted else [lite0.Lite0Frechet(), lite0.Lite0KID()])]
+    metrics = [Lite0Perceptual(), *([] if damage is shifted else [Lite0Frechet(), Lite0KID()])]
     for metric in metrics:
         values = [metric.sample(look).value(np.arange(32)) for look in seen]
         assert values[0] < values[1] < values[2], (metric.name, values)
@@ -115,7 +118,7 @@ def test_kid_is_near_zero_between_photographs_and_far_for_mean_coloured_holes():
     outside[24:40, 24:40] = False
     sets = [one[:count], other[:count], *(mean_coloured(one[:count], hole) for hole in (half_hole, outside))]
     truths, *others = (lite0.Lite0Features().features(images) for images in sets)
-    between, *holes = (lite0.Lite0KID().between(features, truths).value(np.arange(count)) for features in others)
+    between, *holes = (Lite0KID().between(features, truths).value(np.arange(count)) for features in others)
     assert abs(between) < 10 and holes[0] > 2.5 * between and holes[1] > 10 * between, (between, holes)
 
 

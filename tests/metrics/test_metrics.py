@@ -15,11 +15,9 @@ from isdiff.config.metrics import build_metrics, configured_metrics
 from isdiff.errors import UserError
 from isdiff.io.files import sha256_file
 from isdiff.metrics.base import Absent, Features, Unavailable
-from isdiff.metrics.contrast import contrast
-from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, estimate
+from isdiff.metrics.intervals import VERDICT_IMAGES, Estimate, contrast, estimate
+from isdiff.metrics.pairs import LPIPS, SSIM, CLIPScore, HPSv2
 from isdiff.metrics.samples import FrechetStatistic, KernelStatistic, MeanStatistic, frechet_distance
-from isdiff.metrics.standard import LPIPS, SSIM
-from isdiff.metrics.text import CLIPScore, HPSv2
 
 
 def images(count: int, seed: int) -> list[np.ndarray]:
@@ -86,7 +84,7 @@ def test_lpips_uses_the_weights_it_finds(tmp_path, monkeypatch, net, network, en
     """With the layout and random numbers in the file: zero for equal images, and the file's weights matter."""
     import torchvision
 
-    monkeypatch.setattr("isdiff.metrics.standard.MANIFEST", str(tmp_path / "manifest.yaml"))
+    monkeypatch.setattr("isdiff.metrics.networks.MANIFEST", str(tmp_path / "manifest.yaml"))
     (tmp_path / "metrics").mkdir()
     values = []
     for seed in (0, 1):

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from isdiff.metrics.contrast import contrast
-from isdiff.metrics.intervals import estimate, selections
+from isdiff.metrics.intervals import contrast, estimate, selections
 from isdiff.metrics.samples import FrechetStatistic, SeedsStatistic, frechet_distance, frechet_terms
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from isdiff.metrics.base import Unavailable
-from isdiff.metrics.embeddings import CMMD, FDDINOv2
+from isdiff.metrics.networks import cut_squares
 from isdiff.metrics.samples import FrechetStatistic, frechet_distance
-from isdiff.metrics.standard import PIDS, UIDS, cut_squares
+from isdiff.metrics.sets import CMMD, PIDS, UIDS, FDDINOv2
 
 
 def features(n, size, seed, shift=0.0):

@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 from isdiff.config.composing import compose_run
 from isdiff.errors import Missing, UserError
 from isdiff.io.files import sha256_file
-from isdiff.models.latent import LatentModel
-from isdiff.models.powerpaint import FILES, PowerPaintModel
+from isdiff.models.latent import FILES, LatentModel, PowerPaintModel
 from isdiff.nets.drawings import TASK_WORDS
 
 TABLE = "text_model.embeddings.token_embedding."

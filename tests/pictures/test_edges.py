@@ -8,7 +8,7 @@ from PIL import Image
 import isdiff
 from isdiff.cli import main
 from isdiff.config.composing import compose_run
-from isdiff.diffusion.timesteps import TimestepPlan
+from isdiff.diffusion.schedule import TimestepPlan
 from isdiff.engine import Engine
 from isdiff.errors import UserError
 from isdiff.known import NullSpace
@@ -17,7 +17,7 @@ from isdiff.pictures.inpaint import soft_mask
 from isdiff.prediction import Prediction
 from isdiff.priors.base import OnPixels
 from isdiff.runs.experiment import Experiment
-from isdiff.samplers.first_order import DDNMSteps
+from isdiff.samplers.solvers import DDNMSteps
 from isdiff.trajectory import Task
 
 PIXELS = np.asarray(

@@ -15,14 +15,14 @@ from PIL import Image
 import isdiff
 from isdiff.config.composing import compose_run
 from isdiff.config.setup import Setup
-from isdiff.diffusion.timesteps import TimestepPlan
+from isdiff.diffusion.schedule import TimestepPlan
 from isdiff.errors import UserError
 from isdiff.known import NullSpace
 from isdiff.models.patches import PatchModel
 from isdiff.pictures.windows import Window
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.run import execute
-from isdiff.samplers.first_order import DDNMSteps
+from isdiff.samplers.solvers import DDNMSteps
 
 FAST = {"steps": 2, "overrides": ["runtime.precision=fp32", "sampler.repeat=1"]}
 

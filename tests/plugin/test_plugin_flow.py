@@ -10,14 +10,13 @@ from flow_parts import half as hole_of
 from plugin_parts import MAKERS, STEPS, call, seeded
 
 import isdiff
-from isdiff.criteria import CrossEntropy
-from isdiff.diffusion.timesteps import resampling_plan
+from isdiff.diffusion.schedule import resampling_plan
 from isdiff.engine import Engine
 from isdiff.errors import UserError
 from isdiff.known import Blended, KnownRegion
 from isdiff.plugin.pipelines import Kind, StableDiffusion3
-from isdiff.refine import Refinement
-from isdiff.samplers.first_order import DDIM
+from isdiff.refine import CrossEntropy, Refinement
+from isdiff.samplers.solvers import DDIM
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import MeanSeed
 from isdiff.trajectory import Task

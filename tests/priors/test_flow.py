@@ -7,11 +7,11 @@ from flow_parts import FLOWS, PROMPT, SIDE, grid_of, half, picture_of, prior_of,
 
 from isdiff.config.build import build
 from isdiff.config.composing import compose_run
-from isdiff.diffusion.timesteps import resampling_plan
+from isdiff.diffusion.schedule import resampling_plan
 from isdiff.engine import Engine
 from isdiff.known import Blended, KnownRegion
 from isdiff.samplers.base import Sampler
-from isdiff.samplers.first_order import DDIM
+from isdiff.samplers.solvers import DDIM
 from isdiff.trajectory import Stream, Task
 
 STEPS = 4
@@ -104,7 +104,9 @@ def test_what_the_hole_hides_is_never_looked_at(name, pipe, face):
     one = torch.zeros_like(half())
     one[0, 1, 2] = True
     cells = prepared(prior, task_of(face, one)).hole
-    assert cells.sum() == 1 and cells[0, 0, 0] and cells.shape[1] == SIDE // prior.factor, "hole if any pixel is"
+    assert cells.sum() == 1 and cells[0, 0, 0] and cells.shape[1] == SIDE // prior.autoencoder.factor, (
+        "hole if any pixel is"
+    )
 
 
 def test_an_answer_depends_on_no_other_image(name, pipe, face):

@@ -26,7 +26,7 @@ from isdiff.priors.conditioning import (
 )
 from isdiff.priors.hd_painter import HDPainter, shrink
 from isdiff.priors.latent import LatentPrior, sure_cells
-from isdiff.samplers.first_order import DDIM, RASG
+from isdiff.samplers.solvers import DDIM, RASG
 from isdiff.seeds.distributions import MeanSeed
 from isdiff.trajectory import Stream, Task, Trajectory
 

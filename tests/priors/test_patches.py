@@ -9,14 +9,13 @@ from torch.nn.functional import interpolate
 
 from isdiff import Engine, Task, UserError
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.schedule import leading_timesteps, named_betas
-from isdiff.diffusion.timesteps import resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas, resampling_plan
 from isdiff.known import NullSpace
 from isdiff.models.patches import PatchModel
 from isdiff.priors.patches.membrane import match_edge
 from isdiff.priors.patches.prior import TOLERANCE, Noisy, PatchPrior, PatchSettings, build_pyramid
 from isdiff.priors.patches.search import distances
-from isdiff.samplers.first_order import DDIM
+from isdiff.samplers.solvers import DDIM
 
 EVERYTHING = 10**12
 # Each way to compare windows, whatever the defaults are.

@@ -16,14 +16,12 @@ from PIL import Image
 
 from isdiff.cli.command import call as call_command
 from isdiff.data.base import MAX_ID_BYTES, safe_id
-from isdiff.data.drawn import DrawnDataset
-from isdiff.data.editbench import EditBench
-from isdiff.data.files import BenchmarkDataset, FolderDataset
+from isdiff.data.files import BenchmarkDataset, EditBench, FolderDataset
 from isdiff.data.images import load_rgb
-from isdiff.data.photos import PhotoDataset
+from isdiff.data.shipped import DrawnDataset, PhotoDataset
 from isdiff.errors import Missing, UserError
 from isdiff.masks.files import EditBenchMask, FileMask, read_mask
-from isdiff.masks.wide import WideMask
+from isdiff.masks.generated import WideMask
 from isdiff.metrics.store import read_rows
 from isdiff.pictures.files import png_chunk, read_picture
 from isdiff.runs.store import RunFolder

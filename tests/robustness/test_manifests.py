@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from isdiff.data.base import safe_id
 from isdiff.data.files import read_manifest
-from isdiff.data.photos import PhotoDataset
+from isdiff.data.shipped import PhotoDataset
 from isdiff.errors import UserError
 from isdiff.io.weights import Weights
 from training.crops import photo_rows, split_files

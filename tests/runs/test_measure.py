@@ -17,11 +17,11 @@ from PIL import Image
 from isdiff.config.composing import compose_run
 from isdiff.config.metrics import build_metrics
 from isdiff.errors import UserError
-from isdiff.metrics import attributes
 from isdiff.metrics.base import FeatureExtractor, SetMetric
 from isdiff.metrics.intervals import estimate
 from isdiff.metrics.samples import KernelStatistic
 from isdiff.metrics.store import ArrayStore
+from isdiff.nets.drawings import AttributeNet
 from isdiff.runs.experiment import Experiment
 from isdiff.runs.measure import PORTION, samples
 from isdiff.runs.run import execute
@@ -62,13 +62,13 @@ def measure(experiment: Experiment):
 def seen(monkeypatch):
     """How many images the attribute network has looked at, counted at the network itself."""
     counts = []
-    original = attributes.AttributeNet.features
+    original = AttributeNet.features
 
     def features(net, x):
         counts.append(len(x))
         return original(net, x)
 
-    monkeypatch.setattr(attributes.AttributeNet, "features", features)
+    monkeypatch.setattr(AttributeNet, "features", features)
     return counts
 
 

@@ -15,7 +15,7 @@ from isdiff.errors import UserError
 from isdiff.known import KnownRegion
 from isdiff.pictures.jobs import Inpainter
 from isdiff.prediction import Prediction
-from isdiff.samplers.gradients import DPS, MMPS, PiGDM
+from isdiff.samplers.restoration import DPS, MMPS, PiGDM
 from isdiff.trajectory import Stream, Task
 
 GRID = Grid.of(named_betas("linear"), [0, 250, 500, 750, 999])

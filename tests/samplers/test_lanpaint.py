@@ -7,8 +7,7 @@ from conftest import GOLDEN
 from test_methods import replay
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.schedule import even_timesteps, named_betas
-from isdiff.diffusion.timesteps import resampling_plan
+from isdiff.diffusion.schedule import even_timesteps, named_betas, resampling_plan
 from isdiff.known import KnownRegion
 from isdiff.samplers.lanpaint import LanPaint, Oscillator, coefficients
 

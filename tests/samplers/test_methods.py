@@ -9,12 +9,11 @@ from conftest import GOLDEN
 
 from isdiff import Engine, Task
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.schedule import leading_timesteps, named_betas, spaced_timesteps
-from isdiff.diffusion.timesteps import resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas, resampling_plan, spaced_timesteps
 from isdiff.known import NullSpace, Renoised
 from isdiff.priors.pixel import PixelPrior
-from isdiff.samplers.first_order import DDIM, Ancestral, DDNMSteps
 from isdiff.samplers.lanpaint import LanPaint
+from isdiff.samplers.solvers import DDIM, Ancestral, DDNMSteps
 
 DDNM_RUNS = sorted((GOLDEN / "ddnm").glob("*.npz"))
 REPAINT_RUNS = sorted((GOLDEN / "repaint").glob("*.npz"))

@@ -16,9 +16,9 @@ from isdiff.diffusion.schedule import named_betas
 from isdiff.known import Blended, KnownRegion, NullSpace
 from isdiff.prediction import Prediction
 from isdiff.priors.pixel import FlowPath
-from isdiff.samplers.first_order import DDIM
-from isdiff.samplers.flow import DING, FlowChef, TwoCurves
 from isdiff.samplers.lanpaint import LanPaint2
+from isdiff.samplers.restoration import DING, FlowChef, TwoCurves
+from isdiff.samplers.solvers import DDIM
 
 ALPHAS = torch.cumprod(1 - named_betas("linear"), 0)
 FILES = sorted(path for name in ("ding", "diffpir", "flower", "pnp_flow", "flowdps", "flowchef", "lanpaint2")

@@ -11,14 +11,12 @@ import torch
 from conftest import Answers
 
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.schedule import leading_timesteps, named_betas
-from isdiff.diffusion.timesteps import resampling_plan
+from isdiff.diffusion.schedule import leading_timesteps, named_betas, resampling_plan
 from isdiff.engine import Engine
 from isdiff.known import KnownRegion
 from isdiff.prediction import Prediction
-from isdiff.samplers.first_order import DDIM, Ancestral, DDNMSteps
 from isdiff.samplers.lanpaint import LanPaint
-from isdiff.samplers.second_order import DPMPP2M, Heun
+from isdiff.samplers.solvers import DDIM, DPMPP2M, Ancestral, DDNMSteps, Heun
 from isdiff.trajectory import Stream, Task
 
 S = 0.5

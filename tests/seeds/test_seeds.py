@@ -7,11 +7,10 @@ from conftest import images_of
 
 from isdiff import Engine, UserError
 from isdiff.diffusion.grid import Grid
-from isdiff.diffusion.schedule import leading_timesteps, named_betas
-from isdiff.diffusion.timesteps import TimestepPlan
+from isdiff.diffusion.schedule import TimestepPlan, leading_timesteps, named_betas
 from isdiff.known import NullSpace
 from isdiff.models.patches import PatchModel, PatchSeed
-from isdiff.samplers.first_order import DDIM
+from isdiff.samplers.solvers import DDIM
 from isdiff.seeds.base import SeededStart
 from isdiff.seeds.distributions import (
     GaussianSeed,

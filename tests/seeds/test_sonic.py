@@ -11,7 +11,7 @@ from isdiff.diffusion.schedule import named_betas
 from isdiff.engine import Engine
 from isdiff.known import Blended
 from isdiff.prediction import Prediction
-from isdiff.samplers.first_order import DDIM
+from isdiff.samplers.solvers import DDIM
 from isdiff.seeds.base import NoiseStart
 from isdiff.seeds.distributions import MeanSeed
 from isdiff.seeds.sonic import EvenSonicStart, SonicStart, state

@@ -11,8 +11,7 @@ from decimal import Decimal
 import pytest
 
 from isdiff.config.metrics import build_metrics
-from isdiff.metrics.contrast import Contrast, Verdict
-from isdiff.metrics.intervals import Estimate
+from isdiff.metrics.intervals import Contrast, Estimate, Verdict
 from isdiff.tables.plan import CellPlan, RowPlan, TablePlan
 from isdiff.tables.render import comma_separated, comparison_entries, html, latex, markdown, part_of, show
 from isdiff.tables.report import answer

@@ -3,8 +3,6 @@
 :class:`Given` takes the known part of a noisy window from the picture, not from its noisy copy.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,7 +24,7 @@ class Precision:
     shared: float  # how much of a difference in mean colour is the windows' own and not noise
 
     @classmethod
-    def at(cls, alpha: float, sigma: float, level: Level, *, shift: float, rows: float, columns: float) -> Precision:
+    def at(cls, alpha: float, sigma: float, level: Level, *, shift: float, rows: float, columns: float) -> "Precision":
         """For cells ``alpha colour + sigma noise``, with standard deviations of mean colours and of places in cells."""
         noise, colour = sigma**2, (alpha * level.side * shift) ** 2
         scale, inverse = torch.ones(2, level.features.shape[1])
