@@ -7,7 +7,7 @@ by the next one at once. A sampler sees a single image, so nothing can leak betw
 
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import pairwise
 
 import torch
@@ -54,26 +54,22 @@ BAD_IMAGE = "its known pixels are not finite numbers (NaN or infinite); give ano
 
 @dataclass
 class Live:
-    """One image in the loop: its current attempt, and what all its attempts cost and showed.
-
-    Attributes:
-        asked: the noisy image and its index that wait for the network; None when the attempt is at its end.
-        judged_attempts: those up to this one, each with its generator paused where it can be taken up again; None for
-            one that cannot be kept any more.
-        sums: one of each answer, which is not finite where the answer is not. Cheaper than ``isfinite``, and looked at
-            only where the loop waits for the device anyway.
-        chosen: number of the attempt that is kept, once that is decided.
-    """
+    """One image in the loop: its current attempt, and what all its attempts cost and showed."""
 
     tr: Trajectory
     steps: Steps
+    # the noisy image and its index that wait for the network; None when the attempt is at its end
     asked: tuple[Tensor, int] | None
     judged: bool = False
-    chosen: int | None = None
+    chosen: int | None = None  # number of the attempt that is kept, once that is decided
     calls: int = 0
     seconds: float = 0.0
     attempts: list[Attempt] = field(default_factory=list)
+    # those up to this one, each with its generator paused where it can be taken up again; None for one that cannot be
+    # kept any more
     judged_attempts: list["Live | None"] = field(default_factory=list)
+    # one of each answer, which is not finite where the answer is not. Cheaper than ``isfinite``, and looked at only
+    # where the loop waits for the device anyway
     sums: list[Tensor] = field(default_factory=list)
     broken: bool = False
 
@@ -109,6 +105,7 @@ def calls_expected(plan: Callable[[int], Sequence[int]], start: Start, grid: Gri
     return start.calls(grid) + sum(later < earlier for earlier, later in pairwise(walked)) * sampler.calls_per_step
 
 
+@dataclass(eq=False)
 class Engine:
     """The sampling loop: it serves many images with each network call.
 
@@ -129,29 +126,21 @@ class Engine:
         stop: asked before every network batch; once it says yes, no more results come.
     """
 
-    def __init__(
-        self,
-        prior: Prior,
-        grid: Grid,
-        sampler: Sampler,
-        known: KnownRegion,
-        plan: Callable[[int], Sequence[int]],
-        *,
-        start: Start | None = None,
-        refinement: Refinement | None = None,
-        batch_size: int = 16,
-        pixels: float = float("inf"),
-        run_seed: int = 0,
-        stream: Callable[[int, str, int], Stream] = Stream,
-        progress: Callable[[int], None] = lambda count: None,
-        watch: Callable[[Sequence[Live]], None] = lambda live: None,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self.prior, self.grid, self.sampler, self.known, self.plan = prior, grid, sampler, known, plan
-        self.start, self.refinement = start or NoiseStart(), refinement
-        self.batch_size, self.pixels = batch_size, pixels
-        self.run_seed, self.stream, self.progress = run_seed, stream, progress
-        self.watch, self.stop = watch, stop
+    prior: Prior
+    grid: Grid
+    sampler: Sampler
+    known: KnownRegion
+    plan: Callable[[int], Sequence[int]]
+    _: KW_ONLY
+    start: Start = field(default_factory=NoiseStart)
+    refinement: Refinement | None = None
+    batch_size: int = 16
+    pixels: float = float("inf")
+    run_seed: int = 0
+    stream: Callable[[int, str, int], Stream] = Stream
+    progress: Callable[[int], None] = lambda count: None
+    watch: Callable[[Sequence[Live]], None] = lambda live: None
+    stop: Callable[[], bool] = lambda: False
 
     def calls_expected(self) -> int:
         """Network calls of an image whose first attempt passes."""

@@ -1,6 +1,7 @@
 """Rules for the known region: what happens to it while an image is sampled."""
 
 import math
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -51,18 +52,17 @@ class NullSpace(KnownRegion):
         return grid.noised(tr.x0, tr.noise(), index)
 
 
+@dataclass(eq=False)
 class Renoised(KnownRegion):
     """RePaint's Algorithm 1 (Lugmayr et al., CVPR 2022): the known region is the image, noised anew before each step.
 
     Jumps back up are steps of the forward process.
-
-    Args:
-        clip_denoised: clamp the predicted clean image to [-1, 1].
     """
 
-    def __init__(self, clip_denoised: bool = True) -> None:
-        check_flag("clip_denoised", clip_denoised)
-        self.clip_denoised = clip_denoised
+    clip_denoised: bool = True  # clamp the predicted clean image to [-1, 1]
+
+    def __post_init__(self) -> None:
+        check_flag("clip_denoised", self.clip_denoised)
 
     def enter(self, tr: Trajectory, grid: Grid, index: int) -> Tensor:
         if tr.x0 is None:  # a fresh start is left as it is

@@ -12,19 +12,14 @@ Level = float | Tensor  # of one image, or of each of a batch, broadcasting
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one noisy image.
+    """What a model says of one noisy image."""
 
-    Attributes:
-        noise: (C, H, W), the noise that the network sees in the image.
-        variance: (C, H, W) in [-1, 1], where the network learned it.
-        score: (C, H, W), gradient of a log-likelihood by which the step is to be guided, e.g. a classifier's.
-        clean: (C, H, W), the clean image, where the model says it itself; else it follows from the noise. Flow models
-            must: at their noisiest level nothing of the image is left to divide by.
-    """
-
-    noise: Tensor
-    variance: Tensor | None = None
+    noise: Tensor  # (C, H, W), the noise that the network sees in the image
+    variance: Tensor | None = None  # (C, H, W) in [-1, 1], where the network learned it
+    # (C, H, W), gradient of a log-likelihood by which the step is to be guided, e.g. a classifier's
     score: Tensor | None = None
+    # (C, H, W), the clean image, where the model says it itself; else it follows from the noise. Flow models must: at
+    # their noisiest level nothing of the image is left to divide by
     clean: Tensor | None = None
 
     @classmethod

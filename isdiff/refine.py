@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,29 +30,27 @@ class Criterion(Component, ABC):
         """
 
 
+@dataclass(eq=False)
 class CrossEntropy(Criterion):
     """DCE (paper Sec. III-C, Eq. 6): cross-entropy in nats between histograms of the hole and of the known region.
 
     The mean over the histograms of each channel's intensity and, with weight ``texture``, of one of texture: the
-    square root of the luminance gradient's magnitude, inside each region only.
-
-    Args:
-        bins: of each histogram.
-        smoothing: pseudo-count added to every bin of the reference histogram, as a share of its pixels, so that DCE
-            stays finite.
-        texture: weight of the texture histogram against one channel's; 0 leaves it out.
-        direction: ``hole`` is ``-sum P_hole log Q_known`` (content that the known region never shows costs);
-            ``known`` exchanges the two.
+    square root of the luminance gradient's magnitude, inside each region only. ``hole`` is ``-sum P_hole log Q_known``:
+    content that the known region never shows costs; ``known`` exchanges the two.
     """
 
-    def __init__(self, bins: int = 16, smoothing: float = 1e-3, texture: float = 1.0, direction: str = "hole") -> None:
-        check_whole("bins", bins)
-        check_number("smoothing", smoothing)
-        if smoothing == 0:
+    bins: int = 16  # of each histogram
+    smoothing: float = 1e-3  # added to every bin of the reference, as a share of its pixels, so that DCE stays finite
+    texture: float = 1.0  # weight of the texture histogram against one channel's; 0 leaves it out
+    direction: str = "hole"  # or ``known``
+
+    def __post_init__(self) -> None:
+        check_whole("bins", self.bins)
+        check_number("smoothing", self.smoothing)
+        if self.smoothing == 0:
             raise BadValue("smoothing is 0; it must be above 0, or DCE can be infinite")
-        check_number("texture", texture)
-        check_choice("direction", direction, ("hole", "known"))
-        self.bins, self.smoothing, self.texture, self.direction = bins, smoothing, texture, direction
+        check_number("texture", self.texture)
+        check_choice("direction", self.direction, ("hole", "known"))
 
     def __call__(self, prediction: Tensor, image: Tensor, hole: Tensor) -> float:
         inside = hole[0].cpu().numpy()
@@ -83,6 +82,7 @@ def gradient(image: np.ndarray, region: np.ndarray) -> np.ndarray:
     return np.sqrt(np.hypot(dx, dy)[whole]).clip(0, 1)
 
 
+@dataclass(eq=False)
 class Refinement(Component):
     """Judges attempts at a checkpoint and says which one is kept.
 
@@ -97,20 +97,17 @@ class Refinement(Component):
 
     labels = ("enabled",)
 
-    def __init__(
-        self,
-        criterion: Criterion,
-        attempts: int = 3,
-        tau: float = 2.5,
-        checkpoint: float = 0.65,
-        margin: float = 0.0,
-    ) -> None:
-        check_whole("attempts", attempts)
-        check_number("tau", tau)
-        check_number("checkpoint", checkpoint, high=1)
-        check_number("margin", margin, high=1)
-        self.criterion, self.attempts, self.tau, self.checkpoint = criterion, attempts, tau, checkpoint
-        self.margin = margin
+    criterion: Criterion
+    attempts: int = 3
+    tau: float = 2.5
+    checkpoint: float = 0.65
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_whole("attempts", self.attempts)
+        check_number("tau", self.tau)
+        check_number("checkpoint", self.checkpoint, high=1)
+        check_number("margin", self.margin, high=1)
 
     def fingerprint(self) -> dict[str, Any]:
         found = super().fingerprint()

@@ -104,12 +104,9 @@ class VariancePreserving:
 
 @dataclass(frozen=True)
 class Flow:
-    """Rectified flow (Liu et al. 2023): ``alpha = 1 - sigma``, and a timestep is ``sigma`` times their number.
+    """Rectified flow (Liu et al. 2023): ``alpha = 1 - sigma``, and a timestep is ``sigma`` times their number."""
 
-    Attributes:
-        shift: moves steps towards the noise, ``shift s / (1 + (shift - 1) s)`` (Esser et al. 2024, Eq. 23); 1: evenly.
-    """
-
+    # moves steps towards the noise, ``shift s / (1 + (shift - 1) s)`` (Esser et al. 2024, Eq. 23); 1: evenly
     shift: float = 1.0
     num_timesteps: int = 1000
 
@@ -166,22 +163,19 @@ def resampling_plan(steps: int, jump: int = 1, repeat: int = 1) -> tuple[int, ..
     return (*plan, -1)
 
 
+@dataclass(eq=False)
 class TimestepPlan(Component):
-    """The timesteps of a sampler and the order in which it visits them.
+    """The timesteps of a sampler and the order in which it visits them."""
 
-    Args:
-        steps: how many timesteps.
-        spacing: ``leading`` (multiples of T // steps), ``trailing`` (from the noisiest), ``linspace`` (from the
-            first to the last, rounded) or ``even`` (the same, not rounded).
-        jump: resampling climbs so many of them ...
-        repeat: ... so often; 1: no resampling.
-    """
+    steps: int = 100  # how many timesteps
+    spacing: str = "leading"  # a name of ``SPACINGS``
+    jump: int = 10  # resampling climbs so many of them ...
+    repeat: int = 1  # ... so often; 1: no resampling
 
-    def __init__(self, steps: int = 100, spacing: str = "leading", jump: int = 10, repeat: int = 1) -> None:
-        for key, value in (("steps", steps), ("jump", jump), ("repeat", repeat)):
-            check_whole(key, value)
-        check_choice("spacing", spacing, tuple(SPACINGS))
-        self.steps, self.spacing, self.jump, self.repeat = steps, spacing, jump, repeat
+    def __post_init__(self) -> None:
+        for key in ("steps", "jump", "repeat"):
+            check_whole(key, getattr(self, key))
+        check_choice("spacing", self.spacing, tuple(SPACINGS))
 
     def fingerprint(self) -> dict[str, Any]:
         found = super().fingerprint()

@@ -27,17 +27,11 @@ class Absent(Unavailable):
 
 @dataclass(frozen=True)
 class Features:
-    """What was seen of N images, in the same order; None where nobody looked.
+    """What was seen of N images, in the same order; None where nobody looked."""
 
-    Attributes:
-        values: (N,), one number for each result with its truth (or its prompt).
-        results: (N, D) features of the results.
-        truths: (N, D) features of the truths.
-    """
-
-    values: np.ndarray | None = None
-    results: np.ndarray | None = None
-    truths: np.ndarray | None = None
+    values: np.ndarray | None = None  # (N,), one number for each result with its truth (or its prompt)
+    results: np.ndarray | None = None  # (N, D) features of the results
+    truths: np.ndarray | None = None  # (N, D) features of the truths
 
 
 class FeatureExtractor(ABC):
@@ -46,18 +40,12 @@ class FeatureExtractor(ABC):
     Images are lists of (H, W, 3) uint8. What it says of an image depends on nothing else that it is shown, so that it
     can be shown images in portions, and what it said can be kept. Its methods raise ``Unavailable`` for images of
     which it can say nothing, and where its weights are not here.
-
-    Attributes:
-        name: of what it has said, in files.
-        revision: to be raised whenever it says other things of the same images.
-        prompted: whether ``values`` looks at prompts.
-        masked: whether it takes holes, (H, W) bool, in their place.
     """
 
-    name: str
-    revision: str = "1"
-    prompted: bool = False
-    masked: bool = False
+    name: str  # of what it has said, in files
+    revision: str = "1"  # to be raised whenever it says other things of the same images
+    prompted: bool = False  # whether ``values`` looks at prompts
+    masked: bool = False  # whether it takes holes, (H, W) bool, in their place
 
     def weights(self) -> Sequence[Path]:
         """The files that it looks with; raises ``Absent`` where they are not here."""

@@ -117,19 +117,13 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True)
 class Contrast:
-    """One method against another.
+    """One method against another."""
 
-    Attributes:
-        difference: second minus first, with its 95 % interval.
-        p: two-sided p-value of the paired bootstrap: how often a resampled difference lies on the other side of zero.
-        relative: the difference in % of the first one's value on these images, NaN where that says nothing.
-        verdict: by the interval alone, in the metric's better direction.
-    """
-
-    difference: Estimate
+    difference: Estimate  # second minus first, with its 95 % interval
+    # two-sided p-value of the paired bootstrap: how often a resampled difference lies on the other side of zero
     p: float
-    relative: float
-    verdict: Verdict
+    relative: float  # the difference in % of the first one's value on these images, NaN where that says nothing
+    verdict: Verdict  # by the interval alone, in the metric's better direction
 
 
 def contrast(

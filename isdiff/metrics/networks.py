@@ -117,13 +117,9 @@ def whole(parts: Sequence[Tensor]) -> np.ndarray:
 
 
 class NetworkFeatures(FeatureExtractor):
-    """Features of images by a network, a portion of them at a time.
+    """Features of images by a network, a portion of them at a time."""
 
-    Attributes:
-        portion: images at a time; None: as many as memory takes.
-    """
-
-    portion: int | None = 16
+    portion: int | None = 16  # images at a time; None: as many as memory takes
 
     @abstractmethod
     def look(self, images: Images) -> Tensor:
@@ -167,13 +163,9 @@ def map_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class AttributeFeatures(MapFeatures):
-    """The attribute classifier's view of 64x64 drawings: its 64-dimensional embeddings, and distances of feature maps.
+    """The attribute classifier's view of 64x64 drawings: 64-dimensional embeddings, and distances of feature maps."""
 
-    Args:
-        path: the classifier's weights; None where none knows the images.
-    """
-
-    path: Path | None
+    path: Path | None  # the classifier's weights; None where none knows the images
 
     name = "attributes"
     portion = 64
@@ -199,15 +191,10 @@ class AttributeFeatures(MapFeatures):
 
 @dataclass(frozen=True)
 class Embeddings(NetworkFeatures):
-    """Embeddings of CLIP or DINOv2 by ``transformers``, after the model's own resizing.
+    """Embeddings of CLIP or DINOv2 by ``transformers``, after the model's own resizing."""
 
-    Attributes:
-        folder: of the model.
-        model: its class in ``transformers``.
-    """
-
-    folder: Path
-    model: str
+    folder: Path  # of the model
+    model: str  # its class in ``transformers``
 
     @property
     def name(self) -> str:  # type: ignore[override]

@@ -20,22 +20,15 @@ ROWS = 512  # of a kernel matrix that are worked on at once
 
 
 class Statistic(ABC):
-    """The measured images of one run.
+    """The measured images of one run."""
 
-    Attributes:
-        n: how many.
-        groups: (n,) whole numbers, equal for images that are not independent of each other, such as crops of one
-            photograph; None where all are.
-        has_zero: whether the metric's zero means something, so that one can speak of shares of a value.
-        limits: the smallest and the largest value that there can be.
-        folder: where to keep what takes long to compute; None for nowhere.
-    """
-
-    n: int
+    n: int  # how many
+    # (n,) whole numbers, equal for images that are not independent of each other, such as crops of one photograph;
+    # None where all are
     groups: np.ndarray | None = None
-    has_zero: bool = True
-    limits: tuple[float, float] = (-np.inf, np.inf)
-    folder: Path | None = None
+    has_zero: bool = True  # whether the metric's zero means something, so that one can speak of shares of a value
+    limits: tuple[float, float] = (-np.inf, np.inf)  # the smallest and the largest value that there can be
+    folder: Path | None = None  # where to keep what takes long to compute; None for nowhere
 
     @abstractmethod
     def value(self, chosen: np.ndarray) -> float:

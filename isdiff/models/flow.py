@@ -28,16 +28,11 @@ PIXELS = 16  # a side of a token, in all families
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """The levels that diffusers' scheduler visits as a family's pipeline sets it.
-
-    Attributes:
-        settings: the scheduler's; others are diffusers' defaults.
-        tokens: of an image.
-    """
+    """The levels that diffusers' scheduler visits as a family's pipeline sets it."""
 
     family: type[Family]
-    settings: Mapping[str, Any]
-    tokens: int
+    settings: Mapping[str, Any]  # the scheduler's; others are diffusers' defaults
+    tokens: int  # of an image
     num_timesteps: int = TIMES
 
     def levels(self, timestep: float) -> tuple[float, float]:
@@ -63,17 +58,14 @@ class FlowModel(DiffusersModel):
 
     Args:
         image_size: side of its images, a multiple of 16; with a shift by size the noise levels follow from it.
-        family: how the network is asked: ``sd3``, ``flux``, ``flux_fill``, ``flux2_klein``, ``qwen_image``,
-            ``z_image`` or ``chroma``.
-        scheduler: settings of its scheduler, as in ``scheduler/scheduler_config.json``.
-        guidance: that the network is told, where guidance is distilled into it (FLUX.1); null: none.
-        tiling: whether the autoencoder works tile by tile, which saves memory and changes results a little.
     """
 
+    # how the network is asked: ``sd3``, ``flux``, ``flux_fill``, ``flux2_klein``, ``qwen_image``, ``z_image`` or
+    # ``chroma``
     family: str = "sd3"
-    scheduler: Mapping[str, Any] | None = None
-    guidance: float | None = None
-    tiling: bool = False
+    scheduler: Mapping[str, Any] | None = None  # settings of its scheduler, as in ``scheduler/scheduler_config.json``
+    guidance: float | None = None  # that the network is told, where guidance is distilled into it (FLUX.1); null: none
+    tiling: bool = False  # whether the autoencoder works tile by tile, which saves memory and changes results a little
 
     takes_text = True
 

@@ -30,13 +30,11 @@ class DiffusersModel(Model):
 
     Args:
         weights: a folder, or an id on the hub.
-        revision: of an id on the hub.
-        variant: of the files in a folder or on the hub.
-        text_guidance: classifier-free guidance that ``latent.guidance_scale=auto`` means where there is text; 1: none.
     """
 
-    revision: str | None = None
-    variant: str | None = None
+    revision: str | None = None  # of an id on the hub
+    variant: str | None = None  # of the files in a folder or on the hub
+    # classifier-free guidance that ``latent.guidance_scale=auto`` means where there is text; 1: none
     text_guidance: float = 1.0
 
     not_hashed = (*Model.not_hashed, "path", "revision", "variant", "text_guidance")
@@ -68,12 +66,11 @@ class LatentModel(DiffusersModel):
 
     Args:
         weights: a diffusers folder, a single file, an id on the hub, or ``random``.
-        random: sizes of ``unet``, ``vae`` and ``text``, for random weights.
     """
 
     noise_schedule: str = "scaled_linear"
     text_guidance: float = 7.5
-    random: Mapping[str, Any] | None = None
+    random: Mapping[str, Any] | None = None  # sizes of ``unet``, ``vae`` and ``text``, for random weights
 
     not_hashed = (*DiffusersModel.not_hashed, "random")
     sees_hole = True
@@ -130,11 +127,11 @@ class PowerPaintModel(LatentModel):
 
     Args:
         weights: a folder with ``unet/unet.safetensors`` and ``text_encoder/text_encoder.safetensors``.
-        base: Stable Diffusion 1.5 inpainting, of which it takes autoencoder, scheduler and tokenizer: a diffusers
-            folder, a single file, or an id on the hub.
         revision, variant: of the base.
     """
 
+    # Stable Diffusion 1.5 inpainting, of which it takes autoencoder, scheduler and tokenizer: a diffusers folder, a
+    # single file, or an id on the hub
     base: str = ""
 
     not_hashed = (*LatentModel.not_hashed, "base")

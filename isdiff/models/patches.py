@@ -1,5 +1,6 @@
 """The patch prior as a model without weights, and as a seed for other models."""
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -60,20 +61,17 @@ class PatchModel(Model):
         return PatchPrior(self.schedule.levels, self.settings)
 
 
+@dataclass(eq=False)
 class PatchSeed(Seed):
-    """A short run of DDNM on the patch prior (:class:`PatchModel`); asks no network.
+    """A short run of DDNM on the patch prior (:class:`PatchModel`); asks no network."""
 
-    Args:
-        steps: of it.
-        eta: share of fresh noise in each, in [0, 1].
-    """
+    steps: int = 12
+    eta: float = 0.85  # share of fresh noise in each, in [0, 1]
 
     pictures_only = True
 
-    def __init__(self, steps: int = 12, eta: float = 0.85) -> None:
-        check_whole("steps", steps)
-        check_number("eta", eta, high=1)
-        self.walk, self.sampler, self.model = TimestepPlan(steps), DDIM(eta), PatchModel()
+    def __post_init__(self) -> None:
+        self.walk, self.sampler, self.model = TimestepPlan(self.steps), DDIM(self.eta), PatchModel()
         self.grid = self.walk.grid(self.model.schedule)
         self.prepared: PerTask[Task] = PerTask()  # patches, for all attempts
 

@@ -25,14 +25,11 @@ class PixelModel(Model):
     Args:
         weights: a safetensors file, or ``random``: the network that the manifest lists under the model's name,
             untrained.
-        num_classes: of a class-conditional model.
-        guidance_scale: of classifier guidance; 0: none.
-        classifier: ``name`` and ``weights`` of the classifier.
     """
 
-    num_classes: int | None = None
-    guidance_scale: float = 0.0
-    classifier: Mapping[str, str] | None = None
+    num_classes: int | None = None  # of a class-conditional model
+    guidance_scale: float = 0.0  # of classifier guidance; 0: none
+    classifier: Mapping[str, str] | None = None  # ``name`` and ``weights`` of the classifier
 
     paths = (OWN, FLOW)
     not_hashed = (*Model.not_hashed, "guidance_scale", "classifier")

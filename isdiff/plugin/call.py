@@ -33,21 +33,13 @@ class Made:
 
 @dataclass
 class Plugin:
-    """What a pipeline was given, as ``pipe.isdiff``.
+    """What a pipeline was given, as ``pipe.isdiff``."""
 
-    Attributes:
-        start: where attempts begin.
-        refinement: how they are judged; None where there is one attempt only.
-        run_seed: with an image's id it fixes all of its noise; None: the call's generators do.
-        images: of the latest call, how each of its images came about.
-        behind: steps that an attempt has made before the stock call that runs now.
-    """
-
-    start: Start
-    refinement: Refinement | None
-    run_seed: int | None = None
-    images: list[Made] = field(default_factory=list)
-    behind: int = 0
+    start: Start  # where attempts begin
+    refinement: Refinement | None  # how they are judged; None where there is one attempt only
+    run_seed: int | None = None  # with an image's id it fixes all of its noise; None: the call's generators do
+    images: list[Made] = field(default_factory=list)  # of the latest call, how each of its images came about
+    behind: int = 0  # steps that an attempt has made before the stock call that runs now
 
 
 class Stopped(Exception):
@@ -59,21 +51,16 @@ class Leg:
     """A stretch of one attempt that one stock call samples.
 
     Attributes:
-        attempt: its number, from 0.
-        rows: which images of the batch take part.
-        states: (len(rows), C, h, w), the noisy latents that it begins with, as the scheduler has them.
         slot, first: the step that it begins with and that of the attempt's beginning, from the noisiest, 0.
-        noise: (len(rows), C, h, w), the attempt's noise in the known region.
-        history: of the scheduler, where it goes on with an attempt.
     """
 
-    attempt: int
-    rows: list[int]
-    states: Tensor
+    attempt: int  # its number, from 0
+    rows: list[int]  # which images of the batch take part
+    states: Tensor  # (len(rows), C, h, w), the noisy latents that it begins with, as the scheduler has them
     slot: int
     first: int
-    noise: Tensor
-    history: dict[str, Any] | None = None
+    noise: Tensor  # (len(rows), C, h, w), the attempt's noise in the known region
+    history: dict[str, Any] | None = None  # of the scheduler, where it goes on with an attempt
 
 
 class GivenNoise(Stream):

@@ -20,22 +20,16 @@ class Kind:
         given: what it is called with, by name.
     Attributes:
         autoencoder: the pipeline's.
-        part: the pipeline's attribute that is its network.
-        values: start, lambda, tau and checkpoint where none are given; for 256 pixels and more, as ``configs/isdiff``.
-        schedulers: that are known to fit.
-        nudge: steps that are added to the share of them that ``strength`` is to be, so that rounding hits it.
-        takes_image: whether it takes latents for its image, or encodes that, if its network is ``plain``.
-        takes_masked: whether the latents of the masked image can be given.
-        takes_looped: whether the call takes its ``latents`` as :meth:`looped` has them.
     """
 
-    part = "unet"
+    part = "unet"  # the pipeline's attribute that is its network
+    # start, lambda, tau and checkpoint where none are given; for 256 pixels and more, as ``configs/isdiff``
     values: Mapping[str, float] = {"start": 1.0, "lambda": 0.05, "tau": 2.5, "checkpoint": 0.65}
-    schedulers: tuple[str, ...] = DIFFUSION
-    nudge = 0.5
-    takes_image = True
-    takes_masked = True
-    takes_looped = False
+    schedulers: tuple[str, ...] = DIFFUSION  # that are known to fit
+    nudge = 0.5  # steps that are added to the share of them that ``strength`` is to be, so that rounding hits it
+    takes_image = True  # whether it takes latents for its image, or encodes that, if its network is ``plain``
+    takes_masked = True  # whether the latents of the masked image can be given
+    takes_looped = False  # whether the call takes its ``latents`` as :meth:`looped` has them
 
     def __init__(self, pipe: Any, given: Mapping[str, Any] | None = None) -> None:
         self.pipe, self.given = pipe, given or {}

@@ -50,19 +50,14 @@ class OnPixels:
 
 @dataclass(frozen=True, eq=False)
 class LatentTask(Task):
-    """A task in latent space: ``image`` (4, h, w) are the masked image's latents, ``hole`` the mask channel.
+    """A task in latent space: ``image`` (4, h, w) are the masked image's latents, ``hole`` the mask channel."""
 
-    Attributes:
-        context: (1 or 2, tokens, E), the embedded prompts; two for classifier-free guidance, the negative one first.
-        tokens: (tokens,) bool, those of the user's prompt.
-        holes: the hole at the sizes of attention layers, (gh, gw) bool each, from the largest to the smallest.
-        hidden: (1, H, W) bool, the hole in the picture.
-    """
-
+    # (1 or 2, tokens, E), the embedded prompts; two for classifier-free guidance, the negative one first
     context: Tensor | None = None
-    tokens: Tensor | None = None
+    tokens: Tensor | None = None  # (tokens,) bool, those of the user's prompt
+    # the hole at the sizes of attention layers, (gh, gw) bool each, from the largest to the smallest
     holes: tuple[Tensor, ...] = ()
-    hidden: Tensor | None = None
+    hidden: Tensor | None = None  # (1, H, W) bool, the hole in the picture
 
     @property
     def pixel_hole(self) -> Tensor:

@@ -73,17 +73,11 @@ class TextEncoder:
 
 @dataclass(eq=False)
 class Conditioning(Component):
-    """How a latent model is asked: with a prompt, or with nothing.
+    """How a latent model is asked: with a prompt, or with nothing."""
 
-    Args:
-        guidance_scale: classifier-free guidance (Ho & Salimans 2022); 1 asks the network once.
-        negative_prompt: what is not asked for.
-        text: the text encoder; None for models that get ``context`` with each task.
-    """
-
-    guidance_scale: float = 1.0
-    negative_prompt: str = ""
-    text: TextEncoder | None = None
+    guidance_scale: float = 1.0  # classifier-free guidance (Ho & Salimans 2022); 1 asks the network once
+    negative_prompt: str = ""  # what is not asked for
+    text: TextEncoder | None = None  # the text encoder; None for models that get ``context`` with each task
 
     not_hashed = ("text",)  # the model's
     whole = False  # whether cells are hole that are only partly; published code asks one pixel of each
@@ -163,15 +157,10 @@ def expand_task_words(text: str) -> str:
 
 @dataclass(eq=False)
 class PowerPaint(Conditioning):
-    """PowerPaint: learned words for each of its tasks stand beside the prompt.
+    """PowerPaint: learned words for each of its tasks stand beside the prompt."""
 
-    Args:
-        task: one of ``TASKS``.
-        fitting_degree: of ``shape-guided``: how closely the object fills the hole, in [0, 1].
-    """
-
-    task: str = "context-aware"
-    fitting_degree: float = 1.0
+    task: str = "context-aware"  # one of ``TASKS``
+    fitting_degree: float = 1.0  # of ``shape-guided``: how closely the object fills the hole, in [0, 1]
 
     def __post_init__(self) -> None:
         super().__post_init__()

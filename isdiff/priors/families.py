@@ -34,15 +34,11 @@ class Family(Autoencoder):
     Args:
         pipe: a pipeline of diffusers, of the class ``pipeline``.
         guidance: what a network is told into which guidance is distilled.
-    Attributes:
-        pipeline: name of a class in diffusers.
-        fills: whether the network receives the mask and the masked image.
-        length: tokens of a text at most, as the pipeline's default.
     """
 
-    pipeline = "StableDiffusion3InpaintPipeline"
-    fills = False
-    length = 256
+    pipeline = "StableDiffusion3InpaintPipeline"  # name of a class in diffusers
+    fills = False  # whether the network receives the mask and the masked image
+    length = 256  # tokens of a text at most, as the pipeline's default
 
     def __init__(self, pipe: Any, guidance: float | None = None) -> None:
         super().__init__(pipe.vae)

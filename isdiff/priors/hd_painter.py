@@ -24,23 +24,14 @@ KEY = "attended"
 
 @dataclass
 class Attended:
-    """What attention layers know about the batch, and what they leave behind.
+    """What attention layers know about the batch, and what they leave behind."""
 
-    Attributes:
-        holes: number of tokens of a layer to the hole at its size, (B, gh, gw) bool.
-        tokens: (B, T) float, 1 for the prompt's tokens.
-        reweigh: (B,) bool, images whose self-attention PAIntA changes in this call.
-        painta: token counts of the layers that PAIntA changes.
-        rasg: token count of the layers whose cross-attention logits are collected; 0 for none.
-        logits: their logits, (B, heads, N, T) each, of the prompted half.
-    """
-
-    holes: dict[int, Tensor]
-    tokens: Tensor
-    reweigh: Tensor
-    painta: frozenset[int] = frozenset()
-    rasg: int = 0
-    logits: list[Tensor] = field(default_factory=list)
+    holes: dict[int, Tensor]  # number of tokens of a layer to the hole at its size, (B, gh, gw) bool
+    tokens: Tensor  # (B, T) float, 1 for the prompt's tokens
+    reweigh: Tensor  # (B,) bool, images whose self-attention PAIntA changes in this call
+    painta: frozenset[int] = frozenset()  # token counts of the layers that PAIntA changes
+    rasg: int = 0  # token count of the layers whose cross-attention logits are collected; 0 for none
+    logits: list[Tensor] = field(default_factory=list)  # of those layers, (B, heads, N, T) each, the prompted half
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -160,18 +151,12 @@ def shrink(hole: np.ndarray, factor: int) -> np.ndarray:
 
 @dataclass(eq=False)
 class HDPainter(Conditioning):
-    """HD-Painter: attention that is reweighed, and steps that are guided, by the prompt.
-
-    Args:
-        positive_prompt: added to every prompt.
-        painta: self-attention is reweighed by what the prompt attends to.
-        rasg: the network's answer comes with the gradient of the prompt's attention to the hole.
-    """
+    """HD-Painter: attention that is reweighed, and steps that are guided, by the prompt."""
 
     guidance_scale: float = 7.5
-    positive_prompt: str = ""
-    painta: bool = True
-    rasg: bool = True
+    positive_prompt: str = ""  # added to every prompt
+    painta: bool = True  # self-attention is reweighed by what the prompt attends to
+    rasg: bool = True  # the network's answer comes with the gradient of the prompt's attention to the hole
 
     def __post_init__(self) -> None:
         super().__post_init__()

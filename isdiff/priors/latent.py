@@ -103,11 +103,9 @@ class LatentSpace:
         conditioning: how the model is asked.
         pad_to: batches are filled up to a multiple of it.
         enough: known cells that must remain for the cautious choice of what seeds are fitted to.
-    Attributes:
-        whole: whether cells are hole that are only partly.
     """
 
-    whole = False
+    whole = False  # whether cells are hole that are only partly
 
     def __init__(
         self, autoencoder: Autoencoder, conditioning: Conditioning, device: torch.device, *, pad_to: int = 4,

@@ -23,13 +23,11 @@ class PixelPrior(OnPixels):
     Args:
         net: answers (B, C, H, W) noise, or (B, 2C, H, W) noise and variance.
         precision: ``fp32``, ``bf16`` or ``fp16``: dtype of weights and activations. Images stay float32.
-    Attributes:
-        guidance: from (x, timesteps, labels) to a gradient shaped like x, e.g. of a classifier.
-        memory_format: of weights and batches; channels-last convolutions are the faster ones.
     """
 
+    # from (x, timesteps, labels) to a gradient shaped like x, e.g. of a classifier
     guidance: Callable[[Tensor, Tensor, Tensor | None], Tensor] | None = None
-    memory_format = torch.channels_last
+    memory_format = torch.channels_last  # of weights and batches; channels-last convolutions are the faster ones
 
     def __init__(self, net: nn.Module, device: torch.device, precision: str = "fp32", pad_to: int = 4) -> None:
         self.net: Callable[..., Tensor] = net.eval().to(device, DTYPES[precision]).to(memory_format=self.memory_format)

@@ -27,24 +27,16 @@ Calls = Generator[tuple[Tensor, int], Prediction, None]
 
 @dataclass(eq=False)
 class LanPaint(Sampler):
-    """LanPaint: underdamped Langevin iterations before each step bring hole and known region together.
+    """LanPaint: underdamped Langevin iterations before each step bring hole and known region together."""
 
-    Args:
-        inner_steps: K, Langevin iterations a step, each with a network call of its own.
-        step_size: eta, time of an iteration in units of the noise's variance.
-        friction: f; 15 is nearly overdamped, below 2 the iterations oscillate.
-        known_weight: lambda, how far known pixels are pushed past the image by the network's error on them, so that
-            they pull the hole along; 0 leaves them to the noised image alone.
-        exponent: p, of the noise's variance in the time of an iteration.
-        signal_share: alpha, how much of the signal's variance counts into the hole's own step.
-    """
-
-    inner_steps: int = 5
-    step_size: float = 0.15
-    friction: float = 15.0
+    inner_steps: int = 5  # K, Langevin iterations a step, each with a network call of its own
+    step_size: float = 0.15  # eta, time of an iteration in units of the noise's variance
+    friction: float = 15.0  # f; 15 is nearly overdamped, below 2 the iterations oscillate
+    # lambda, how far known pixels are pushed past the image by the network's error on them, so that they pull the
+    # hole along; 0 leaves them to the noised image alone
     known_weight: float = 8.0
-    exponent: float = 1.0
-    signal_share: float = 0.0
+    exponent: float = 1.0  # p, of the noise's variance in the time of an iteration
+    signal_share: float = 0.0  # alpha, how much of the signal's variance counts into the hole's own step
 
     def __post_init__(self) -> None:
         check_whole("inner_steps", self.inner_steps, 0)
@@ -120,14 +112,12 @@ class Oscillator(NamedTuple):
     ``C / A``, the solution is linear in ``d``, ``v`` and two normals. All coefficients are (1, H, W).
 
     Attributes:
-        stiffness: A.
-        kick: what a new force changes a velocity by, ``sqrt(G)`` times the time of a whole iteration.
         keep, drive, calm: ``d`` that is left, velocity that turns into way, velocity that is left.
         shake, both, stir: of the first normal on the way, of the first and of the second on the velocity.
     """
 
-    stiffness: Tensor
-    kick: Tensor
+    stiffness: Tensor  # A
+    kick: Tensor  # what a new force changes a velocity by, ``sqrt(G)`` times the time of a whole iteration
     keep: Tensor
     drive: Tensor
     calm: Tensor
@@ -165,21 +155,19 @@ def coefficients(stiffness: float, time: float, friction: float, part: float) ->
     return stiffness, friction * math.sqrt(stiffness) * time, keep, drive, calm, shake, both, stir
 
 
+@dataclass(eq=False)
 class LanPaint2(Sampler):
-    """LanPaint 2.1: overdamped, with a constant step and fewer iterations where there is less noise.
+    """LanPaint 2.1: overdamped, with a constant step and fewer iterations where there is less noise."""
 
-    Args:
-        inner_steps: iterations at pure noise, each with a network call; fewer at lower levels, none in the last step.
-        step_size: time of an iteration.
-        known_weight: lambda, how far known pixels are pushed past the image by the network's error on them.
-    """
+    inner_steps: int = 5  # at pure noise, each with a network call; fewer at lower levels, none in the last step
+    step_size: float = 0.2  # time of an iteration
+    known_weight: float = 5.0  # lambda, how far known pixels are pushed past the image by the network's error on them
 
-    def __init__(self, inner_steps: int = 5, step_size: float = 0.2, known_weight: float = 5.0) -> None:
-        check_whole("inner_steps", inner_steps, 0)
-        check_number("step_size", step_size)
-        check_number("known_weight", known_weight)
-        self.inner_steps, self.step_size, self.known_weight = inner_steps, step_size, known_weight
-        self.calls_per_step = 1 + inner_steps  # at most
+    def __post_init__(self) -> None:
+        check_whole("inner_steps", self.inner_steps, 0)
+        check_number("step_size", self.step_size)
+        check_number("known_weight", self.known_weight)
+        self.calls_per_step = 1 + self.inner_steps  # at most
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         noise = start_noise(tr, grid)

@@ -29,31 +29,22 @@ class TwoCurves(Sampler):
     With the clean prediction ``x0``, its projection ``p = x0 + w (project(x0) - x0)`` and the noise ``e`` in the noisy
     image, a step is ``x <- alpha_s p + sigma_s (sqrt(1 - h^2) e + h z)``: ``w`` says how firmly known pixels are held,
     ``h`` how much of the noise is fresh.
-
-    Args:
-        fresh: h: ``constant``, ``sigma`` (the level's) or ``signal``, sqrt(1 - sigma), times ``fresh_scale``.
-        fresh_scale: see there, in [0, 1].
-        weight_power: w is the sigma of a level to this power, times ``weight_scale``; 0: known pixels are replaced.
-        weight_scale: see there.
-        weight_at: the ``old`` level, that of the prediction, or the ``new`` one.
-        noise_of: whose noise ``e`` is: of the ``clean`` prediction or of the ``projected`` one.
-        fresh_known: whether known pixels get fresh noise too.
-        clamp: whether predictions are clamped to [-1, 1].
-        noise: standard deviation that known pixels are taken to have; they are then held less firmly at low levels.
-        draws: predictions, each of fresh noise, that a step's prediction is the mean of; more than 1 needs h = 1.
-        ends: the result: the ``state`` after the last step; its ``projected`` prediction; or the bare ``prediction``.
     """
 
+    # h: ``constant``, ``sigma`` (the level's) or ``signal``, sqrt(1 - sigma), times ``fresh_scale``
     fresh: str = "constant"
-    fresh_scale: float = 1.0
+    fresh_scale: float = 1.0  # see there, in [0, 1]
+    # w is the sigma of a level to this power, times ``weight_scale``; 0: known pixels are replaced
     weight_power: float = 0.0
-    weight_scale: float = 1.0
-    weight_at: str = "old"
-    noise_of: str = "clean"
-    fresh_known: bool = True
-    clamp: bool = False
-    draws: int = 1
+    weight_scale: float = 1.0  # see there
+    weight_at: str = "old"  # the ``old`` level, that of the prediction, or the ``new`` one
+    noise_of: str = "clean"  # whose noise ``e`` is: of the ``clean`` prediction or of the ``projected`` one
+    fresh_known: bool = True  # whether known pixels get fresh noise too
+    clamp: bool = False  # whether predictions are clamped to [-1, 1]
+    draws: int = 1  # predictions, each of fresh noise, that a step's prediction is the mean of; more than 1 needs h = 1
+    # the result: the ``state`` after the last step; its ``projected`` prediction; or the bare ``prediction``
     ends: str = "state"
+    # standard deviation that known pixels are taken to have; they are then held less firmly at low levels
     noise: float = 0.0
 
     def __post_init__(self) -> None:
@@ -114,23 +105,24 @@ class TwoCurves(Sampler):
         return mixed if self.fresh_known else tr.task.compose(mixed, predicted)
 
 
+@dataclass(eq=False)
 class DING(Sampler):
     """DING (ICLR 2026): known pixels are drawn around the noised image, hole pixels around the step's mean.
 
     Two network calls a step: the second one, at a proposal, says which noise the known pixels have. The last step's
     result is the bare prediction, as published.
-
-    Args:
-        tau: fresh noise of a step to the level s: ``default``, s sqrt(s), or ``square``, s^2 (on flow levels).
-        noise: standard deviation that known pixels are taken to have; 0: none.
     """
+
+    tau: str = (
+        "square"  # fresh noise of a step to the level s: ``default``, s sqrt(s), or ``square``, s^2 (on flow levels)
+    )
+    noise: float = 0.0  # standard deviation that known pixels are taken to have; 0: none
 
     calls_per_step = 2
 
-    def __init__(self, tau: str = "square", noise: float = 0.0) -> None:
-        check_choice("tau", tau, ("default", "square"))
-        check_number("noise", noise)
-        self.tau, self.observed_noise = tau, noise
+    def __post_init__(self) -> None:
+        check_choice("tau", self.tau, ("default", "square"))
+        check_number("noise", self.noise)
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         for t, s in steps_down(tr, grid, known):
@@ -146,23 +138,21 @@ class DING(Sampler):
             second = yield proposal, s
             there = grid.noise_in(proposal, second.x0(proposal, grid, s), s)
             known_pixels, fresh = grid.noised(tr.task.image, there, s), tr.noise()
-            if self.observed_noise:
-                spread = (self.observed_noise * grid.alpha(s)) ** 2
+            if self.noise:
+                spread = (self.noise * grid.alpha(s)) ** 2
                 variance = 1 / (1 / spread + 1 / tau**2)
                 known_pixels = variance * (known_pixels / spread + mean / tau**2) + variance**0.5 * fresh
             tr.x = tr.task.compose(mean + tau * fresh, known_pixels)
 
 
+@dataclass(eq=False)
 class FlowChef(Sampler):
-    """FlowChef: the state itself is moved by the error on known pixels, then steps with the velocity from before.
+    """FlowChef: the state itself is moved by the error on known pixels, then steps with the velocity from before."""
 
-    Args:
-        strength: k, by which share of the error known pixels of the state are moved, in every step but the last.
-    """
+    strength: float = 1.0  # k, by which share of the error known pixels of the state move, in every step but the last
 
-    def __init__(self, strength: float = 1.0) -> None:
-        check_number("strength", strength)
-        self.strength = strength
+    def __post_init__(self) -> None:
+        check_number("strength", self.strength)
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         for t, s in steps_down(tr, grid, known):
@@ -176,18 +166,16 @@ class FlowChef(Sampler):
 Question = Generator[Any, Any, Tensor]
 
 
+@dataclass(eq=False)
 class Guided(Sampler):
-    """DDIM's steps, each moved by what the error on known pixels says of the state.
+    """DDIM's steps, each moved by what the error on known pixels says of the state."""
 
-    Args:
-        eta: DDIM's share of fresh noise, in [0, 1].
-    """
+    eta: float = 1.0  # DDIM's share of fresh noise, in [0, 1]
 
     pulls = True
 
-    def __init__(self, eta: float = 1.0) -> None:
-        check_number("eta", eta, high=1)
-        self.eta = eta
+    def __post_init__(self) -> None:
+        check_number("eta", self.eta, high=1)
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         for t, s in steps_down(tr, grid, known):
@@ -203,18 +191,15 @@ class Guided(Sampler):
         raise NotImplementedError
 
 
+@dataclass(eq=False)
 class DPS(Guided):
-    """Diffusion posterior sampling (Chung et al., ICLR 2023): against the gradient of the error's norm.
+    """Diffusion posterior sampling (Chung et al., ICLR 2023): against the gradient of the error's norm."""
 
-    Args:
-        eta: see :class:`Guided`.
-        strength: how far.
-    """
+    strength: float = 1.0  # how far
 
-    def __init__(self, eta: float = 1.0, strength: float = 1.0) -> None:
-        super().__init__(eta)
-        check_number("strength", strength)
-        self.strength = strength
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("strength", self.strength)
 
     def correct(self, tr: Trajectory, grid: Grid, t: int, x0: Tensor) -> Question:
         error = x0 - tr.task.compose(x0)
@@ -230,22 +215,20 @@ class PiGDM(Guided):
         return grid.alpha(t) * gradient
 
 
+@dataclass(eq=False)
 class MMPS(Guided):
     """Moment matching posterior sampling (Rozet et al., NeurIPS 2024): the clean prediction given the known pixels.
 
     Their covariance is ``sigma^2 / alpha`` times the network's Jacobian; the system is solved by conjugate gradients.
-
-    Args:
-        eta: see :class:`Guided`.
-        iterations: of the solver, each with a backward pass.
-        noise: standard deviation that known pixels are taken to have.
     """
 
-    def __init__(self, eta: float = 1.0, iterations: int = 3, noise: float = 0.01) -> None:
-        super().__init__(eta)
-        check_whole("iterations", iterations)
-        check_number("noise", noise)
-        self.iterations, self.noise = iterations, noise
+    iterations: int = 3  # of the solver, each with a backward pass
+    noise: float = 0.01  # standard deviation that known pixels are taken to have
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("iterations", self.iterations)
+        check_number("noise", self.noise)
 
     def correct(self, tr: Trajectory, grid: Grid, t: int, x0: Tensor) -> Question:
         scale = grid.sigma(t) ** 2 / max(grid.alpha(t), 1e-4)

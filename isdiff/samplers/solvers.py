@@ -1,6 +1,7 @@
 """Steps of the reverse process: DDIM with the variants of DDNM and HD-Painter, ancestral, Heun, DPM-Solver++."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,16 +14,14 @@ from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
 
+@dataclass(eq=False)
 class DDIM(Sampler):
-    """DDIM (Song et al. 2021).
+    """DDIM (Song et al. 2021)."""
 
-    Args:
-        eta: share of fresh noise, in [0, 1]; 0 is deterministic, 1 has the variance of the posterior.
-    """
+    eta: float = 0.0  # share of fresh noise, in [0, 1]; 0 is deterministic, 1 has the variance of the posterior
 
-    def __init__(self, eta: float = 0.0) -> None:
-        check_number("eta", eta, high=1)
-        self.eta = eta
+    def __post_init__(self) -> None:
+        check_number("eta", self.eta, high=1)
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         for t, s in steps_down(tr, grid, known):
@@ -44,20 +43,19 @@ def noise_shares(grid: Grid, t: int, s: int, eta: float) -> tuple[float, float]:
     return sigma, max(0.0, grid.sigma(s) ** 2 - sigma**2) ** 0.5
 
 
+@dataclass(eq=False)
 class DDNMSteps(Sampler):
     """The steps of DDNM's public code (Wang et al. 2023): DDIM with a noise share of its own.
 
-    Args:
-        eta: share of fresh noise, in [0, 1]. Not DDIM's eta: the noise of level sigma is
-            ``sigma (eta z + sqrt(1 - eta^2) eps)``, so 1 forgets the predicted noise altogether.
-        version: ``svd`` (the published results), or ``simplified``, whose noise has the further factor
-            ``sqrt(1 - abar_s^2)``.
+    The noise of level sigma is ``sigma (eta z + sqrt(1 - eta^2) eps)``, so eta 1 forgets the predicted noise.
     """
 
-    def __init__(self, eta: float = 0.85, version: str = "svd") -> None:
-        check_number("eta", eta, high=1)
-        check_choice("version", version, ("svd", "simplified"))
-        self.eta, self.version = eta, version
+    eta: float = 0.85  # share of fresh noise, in [0, 1]; not DDIM's eta
+    version: str = "svd"  # of the published results; ``simplified``: noise times ``sqrt(1 - abar_s^2)``
+
+    def __post_init__(self) -> None:
+        check_number("eta", self.eta, high=1)
+        check_choice("version", self.version, ("svd", "simplified"))
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         for t, s in steps_down(tr, grid, known):
@@ -73,21 +71,20 @@ class DDNMSteps(Sampler):
             tr.x = torch.add(grid.alpha(s) * known.project(tr, tr.x0), noise, alpha=sigma)
 
 
+@dataclass(eq=False)
 class RASG(Sampler):
     """HD-Painter's sampler (Manukyan et al. 2023, Sec. 3.4): DDIM with a direction in the place of fresh noise.
 
-    The direction is the standardised ``prediction.score``.
-
-    Args:
-        eta: weight of that direction; the published command line has 0.1, its evaluation 0.25.
-        sigma: ``reference`` is what the published code computes, DDIM's formula with the alphas of single training
-            steps: 10 to 25 times smaller than ``ddim``, the formula itself.
+    The direction is the standardised ``prediction.score``. Its weight's ``reference`` is what the published code
+    computes, DDIM's formula with the alphas of single training steps: 10 to 25 times smaller than ``ddim``.
     """
 
-    def __init__(self, eta: float = 0.1, sigma: str = "reference") -> None:
-        check_number("eta", eta, high=1)
-        check_choice("sigma", sigma, ("reference", "ddim"))
-        self.eta, self.sigma = eta, sigma
+    eta: float = 0.1  # weight of that direction; the published command line has 0.1, its evaluation 0.25
+    sigma: str = "reference"  # or ``ddim``
+
+    def __post_init__(self) -> None:
+        check_number("eta", self.eta, high=1)
+        check_choice("sigma", self.sigma, ("reference", "ddim"))
 
     def check(self, grid: Grid) -> None:
         if self.sigma == "reference" and not grid.step_alphas:
@@ -196,16 +193,14 @@ def midway(grid: Grid, t: int, s: int, x: Tensor, start: tuple[Tensor, Tensor], 
     return ratio * x + (grid.sigma(s) - ratio * grid.sigma(t)) * (start[1] + end[1]) / 2
 
 
+@dataclass(eq=False)
 class DPMPP2M(Sampler):
-    """DPM-Solver++(2M) (Lu et al. 2022b), or its SDE form: multistep, one network call a step.
+    """DPM-Solver++(2M) (Lu et al. 2022b), or its SDE form: multistep, one network call a step."""
 
-    Args:
-        stochastic: the SDE form, with fresh noise in every step.
-    """
+    stochastic: bool = False  # the SDE form, with fresh noise in every step
 
-    def __init__(self, stochastic: bool = False) -> None:
-        check_flag("stochastic", stochastic)
-        self.stochastic = stochastic
+    def __post_init__(self) -> None:
+        check_flag("stochastic", self.stochastic)
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         before: tuple[Tensor, float] | None = None  # the last step's clean image and its log-SNR

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -100,21 +101,18 @@ class FilledStart(Start):
         return task.compose(self.seed.fill(task, stream)), self.begin_index(attempt, grid)
 
 
+@dataclass(eq=False)
 class SeededStart(Start):
-    """IS-Diff's start (Eqs. 5 and 7): known pixels and a seed in the hole, noised to a step that falls with attempts.
+    """IS-Diff's start (Eqs. 5 and 7): known pixels and a seed in the hole, noised to a step that attempts lower."""
 
-    Args:
-        seed: fills the hole.
-        step: start step of the first attempt, as a fraction of the process (1 = the noisiest step).
-        lambda_: by how much lower each further attempt's start step is, likewise (the paper's lambda): less noise,
-            stronger seed.
-    """
+    seed: Seed  # fills the hole
+    step: float = 1.0  # start step of the first attempt, as a fraction of the process (1 = the noisiest step)
+    lambda_: float = 0.05  # by how much lower each further attempt's start step is: less noise, stronger seed
 
-    def __init__(self, seed: Seed, step: float = 1.0, lambda_: float = 0.05) -> None:
-        check_number("step", step, high=1)
-        check_number("lambda", lambda_)
-        self.seed, self.step, self.lambda_ = seed, step, lambda_
-        self.needs_truth, self.enough = seed.needs_truth, seed.enough
+    def __post_init__(self) -> None:
+        check_number("step", self.step, high=1)
+        check_number("lambda", self.lambda_)
+        self.needs_truth, self.enough = self.seed.needs_truth, self.seed.enough
 
     def fraction(self, attempt: int) -> float:
         return self.step - attempt * self.lambda_

@@ -1,6 +1,7 @@
 """Seeds that libraries make: ways to fill holes that need no network, and stand on their own as methods."""
 
 from abc import abstractmethod
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -13,13 +14,12 @@ from isdiff.seeds.base import PerTask, Seed
 from isdiff.trajectory import Stream, Task
 
 
+@dataclass(eq=False)
 class PictureSeed(Seed):
     """Fills pictures of 8 bits a colour; the same for every attempt at an image."""
 
     pictures_only = True
-
-    def __init__(self) -> None:
-        self.filled: PerTask[Tensor] = PerTask()  # they go when the tasks do
+    filled: PerTask[Tensor] = field(default_factory=PerTask, init=False)  # they go when the tasks do
 
     @abstractmethod
     def inpaint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -48,33 +48,27 @@ def check_picture(task: Task) -> None:
         raise ValueError(f"image {task.id} has no known pixel to fill it from: its mask covers everything")
 
 
+@dataclass(eq=False)
 class TeleaSeed(PictureSeed):
-    """OpenCV's inpainting by fast marching (Telea 2004): the colours at the hole's edge, carried inwards.
+    """OpenCV's inpainting by fast marching (Telea 2004): the colours at the hole's edge, carried inwards."""
 
-    Args:
-        radius: of the neighbourhood that a pixel is made from, in pixels.
-    """
+    radius: float = 3  # of the neighbourhood that a pixel is made from, in pixels
 
-    def __init__(self, radius: float = 3) -> None:
-        super().__init__()
-        check_number("radius", radius, low=1)
-        self.radius = radius
+    def __post_init__(self) -> None:
+        check_number("radius", self.radius, low=1)
 
     def inpaint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
         return np.asarray(cv2.inpaint(pixels, hole.astype(np.uint8), self.radius, cv2.INPAINT_TELEA))
 
 
+@dataclass(eq=False)
 class PatchMatchSeed(PictureSeed):
-    """Content-aware fill by PatchMatch (Barnes et al. 2009), as the package ``patchmatch-cython`` has it.
+    """Content-aware fill by PatchMatch (Barnes et al. 2009), as the package ``patchmatch-cython`` has it."""
 
-    Args:
-        loops: rounds of matching and voting at every coarse scale.
-    """
+    loops: int = 3  # rounds of matching and voting at every coarse scale
 
-    def __init__(self, loops: int = 3) -> None:
-        super().__init__()
-        check_whole("loops", loops)
-        self.loops = loops
+    def __post_init__(self) -> None:
+        check_whole("loops", self.loops)
 
     def inpaint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
         try:

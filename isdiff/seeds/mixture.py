@@ -60,17 +60,11 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Conditional:
-    """A mixture of K Gaussians for each of N values.
+    """A mixture of K Gaussians for each of N values."""
 
-    Attributes:
-        shares: (N, K), each row of sum 1.
-        means: (N, K, C).
-        covariances: (K, C, C), the same for all values.
-    """
-
-    shares: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
+    shares: np.ndarray  # (N, K), each row of sum 1
+    means: np.ndarray  # (N, K, C)
+    covariances: np.ndarray  # (K, C, C), the same for all values
 
     def draw(self, which: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A sample for each number of a value in ``which`` (M,): (M, C)."""

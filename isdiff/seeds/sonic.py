@@ -1,6 +1,7 @@
 """SONIC (Baek et al. 2025, arXiv 2511.19985): the noise that an attempt begins with is optimised before it is used."""
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -11,12 +12,13 @@ from torch import Tensor
 from isdiff.checks import check_number, check_whole
 from isdiff.diffusion.grid import Grid
 from isdiff.prediction import Prediction
-from isdiff.seeds.base import Seed, SeededStart
+from isdiff.seeds.base import SeededStart
 from isdiff.trajectory import Trajectory
 
 MEMORY = (0.9, 0.999)  # of Adam
 
 
+@dataclass(eq=False)
 class SonicStart(SeededStart):
     """Noise from which the model, left to itself, generates the known pixels. The network is asked on the way.
 
@@ -29,27 +31,18 @@ class SonicStart(SeededStart):
     frequency (see :class:`EvenSonicStart`), its rate, and that the spectrum keeps its energy, so that the noise keeps
     its variance.
 
-    Args:
-        seed, step, lambda_: see :class:`SeededStart`; at step 1, as published, nothing is left of the seed.
-        iterations: of the optimisation.
-        steps: network calls in an iteration.
-        rate: Adam's, in units of the noise's standard deviation.
+    At step 1, as published, nothing is left of the seed.
     """
 
-    def __init__(
-        self,
-        seed: Seed,
-        step: float = 1.0,
-        lambda_: float = 0.05,
-        iterations: int = 20,
-        steps: int = 20,
-        rate: float = 0.1,
-    ) -> None:
-        super().__init__(seed, step, lambda_)
-        check_whole("iterations", iterations)
-        check_whole("steps", steps)
-        check_number("rate", rate)
-        self.iterations, self.steps, self.rate = iterations, steps, rate
+    iterations: int = 20  # of the optimisation
+    steps: int = 20  # network calls in an iteration
+    rate: float = 0.1  # Adam's, in units of the noise's standard deviation
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole("iterations", self.iterations)
+        check_whole("steps", self.steps)
+        check_number("rate", self.rate)
 
     def walk(self, top: int) -> list[int]:
         """The indices of the grid that an iteration visits, evenly from ``top`` down."""
