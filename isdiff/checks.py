@@ -5,8 +5,9 @@ A refused value is a sentence for users of the command line and a ``ValueError``
 
 import math
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated, Any
 
 from isdiff.errors import UserError
 
@@ -62,3 +63,20 @@ def check_choice(key: str, value: Any, allowed: Sequence[Any], what: str = "it m
     """Refuse what is none of the values allowed."""
     if not isinstance(value, str) or value not in allowed:
         raise BadValue(f"{key} is {value!r}; {what} {', '.join(map(str, allowed))}")
+
+
+def one_of(*allowed: str, what: str = "it must be one of") -> Callable[[str, Any], None]:
+    """Make a check for ``Annotated[str, ...]``."""
+    return partial(check_choice, allowed=allowed, what=what)
+
+
+# Types of the arguments of components, which are checked before an object is made.
+Flag = Annotated[bool, check_flag]
+Text = Annotated[str, check_text]
+Whole = Annotated[int, check_whole]  # at least 1
+Count = Annotated[int, partial(check_whole, low=0)]  # at least 0
+Side = Annotated[int, check_side]
+Number = Annotated[float, check_number]  # at least 0
+Positive = Annotated[float, partial(check_number, low=1e-3)]
+FromOne = Annotated[float, partial(check_number, low=1)]
+Share = Annotated[float, partial(check_number, high=1)]  # from 0 to 1

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 
 def parameters(cls: type) -> dict[str, inspect.Parameter]:
@@ -11,6 +11,15 @@ def parameters(cls: type) -> dict[str, inspect.Parameter]:
     if init is object.__init__:
         return {}
     return dict(list(inspect.signature(init).parameters.items())[1:])  # without self
+
+
+def check_arguments(cls: type, given: Mapping[str, Any]) -> None:
+    """Refuse arguments that their types, such as those of :mod:`isdiff.checks`, do not take."""
+    for name, parameter in parameters(cls).items():
+        kinds = [parameter.annotation, *get_args(parameter.annotation)]
+        if name in given and not (given[name] is None and type(None) in kinds):
+            for check in (check for kind in kinds for check in getattr(kind, "__metadata__", ())):
+                check(name.rstrip("_"), given[name])
 
 
 class Component:
@@ -32,6 +41,7 @@ class Component:
         defaults = {n: p.default for n, p in parameters(cls).items() if p.default is not p.empty}
         # Too many or unknown ones are for __init__ to refuse; copies are made without any.
         made.arguments = defaults | dict(zip(parameters(cls), args, strict=False)) | given
+        check_arguments(cls, made.arguments)
         return made
 
     def fingerprint(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from isdiff.checks import check_flag
+from isdiff.checks import Flag
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
 from isdiff.trajectory import Trajectory
@@ -59,10 +59,7 @@ class Renoised(KnownRegion):
     Jumps back up are steps of the forward process.
     """
 
-    clip_denoised: bool = True  # clamp the predicted clean image to [-1, 1]
-
-    def __post_init__(self) -> None:
-        check_flag("clip_denoised", self.clip_denoised)
+    clip_denoised: Flag = True  # clamp the predicted clean image to [-1, 1]
 
     def enter(self, tr: Trajectory, grid: Grid, index: int) -> Tensor:
         if tr.x0 is None:  # a fresh start is left as it is

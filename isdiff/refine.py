@@ -4,12 +4,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from torch import Tensor
 
-from isdiff.checks import BadValue, check_choice, check_number, check_whole
+from isdiff.checks import BadValue, Number, Share, Whole, one_of
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
 from isdiff.errors import UserError
@@ -39,18 +39,14 @@ class CrossEntropy(Criterion):
     content that the known region never shows costs; ``known`` exchanges the two.
     """
 
-    bins: int = 16  # of each histogram
-    smoothing: float = 1e-3  # added to every bin of the reference, as a share of its pixels, so that DCE stays finite
-    texture: float = 1.0  # weight of the texture histogram against one channel's; 0 leaves it out
-    direction: str = "hole"  # or ``known``
+    bins: Whole = 16  # of each histogram
+    smoothing: Number = 1e-3  # added to every bin of the reference, as a share of its pixels, so that DCE stays finite
+    texture: Number = 1.0  # weight of the texture histogram against one channel's; 0 leaves it out
+    direction: Annotated[str, one_of("hole", "known")] = "hole"
 
     def __post_init__(self) -> None:
-        check_whole("bins", self.bins)
-        check_number("smoothing", self.smoothing)
         if self.smoothing == 0:
             raise BadValue("smoothing is 0; it must be above 0, or DCE can be infinite")
-        check_number("texture", self.texture)
-        check_choice("direction", self.direction, ("hole", "known"))
 
     def __call__(self, prediction: Tensor, image: Tensor, hole: Tensor) -> float:
         inside = hole[0].cpu().numpy()
@@ -98,16 +94,10 @@ class Refinement(Component):
     labels = ("enabled",)
 
     criterion: Criterion
-    attempts: int = 3
-    tau: float = 2.5
-    checkpoint: float = 0.65
-    margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_whole("attempts", self.attempts)
-        check_number("tau", self.tau)
-        check_number("checkpoint", self.checkpoint, high=1)
-        check_number("margin", self.margin, high=1)
+    attempts: Whole = 3
+    tau: Number = 2.5
+    checkpoint: Share = 0.65
+    margin: Share = 0.0
 
     def fingerprint(self) -> dict[str, Any]:
         found = super().fingerprint()

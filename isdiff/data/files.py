@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from isdiff.checks import BadValue, check_choice, check_side, check_text, check_whole
+from isdiff.checks import BadValue, Count, Text, check_choice, check_side, check_text
 from isdiff.data.base import Dataset, ids_of_files, quote, read_table, stamp_of
 from isdiff.data.images import CROPPED, PREPROCESSING, SUFFIXES, load_rgb, suffix_of
 from isdiff.errors import Missing, UserError
@@ -162,13 +162,10 @@ class BenchmarkDataset(FileDataset):
     not_hashed = ("path", "manifest", "patterns", "total", "advice")  # how files are found
 
     def __init__(
-        self, name: str, path: str, size: int, manifest: str, patterns: Sequence[str], advice: str, total: int = 0,
+        self, name: Text, path: str, size: int, manifest: Text, patterns: Sequence[str], advice: str, total: Count = 0,
         preprocess: str = CROPPED,
     ) -> None:  # fmt: skip
         super().__init__(path, size, preprocess)
-        check_text("name", name)
-        check_text("manifest", manifest)
-        check_whole("total", total, 0)
         try:
             if not isinstance(patterns, (list, tuple)) or not [p.format(number=1, next=2) for p in patterns]:
                 raise ValueError("none")

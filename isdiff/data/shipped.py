@@ -6,15 +6,18 @@ import zlib
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
 
-from isdiff.checks import BadValue, check_choice, check_text, check_whole
+from isdiff.checks import BadValue, Text, Whole, one_of
 from isdiff.data.base import Dataset, file_stamp, read_table, safe_id
 from isdiff.data.images import load_rgb, pixels_hash
 from isdiff.errors import Missing, UserError
 from isdiff.paths import located
+
+Split = Annotated[str, one_of("test", "dev")]
 
 LARGEST = 1 << 20  # bytes of one image
 MEND = "it ships with the repository, or run scripts/make_drawn.py"
@@ -23,11 +26,10 @@ MEND = "it ships with the repository, or run scripts/make_drawn.py"
 class DrawnDataset(Dataset):
     """Images that were drawn, 64x64: 1,000 of the split ``test``, and 100 others, ``dev``, to choose settings by."""
 
-    def __init__(self, name: str, split: str = "test", root: str = "data", size: int = 64, count: int = 1000) -> None:
-        check_choice("name", name, ("avatars", "drawings", "landscapes"), "drawn datasets are")
-        check_choice("split", split, ("test", "dev"), f"{name} has")
-        check_text("root", root)
-        check_whole("count", count)
+    def __init__(
+        self, name: Annotated[str, one_of("avatars", "drawings", "landscapes", what="drawn datasets are")],
+        split: Split = "test", root: Text = "data", size: int = 64, count: Whole = 1000,
+    ) -> None:  # fmt: skip
         if size != 64:
             raise BadValue(f"size is {size!r}; {name} have 64 pixels")
         self.name, self.size, self.count = name, size, count
@@ -96,12 +98,9 @@ class PhotoDataset(Dataset):
 
     name = "photos"
 
-    def __init__(self, split: str = "test", root: str = "data", size: int = 64, count: int = 1000) -> None:
-        check_choice("split", split, list(FOLDERS), "photos has")
+    def __init__(self, split: Split = "test", root: Text = "data", size: int = 64, count: Whole = 1000) -> None:
         if size not in (32, 64, 128, 256):
             raise UserError(f"dataset.size is {size!r}; photos come as 32, 64, 128 or 256 pixels")
-        check_whole("count", count)
-        check_text("root", root)
         self.size, self.table = size, located(Path(root) / "photos" / f"{split}.csv")
         rows = read_table(self.table, CROP, "It ships with the repository, or run scripts/make_photos.py")
         self.places: dict[str, tuple[Path, Box, str]] = {}  # the photograph of an id, the crop in it, its pixels' hash

@@ -32,8 +32,7 @@ class Grid:
     def of(cls, betas: Tensor, timesteps: Sequence[int], last: float = 1.0) -> "Grid":
         """Timesteps of the variance-preserving process with these ``betas``, (T,) float64.
 
-        Args:
-            last: ``alphas_cumprod`` after the last step.
+        ``last`` is ``alphas_cumprod`` after the last step.
         """
         step_alphas, chosen = 1 - betas, list(timesteps)
         alphas_cumprod = torch.cumprod(step_alphas, 0)[chosen].tolist()

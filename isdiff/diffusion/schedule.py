@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 from torch import Tensor
 
-from isdiff.checks import BadValue, check_choice, check_whole
+from isdiff.checks import BadValue, Whole, one_of
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
 
@@ -67,15 +67,9 @@ class Schedule(Protocol):
 
     def levels(self, timestep: float) -> tuple[float, float]:
         """Signal and noise level, (alpha, sigma), at a timestep, which may be fractional."""
-        ...
 
     def grid(self, steps: int, spacing: str) -> Grid:
-        """The levels of a sampler with so many steps.
-
-        Raises:
-            BadValue: the process has not so many, or no such spacing.
-        """
-        ...
+        """The levels of a sampler with so many steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,15 +161,10 @@ def resampling_plan(steps: int, jump: int = 1, repeat: int = 1) -> tuple[int, ..
 class TimestepPlan(Component):
     """The timesteps of a sampler and the order in which it visits them."""
 
-    steps: int = 100  # how many timesteps
-    spacing: str = "leading"  # a name of ``SPACINGS``
-    jump: int = 10  # resampling climbs so many of them ...
-    repeat: int = 1  # ... so often; 1: no resampling
-
-    def __post_init__(self) -> None:
-        for key in ("steps", "jump", "repeat"):
-            check_whole(key, getattr(self, key))
-        check_choice("spacing", self.spacing, tuple(SPACINGS))
+    steps: Whole = 100  # how many timesteps
+    spacing: Annotated[str, one_of(*SPACINGS)] = "leading"
+    jump: Whole = 10  # resampling climbs so many of them ...
+    repeat: Whole = 1  # ... so often; 1: no resampling
 
     def fingerprint(self) -> dict[str, Any]:
         found = super().fingerprint()

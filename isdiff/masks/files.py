@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from isdiff.checks import check_flag, check_text
+from isdiff.checks import Flag, Text
 from isdiff.data.base import quote, stamp_of, stem_of
 from isdiff.data.files import find_root, place, walk
 from isdiff.data.images import SUFFIXES, decode, eight_bits, suffix_of
@@ -47,9 +47,7 @@ class FileMask(MaskFiles):
     In folders, ``a/b.png`` is the mask of ``a__b``, as ids of folders are.
     """
 
-    def __init__(self, path: str, invert: bool = False) -> None:
-        check_text("path", path)
-        check_flag("invert", invert)
+    def __init__(self, path: Text, invert: Flag = False) -> None:
         self.path, self.invert = located(path), invert
         if not self.path.exists():
             where = quote(self.path)
@@ -84,8 +82,7 @@ class FileMask(MaskFiles):
 class EditBenchMask(MaskFiles):
     """The hole that comes with each image of EditBench (Wang et al. 2023)."""
 
-    def __init__(self, path: str) -> None:
-        check_text("path", path)
+    def __init__(self, path: Text) -> None:
         self.path = located(path)
 
     @cached_property

@@ -1,7 +1,8 @@
 """Masks that follow from the configuration: half, all but the centre, the centre, and LaMa's random large masks."""
 
 import math
-from typing import NamedTuple
+from functools import partial
+from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
@@ -102,8 +103,7 @@ class WideMask(GeneratedMask):
     LaMa leaves an image out when all five hide more than half; here five more are drawn, so every image has a mask.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        check_whole("seed", seed, low=None)
+    def __init__(self, seed: Annotated[int, partial(check_whole, low=None)] = 0) -> None:
         self.seed = seed
 
     def hole(self, image_id: str, height: int, width: int) -> np.ndarray:

@@ -135,11 +135,7 @@ def contrast(
 ) -> Contrast:
     """Compare ``second`` with ``first`` on the images that both have, on ``count`` selections of them.
 
-    Args:
-        ids: names of the two runs' images, in whatever order. Without it the runs are of the same images in the same
-            order.
-    Raises:
-        ValueError: the runs have different numbers of images and no names, or no image in common.
+    ``ids`` name the two runs' images, in whatever order; without them the images are the same, in the same order.
     """
     if ids is None and first.n != second.n:
         raise ValueError(f"cannot pair {first.n} images with {second.n} without their names")

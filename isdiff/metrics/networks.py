@@ -72,8 +72,7 @@ def pretrained_files(folder: Path, remedy: str = "isdiff weights get {}") -> lis
 def find_published(name: str, model_root: str) -> Path:
     """Find a network's file that the manifest lists, in ``<model_root>/metrics`` or in torch's hub cache.
 
-    Raises:
-        Absent: it is not here, or is another file; it might be unpickled, so this comes first.
+    Raises ``Absent`` for another file, too: it might be unpickled, so this comes first.
     """
     entry = Weights(model_root, shipped() / MANIFEST).entry(name)
     places = (located(Path(model_root) / "metrics"), Path(torch.hub.get_dir()) / "checkpoints")

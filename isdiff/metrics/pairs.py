@@ -35,11 +35,7 @@ from isdiff.paths import located
 
 
 class Perceptual(MeanMetric):
-    """LPIPS's form (Zhang et al. 2018, Eq. 1) without learned weights, in the attribute classifier's feature maps.
-
-    Args:
-        model: the shipped model whose classifier is used; None where none knows the images.
-    """
+    """LPIPS's form (Zhang et al. 2018, Eq. 1) without learned weights, in a shipped model's classifier."""
 
     name, title = "perceptual", "perceptual distance"
 
@@ -76,8 +72,7 @@ LPIPS_NETS = {"alex": ("alexnet", "AlexNet"), "vgg": ("vgg16", "VGG16"), "squeez
 class LPIPS(NetworkMetric):
     """Learned perceptual image patch similarity (Zhang et al. 2018) by the ``lpips`` package.
 
-    Args:
-        net: ``alex``, ``vgg`` or ``squeeze``; values of different networks cannot be compared.
+    Values of different networks cannot be compared.
     """
 
     def __init__(self, model_root: str, net: str = "alex") -> None:
@@ -113,9 +108,6 @@ class EdgeGradientError(PairMetric):
 
     The length of the difference between the gradients of result and truth (forward differences of values in [0, 1]),
     mean over channels and over pixels at most ``width`` from the edge. From 0, the best, to 283; 0 without an edge.
-
-    Args:
-        width: pixels on each side of the edge.
     """
 
     name, title = "edge_error", "edge gradient error x100"
@@ -140,11 +132,7 @@ class EdgeGradientError(PairMetric):
 
 
 class TextMetric(NetworkMetric):
-    """Cosines of images and prompts in the space of a model of both, not below 0, times 100 (Hessel et al. 2021).
-
-    Args:
-        model: folder of the model.
-    """
+    """Cosines of images and prompts in the space of a model of both, not below 0, times 100 (Hessel et al. 2021)."""
 
     prompted = True
     higher_is_better = True

@@ -20,11 +20,7 @@ class FrechetMetric(SetMetric):
 
 
 class Frechet(FrechetMetric):
-    """Frechet distance between the attribute classifier's embeddings of results and truths.
-
-    Args:
-        model: the shipped model whose classifier is used; None where none knows the images.
-    """
+    """Frechet distance between the embeddings of results and truths by the classifier of the shipped ``model``."""
 
     name, title = "frechet", "Fréchet distance"
 
@@ -68,10 +64,7 @@ class FID(FrechetMetric):
 class PatchFID(FrechetMetric):
     """FID of squares cut from the images, which shows texture that a picture reduced to 299 pixels hides.
 
-    Squares of ``side`` pixels lie on an even grid that covers the image, overlapping where they do not fit.
-
-    Args:
-        side: of a square, in pixels; images must be larger.
+    Squares of ``side`` pixels lie on an even grid that covers the larger image, overlapping where they do not fit.
     """
 
     name, title = "patch_fid", "patch FID"
@@ -82,11 +75,7 @@ class PatchFID(FrechetMetric):
 
 
 class FDDINOv2(FrechetMetric):
-    """Frechet distance of DINOv2 ViT-L/14 embeddings (Stein et al. 2023).
-
-    Args:
-        model: folder of DINOv2.
-    """
+    """Frechet distance of embeddings by DINOv2 ViT-L/14 (Stein et al. 2023), in the folder ``model``."""
 
     name, title = "fd_dinov2", "FD (DINOv2 ViT-L/14)"
 
@@ -97,10 +86,7 @@ class FDDINOv2(FrechetMetric):
 class CMMD(SetMetric):
     """CLIP maximum mean discrepancy (Jayasumana et al. 2024), unbiased, x1000, on OpenAI's ViT-L/14 at 224 pixels.
 
-    Their code uses ViT-L/14 at 336 pixels: values of the two cannot be compared.
-
-    Args:
-        model: folder of CLIP.
+    Their code uses ViT-L/14 at 336 pixels: values of the two cannot be compared. CLIP is in the folder ``model``.
     """
 
     name, title = "cmmd", "CMMD x1000 (ViT-L/14, 224 pixels)"

@@ -31,11 +31,7 @@ class ArrayStore:
         return key in self.rows
 
     def add(self, keys: Sequence[str], rows: np.ndarray) -> None:
-        """Keep new rows.
-
-        Args:
-            rows: (N, ...), a row for each key.
-        """
+        """Keep new rows (N, ...), one for each key."""
         rows = np.ascontiguousarray(rows, np.float32)
         found = dict(zip(keys, rows, strict=True))
         name = hashlib.sha256("\n".join(found).encode()).hexdigest()[:16]

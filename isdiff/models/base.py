@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from isdiff.checks import BadValue, check_choice, check_side, check_text, check_whole
+from isdiff.checks import BadValue, Side, Text, Whole, check_choice, one_of
 from isdiff.component import Component
 from isdiff.diffusion.schedule import Flow, Schedule, VariancePreserving, named_betas
 from isdiff.errors import UserError
@@ -20,6 +20,8 @@ from isdiff.prediction import Prediction
 from isdiff.priors.base import OnPixels, Prior
 from isdiff.priors.conditioning import Conditioning
 from isdiff.trajectory import Task
+
+ScheduleName = Annotated[str, one_of("linear", "scaled_linear", "cosine")]
 
 NOTHING = "nothing"  # in the place of weights: there are none
 OWN, FLOW = "own", "flow"  # the process that samplers walk
@@ -50,11 +52,11 @@ class Model(Component, ABC):
         text_guidance: classifier-free guidance that suits it where there is text.
     """
 
-    name: str
-    weights: str
-    image_size: int | None
-    noise_schedule: str = "linear"
-    num_timesteps: int = 1000
+    name: Text
+    weights: Text
+    image_size: Side | None
+    noise_schedule: ScheduleName = "linear"
+    num_timesteps: Whole = 1000
     how: str | None = None
     isdiff: Mapping[str, float] | None = None
     path: str = OWN
@@ -68,14 +70,8 @@ class Model(Component, ABC):
     differentiable = True
 
     def __post_init__(self) -> None:
-        check_text("name", self.name)
-        check_text("weights", self.weights)
         self.weights = str(self.weights)
-        if self.image_size is not None:
-            check_side("image_size", self.image_size)
-        check_choice("noise_schedule", self.noise_schedule, ("linear", "scaled_linear", "cosine"))
         check_choice("path", self.path, self.paths)
-        check_whole("num_timesteps", self.num_timesteps)
         check_keys("isdiff", self.isdiff, SUITED)
         try:
             _ = self.own_schedule
@@ -170,8 +166,9 @@ class LoadedModel(Model):
     not_hashed = (*Model.not_hashed, "prior")
 
     def __init__(
-        self, prior: Prior, image_size: int | None, noise_schedule: str = "linear", num_timesteps: int = 1000,
-        isdiff: Mapping[str, float] | None = None, name: str = "loaded", differentiable: bool = True,
+        self, prior: Prior, image_size: Side | None, noise_schedule: ScheduleName = "linear",
+        num_timesteps: Whole = 1000, isdiff: Mapping[str, float] | None = None, name: Text = "loaded",
+        differentiable: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(name, NOTHING, image_size, noise_schedule, num_timesteps, None, isdiff)
         self.prior, self.differentiable = prior, differentiable

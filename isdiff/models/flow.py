@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
-from isdiff.checks import BadValue, check_choice, check_flag, check_number
+from isdiff.checks import BadValue, Flag, Number, one_of
 from isdiff.devices import DTYPES, compiled
 from isdiff.diffusion.grid import Grid
 from isdiff.errors import UserError
@@ -62,21 +62,17 @@ class FlowModel(DiffusersModel):
 
     # how the network is asked: ``sd3``, ``flux``, ``flux_fill``, ``flux2_klein``, ``qwen_image``, ``z_image`` or
     # ``chroma``
-    family: str = "sd3"
+    family: Annotated[str, one_of(*FAMILIES)] = "sd3"
     scheduler: Mapping[str, Any] | None = None  # settings of its scheduler, as in ``scheduler/scheduler_config.json``
-    guidance: float | None = None  # that the network is told, where guidance is distilled into it (FLUX.1); null: none
-    tiling: bool = False  # whether the autoencoder works tile by tile, which saves memory and changes results a little
+    guidance: Number | None = None  # that the network is told, where guidance is distilled into it (FLUX.1); null: none
+    tiling: Flag = False  # whether the autoencoder works tile by tile, which saves memory and changes results a little
 
     takes_text = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("family", self.family, tuple(FAMILIES))
         self.sees_hole = FAMILIES[self.family].fills
         check_keys("scheduler", self.scheduler, SETTINGS)
-        check_flag("tiling", self.tiling)
-        if self.guidance is not None:
-            check_number("guidance", self.guidance)
         if self.image_size is None or self.image_size % PIXELS:
             raise BadValue(f"image_size is {self.image_size}; it must be a multiple of {PIXELS}")
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from isdiff.checks import BadValue, check_number, check_text
+from isdiff.checks import BadValue, FromOne, Text
 from isdiff.component import plain
 from isdiff.devices import DTYPES, compiled
 from isdiff.errors import Missing, UserError
 from isdiff.io.fingerprint import remembered_sha256, weights_fingerprint
 from isdiff.io.hub import SUMS, verify
 from isdiff.io.models import fill, open_weights
-from isdiff.models.base import RANDOM, Model, check_keys, lacking
+from isdiff.models.base import RANDOM, Model, ScheduleName, check_keys, lacking
 from isdiff.models.pipeline import check_words, load_pipeline, random_pipeline
 from isdiff.nets.drawings import TASK_WORDS, VECTORS
 from isdiff.paths import located
@@ -35,14 +35,13 @@ class DiffusersModel(Model):
     revision: str | None = None  # of an id on the hub
     variant: str | None = None  # of the files in a folder or on the hub
     # classifier-free guidance that ``latent.guidance_scale=auto`` means where there is text; 1: none
-    text_guidance: float = 1.0
+    text_guidance: FromOne = 1.0
 
     not_hashed = (*Model.not_hashed, "path", "revision", "variant", "text_guidance")
     latent = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("text_guidance", self.text_guidance, 1)
         for key in ("revision", "variant"):
             if (value := getattr(self, key)) is not None and not isinstance(value, str):
                 raise BadValue(f"{key} is {value!r}; it must be a text or null")
@@ -68,8 +67,8 @@ class LatentModel(DiffusersModel):
         weights: a diffusers folder, a single file, an id on the hub, or ``random``.
     """
 
-    noise_schedule: str = "scaled_linear"
-    text_guidance: float = 7.5
+    noise_schedule: ScheduleName = "scaled_linear"
+    text_guidance: FromOne = 7.5
     random: Mapping[str, Any] | None = None  # sizes of ``unet``, ``vae`` and ``text``, for random weights
 
     not_hashed = (*DiffusersModel.not_hashed, "random")
@@ -132,12 +131,11 @@ class PowerPaintModel(LatentModel):
 
     # Stable Diffusion 1.5 inpainting, of which it takes autoencoder, scheduler and tokenizer: a diffusers folder, a
     # single file, or an id on the hub
-    base: str = ""
+    base: Text = ""
 
     not_hashed = (*LatentModel.not_hashed, "base")
 
     def __post_init__(self) -> None:
-        check_text("base", self.base)
         self.base = str(self.base)
         if RANDOM in (self.weights, self.base):
             raise BadValue(f"weights or base is random; {self.name} has no sizes for untrained weights")

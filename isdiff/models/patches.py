@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isdiff.checks import BadValue, check_number, check_whole
+from isdiff.checks import BadValue, Number, Positive, Share, Text, Whole
 from isdiff.diffusion.schedule import TimestepPlan
 from isdiff.engine import Engine
 from isdiff.known import NullSpace
-from isdiff.models.base import FLOW, NOTHING, OWN, Model
+from isdiff.models.base import FLOW, NOTHING, OWN, Model, ScheduleName
 from isdiff.priors.patches.prior import PatchPrior, PatchSettings
 from isdiff.samplers.solvers import DDIM
 from isdiff.seeds.base import PerTask, Seed
@@ -35,25 +35,20 @@ class PatchModel(Model):
 
     def __init__(
         self,
-        name: str = "patches",
-        noise_schedule: str = "linear",
-        num_timesteps: int = 1000,
-        window: int = PatchSettings.window,
-        rows: float = PatchSettings.rows,
-        columns: float = PatchSettings.columns,
-        shift: float = PatchSettings.shift,
-        edge: float = PatchSettings.edge,
+        name: Text = "patches",
+        noise_schedule: ScheduleName = "linear",
+        num_timesteps: Whole = 1000,
+        window: Whole = PatchSettings.window,
+        rows: Positive = PatchSettings.rows,
+        columns: Positive = PatchSettings.columns,
+        shift: Number = PatchSettings.shift,
+        edge: Number = PatchSettings.edge,
         isdiff: dict[str, float] | None = None,
         path: str = OWN,
     ) -> None:
         super().__init__(name, NOTHING, None, noise_schedule, num_timesteps, isdiff=isdiff, path=path)
-        check_whole("window", window)
         if window % 2 == 0:
             raise BadValue(f"window is {window}; it must be odd")
-        for key, value in (("rows", rows), ("columns", columns)):
-            check_number(key, value, low=1e-3)
-        for key, value in (("shift", shift), ("edge", edge)):
-            check_number(key, value)
         self.settings = PatchSettings(window=window, rows=rows, columns=columns, shift=shift, edge=edge)
 
     def load(self, device: torch.device, precision: str = "fp32", **options: Any) -> PatchPrior:
@@ -65,8 +60,8 @@ class PatchModel(Model):
 class PatchSeed(Seed):
     """A short run of DDNM on the patch prior (:class:`PatchModel`); asks no network."""
 
-    steps: int = 12
-    eta: float = 0.85  # share of fresh noise in each, in [0, 1]
+    steps: Whole = 12
+    eta: Share = 0.85  # of fresh noise in each
 
     pictures_only = True
 

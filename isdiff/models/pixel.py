@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from isdiff.checks import check_number, check_text, check_whole
+from isdiff.checks import Number, Whole, check_text
 from isdiff.devices import DTYPES, compiled
 from isdiff.errors import UserError
 from isdiff.io.models import build_net, load_net
@@ -27,8 +27,8 @@ class PixelModel(Model):
             untrained.
     """
 
-    num_classes: int | None = None  # of a class-conditional model
-    guidance_scale: float = 0.0  # of classifier guidance; 0: none
+    num_classes: Whole | None = None  # of a class-conditional model
+    guidance_scale: Number = 0.0  # of classifier guidance; 0: none
     classifier: Mapping[str, str] | None = None  # ``name`` and ``weights`` of the classifier
 
     paths = (OWN, FLOW)
@@ -38,9 +38,6 @@ class PixelModel(Model):
         super().__post_init__()
         if self.path == FLOW and self.guidance_scale:
             raise ValueError("path is flow, where classifier guidance does not apply; set guidance_scale=0")
-        if self.num_classes is not None:
-            check_whole("num_classes", self.num_classes)
-        check_number("guidance_scale", self.guidance_scale)
         check_keys("classifier", self.classifier, ("name", "weights", "how"))
         self.guide = dict(self.classifier or {}) if self.guidance_scale else {}
         if self.guidance_scale:

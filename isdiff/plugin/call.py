@@ -74,25 +74,16 @@ class GivenNoise(Stream):
 
 
 class Call:
-    """One call of a pipeline.
+    """One call of a pipeline, whose own ``__call__`` is ``stock``.
 
-    Args:
-        kind: of the pipeline.
-        stock: the pipeline's own ``__call__``.
-        given: what it was called with, by name, defaults included.
-        image_ids: name the images' noise, where there is a ``run_seed``.
+    It was called with ``given``, defaults included; ``image_ids`` name the images' noise where there is a ``run_seed``.
     """
 
     @with_own_defaults
     def __init__(
-        self,
-        pipe: Any,
-        kind: type[Kind],
-        stock: Callable,
-        plugin: Plugin,
-        given: Mapping[str, Any],
+        self, pipe: Any, kind: type[Kind], stock: Callable, plugin: Plugin, given: Mapping[str, Any],
         image_ids: Sequence[str] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.pipe, self.stock, self.plugin, self.given = pipe, stock, plugin, dict(given)
         self.start, self.refinement = plugin.start, plugin.refinement
         self.kind = kind(pipe, self.given)

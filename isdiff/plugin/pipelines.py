@@ -15,11 +15,7 @@ from isdiff.priors.latent import Autoencoder
 class Kind:
     """Stable Diffusion and Stable Diffusion XL; the others say what is different.
 
-    Args:
-        pipe: a pipeline.
-        given: what it is called with, by name.
-    Attributes:
-        autoencoder: the pipeline's.
+    ``given`` is what the pipeline ``pipe`` is called with, by name.
     """
 
     part = "unet"  # the pipeline's attribute that is its network

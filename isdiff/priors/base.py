@@ -20,20 +20,13 @@ class Prior(Protocol):
     """
 
     def prepare(self, task: Task, prompt: str = "") -> Task:
-        """The task in the model's own space, with what ``prompt`` asks for.
-
-        Raises:
-            UserError: a size, a mask or a prompt that the model cannot take.
-        """
-        ...
+        """The task in the model's own space, with what ``prompt`` asks for."""
 
     def predict(self, states: Sequence[Tensor], timesteps: Sequence[float], tasks: Sequence[Task]) -> list[Prediction]:
         """One network call for a batch in which every state (C, H, W) is at its own timestep."""
-        ...
 
     def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
         """What people see of clean states: (3, H, W) each, about [-1, 1]."""
-        ...
 
 
 class OnPixels:
@@ -115,10 +108,8 @@ def best_batch_size(
 class Halving:
     """Calls ``part`` on as many images at once as fit.
 
-    Each time that memory runs out it halves their number, for as long as the model stays loaded.
-
-    Args:
-        part: from columns of equal length, one entry an image, to one answer an image.
+    Each time that memory runs out it halves their number, for as long as the model stays loaded. ``part`` leads from
+    columns of equal length, one entry an image, to one answer an image.
     """
 
     def __init__(self, part: Callable[..., list[Any]]) -> None:
@@ -126,11 +117,7 @@ class Halving:
         self.most: int | None = None  # images per call, once memory has run out
 
     def __call__(self, *columns: Sequence[Any]) -> list[Any]:
-        """The answers of ``part`` for all images, in their order.
-
-        Raises:
-            torch.cuda.OutOfMemoryError: a single image does not fit.
-        """
+        """The answers of ``part`` for all images, in their order."""
         answers: list[Any] = []
         size = self.most or len(columns[0])
         while (done := len(answers)) < len(columns[0]):

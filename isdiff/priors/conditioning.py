@@ -3,13 +3,13 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isdiff.checks import check_choice, check_number
+from isdiff.checks import FromOne, Share, one_of
 from isdiff.component import Component
 from isdiff.errors import UserError
 from isdiff.nets.drawings import TASK_WORDS, VECTORS
@@ -75,7 +75,7 @@ class TextEncoder:
 class Conditioning(Component):
     """How a latent model is asked: with a prompt, or with nothing."""
 
-    guidance_scale: float = 1.0  # classifier-free guidance (Ho & Salimans 2022); 1 asks the network once
+    guidance_scale: FromOne = 1.0  # classifier-free guidance (Ho & Salimans 2022); 1 asks the network once
     negative_prompt: str = ""  # what is not asked for
     text: TextEncoder | None = None  # the text encoder; None for models that get ``context`` with each task
 
@@ -84,7 +84,6 @@ class Conditioning(Component):
     gradients = False  # whether scores are taken from the network's answer, for which it must keep gradients
 
     def __post_init__(self) -> None:
-        check_number("guidance_scale", self.guidance_scale, low=1)
         self.guidance_scale = float(self.guidance_scale)
 
     def reading(self, text: TextEncoder | None) -> "Conditioning":
@@ -159,13 +158,8 @@ def expand_task_words(text: str) -> str:
 class PowerPaint(Conditioning):
     """PowerPaint: learned words for each of its tasks stand beside the prompt."""
 
-    task: str = "context-aware"  # one of ``TASKS``
-    fitting_degree: float = 1.0  # of ``shape-guided``: how closely the object fills the hole, in [0, 1]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("task", self.task, TASKS)
-        check_number("fitting_degree", self.fitting_degree, high=1)
+    task: Annotated[str, one_of(*TASKS)] = "context-aware"
+    fitting_degree: Share = 1.0  # of ``shape-guided``: how closely the object fills the hole, in [0, 1]
 
     def prompts(self, prompt: str) -> PromptPair:
         pair = powerpaint_prompts(self.task, prompt, self.negative_prompt, self.fitting_degree)

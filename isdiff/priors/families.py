@@ -31,12 +31,10 @@ def positions(*lengths: int, first: int = 0) -> Tensor:
 class Family(Autoencoder):
     """Stable Diffusion 3 and 3.5; the others say what is different.
 
-    Args:
-        pipe: a pipeline of diffusers, of the class ``pipeline``.
-        guidance: what a network is told into which guidance is distilled.
+    ``pipe`` is a pipeline of diffusers; ``guidance`` is what a network is told into which guidance is distilled.
     """
 
-    pipeline = "StableDiffusion3InpaintPipeline"  # name of a class in diffusers
+    pipeline = "StableDiffusion3InpaintPipeline"  # name of its class in diffusers
     fills = False  # whether the network receives the mask and the masked image
     length = 256  # tokens of a text at most, as the pipeline's default
 

@@ -20,11 +20,8 @@ TIMES = 1000  # a timestep is sigma times this
 class FlowPrior(LatentSpace):
     """A transformer of one family.
 
-    Images whose texts have other lengths go in calls of their own, so that no answer depends on others.
-
-    Args:
-        family: with its pipeline, whose transformer and autoencoder are on ``device``.
-        options: those of :class:`LatentSpace`.
+    Images whose texts have other lengths go in calls of their own, so that no answer depends on others. The family's
+    transformer and autoencoder are on ``device``.
     """
 
     whole = True  # or the grey of the blanked hole would stay in cells that count as known

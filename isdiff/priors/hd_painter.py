@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from isdiff.checks import BadValue, check_flag
+from isdiff.checks import BadValue, Flag, FromOne
 from isdiff.priors.base import LatentTask
 from isdiff.priors.conditioning import Conditioning, PromptPair
 
@@ -153,15 +153,13 @@ def shrink(hole: np.ndarray, factor: int) -> np.ndarray:
 class HDPainter(Conditioning):
     """HD-Painter: attention that is reweighed, and steps that are guided, by the prompt."""
 
-    guidance_scale: float = 7.5
+    guidance_scale: FromOne = 7.5
     positive_prompt: str = ""  # added to every prompt
-    painta: bool = True  # self-attention is reweighed by what the prompt attends to
-    rasg: bool = True  # the network's answer comes with the gradient of the prompt's attention to the hole
+    painta: Flag = True  # self-attention is reweighed by what the prompt attends to
+    rasg: Flag = True  # the network's answer comes with the gradient of the prompt's attention to the hole
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_flag("painta", self.painta)
-        check_flag("rasg", self.rasg)
         if self.guidance_scale <= 1:
             raise BadValue(f"guidance_scale is {self.guidance_scale:g}; HD-Painter needs one above 1")
         if not isinstance(self.positive_prompt, str):

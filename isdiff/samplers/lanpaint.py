@@ -7,20 +7,21 @@ of the dynamics is solved exactly, while the rest of the force stands still.
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
-from isdiff.checks import check_number, check_whole
+from isdiff.checks import Count, Number, check_number
 from isdiff.diffusion.grid import Grid
 from isdiff.known import KnownRegion, start_noise
 from isdiff.prediction import Prediction
 from isdiff.samplers.base import Sampler, Steps, steps_down
 from isdiff.trajectory import Trajectory
 
-MARGIN = 1e-6  # least step and friction
+Timed = Annotated[float, partial(check_number, low=1e-6)]
 
 Calls = Generator[tuple[Tensor, int], Prediction, None]
 
@@ -29,21 +30,16 @@ Calls = Generator[tuple[Tensor, int], Prediction, None]
 class LanPaint(Sampler):
     """LanPaint: underdamped Langevin iterations before each step bring hole and known region together."""
 
-    inner_steps: int = 5  # K, Langevin iterations a step, each with a network call of its own
-    step_size: float = 0.15  # eta, time of an iteration in units of the noise's variance
-    friction: float = 15.0  # f; 15 is nearly overdamped, below 2 the iterations oscillate
+    inner_steps: Count = 5  # K, Langevin iterations a step, each with a network call of its own
+    step_size: Timed = 0.15  # eta, time of an iteration in units of the noise's variance
+    friction: Timed = 15.0  # f; 15 is nearly overdamped, below 2 the iterations oscillate
     # lambda, how far known pixels are pushed past the image by the network's error on them, so that they pull the
     # hole along; 0 leaves them to the noised image alone
-    known_weight: float = 8.0
-    exponent: float = 1.0  # p, of the noise's variance in the time of an iteration
-    signal_share: float = 0.0  # alpha, how much of the signal's variance counts into the hole's own step
+    known_weight: Number = 8.0
+    exponent: Number = 1.0  # p, of the noise's variance in the time of an iteration
+    signal_share: Number = 0.0  # alpha, how much of the signal's variance counts into the hole's own step
 
     def __post_init__(self) -> None:
-        check_whole("inner_steps", self.inner_steps, 0)
-        for name in ("step_size", "friction"):
-            check_number(name, getattr(self, name), MARGIN)
-        for name in ("known_weight", "exponent", "signal_share"):
-            check_number(name, getattr(self, name))
         self.calls_per_step = 1 + self.inner_steps
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
@@ -159,14 +155,11 @@ def coefficients(stiffness: float, time: float, friction: float, part: float) ->
 class LanPaint2(Sampler):
     """LanPaint 2.1: overdamped, with a constant step and fewer iterations where there is less noise."""
 
-    inner_steps: int = 5  # at pure noise, each with a network call; fewer at lower levels, none in the last step
-    step_size: float = 0.2  # time of an iteration
-    known_weight: float = 5.0  # lambda, how far known pixels are pushed past the image by the network's error on them
+    inner_steps: Count = 5  # at pure noise, each with a network call; fewer at lower levels, none in the last step
+    step_size: Number = 0.2  # time of an iteration
+    known_weight: Number = 5.0  # lambda, how far known pixels are pushed past the image by the network's error on them
 
     def __post_init__(self) -> None:
-        check_whole("inner_steps", self.inner_steps, 0)
-        check_number("step_size", self.step_size)
-        check_number("known_weight", self.known_weight)
         self.calls_per_step = 1 + self.inner_steps  # at most
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
-from isdiff.checks import check_choice, check_flag, check_number, check_whole
+from isdiff.checks import Flag, Number, Share, Whole, one_of
 from isdiff.diffusion.grid import Grid
 from isdiff.known import KnownRegion
 from isdiff.prediction import Prediction
@@ -32,35 +32,24 @@ class TwoCurves(Sampler):
     """
 
     # h: ``constant``, ``sigma`` (the level's) or ``signal``, sqrt(1 - sigma), times ``fresh_scale``
-    fresh: str = "constant"
-    fresh_scale: float = 1.0  # see there, in [0, 1]
+    fresh: Annotated[str, one_of(*FRESH)] = "constant"
+    fresh_scale: Share = 1.0  # see there
     # w is the sigma of a level to this power, times ``weight_scale``; 0: known pixels are replaced
-    weight_power: float = 0.0
-    weight_scale: float = 1.0  # see there
-    weight_at: str = "old"  # the ``old`` level, that of the prediction, or the ``new`` one
-    noise_of: str = "clean"  # whose noise ``e`` is: of the ``clean`` prediction or of the ``projected`` one
-    fresh_known: bool = True  # whether known pixels get fresh noise too
-    clamp: bool = False  # whether predictions are clamped to [-1, 1]
-    draws: int = 1  # predictions, each of fresh noise, that a step's prediction is the mean of; more than 1 needs h = 1
-    # the result: the ``state`` after the last step; its ``projected`` prediction; or the bare ``prediction``
-    ends: str = "state"
+    weight_power: Number = 0.0
+    weight_scale: Number = 1.0  # see there
+    weight_at: Annotated[str, one_of("old", "new")] = "old"  # the level of the prediction, or the new one
+    noise_of: Annotated[str, one_of("clean", "projected")] = "clean"  # the prediction whose noise ``e`` is
+    fresh_known: Flag = True  # whether known pixels get fresh noise too
+    clamp: Flag = False  # whether predictions are clamped to [-1, 1]
+    draws: Whole = 1  # predictions, each of fresh noise, that a step's is the mean of; more than 1 needs h = 1
+    # the result: the state after the last step; its projected prediction; or the bare prediction
+    ends: Annotated[str, one_of("state", "projected", "prediction")] = "state"
     # standard deviation that known pixels are taken to have; they are then held less firmly at low levels
-    noise: float = 0.0
+    noise: Number = 0.0
 
     def __post_init__(self) -> None:
-        check_choice("fresh", self.fresh, tuple(FRESH))
-        check_choice("noise_of", self.noise_of, ("clean", "projected"))
-        check_choice("ends", self.ends, ("state", "projected", "prediction"))
-        check_choice("weight_at", self.weight_at, ("old", "new"))
-        check_number("weight_power", self.weight_power)
-        check_number("weight_scale", self.weight_scale)
-        check_number("noise", self.noise)
-        check_flag("fresh_known", self.fresh_known)
-        check_flag("clamp", self.clamp)
-        check_whole("draws", self.draws)
         if self.draws > 1 and (self.fresh != "constant" or self.fresh_scale != 1):
             raise ValueError(f"draws is {self.draws}; more than one draw needs fresh=constant and fresh_scale=1")
-        check_number("fresh_scale", self.fresh_scale, high=1)
         self.calls_per_step = self.draws
 
     def fingerprint(self) -> dict[str, Any]:
@@ -113,16 +102,11 @@ class DING(Sampler):
     result is the bare prediction, as published.
     """
 
-    tau: str = (
-        "square"  # fresh noise of a step to the level s: ``default``, s sqrt(s), or ``square``, s^2 (on flow levels)
-    )
-    noise: float = 0.0  # standard deviation that known pixels are taken to have; 0: none
+    # fresh noise of a step to the level s: ``default``, s sqrt(s), or ``square``, s^2 (on flow levels)
+    tau: Annotated[str, one_of("default", "square")] = "square"
+    noise: Number = 0.0  # standard deviation that known pixels are taken to have; 0: none
 
     calls_per_step = 2
-
-    def __post_init__(self) -> None:
-        check_choice("tau", self.tau, ("default", "square"))
-        check_number("noise", self.noise)
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         for t, s in steps_down(tr, grid, known):
@@ -149,10 +133,7 @@ class DING(Sampler):
 class FlowChef(Sampler):
     """FlowChef: the state itself is moved by the error on known pixels, then steps with the velocity from before."""
 
-    strength: float = 1.0  # k, by which share of the error known pixels of the state move, in every step but the last
-
-    def __post_init__(self) -> None:
-        check_number("strength", self.strength)
+    strength: Number = 1.0  # k, by which share of the error known pixels of the state move, in every step but the last
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         for t, s in steps_down(tr, grid, known):
@@ -170,12 +151,9 @@ Question = Generator[Any, Any, Tensor]
 class Guided(Sampler):
     """DDIM's steps, each moved by what the error on known pixels says of the state."""
 
-    eta: float = 1.0  # DDIM's share of fresh noise, in [0, 1]
+    eta: Share = 1.0  # DDIM's share of fresh noise
 
     pulls = True
-
-    def __post_init__(self) -> None:
-        check_number("eta", self.eta, high=1)
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         for t, s in steps_down(tr, grid, known):
@@ -195,11 +173,7 @@ class Guided(Sampler):
 class DPS(Guided):
     """Diffusion posterior sampling (Chung et al., ICLR 2023): against the gradient of the error's norm."""
 
-    strength: float = 1.0  # how far
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("strength", self.strength)
+    strength: Number = 1.0  # how far
 
     def correct(self, tr: Trajectory, grid: Grid, t: int, x0: Tensor) -> Question:
         error = x0 - tr.task.compose(x0)
@@ -222,13 +196,8 @@ class MMPS(Guided):
     Their covariance is ``sigma^2 / alpha`` times the network's Jacobian; the system is solved by conjugate gradients.
     """
 
-    iterations: int = 3  # of the solver, each with a backward pass
-    noise: float = 0.01  # standard deviation that known pixels are taken to have
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_whole("iterations", self.iterations)
-        check_number("noise", self.noise)
+    iterations: Whole = 3  # of the solver, each with a backward pass
+    noise: Number = 0.01  # standard deviation that known pixels are taken to have
 
     def correct(self, tr: Trajectory, grid: Grid, t: int, x0: Tensor) -> Question:
         scale = grid.sigma(t) ** 2 / max(grid.alpha(t), 1e-4)

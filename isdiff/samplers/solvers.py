@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from isdiff.checks import BadValue, check_choice, check_flag, check_number
+from isdiff.checks import BadValue, Flag, Share, one_of
 from isdiff.diffusion.grid import Grid
 from isdiff.known import KnownRegion
 from isdiff.prediction import Prediction
@@ -18,10 +19,7 @@ from isdiff.trajectory import Trajectory
 class DDIM(Sampler):
     """DDIM (Song et al. 2021)."""
 
-    eta: float = 0.0  # share of fresh noise, in [0, 1]; 0 is deterministic, 1 has the variance of the posterior
-
-    def __post_init__(self) -> None:
-        check_number("eta", self.eta, high=1)
+    eta: Share = 0.0  # of fresh noise; 0 is deterministic, 1 has the variance of the posterior
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         for t, s in steps_down(tr, grid, known):
@@ -50,12 +48,9 @@ class DDNMSteps(Sampler):
     The noise of level sigma is ``sigma (eta z + sqrt(1 - eta^2) eps)``, so eta 1 forgets the predicted noise.
     """
 
-    eta: float = 0.85  # share of fresh noise, in [0, 1]; not DDIM's eta
-    version: str = "svd"  # of the published results; ``simplified``: noise times ``sqrt(1 - abar_s^2)``
-
-    def __post_init__(self) -> None:
-        check_number("eta", self.eta, high=1)
-        check_choice("version", self.version, ("svd", "simplified"))
+    eta: Share = 0.85  # of fresh noise; not DDIM's eta
+    # ``svd``, of the published results; ``simplified``: noise times ``sqrt(1 - abar_s^2)``
+    version: Annotated[str, one_of("svd", "simplified")] = "svd"
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         for t, s in steps_down(tr, grid, known):
@@ -79,12 +74,8 @@ class RASG(Sampler):
     computes, DDIM's formula with the alphas of single training steps: 10 to 25 times smaller than ``ddim``.
     """
 
-    eta: float = 0.1  # weight of that direction; the published command line has 0.1, its evaluation 0.25
-    sigma: str = "reference"  # or ``ddim``
-
-    def __post_init__(self) -> None:
-        check_number("eta", self.eta, high=1)
-        check_choice("sigma", self.sigma, ("reference", "ddim"))
+    eta: Share = 0.1  # weight of that direction; the published command line has 0.1, its evaluation 0.25
+    sigma: Annotated[str, one_of("reference", "ddim")] = "reference"
 
     def check(self, grid: Grid) -> None:
         if self.sigma == "reference" and not grid.step_alphas:
@@ -197,10 +188,7 @@ def midway(grid: Grid, t: int, s: int, x: Tensor, start: tuple[Tensor, Tensor], 
 class DPMPP2M(Sampler):
     """DPM-Solver++(2M) (Lu et al. 2022b), or its SDE form: multistep, one network call a step."""
 
-    stochastic: bool = False  # the SDE form, with fresh noise in every step
-
-    def __post_init__(self) -> None:
-        check_flag("stochastic", self.stochastic)
+    stochastic: Flag = False  # the SDE form, with fresh noise in every step
 
     def __call__(self, tr: Trajectory, grid: Grid, known: KnownRegion) -> Steps:
         before: tuple[Tensor, float] | None = None  # the last step's clean image and its log-SNR

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
-from isdiff.checks import check_number
+from isdiff.checks import Number, Share
 from isdiff.component import Component
 from isdiff.diffusion.grid import Grid
 from isdiff.trajectory import Stream, Task, Trajectory
@@ -106,12 +106,10 @@ class SeededStart(Start):
     """IS-Diff's start (Eqs. 5 and 7): known pixels and a seed in the hole, noised to a step that attempts lower."""
 
     seed: Seed  # fills the hole
-    step: float = 1.0  # start step of the first attempt, as a fraction of the process (1 = the noisiest step)
-    lambda_: float = 0.05  # by how much lower each further attempt's start step is: less noise, stronger seed
+    step: Share = 1.0  # start step of the first attempt, as a fraction of the process (1 = the noisiest step)
+    lambda_: Number = 0.05  # by how much lower each further attempt's start step is: less noise, stronger seed
 
     def __post_init__(self) -> None:
-        check_number("step", self.step, high=1)
-        check_number("lambda", self.lambda_)
         self.needs_truth, self.enough = self.seed.needs_truth, self.seed.enough
 
     def fraction(self, attempt: int) -> float:

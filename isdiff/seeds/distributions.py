@@ -2,12 +2,13 @@
 
 import warnings
 from abc import abstractmethod
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from isdiff.checks import check_choice, check_number, check_whole
+from isdiff.checks import Positive, Whole, one_of
 from isdiff.seeds.base import PerTask, Seed
 from isdiff.seeds.mixture import Mixture, fit_mixture
 from isdiff.trajectory import Stream, Task
@@ -16,8 +17,7 @@ from isdiff.trajectory import Stream, Task
 class DistributionSeed(Seed):
     """Independent samples in every cell of a grid ``scale`` pixels wide (1 = every pixel its own, as in the paper)."""
 
-    def __init__(self, scale: int = 1) -> None:
-        check_whole("scale", scale)
+    def __init__(self, scale: Whole = 1) -> None:
         self.scale = scale
 
     @abstractmethod
@@ -55,11 +55,11 @@ class MixtureSeed(DistributionSeed):
         fit: ``em``: :func:`fit_mixture`; ``sklearn``: scikit-learn's, to compare with.
     """
 
-    def __init__(self, components: int = 5, scale: int = 1, max_pixels: int = 4096, fit: str = "em") -> None:
+    def __init__(
+        self, components: Whole = 5, scale: Whole = 1, max_pixels: Whole = 4096,
+        fit: Annotated[str, one_of("em", "sklearn")] = "em",
+    ) -> None:  # fmt: skip
         super().__init__(scale)
-        check_whole("components", components)
-        check_whole("max_pixels", max_pixels)
-        check_choice("fit", fit, ("em", "sklearn"))
         self.components, self.max_pixels, self.enough = components, max_pixels, max(32, 10 * components)
         self.fit = fit_with_sklearn if fit == "sklearn" else fit_mixture
         self.fits: PerTask[Mixture] = PerTask()  # a function of the image, for all its attempts
@@ -103,7 +103,7 @@ def fit_with_sklearn(known: np.ndarray, components: int) -> Mixture:
 class GaussianSeed(MixtureSeed):
     """One Gaussian fitted to the known pixels."""
 
-    def __init__(self, scale: int = 1, max_pixels: int = 4096) -> None:
+    def __init__(self, scale: Whole = 1, max_pixels: Whole = 4096) -> None:
         super().__init__(1, scale, max_pixels)
         self.enough = Seed.enough
 
@@ -138,9 +138,7 @@ class PositionSeed(Seed):
         max_pixels: fit to so many known pixels, drawn evenly; all of them if there are fewer.
     """
 
-    def __init__(self, components: int = 8, height: float = 3.0, max_pixels: int = 4096) -> None:
-        check_whole("components", components)
-        check_number("height", height, low=1e-3)
+    def __init__(self, components: Whole = 8, height: Positive = 3.0, max_pixels: Whole = 4096) -> None:
         self.plain = MixtureSeed(max_pixels=max_pixels)
         self.components, self.height, self.max_pixels = components, height, max_pixels
         self.enough = max(32, 10 * components)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isdiff.checks import check_number, check_whole
+from isdiff.checks import FromOne, Whole
 from isdiff.errors import Missing, UserError
 from isdiff.seeds.base import PerTask, Seed
 from isdiff.trajectory import Stream, Task
@@ -23,12 +23,7 @@ class PictureSeed(Seed):
 
     @abstractmethod
     def inpaint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
-        """The picture with its hole filled, (H, W, 3) uint8.
-
-        Args:
-            pixels: (H, W, 3) uint8, gray inside the hole.
-            hole: (H, W) bool, neither empty nor everything.
-        """
+        """Fill the hole (H, W) bool, neither empty nor everything, of (H, W, 3) uint8 that are gray inside it."""
 
     def fill(self, task: Task, stream: Stream) -> Tensor:
         check_picture(task)
@@ -52,10 +47,7 @@ def check_picture(task: Task) -> None:
 class TeleaSeed(PictureSeed):
     """OpenCV's inpainting by fast marching (Telea 2004): the colours at the hole's edge, carried inwards."""
 
-    radius: float = 3  # of the neighbourhood that a pixel is made from, in pixels
-
-    def __post_init__(self) -> None:
-        check_number("radius", self.radius, low=1)
+    radius: FromOne = 3  # of the neighbourhood that a pixel is made from, in pixels
 
     def inpaint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
         return np.asarray(cv2.inpaint(pixels, hole.astype(np.uint8), self.radius, cv2.INPAINT_TELEA))
@@ -65,10 +57,7 @@ class TeleaSeed(PictureSeed):
 class PatchMatchSeed(PictureSeed):
     """Content-aware fill by PatchMatch (Barnes et al. 2009), as the package ``patchmatch-cython`` has it."""
 
-    loops: int = 3  # rounds of matching and voting at every coarse scale
-
-    def __post_init__(self) -> None:
-        check_whole("loops", self.loops)
+    loops: Whole = 3  # rounds of matching and voting at every coarse scale
 
     def inpaint(self, pixels: np.ndarray, hole: np.ndarray) -> np.ndarray:
         try:

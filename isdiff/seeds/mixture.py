@@ -124,11 +124,9 @@ def clustered(vectors: np.ndarray, components: int, rng: np.random.Generator) ->
 
 
 def fit_mixture(vectors: np.ndarray, components: int) -> Mixture:
-    """The mixture that expectation maximisation ends at; a function of the arguments alone.
+    """The mixture that expectation maximisation ends at, of vectors (N, C) float64; a function of the arguments alone.
 
-    Args:
-        vectors: (N, C) float64.
-        components: K, at most the number of different vectors.
+    There are no more components than different vectors.
     """
     size, seen = vectors.shape[1], features(vectors)
     few = vectors[:: -(-len(vectors) // SHOWN_TO_KMEANS)]

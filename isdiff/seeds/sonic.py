@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isdiff.checks import check_number, check_whole
+from isdiff.checks import Number, Whole
 from isdiff.diffusion.grid import Grid
 from isdiff.prediction import Prediction
 from isdiff.seeds.base import SeededStart
@@ -34,15 +34,9 @@ class SonicStart(SeededStart):
     At step 1, as published, nothing is left of the seed.
     """
 
-    iterations: int = 20  # of the optimisation
-    steps: int = 20  # network calls in an iteration
-    rate: float = 0.1  # Adam's, in units of the noise's standard deviation
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_whole("iterations", self.iterations)
-        check_whole("steps", self.steps)
-        check_number("rate", self.rate)
+    iterations: Whole = 20  # of the optimisation
+    steps: Whole = 20  # network calls in an iteration
+    rate: Number = 0.1  # Adam's, in units of the noise's standard deviation
 
     def walk(self, top: int) -> list[int]:
         """The indices of the grid that an iteration visits, evenly from ``top`` down."""
