@@ -1,17 +1,17 @@
 """The patch prior as a model without weights, and as a seed for other models."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from isdiff.checks import BadValue, Number, Positive, Share, Text, Whole
+from isdiff.checks import BadValue, Number, Positive, Share, Side, Text, Whole
 from isdiff.diffusion.schedule import TimestepPlan
 from isdiff.engine import Engine
 from isdiff.known import NullSpace
-from isdiff.models.base import FLOW, NOTHING, OWN, Model, ScheduleName
+from isdiff.models.base import FLOW, NOTHING, OWN, Model
 from isdiff.priors.patches.prior import PatchPrior, PatchSettings
 from isdiff.samplers.solvers import DDIM
 from isdiff.seeds.base import PerTask, Seed
@@ -19,37 +19,30 @@ from isdiff.seeds.fills import check_picture
 from isdiff.trajectory import Stream, Task
 
 
+@dataclass(eq=False)
 class PatchModel(Model):
-    """The picture's own known patches as a model of any size (:mod:`isdiff.priors.patches.prior`).
+    """The picture's own known patches as a model of any size; arguments have the meaning of ``PatchSettings``."""
 
-    Args:
-        window: side of the windows that are compared, in cells; odd.
-        rows: how far up or down patches come from: standard deviation as a share of the height.
-        columns: the same sideways, in units of the hole's depth.
-        shift: by how much the mean colour of a patch may differ: standard deviation, pictures being in [-1, 1].
-        edge: differences of colour at the hole's edge that are evened out, likewise; 0: none.
-    """
+    name: Text = "patches"
+    weights: Text = field(default=NOTHING, init=False)
+    image_size: Side | None = field(default=None, init=False)
+    how: str | None = field(default=None, init=False)
+    window: Whole = PatchSettings.window
+    rows: Positive = PatchSettings.rows
+    columns: Positive = PatchSettings.columns
+    shift: Number = PatchSettings.shift
+    edge: Number = PatchSettings.edge
 
     paths = (OWN, FLOW)
     differentiable = False  # windows are chosen
 
-    def __init__(
-        self,
-        name: Text = "patches",
-        noise_schedule: ScheduleName = "linear",
-        num_timesteps: Whole = 1000,
-        window: Whole = PatchSettings.window,
-        rows: Positive = PatchSettings.rows,
-        columns: Positive = PatchSettings.columns,
-        shift: Number = PatchSettings.shift,
-        edge: Number = PatchSettings.edge,
-        isdiff: dict[str, float] | None = None,
-        path: str = OWN,
-    ) -> None:
-        super().__init__(name, NOTHING, None, noise_schedule, num_timesteps, isdiff=isdiff, path=path)
-        if window % 2 == 0:
-            raise BadValue(f"window is {window}; it must be odd")
-        self.settings = PatchSettings(window=window, rows=rows, columns=columns, shift=shift, edge=edge)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window % 2 == 0:
+            raise BadValue(f"window is {self.window}; it must be odd")
+        self.settings = PatchSettings(
+            self.window, rows=self.rows, columns=self.columns, shift=self.shift, edge=self.edge
+        )
 
     def load(self, device: torch.device, precision: str = "fp32", **options: Any) -> PatchPrior:
         """Nothing is loaded; patches are always compared in float32, and options of networks do not matter."""

@@ -48,17 +48,13 @@ class Stopped(Exception):
 
 @dataclass
 class Leg:
-    """A stretch of one attempt that one stock call samples.
-
-    Attributes:
-        slot, first: the step that it begins with and that of the attempt's beginning, from the noisiest, 0.
-    """
+    """A stretch of one attempt that one stock call samples."""
 
     attempt: int  # its number, from 0
     rows: list[int]  # which images of the batch take part
     states: Tensor  # (len(rows), C, h, w), the noisy latents that it begins with, as the scheduler has them
-    slot: int
-    first: int
+    slot: int  # the step that it begins with, from the noisiest, 0
+    first: int  # that of the attempt's beginning
     noise: Tensor  # (len(rows), C, h, w), the attempt's noise in the known region
     history: dict[str, Any] | None = None  # of the scheduler, where it goes on with an attempt
 

@@ -106,20 +106,16 @@ class Oscillator(NamedTuple):
 
     With ``v = q / sqrt(G)`` (standard normal in equilibrium), ``G = f ** 2 A`` and the distance ``d`` to the rest at
     ``C / A``, the solution is linear in ``d``, ``v`` and two normals. All coefficients are (1, H, W).
-
-    Attributes:
-        keep, drive, calm: ``d`` that is left, velocity that turns into way, velocity that is left.
-        shake, both, stir: of the first normal on the way, of the first and of the second on the velocity.
     """
 
     stiffness: Tensor  # A
     kick: Tensor  # what a new force changes a velocity by, ``sqrt(G)`` times the time of a whole iteration
-    keep: Tensor
-    drive: Tensor
-    calm: Tensor
-    shake: Tensor
-    both: Tensor
-    stir: Tensor
+    keep: Tensor  # ``d`` that is left
+    drive: Tensor  # velocity that turns into way
+    calm: Tensor  # velocity that is left
+    shake: Tensor  # of the first normal on the way
+    both: Tensor  # of the first normal on the velocity
+    stir: Tensor  # of the second normal on the velocity
 
     def move(self, tr: Trajectory, force: Tensor, velocity: Tensor) -> Tensor:
         """Move ``tr.x`` under a force that stands still; returns the velocity after it."""
