@@ -54,15 +54,12 @@ class Levels:
 
 @dataclass(eq=False)
 class FlowModel(DiffusersModel):
-    """A model that draws from a text, or fills holes, in the layout of diffusers.
+    """A model that draws from a text, or fills holes.
 
-    Args:
-        image_size: side of its images, a multiple of 16; with a shift by size the noise levels follow from it.
+    ``image_size`` is a multiple of 16; with a shift by size the noise levels follow from it.
     """
 
-    # how the network is asked: ``sd3``, ``flux``, ``flux_fill``, ``flux2_klein``, ``qwen_image``, ``z_image`` or
-    # ``chroma``
-    family: Annotated[str, one_of(*FAMILIES)] = "sd3"
+    family: Annotated[str, one_of(*FAMILIES)] = "sd3"  # how the network is asked
     scheduler: Mapping[str, Any] | None = None  # settings of its scheduler, as in ``scheduler/scheduler_config.json``
     guidance: Number | None = None  # that the network is told, where guidance is distilled into it (FLUX.1); null: none
     tiling: Flag = False  # whether the autoencoder works tile by tile, which saves memory and changes results a little

@@ -26,25 +26,15 @@ from isdiff.priors.latent import LatentPrior
 
 @dataclass(eq=False)
 class DiffusersModel(Model):
-    """A model in the layout of diffusers.
+    """A model in the layout of diffusers, in a folder or on the hub."""
 
-    Args:
-        weights: a folder, or an id on the hub.
-    """
-
-    revision: str | None = None  # of an id on the hub
-    variant: str | None = None  # of the files in a folder or on the hub
+    revision: Text | None = None  # of an id on the hub
+    variant: Text | None = None  # of the files in a folder or on the hub
     # classifier-free guidance that ``latent.guidance_scale=auto`` means where there is text; 1: none
     text_guidance: FromOne = 1.0
 
     not_hashed = (*Model.not_hashed, "path", "revision", "variant", "text_guidance")
     latent = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in ("revision", "variant"):
-            if (value := getattr(self, key)) is not None and not isinstance(value, str):
-                raise BadValue(f"{key} is {value!r}; it must be a text or null")
 
     def identity(self) -> str:
         if self.weights == RANDOM:
@@ -61,15 +51,11 @@ class DiffusersModel(Model):
 
 @dataclass(eq=False)
 class LatentModel(DiffusersModel):
-    """An inpainting model.
-
-    Args:
-        weights: a diffusers folder, a single file, an id on the hub, or ``random``.
-    """
+    """An inpainting model, in a folder, a single file or on the hub, or with ``random`` weights."""
 
     noise_schedule: ScheduleName = "scaled_linear"
     text_guidance: FromOne = 7.5
-    random: Mapping[str, Any] | None = None  # sizes of ``unet``, ``vae`` and ``text``, for random weights
+    random: Mapping[str, Any] | None = None  # sizes of ``unet``, ``vae`` and ``text`` for random weights
 
     not_hashed = (*DiffusersModel.not_hashed, "random")
     sees_hole = True
@@ -122,12 +108,7 @@ PREFIX = "text_model."  # of the text encoder's tensors, in files and in transfo
 
 @dataclass(eq=False)
 class PowerPaintModel(LatentModel):
-    """PowerPaint v1: its own U-Net and text encoder, the rest from its base.
-
-    Args:
-        weights: a folder with ``unet/unet.safetensors`` and ``text_encoder/text_encoder.safetensors``.
-        revision, variant: of the base.
-    """
+    """PowerPaint v1: its own U-Net and text encoder, the rest from its base, of which revision and variant are."""
 
     # Stable Diffusion 1.5 inpainting, of which it takes autoencoder, scheduler and tokenizer: a diffusers folder, a
     # single file, or an id on the hub

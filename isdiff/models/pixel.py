@@ -22,9 +22,7 @@ from isdiff.priors.pixel import ClassifierGuidance, FlowPath, PixelPrior
 class PixelModel(Model):
     """A network on pixels from a safetensors file, with or without a classifier that guides it.
 
-    Args:
-        weights: a safetensors file, or ``random``: the network that the manifest lists under the model's name,
-            untrained.
+    ``weights`` may be ``random``: the network that the manifest lists under the model's name, untrained.
     """
 
     num_classes: Whole | None = None  # of a class-conditional model

@@ -61,9 +61,7 @@ def plain(answers: Tensor) -> Tensor:
 class ClassifierGuidance:
     """``scale * grad_x log p(y | x_t)`` of a noisy-image classifier (Dhariwal & Nichol 2021, Sec. 4.1).
 
-    Args:
-        classifier: ``classifier(x, timesteps)`` gives logits (B, K).
-        scale: how strongly it pulls; 1 follows the model's own posterior.
+    ``classifier(x, timesteps)`` gives logits (B, K). Scale 1 follows the model's own posterior.
     """
 
     def __init__(self, classifier: nn.Module, scale: float) -> None:
@@ -94,13 +92,8 @@ class FlowPath:
 
     def __init__(self, prior: Prior, alphas_cumprod: Tensor, num_timesteps: int = 1000, most: float = MOST) -> None:
         self.prior, self.num_timesteps, self.most = prior, num_timesteps, most
+        self.prepare, self.decode = prior.prepare, prior.decode
         self.ratios = ((1 - alphas_cumprod) / alphas_cumprod).sqrt().tolist()
-
-    def prepare(self, task: Task, prompt: str = "") -> Task:
-        return self.prior.prepare(task, prompt)
-
-    def decode(self, states: Sequence[Tensor], tasks: Sequence[Task]) -> Sequence[Tensor]:
-        return self.prior.decode(states, tasks)
 
     def ratio(self, s: float) -> float:
         return min(max(s / (1 - s) if s < 1 else self.most, self.ratios[0]), self.most)
