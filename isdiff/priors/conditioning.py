@@ -132,7 +132,7 @@ TASKS = ("text-guided", "shape-guided", "object-removal", "image-outpainting", "
 
 
 def powerpaint_prompts(task: str, prompt: str, negative: str, fitting_degree: float = 1.0) -> PromptPair:
-    """The prompts of one of ``TASKS`` (official demo; ``context-aware`` is IOPaint's); ``shape-guided`` has two to mix."""
+    """The prompts of one of ``TASKS`` (official demo; ``context-aware`` is IOPaint's); ``shape-guided`` mixes two."""
     if task == "text-guided":
         return PromptPair.plain(f"{prompt} P_obj", f"{negative}{QUALITY}P_obj")
     if task == "shape-guided":

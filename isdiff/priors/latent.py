@@ -7,6 +7,7 @@ are decoded in batches.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import cv2
@@ -93,26 +94,23 @@ def sure_cells(hole: np.ndarray, factor: int, enough: int) -> np.ndarray:
     return ~near if (~near).sum() >= enough else (hidden == hidden.min()) & (hidden < 1)
 
 
+@dataclass(eq=False)
 class LatentSpace:
     """Tasks and pictures of a model with an autoencoder; its subclasses ask the network.
 
     The modules are used as they are: nothing is cast, moved, frozen or wrapped here.
-
-    Args:
-        autoencoder: between pictures and latents.
-        conditioning: how the model is asked.
-        pad_to: batches are filled up to a multiple of it.
-        enough: known cells that must remain for the cautious choice of what seeds are fitted to.
     """
+
+    autoencoder: Autoencoder
+    conditioning: Conditioning
+    device: torch.device
+    _: KW_ONLY
+    pad_to: int = 4  # batches are filled up to a multiple of it
+    enough: int = 50  # known cells that must remain for the cautious choice of what seeds are fitted to
 
     whole = False  # whether cells are hole that are only partly
 
-    def __init__(
-        self, autoencoder: Autoencoder, conditioning: Conditioning, device: torch.device, *, pad_to: int = 4,
-        enough: int = 50,
-    ) -> None:  # fmt: skip
-        self.autoencoder, self.conditioning, self.device = autoencoder, conditioning, device
-        self.pad_to, self.enough = pad_to, enough
+    def __post_init__(self) -> None:
         self.fitting, self.decoding = Halving(self.batch), Halving(self.pictures)
 
     @property
