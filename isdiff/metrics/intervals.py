@@ -127,12 +127,9 @@ class Contrast:
 
 
 def contrast(
-    first: Statistic,
-    second: Statistic,
-    count: int = 1000,
-    ids: tuple[Sequence[str], Sequence[str]] | None = None,
+    first: Statistic, second: Statistic, count: int = 1000, ids: tuple[Sequence[str], Sequence[str]] | None = None,
     higher_is_better: bool = False,
-) -> Contrast:
+) -> Contrast:  # fmt: skip
     """Compare ``second`` with ``first`` on the images that both have, on ``count`` selections of them.
 
     ``ids`` name the two runs' images, in whatever order; without them the images are the same, in the same order.

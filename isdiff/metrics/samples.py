@@ -172,13 +172,9 @@ class KernelStatistic(Statistic):
     has_zero = False  # an unbiased estimate may be on either side of it, and near it in small sets
 
     def __init__(
-        self,
-        results: np.ndarray,
-        truths: np.ndarray,
-        scale: float = 1.0,
-        paired: bool = True,
+        self, results: np.ndarray, truths: np.ndarray, scale: float = 1.0, paired: bool = True,
         kernel: Callable[[np.ndarray, np.ndarray], np.ndarray] = polynomial_kernel,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.n, self.scale, self.paired = len(results), scale, paired
         self.within = kernel(results, results)
         self.within += kernel(truths, truths)

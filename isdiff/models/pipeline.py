@@ -23,12 +23,9 @@ WITHOUT_CHECKER = {"safety_checker": None, "feature_extractor": None, "requires_
 
 @quiet()
 def load_pipeline(
-    weights: str,
-    revision: str | None = None,
-    variant: str | None = None,
-    name: str = INPAINTING,
+    weights: str, revision: str | None = None, variant: str | None = None, name: str = INPAINTING,
     dtype: torch.dtype | None = None,
-) -> Any:
+) -> Any:  # fmt: skip
     """A diffusers inpainting pipeline from a folder, a single file or the hub.
 
     Args:

@@ -182,15 +182,9 @@ class LatentPrior(LatentSpace):
     """
 
     def __init__(
-        self,
-        unet: Any,
-        vae: Any,
-        conditioning: Conditioning,
-        device: torch.device,
-        *,
-        velocity: Tensor | None = None,
+        self, unet: Any, vae: Any, conditioning: Conditioning, device: torch.device, *, velocity: Tensor | None = None,
         **options: int,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(Autoencoder(vae), conditioning, device, **options)
         channels = unet.config.in_channels
         if channels != 9:
