@@ -41,7 +41,8 @@ class Component:
         defaults = {n: p.default for n, p in parameters(cls).items() if p.default is not p.empty}
         # Too many or unknown ones are for __init__ to refuse; copies are made without any.
         made.arguments = defaults | dict(zip(parameters(cls), args, strict=False)) | given
-        check_arguments(cls, made.arguments)
+        if args or given:
+            check_arguments(cls, made.arguments)
         return made
 
     def fingerprint(self) -> dict[str, Any]:
