@@ -167,7 +167,8 @@ def seen(hole: np.ndarray, sizes: Sizes) -> list[float]:
     """What each window that a hole takes costs, in megapixels that a model sees; hidden ones may cost more."""
     hidden, more = mirror(hole), SEARCH if sizes.model is None else 0
     return [
-        math.prod(sizes.shape(window)) / 1e6 * (1 + more * hidden[window.area].mean()) for window in plan(hidden, sizes)
+        math.prod(sizes.shape(window)) / 1e6 * (1 + more * float(hidden[window.area].mean()))
+        for window in plan(hidden, sizes)
     ]
 
 
