@@ -123,12 +123,17 @@ def table_of_gains(rows: pd.DataFrame) -> str:
 
 
 TABLES = {"values": table_of_values, "gains": table_of_gains}
-PLACE = re.compile(r"(<!-- (values|gains): (.+?) -->\n\n)(?:\|.*\n)*")
+PLACE = re.compile(r"(<!-- (values|gains): (.+?) -->\n)(?:\n(?:\|.*\n)+)?")
 
 
 def write_tables(page: str, rows: pd.DataFrame) -> str:
-    """The page with its tables made anew."""
-    return PLACE.sub(lambda place: place[1] + TABLES[place[2]](rows[rows["group"] == place[3]]) + "\n", page)
+    """The page with its tables made anew; those of groups without results stay as they are."""
+
+    def table(place: re.Match[str]) -> str:
+        group = rows[rows["group"] == place[3]]
+        return place[0] if group.empty else f"{place[1]}\n{TABLES[place[2]](group)}\n"
+
+    return PLACE.sub(table, page)
 
 
 def main(argv: list[str] | None = None) -> None:
