@@ -26,7 +26,7 @@ COMMANDS = {
     "dashboard": "a workspace of Weights & Biases for runs with logger=wandb",
     "weights": "published weights: list, get, register, check, convert",
     "study": "the human study of Table III: build, collect",
-    "data": "benchmark data: doctor, masks",
+    "data": "benchmark data: check, masks",
 }
 
 
