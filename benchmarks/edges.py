@@ -8,10 +8,10 @@ Differences to ``paste`` have the 95 % interval of a bootstrap over photographs.
 from pathlib import Path
 
 import numpy as np
-from isdiff.metrics.edge import EdgeGradientError
 from PIL import Image
 
 import isdiff
+from isdiff.metrics.pairs import EdgeGradientError
 
 PHOTOS = sorted((Path(__file__).parents[1] / "data/photos/test").glob("*.webp"))[2::10]
 EDGES = {"paste": {}, "feather": {"edge": "feather"}, "poisson": {"edge": "poisson"}, "soft rim": {"feather": 8}}
