@@ -98,8 +98,9 @@ def table_of_values(rows: pd.DataFrame) -> str:
         for mask in MASKS:
             distance, kid, edge = (cells.loc[metric, mask, label] for metric in (*PANELS, "edge_error"))
             texts.append(f"{bracketed(distance, keys, '.2f')}; {bracketed(kid, keys, '.0f')}; {edge['value']:.1f}")
-        calls = sorted({round(value) for value in rows[rows["label"] == label]["network_calls"]})
-        lines.append(f"| {label} | {' | '.join(texts)} | {'-'.join(map(str, {calls[0]: 0, calls[-1]: 0}))} |")
+        calls = rows[rows["label"] == label]["network_calls"].round().astype(int)
+        span = f"{calls.min()}" if calls.nunique() == 1 else f"{calls.min()}-{calls.max()}"
+        lines.append(f"| {label} | {' | '.join(texts)} | {span} |")
     return "\n".join(lines)
 
 
@@ -111,13 +112,12 @@ def table_of_gains(rows: pd.DataFrame) -> str:
     for label in [label for label in rows["label"].unique() if label.endswith((" + IS-Diff", " + ours"))]:
         texts = []
         for mask in MASKS:
-            found = [
-                (cells.loc[metric, mask, label], digits)
-                for metric, digits in zip(PANELS, ("+.2f", "+.0f"), strict=True)
-            ]
-            sure = [row[keys[1]] * row[keys[2]] > 0 for row, _ in found]
-            pair = [bracketed(row, keys, digits) for row, digits in found]
-            texts.append("; ".join(f"**{text}**" if bold else text for text, bold in zip(pair, sure, strict=True)))
+            pair = []
+            for metric, digits in zip(PANELS, ("+.2f", "+.0f"), strict=True):
+                row = cells.loc[metric, mask, label]
+                bold = "**" if row[keys[1]] * row[keys[2]] > 0 else ""
+                pair.append(f"{bold}{bracketed(row, keys, digits)}{bold}")
+            texts.append("; ".join(pair))
         lines.append(f"| {label} | {' | '.join(texts)} |")
     return "\n".join(lines)
 
